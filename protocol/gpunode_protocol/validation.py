@@ -1,0 +1,60 @@
+"""Shared field types with their limits, and readable validation messages."""
+
+from typing import Annotated
+
+from annotated_types import Ge, Gt, Le, MaxLen, MinLen
+from pydantic import AfterValidator, Field, ValidationError
+
+from gpunode_protocol.errors import InvalidPeerId
+from gpunode_protocol.identity import PeerId, parse_peer_id
+from gpunode_protocol.regions import Region
+from gpunode_protocol.tasks import Task
+
+MAX_INT64 = 2**63 - 1
+
+
+def _peer_id(value: str) -> PeerId:
+    try:
+        return parse_peer_id(value)
+    except InvalidPeerId as error:
+        raise ValueError(str(error)) from error
+
+
+PeerIdField = Annotated[PeerId, AfterValidator(_peer_id)]
+"""A peer id that holds an ed25519 key."""
+
+Digest = Annotated[bytes, MinLen(32), MaxLen(32)]
+"""32 bytes of SHA-256 or HMAC-SHA-256."""
+
+Fingerprint = Digest
+"""SHA-256 over weights, tokenizer, template, dtype, quantisation and backend of a loaded model."""
+
+NetworkId = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
+"""First 20 bytes of SHA-256 of the network's root key, as hex."""
+
+JobId = Annotated[str, Field(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$")]
+"""UUIDv7 in text form (RFC 9562)."""
+
+Name = Annotated[str, MinLen(1), MaxLen(64), Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._:-]*$")]
+"""Model names, grant ids and the like: safe inside keys and paths."""
+
+Count = Annotated[int, Ge(0), Le(MAX_INT64)]
+"""Tokens, images, bytes, micro-credits: a whole number >= 0."""
+
+PositiveCount = Annotated[int, Gt(0), Le(MAX_INT64)]
+
+UnixSeconds = Annotated[int, Ge(0), Le(2**40)]
+"""UTC instant in whole Unix seconds."""
+
+SegmentNumber = Annotated[int, Ge(0), Le(63)]
+"""Attempt number of a job: 0 first, one more at each resume or restart."""
+
+TaskField = Annotated[Task, Field(strict=False)]
+RegionField = Annotated[Region, Field(strict=False)]
+
+
+def first_problem(error: ValidationError) -> str:
+    """Return one line that names the field and what is wrong with it; input values are not repeated."""
+    problem = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    where = ".".join(str(part) for part in problem["loc"]) or "message"
+    return f"{where}: {problem['msg']}"
