@@ -1,0 +1,1 @@
+"""Benchmarks: what the network does, measured."""

@@ -1,0 +1,1 @@
+"""The node: a daemon that offers a machine's models to the network and earns credits for its answers."""

@@ -1,0 +1,1 @@
+"""The tracker: accounts, region index, ledger, and the mesh's bootstrap peer."""
