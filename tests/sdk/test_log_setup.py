@@ -1,0 +1,67 @@
+"""The command's logging."""
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+from gpunode.log_setup import LogFormat, LogLevel, configure_logging
+
+
+@pytest.fixture(autouse=True)
+def _restored_logging() -> Iterator[None]:
+    """Give the root logger its handlers and level back."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.captureWarnings(capture=False)
+
+
+def _logged(log_format: LogFormat, level: LogLevel) -> str:
+    stream = io.StringIO()
+    configure_logging(log_format, level, stream)
+    logger = logging.getLogger("gpunode_node.daemon")
+    logger.debug("details")
+    logger.info("Serving %d models", 2, extra={"event": "node_started", "node_id": "12D3"})
+    return stream.getvalue()
+
+
+def test_json_lines_keep_sentence_and_event_apart() -> None:
+    """A record is one object with message, event, level, logger, UTC timestamp and the extra fields."""
+    record = json.loads(_logged(LogFormat.JSON, LogLevel.INFO))
+    assert record.pop("timestamp").endswith("Z")
+    assert record == {
+        "message": "Serving 2 models",
+        "event": "node_started",
+        "node_id": "12D3",
+        "level": "info",
+        "logger": "gpunode_node.daemon",
+    }
+
+
+def test_json_lines_hold_the_traceback() -> None:
+    """A logged exception stays in its line."""
+    stream = io.StringIO()
+    configure_logging(LogFormat.JSON, LogLevel.INFO, stream)
+    try:
+        raise ValueError("broken")
+    except ValueError:
+        logging.getLogger("x").exception("Failed")
+    assert "ValueError: broken" in json.loads(stream.getvalue())["exception"]
+
+
+def test_people_read_a_plain_sentence_where_there_is_no_terminal() -> None:
+    """The human format has the sentence and the fields, without colour codes in a file."""
+    text = _logged(LogFormat.HUMAN, LogLevel.INFO)
+    assert "Serving 2 models" in text
+    assert "node_id=12D3" in text
+    assert "\x1b" not in text
+
+
+def test_records_below_the_level_are_dropped() -> None:
+    """A debug record appears only at the debug level."""
+    assert "details" not in _logged(LogFormat.HUMAN, LogLevel.INFO)
+    assert "details" in _logged(LogFormat.HUMAN, LogLevel.DEBUG)
