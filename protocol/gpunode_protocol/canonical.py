@@ -53,5 +53,5 @@ def decode(data: bytes) -> dict[str, Any]:
     except MalformedMessage as error:
         raise NotCanonical(f"A signed body cannot be read: {error}") from error
     if not isinstance(value, dict) or encode(value) != data:
-        raise NotCanonical("A signed body is not one map in canonical form (sorted keys, shortest integers, no floats).")
+        raise NotCanonical("A signed body is not one map in canonical form: sorted keys, shortest integers, no floats.")
     return value

@@ -1,4 +1,4 @@
-"""Signed bodies: what is signed is ``gpunode/1/<type>\\0`` and the exact bytes that travel, never a re-encoding."""
+r"""Signed bodies: what is signed is ``gpunode/1/<type>\0`` and the exact bytes that travel, never a re-encoding."""
 
 import hashlib
 from dataclasses import dataclass
@@ -16,7 +16,9 @@ from gpunode_protocol.validation import first_problem
 class WireModel(BaseModel):
     """Base of everything on the wire: frozen, strict types, unknown keys ignored, absent fields left out."""
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="ignore", ser_json_bytes="base64", val_json_bytes="base64")
+    model_config = ConfigDict(
+        frozen=True, strict=True, extra="ignore", ser_json_bytes="base64", val_json_bytes="base64"
+    )
 
     def to_map(self) -> dict[str, Any]:
         """Return the map that travels; fields that are None are left out."""

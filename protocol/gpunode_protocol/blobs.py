@@ -1,0 +1,74 @@
+"""Cutting blobs into frames and putting them together again, in order, within their declared size."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from gpunode_protocol.errors import ErrorCode, job_error
+from gpunode_protocol.messages import MAX_BLOB_CHUNK_BYTES, BlobFrame
+from gpunode_protocol.outputs import blob_digest
+
+
+@dataclass(frozen=True)
+class Blob:
+    """A whole blob. units: output units that it completes (image_gen), else 0."""
+
+    id: int
+    media_type: str
+    data: bytes
+    units: int = 0
+
+
+def blob_frames(blob: Blob, salt: bytes) -> Iterator[BlobFrame]:
+    """Yield the frames of a blob, at most 256 KiB of data each."""
+    digest = blob_digest(salt, blob.data)
+    for offset in range(0, len(blob.data), MAX_BLOB_CHUNK_BYTES):
+        yield BlobFrame(
+            id=blob.id,
+            media_type=blob.media_type,
+            total_bytes=len(blob.data),
+            offset=offset,
+            digest=digest,
+            data=blob.data[offset : offset + MAX_BLOB_CHUNK_BYTES],
+            units=blob.units,
+        )
+
+
+@dataclass
+class BlobAssembler:
+    """Collects blob frames of one side.
+
+    Args:
+        salt: the job's salt.
+        max_total_bytes: of all blobs together.
+    """
+
+    salt: bytes
+    max_total_bytes: int
+    _open: dict[int, tuple[BlobFrame, bytearray]] = field(default_factory=dict)
+    _declared_bytes: int = 0
+    _finished: set[int] = field(default_factory=set)
+
+    def add(self, frame: BlobFrame) -> Blob | None:
+        """Add a piece; return the blob when it is whole.
+
+        Raises:
+            JobError: ``blob_invalid``: out of order, beyond the declared size or limit, or a wrong digest.
+        """
+        if frame.id in self._finished:
+            raise job_error(ErrorCode.BLOB_INVALID, f"Blob {frame.id} came twice.")
+        if frame.id not in self._open:
+            self._declared_bytes += frame.total_bytes
+            if self._declared_bytes > self.max_total_bytes:
+                raise job_error(ErrorCode.BLOB_INVALID, f"Blobs of more than {self.max_total_bytes} bytes in all.")
+            self._open[frame.id] = (frame, bytearray())
+        first, data = self._open[frame.id]
+        if frame.offset != len(data) or frame.offset + len(frame.data) > first.total_bytes:
+            raise job_error(ErrorCode.BLOB_INVALID, f"A piece of blob {frame.id} is out of order or too long.")
+        data += frame.data
+        if len(data) < first.total_bytes:
+            return None
+        del self._open[frame.id]
+        self._finished.add(frame.id)
+        if blob_digest(self.salt, bytes(data)) != first.digest:
+            raise job_error(ErrorCode.BLOB_INVALID, f"Blob {frame.id} does not match its digest; send it again.")
+        return Blob(frame.id, first.media_type, bytes(data), first.units)

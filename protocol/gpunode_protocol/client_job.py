@@ -1,0 +1,339 @@
+"""The client's side of a job stream, sans-IO: bytes in, events out, vouchers and deadlines kept.
+
+The caller opens a stream to the node and then, until ``is_over``:
+
+- sends every item of ``data_to_send()`` with one write each (call again until it is empty);
+- feeds what arrives to ``receive_data``, and the end of the stream to ``receive_eof``;
+- calls ``on_timer`` at ``next_timer()`` (monotonic seconds) while it is reading. A caller that stops reading because
+  its own consumer is slow must not run timers meanwhile.
+
+Only a valid ``done`` is an end: whatever else ends the stream is a ``Failed`` event.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from gpunode_protocol.blobs import Blob, BlobAssembler, blob_frames
+from gpunode_protocol.errors import ErrorCode, GpunodeError, ProtocolError, UnexpectedMessage, job_error
+from gpunode_protocol.framing import FrameParser
+from gpunode_protocol.identity import Identity
+from gpunode_protocol.messages import (
+    NODE_FRAMES,
+    AcceptedFrame,
+    BlobFrame,
+    CancelFrame,
+    DoneFrame,
+    DrainingFrame,
+    ErrorFrame,
+    Frame,
+    PingFrame,
+    ProgressFrame,
+    QueuedFrame,
+    RequestFrame,
+    SegmentFrame,
+    TokensFrame,
+    VoucherFrame,
+    decode_frame,
+    encode_frame,
+)
+from gpunode_protocol.outputs import OutputLog
+from gpunode_protocol.patience import Patience
+from gpunode_protocol.payloads import Params, Usage, input_tokens_bound
+from gpunode_protocol.receipt_checks import Received, check_receipt
+from gpunode_protocol.receipts import Receipt
+from gpunode_protocol.requests import JobRequest, task_of
+from gpunode_protocol.signing import Signed, sign
+from gpunode_protocol.vouchers import VOUCHER_INTERVAL_S, VOUCHER_INTERVAL_TOKENS, Voucher
+
+MAX_OUTPUT_BYTES = 104_857_600
+
+
+@dataclass(frozen=True)
+class Completed:
+    """The job is done and everything verified; the final voucher is in ``data_to_send()``."""
+
+    usage: Usage
+    finish_reason: str
+    receipt: Signed[Receipt]
+    voucher: Signed[Voucher]
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The stream is of no more use. ``error`` says why; ``JobError.retryable`` whether another node may be tried."""
+
+    error: GpunodeError
+
+
+JobEvent = (
+    AcceptedFrame | QueuedFrame | TokensFrame | ProgressFrame | SegmentFrame | DrainingFrame | Blob | Completed | Failed
+)
+
+_REPORTED = (AcceptedFrame, QueuedFrame, TokensFrame, ProgressFrame, SegmentFrame, DrainingFrame)
+
+
+@dataclass
+class ClientJob:
+    """One segment of a job at one node.
+
+    Args:
+        identity: the client's key, which signs vouchers.
+        request: signed by the same key.
+        jti: of the grant inside the request.
+        opened_at: monotonic seconds.
+        patience: deadlines.
+        inputs: blobs that the parameters refer to, sent after ``accepted``.
+    """
+
+    identity: Identity
+    request: Signed[JobRequest]
+    jti: str
+    opened_at: float
+    patience: Patience = field(default_factory=Patience)
+    inputs: Sequence[Blob] = ()
+
+    accepted: AcceptedFrame | None = None
+    last_voucher: Signed[Voucher] | None = None
+    is_over: bool = False
+    cancelled: bool = False
+    first_output_at: float | None = None
+
+    def __post_init__(self) -> None:
+        """Queue the request frame and start the clocks."""
+        body = self.request.body
+        self.params: Params = body.read_params()
+        self.task = task_of(body.task)
+        self.output = OutputLog(body.salt)
+        self._parser = FrameParser()
+        self._blobs = BlobAssembler(body.salt, MAX_OUTPUT_BYTES)
+        self._outgoing: list[bytes] = [encode_frame(RequestFrame(request=self.request.envelope))]
+        self._uploads: Iterator[BlobFrame] = iter(())
+        self._voucher_digests: set[bytes] = set()
+        self._heard_at = self.opened_at
+        self._position = 0
+        self._moved_at = self.opened_at  # last change of phase: opened, accepted, moved up to the head of the queue
+        self._vouched_at = self.opened_at
+        self._window = (self.opened_at, 0)  # start of the progress window, output count then
+
+    # What the caller sends
+
+    def data_to_send(self) -> list[bytes]:
+        """Return frames to write now, one write each; at most one piece of a blob at a time."""
+        outgoing, self._outgoing = self._outgoing, []
+        if not outgoing:
+            piece = next(self._uploads, None)
+            if piece is not None:
+                outgoing.append(encode_frame(piece))
+        return outgoing
+
+    def cancel(self, reason: str = "") -> None:
+        """Ask the node to stop; it answers with ``done`` for what was sent so far. A second call changes nothing."""
+        if not self.cancelled and not self.is_over:
+            self.cancelled = True
+            self._uploads = iter(())
+            self._outgoing.append(encode_frame(CancelFrame(reason=reason)))
+
+    def closing_voucher(self) -> Signed[Voucher] | None:
+        """Return a voucher for all that was received, for the tracker, after a stream that ended without ``done``."""
+        if self.output.count > (self.last_voucher.body.count if self.last_voucher else 0):
+            self._vouch(final=None)
+        return self.last_voucher
+
+    # What arrives
+
+    def receive_data(self, data: bytes, now: float) -> list[JobEvent]:
+        """Return the events in received bytes; ``now``: monotonic seconds."""
+        events: list[JobEvent] = []
+        try:
+            for payload in self._parser.feed(data):
+                if self.is_over:
+                    break
+                self._heard_at = now
+                event = self._event(decode_frame(payload, NODE_FRAMES), now)
+                if event is not None:
+                    events.append(event)
+        except GpunodeError as error:
+            events.append(self._fail(error))
+        if not self.is_over:
+            self._vouch_when_due(now)
+        return events
+
+    def receive_eof(self) -> list[JobEvent]:
+        """Report the stream's end: a failure unless ``done`` came before it (a cut stream looks finished)."""
+        if self.is_over:
+            return []
+        return [self._fail(job_error(ErrorCode.INTERNAL, "The node's stream ended before the answer was complete."))]
+
+    def _fail(self, error: GpunodeError) -> Failed:
+        self.is_over = True
+        return Failed(error)
+
+    def _event(self, message: Frame, now: float) -> JobEvent | None:
+        if self.accepted is None and not isinstance(message, AcceptedFrame | ErrorFrame | PingFrame | DrainingFrame):
+            raise UnexpectedMessage("The node sent output before it accepted the job.")
+        match message:
+            case AcceptedFrame():
+                self._accept(message, now)
+            case QueuedFrame():
+                self._move_up(message, now)
+            case TokensFrame():
+                self.output.add_tokens(message.ids, message.text)
+                self._mark_output(now)
+            case SegmentFrame():
+                self.output.add_segment(message.start_ms, message.end_ms, message.text)
+                self._mark_output(now)
+            case ProgressFrame():
+                self._mark_output(now)
+            case BlobFrame():
+                return self._receive_blob(message, now)
+            case DoneFrame():
+                return self._complete(message)
+            case ErrorFrame():
+                return self._fail(message.to_error())
+        return message if isinstance(message, _REPORTED) else None
+
+    def _move_up(self, message: QueuedFrame, now: float) -> None:
+        if message.position == 0 and self._position > 0:
+            self._moved_at = now
+        self._position = message.position
+
+    def _accept(self, message: AcceptedFrame, now: float) -> None:
+        if self.accepted is not None:
+            raise UnexpectedMessage("The node accepted the job twice.")
+        body = self.request.body
+        bound = input_tokens_bound(self.params)
+        if message.prompt_tokens > bound:
+            raise job_error(
+                ErrorCode.INVALID_PARAMETERS,
+                f"The node quotes {message.prompt_tokens} prompt tokens; this prompt cannot have more than {bound}.",
+            )
+        if body.fingerprint is not None and message.fingerprint != body.fingerprint:
+            raise job_error(ErrorCode.FINGERPRINT_MISMATCH, "The node serves other weights than it was asked for.")
+        if body.resume is not None and message.prompt_digest != body.resume.prompt_digest:
+            raise job_error(ErrorCode.RESUME_REFUSED, "The node renders another prompt than the one before.")
+        self.accepted, self._position, self._moved_at = message, message.position, now
+        self._uploads = (piece for blob in self.inputs for piece in blob_frames(blob, body.salt))
+
+    def _mark_output(self, now: float) -> None:
+        if self.first_output_at is None:
+            self.first_output_at = now
+            self._vouched_at = now
+            self._window = (now, self.output.count)
+
+    def _receive_blob(self, message: BlobFrame, now: float) -> Blob | None:
+        blob = self._blobs.add(message)
+        if blob is not None:
+            self.output.add_blob(blob.id, message.digest, blob.units)
+        self._mark_output(now)
+        return blob
+
+    def _complete(self, message: DoneFrame) -> Completed:
+        if self.accepted is None:
+            raise UnexpectedMessage("The node finished a job that it never accepted.")
+        received = Received(
+            request=self.request,
+            jti=self.jti,
+            params=self.params,
+            accepted=self.accepted,
+            output=self.output,
+            voucher_digests=frozenset(self._voucher_digests),
+        )
+        receipt = check_receipt(message, received)
+        voucher = self._vouch(final=receipt)
+        self.is_over = True
+        return Completed(message.usage, message.finish_reason, receipt, voucher)
+
+    # Vouchers and deadlines
+
+    def _vouch(self, final: Signed[Receipt] | None) -> Signed[Voucher]:
+        body = self.request.body
+        resumed = len(body.resume.ids) if body.resume else 0
+        prompt_tokens = self.accepted.prompt_tokens if self.accepted else 0
+        voucher = sign(
+            self.identity,
+            Voucher(
+                network=body.network,
+                job=body.job,
+                segment=body.segment,
+                node=body.node,
+                client=body.client,
+                jti=self.jti,
+                task=self.task,
+                model=body.model,
+                start=body.start,
+                count=self.output.count,
+                input_count=prompt_tokens + resumed if final else 0,
+                digest=self.output.digest(),
+                final=final is not None,
+                receipt=final.digest if final else None,
+                previous=body.previous_voucher,
+            ),
+        )
+        self.last_voucher = voucher
+        self._voucher_digests.add(voucher.digest)
+        self._outgoing.append(encode_frame(VoucherFrame(voucher=voucher.envelope)))
+        return voucher
+
+    def _unvouched(self) -> int:
+        return self.output.count - (self.last_voucher.body.count if self.last_voucher else 0)
+
+    def _vouch_when_due(self, now: float) -> None:
+        unvouched = self._unvouched()
+        if unvouched >= VOUCHER_INTERVAL_TOKENS or (unvouched > 0 and now - self._vouched_at >= VOUCHER_INTERVAL_S):
+            self._vouch(final=None)
+            self._vouched_at = now
+
+    def _deadlines(self) -> list[tuple[float, ErrorCode, str]]:
+        patience = self.patience
+        deadlines = [
+            (
+                self._heard_at + patience.liveness_s,
+                ErrorCode.INTERNAL,
+                f"The node was silent for {patience.liveness_s:g} s.",
+            )
+        ]
+        if self.accepted is not None and self.first_output_at is None and not self.cancelled:
+            if self._position > 0:
+                limit_s, text = patience.queue_s, "The job waited in the node's queue for"
+            else:
+                limit_s, text = patience.first_output_s, "No output came within"
+            deadlines.append((self._moved_at + limit_s, ErrorCode.TIME_LIMIT, f"{text} {limit_s:g} s."))
+        return deadlines
+
+    def next_timer(self) -> float | None:
+        """Return the monotonic instant at which ``on_timer`` is due, None when the job is over."""
+        if self.is_over:
+            return None
+        times = [at for at, _, _ in self._deadlines()]
+        if self._unvouched() > 0:
+            times.append(self._vouched_at + VOUCHER_INTERVAL_S)
+        if self.first_output_at is not None and self.patience.min_units_per_s > 0:
+            times.append(self._window[0] + self.patience.progress_window_s)
+        return min(times)
+
+    def on_timer(self, now: float) -> list[JobEvent]:
+        """Vouch, or give the node up, as the deadlines say; ``now``: monotonic seconds."""
+        if self.is_over:
+            return []
+        for at, code, text in self._deadlines():
+            if now >= at:
+                return [self._fail(job_error(code, text))]
+        if self._is_too_slow(now):
+            return [self._fail(job_error(ErrorCode.TIME_LIMIT, "The node is far slower than it advertises."))]
+        self._vouch_when_due(now)
+        return []
+
+    def _is_too_slow(self, now: float) -> bool:
+        start, count = self._window
+        span_s = now - start
+        if self.first_output_at is None or self.cancelled or span_s < self.patience.progress_window_s:
+            return False
+        if self.output.count - count < self.patience.min_units_per_s * span_s:
+            return self.patience.min_units_per_s > 0
+        self._window = (now, self.output.count)
+        return False
+
+
+def parse_error_is_retryable(error: GpunodeError) -> bool:
+    """Whether another node may be tried after this error: bytes that break the protocol are the node's fault."""
+    return isinstance(error, ProtocolError) or getattr(error, "retryable", False)
