@@ -179,7 +179,7 @@ def test_hivemind_stays_in_its_corner() -> None:
 
 
 # Spelled so that this file does not match itself.
-_MACHINE_PATH = re.compile(r"(?<![\w.$}*/-])/(?:wor" + r"k|roo" + r"t|tm" + r"p)(?:/|\b)(?![-.])")
+_MACHINE_PATH = re.compile(r"(?<![\w.$}*/-])/(?:(?:wor" + r"k|roo" + r"t)\b(?![-.])|tm" + r"p/)")
 _PACKAGE_HOST = re.compile(
     "pypi[.]org|python" + "hosted|download[.]pytorch|file:" + "//|extra-index-" + "url", re.IGNORECASE
 )
