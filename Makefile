@@ -36,7 +36,7 @@ types: $(STAMP) ## mypy, strict
 	@$(BIN)/mypy
 
 layers: $(STAMP) ## Who may import whom
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-logo
 
 bench: $(STAMP) ## Measure on this machine
 	@$(BIN)/gpunode bench
