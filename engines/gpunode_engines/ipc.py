@@ -1,0 +1,186 @@
+"""Messages between the node (parent) and an engine's process (child); encoders are derived from the dataclasses.
+
+Parent to child: Load, Prepare, Generate, Cancel, Ping, Shutdown.
+Child to parent: Loaded or LoadFailed (once), Prepared, JobEvent, JobFailure, CallFailure, Pong.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from gpunode_protocol.errors import MalformedMessage
+from gpunode_protocol.safe_msgpack import pack, unpack
+from gpunode_protocol.tasks import Task
+from pydantic import Discriminator, TypeAdapter, ValidationError
+
+from gpunode_engines.base import Event, GenerateRequest, PreparedPrompt, PrepareRequest
+
+MAX_FRAME_BYTES = 16 * 1024 * 1024
+"""Cap of one frame, bytes: a prompt of 262,144 ids of 5 bytes with its rendered text fits several times."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackendOptions:
+    """How a backend loads its model.
+
+    context_tokens: per job, >= 1. slots: jobs at once, >= 1. threads: CPU threads, >= 1. use_gpu: offload all layers
+    to the GPU if the backend's build supports it. chat_template: Jinja template in place of the model's own, empty =
+    the model's own.
+    """
+
+    context_tokens: int
+    slots: int
+    threads: int
+    use_gpu: bool
+    chat_template: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """First message: which model to load. files: weights in order, absolute paths."""
+
+    type: Literal["load"] = "load"
+    task: Task
+    backend: str
+    model: str
+    files: tuple[str, ...]
+    options: BackendOptions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepare:
+    """Render and tokenise; answered by Prepared or CallFailure with the same ``call``."""
+
+    type: Literal["prepare"] = "prepare"
+    call: int
+    request: PrepareRequest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generate:
+    """Run a job; answered by JobEvents up to Finished, or by JobFailure."""
+
+    type: Literal["generate"] = "generate"
+    request: GenerateRequest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancel:
+    """End a job at the next token."""
+
+    type: Literal["cancel"] = "cancel"
+    job_key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ping:
+    """Answered by Pong at once, also while jobs run."""
+
+    type: Literal["ping"] = "ping"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shutdown:
+    """Exit now."""
+
+    type: Literal["shutdown"] = "shutdown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """The model is ready. context_tokens and slots: what the backend really provides."""
+
+    type: Literal["loaded"] = "loaded"
+    backend_version: str
+    context_tokens: int
+    slots: int
+    device: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadFailed:
+    """The model cannot be loaded; the child exits."""
+
+    type: Literal["load_failed"] = "load_failed"
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """Result of Prepare."""
+
+    type: Literal["prepared"] = "prepared"
+    call: int
+    prompt: PreparedPrompt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallFailure:
+    """Prepare failed; ``error`` is the class name of an EngineError."""
+
+    type: Literal["call_failure"] = "call_failure"
+    call: int
+    error: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobEvent:
+    """One event of a job."""
+
+    type: Literal["job_event"] = "job_event"
+    job_key: str
+    event: Annotated[Event, Discriminator("type")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobFailure:
+    """A job failed; ``error`` is the class name of an EngineError."""
+
+    type: Literal["job_failure"] = "job_failure"
+    job_key: str
+    error: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pong:
+    """Answer to Ping."""
+
+    type: Literal["pong"] = "pong"
+
+
+ParentMessage = Load | Prepare | Generate | Cancel | Ping | Shutdown
+ChildMessage = Loaded | LoadFailed | Prepared | CallFailure | JobEvent | JobFailure | Pong
+
+_PARENT: TypeAdapter[ParentMessage] = TypeAdapter(Annotated[ParentMessage, Discriminator("type")])
+_CHILD: TypeAdapter[ChildMessage] = TypeAdapter(Annotated[ChildMessage, Discriminator("type")])
+
+
+def encode_parent(message: ParentMessage) -> bytes:
+    """Return the bytes of a message to the child."""
+    return pack(_PARENT.dump_python(message))
+
+
+def encode_child(message: ChildMessage) -> bytes:
+    """Return the bytes of a message to the parent."""
+    return pack(_CHILD.dump_python(message))
+
+
+def decode_parent(data: bytes) -> ParentMessage:
+    """Read a message from the parent. Raises MalformedMessage."""
+    message: ParentMessage = _decode(_PARENT, data)
+    return message
+
+
+def decode_child(data: bytes) -> ChildMessage:
+    """Read a message from the child, which is not trusted. Raises MalformedMessage."""
+    message: ChildMessage = _decode(_CHILD, data)
+    return message
+
+
+def _decode(adapter: TypeAdapter[Any], data: bytes) -> Any:
+    value = unpack(data)
+    try:
+        return adapter.validate_python(value)
+    except ValidationError as error:
+        raise MalformedMessage(f"An engine message cannot be read: {error.error_count()} wrong fields.") from error

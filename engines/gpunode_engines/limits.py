@@ -1,0 +1,27 @@
+"""What an engine's process may take before its supervisor steps in."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineLimits:
+    """All durations in seconds, > 0.
+
+    load_s: loading the model. job_s: wall clock of one job. stall_s: a job without any event (token or prompt
+    progress) means that the engine hangs. cancel_s: from a cancel to its confirmation, else it hangs.
+    heartbeat_s: interval of pings and of the memory check. silence_s: no sign of life for so long means that it hangs.
+    rss_bytes: resident memory. output_bytes: of one job. backoff_s, backoff_max_s: pause before a restart, doubled
+    after each failure that comes within ``stable_s`` of the start.
+    """
+
+    load_s: float = 300.0
+    job_s: float = 300.0
+    stall_s: float = 120.0
+    cancel_s: float = 30.0
+    heartbeat_s: float = 2.0
+    silence_s: float = 10.0
+    rss_bytes: int = 32 * 1024**3
+    output_bytes: int = 100 * 1024**2
+    backoff_s: float = 0.5
+    backoff_max_s: float = 30.0
+    stable_s: float = 60.0

@@ -1,0 +1,65 @@
+"""What the first pull of each model found: revision, file names, sizes and digests; later pulls must find the same."""
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated
+
+from annotated_types import Ge, MinLen
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from gpunode_engines.errors import ModelError
+
+LOCK_NAME = "models.lock.json"
+
+
+class LockedFile(BaseModel):
+    """A model file. name: relative to the model's folder."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    size_bytes: Annotated[int, Ge(0)]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class LockedModel(BaseModel):
+    """A pulled model. revision: commit of the hub's repository, or ``local`` for a folder."""
+
+    model_config = ConfigDict(frozen=True)
+
+    repo: str
+    revision: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
+    files: Annotated[tuple[LockedFile, ...], MinLen(1)]
+
+
+_CONTENT = TypeAdapter(dict[str, LockedModel])
+
+
+class ModelLock:
+    """The lock file in the models folder."""
+
+    def __init__(self, models_dir: Path) -> None:
+        self._path = models_dir / LOCK_NAME
+
+    def get(self, model: str) -> LockedModel | None:
+        """Return what is locked for a model. Raises ModelError when the lock file is damaged."""
+        return self._read().get(model)
+
+    def put(self, model: str, locked: LockedModel) -> None:
+        """Record a model; the file is replaced whole."""
+        content = self._read() | {model: locked}
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self._path.with_suffix(f".{os.getpid()}.tmp")
+        temporary.write_text(json.dumps(_CONTENT.dump_python(content, mode="json"), indent=2, sort_keys=True) + "\n")
+        temporary.replace(self._path)
+
+    def _read(self) -> dict[str, LockedModel]:
+        try:
+            return _CONTENT.validate_json(self._path.read_bytes())
+        except FileNotFoundError:
+            return {}
+        except ValidationError as error:
+            raise ModelError(
+                f"The lock file {self._path} is damaged. Restore it, or delete it and pull again."
+            ) from error

@@ -1,0 +1,46 @@
+"""Which class serves which backend name; imported by name, in the child only."""
+
+import importlib
+from typing import TYPE_CHECKING
+
+from gpunode_protocol.tasks import Task
+
+from gpunode_engines.errors import EngineStartFailed
+
+if TYPE_CHECKING:
+    from gpunode_engines.backends.interface import Backend
+
+_BACKENDS: dict[tuple[Task, str], str] = {
+    (Task.LLM, "llamacpp"): "gpunode_engines.backends.text_llamacpp:LlamaCppBackend",
+}
+
+BACKEND_DISTRIBUTIONS: dict[str, str] = {"llamacpp": "xllamacpp"}
+"""Backend name to the distribution on PyPI whose version becomes part of the fingerprint."""
+
+BACKEND_EXTRAS: dict[str, str] = {"llamacpp": "llamacpp"}
+"""Backend name to the extra of gpunode that installs it."""
+
+
+def create_backend(task: Task, backend: str) -> "Backend":
+    """Return a new backend object. Imports the ML library: call it in a child process only.
+
+    Args:
+        task: what it serves.
+        backend: a registered name, or ``module:Class`` for one that is not registered.
+
+    Raises:
+        EngineStartFailed: no such backend, or its library is not installed.
+    """
+    path = _BACKENDS.get((task, backend), backend)
+    module_name, separator, class_name = path.partition(":")
+    if not separator:
+        raise EngineStartFailed(f"There is no backend {backend!r} for {task}.")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        extra = BACKEND_EXTRAS.get(backend, "node")
+        raise EngineStartFailed(
+            f"The backend {backend} needs the package {error.name}. Install it with: pip install 'gpunode[{extra}]'"
+        ) from error
+    backend_object: Backend = getattr(module, class_name)()
+    return backend_object

@@ -1,0 +1,139 @@
+"""Where weights come from: a model hub through huggingface_hub, or a folder laid out as ``OWNER/REPO/FILE``."""
+
+import io
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gpunode_engines.errors import DownloadFailed
+from gpunode_engines.fetch import Remote, RemoteFile
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+_LOCAL_REVISION = "local"
+
+
+class FolderRemote:
+    """A folder that mirrors repositories. Implements ``Remote``."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def files(self, repo: str, revision: str | None) -> tuple[str, Sequence[RemoteFile]]:  # noqa: ARG002 -- a folder has no history
+        """See ``Remote``."""
+        folder = self._root / repo
+        if not folder.is_dir():
+            raise DownloadFailed(f"The mirror {self._root} has no folder {repo}.")
+        found = [path for path in sorted(folder.iterdir()) if path.is_file()]
+        return _LOCAL_REVISION, [RemoteFile(path.name, path.stat().st_size, None) for path in found]
+
+    def download(self, repo: str, revision: str, name: str, folder: Path) -> Path:  # noqa: ARG002 -- a folder has no history
+        """See ``Remote``."""
+        target = folder / name
+        partial = target.with_name(f"{name}.partial")
+        try:
+            shutil.copyfile(self._root / repo / name, partial)
+        except OSError as error:
+            raise DownloadFailed(f"{name} cannot be copied from the mirror {self._root}: {error.strerror}.") from error
+        return partial.replace(target)
+
+
+class HubRemote:
+    """A server that speaks the Hugging Face protocol. Implements ``Remote``; needs huggingface_hub (extra ``pull``)."""
+
+    def __init__(self, endpoint: str | None, progress: "Progress | None" = None) -> None:
+        """Args: endpoint: URL, None = huggingface_hub's default. progress: started by the caller, None = silent."""
+        self._endpoint = endpoint
+        self._progress = progress
+
+    def files(self, repo: str, revision: str | None) -> tuple[str, Sequence[RemoteFile]]:
+        """See ``Remote``."""
+        from huggingface_hub import HfApi  # noqa: PLC0415 -- slow to import, and an optional dependency
+
+        with _download_errors(repo):
+            info = HfApi(endpoint=self._endpoint).model_info(repo, revision=revision, files_metadata=True)
+            if info.sha is None:
+                raise DownloadFailed(f"The hub names no revision of {repo}.")
+            return info.sha, [
+                RemoteFile(file.rfilename, file.size, file.lfs.sha256 if file.lfs else None)
+                for file in info.siblings or ()
+            ]
+
+    def download(self, repo: str, revision: str, name: str, folder: Path) -> Path:
+        """See ``Remote``. Interrupted downloads go on where they stopped."""
+        from huggingface_hub import hf_hub_download  # noqa: PLC0415 -- slow to import, and an optional dependency
+
+        with _download_errors(repo):
+            path = hf_hub_download(
+                repo,
+                name,
+                revision=revision,
+                local_dir=folder,
+                endpoint=self._endpoint,
+                tqdm_class=_progress_class(self._progress),
+            )
+        return Path(path)
+
+
+def choose_remote(mirror: str, progress: "Progress | None" = None) -> Remote:
+    """Return where to pull from.
+
+    Args:
+        mirror: a URL that speaks the hub's protocol, a folder, or empty for the public hub.
+        progress: where downloads from a hub are shown.
+    """
+    if mirror and "://" not in mirror:
+        return FolderRemote(Path(mirror).expanduser())
+    return HubRemote(mirror or None, progress)
+
+
+@contextmanager
+def _download_errors(repo: str) -> Iterator[None]:
+    """Map the hub library's errors, and those of its HTTP client, to ours."""
+    from httpx2 import HTTPError  # noqa: PLC0415 -- huggingface_hub's HTTP client
+    from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError  # noqa: PLC0415 -- see above
+
+    try:
+        yield
+    except RepositoryNotFoundError as error:
+        raise DownloadFailed(f"The hub has no public repository {repo}.") from error
+    except HfHubHTTPError as error:
+        raise DownloadFailed(
+            f"The hub refused to give {repo}: {error.response.status_code}. Try again later."
+        ) from error
+    except (HTTPError, OSError) as error:
+        raise DownloadFailed(
+            f"{repo} could not be downloaded ({type(error).__name__}). Check the network connection, or set "
+            "GPUNODE_MODEL_MIRROR to a mirror's URL or a folder, and try again."
+        ) from error
+
+
+def _progress_class(progress: "Progress | None") -> type[Any]:
+    """Return a tqdm class (huggingface_hub's interface) that draws on a rich progress display, or nothing."""
+    from tqdm import tqdm  # type: ignore[import-untyped]  # noqa: PLC0415 -- no annotations; comes with the hub library
+
+    class RichTqdm(tqdm):  # type: ignore[misc]  # -- tqdm has no annotations
+        monitor_interval = 0  # no watcher thread
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            kwargs = {key: value for key, value in kwargs.items() if key != "name"}
+            super().__init__(*args, **kwargs | {"file": io.StringIO(), "disable": False})
+            self._task = progress.add_task(self.desc or "download", total=self.total) if progress else None
+            self._show()
+
+        def update(self, n: float | None = 1) -> bool | None:
+            shown: bool | None = super().update(n)
+            self._show()
+            return shown
+
+        def display(self, *args: Any, **kwargs: Any) -> None:
+            """Draw nothing itself."""
+
+        def _show(self) -> None:
+            if progress is not None and self._task is not None:
+                progress.update(self._task, completed=self.n, total=self.total)
+
+    return RichTqdm

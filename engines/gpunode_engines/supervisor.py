@@ -1,0 +1,205 @@
+"""An engine in a supervised child process: started, restarted with growing pauses, stopped."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass
+
+from gpunode_protocol.tasks import Task
+
+from gpunode_engines.base import (
+    EngineInfo,
+    Event,
+    GenerateRequest,
+    MeasuredSpeed,
+    PreparedPrompt,
+    PrepareRequest,
+)
+from gpunode_engines.checks import check_generate
+from gpunode_engines.child_process import ChildProcess
+from gpunode_engines.errors import EngineNotReady, EngineStartFailed, EngineStopped
+from gpunode_engines.fingerprint import fingerprint
+from gpunode_engines.ipc import BackendOptions, Load
+from gpunode_engines.limits import EngineLimits
+from gpunode_engines.session import Session, open_session
+from gpunode_engines.speed import measure_speed
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnginePlan:
+    """Everything that a child needs to load one model, and what the parent knows of the weights.
+
+    files: absolute paths, in order. weights_digest: SHA-256, 32 bytes (see ``file_digests``). memory_bytes: estimate.
+    """
+
+    task: Task
+    model: str
+    backend: str
+    files: tuple[str, ...]
+    weights_digest: bytes
+    quantisation: str
+    memory_bytes: int
+    options: BackendOptions
+
+
+class SupervisedEngine:
+    """Implements ``Engine``; one child at a time."""
+
+    def __init__(
+        self,
+        plan: EnginePlan,
+        limits: EngineLimits | None = None,
+        *,
+        extra_environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self._plan = plan
+        self._limits = limits or EngineLimits()
+        self._extra_environment = dict(extra_environment or {})
+        self._session: Session | None = None
+        self._supervision: asyncio.Task[None] | None = None
+        self._changed = asyncio.Condition()
+        self._info: EngineInfo | None = None
+        self._restarts = 0
+
+    @property
+    def info(self) -> EngineInfo:
+        """See ``Engine``."""
+        if self._info is None:
+            raise EngineNotReady
+        return self._info
+
+    @property
+    def healthy(self) -> bool:
+        """See ``Engine``."""
+        return self._session is not None
+
+    @property
+    def restarts(self) -> int:
+        """See ``Engine``."""
+        return self._restarts
+
+    @property
+    def active_jobs(self) -> int:
+        """See ``Engine``."""
+        return len(self._session.jobs) if self._session else 0
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the child, None while there is none."""
+        return self._session.pid if self._session else None
+
+    async def start(self) -> EngineInfo:
+        """See ``Engine``."""
+        session = await self._open()
+        self._info = _info(self._plan, session)
+        self._supervision = asyncio.create_task(self._supervise(session))
+        await self._announce(session)
+        return self._info
+
+    async def stop(self) -> None:
+        """See ``Engine``."""
+        supervision, self._supervision = self._supervision, None
+        if supervision is None:
+            return
+        supervision.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await supervision
+        await self._announce(None)
+
+    async def wait_healthy(self) -> None:
+        """See ``Engine``. Raises EngineNotReady when the engine is stopped."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._session is not None or self._supervision is None)
+        self._ready()
+
+    async def prepare(self, request: PrepareRequest) -> PreparedPrompt:
+        """See ``Engine``."""
+        return await self._ready().prepare(request)
+
+    async def generate(self, request: GenerateRequest) -> AsyncGenerator[Event, None]:
+        """See ``Engine``."""
+        session = self._ready()
+        check_generate(request, self.info.context_tokens)
+        async with contextlib.aclosing(session.run(request)) as events:
+            async for event in events:
+                yield event
+
+    async def cancel(self, job_key: str) -> None:
+        """See ``Engine``."""
+        if self._session is not None:
+            self._session.cancel(job_key)
+
+    async def measure_speed(self) -> MeasuredSpeed:
+        """See ``Engine``."""
+        return await measure_speed(self)
+
+    def _ready(self) -> Session:
+        if self._session is None:
+            raise EngineNotReady
+        return self._session
+
+    async def _open(self) -> Session:
+        plan = self._plan
+        order = Load(task=plan.task, backend=plan.backend, model=plan.model, files=plan.files, options=plan.options)
+        return await open_session(ChildProcess.spawn(self._extra_environment), order, self._limits)
+
+    async def _announce(self, session: Session | None) -> None:
+        async with self._changed:
+            self._session = session
+            self._changed.notify_all()
+
+    async def _supervise(self, session: Session) -> None:
+        """Wait for the child's loss, start another, and so on; ends the child when cancelled."""
+        failures = 0
+        clock = asyncio.get_running_loop().time
+        while True:
+            started_at = clock()
+            try:
+                cause = await session.lost()
+            finally:
+                session.fail(EngineStopped())
+                self._session = None
+                await session.end()
+            failures = 1 if clock() - started_at > self._limits.stable_s else failures + 1
+            logger.warning("engine lost: %s", cause, extra={"event": "engine_lost", "model": self._plan.model})
+            session, failures = await self._reopen(failures)
+            self._restarts += 1
+            logger.info("engine restarted", extra={"event": "engine_restarted", "restarts": self._restarts})
+            await self._announce(session)
+
+    async def _reopen(self, failures: int) -> tuple[Session, int]:
+        """Try until a child runs; returns it and the number of failures in a row."""
+        while True:
+            pause_s = min(self._limits.backoff_s * 2 ** (failures - 1), self._limits.backoff_max_s)
+            await asyncio.sleep(pause_s)
+            try:
+                return await self._open(), failures
+            except EngineStartFailed as error:
+                failures += 1
+                logger.warning("engine not restarted: %s", error, extra={"event": "engine_start_failed"})
+
+
+def _info(plan: EnginePlan, session: Session) -> EngineInfo:
+    loaded = session.loaded
+    return EngineInfo(
+        task=plan.task,
+        model=plan.model,
+        backend=plan.backend,
+        backend_version=loaded.backend_version,
+        fingerprint=fingerprint(
+            plan.weights_digest,
+            plan.quantisation,
+            plan.options.chat_template,
+            plan.backend,
+            loaded.backend_version,
+        ),
+        weights_digest=plan.weights_digest,
+        quantisation=plan.quantisation,
+        context_tokens=loaded.context_tokens,
+        slots=loaded.slots,
+        memory_bytes=plan.memory_bytes,
+        device=loaded.device,
+    )

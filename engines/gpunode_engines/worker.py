@@ -1,0 +1,148 @@
+"""Main loop of an engine's process: ``python -m gpunode_engines.worker FD PARENT_PID``.
+
+The main thread reads messages and never blocks on work, so that pings are answered while jobs run.
+"""
+
+import os
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, assert_never
+
+from gpunode_engines.base import Event
+from gpunode_engines.channel import ChildChannel
+from gpunode_engines.errors import BackendFailed, EngineError
+from gpunode_engines.ipc import (
+    CallFailure,
+    Cancel,
+    Generate,
+    JobEvent,
+    JobFailure,
+    Load,
+    LoadFailed,
+    ParentMessage,
+    Ping,
+    Pong,
+    Prepare,
+    Prepared,
+    Shutdown,
+)
+from gpunode_engines.registry import create_backend
+from gpunode_engines.sandbox import ParentGone, restrict_after_load, restrict_at_start
+
+if TYPE_CHECKING:
+    from gpunode_engines.backends.interface import Backend
+
+_PREPARE_THREADS = 2
+
+
+class Worker:
+    """Serves one backend over one channel."""
+
+    def __init__(self, channel: ChildChannel, backend: "Backend", slots: int) -> None:
+        self._channel = channel
+        self._backend = backend
+        self._jobs: dict[str, threading.Event] = {}
+        self._generators = ThreadPoolExecutor(slots, "generate")
+        self._preparers = ThreadPoolExecutor(_PREPARE_THREADS, "prepare")
+
+    def serve(self) -> None:
+        """Answer messages until Shutdown or until the parent closes the pipe."""
+        while (message := self._channel.receive()) is not None:
+            if isinstance(message, Shutdown):
+                return
+            self._handle(message)
+
+    def _handle(self, message: ParentMessage) -> None:
+        match message:
+            case Ping():
+                self._channel.send(Pong())
+            case Prepare():
+                self._preparers.submit(_or_die, partial(self._prepare, message))
+            case Generate(request=request):
+                cancelled = self._jobs[request.job_key] = threading.Event()
+                self._generators.submit(_or_die, partial(self._generate, message, cancelled))
+            case Cancel(job_key=job_key):
+                if (running := self._jobs.get(job_key)) is not None:
+                    running.set()
+            case Load() | Shutdown():
+                raise RuntimeError(f"The message {message.type} is not allowed now.")
+            case _:
+                assert_never(message)
+
+    def _prepare(self, message: Prepare) -> None:
+        try:
+            prompt = self._backend.prepare(message.request)
+        except Exception as error:  # noqa: BLE001 -- thread boundary: every failure is reported to the parent
+            name, text = _described(error)
+            self._channel.send(CallFailure(call=message.call, error=name, message=text))
+        else:
+            self._channel.send(Prepared(call=message.call, prompt=prompt))
+
+    def _generate(self, message: Generate, cancelled: threading.Event) -> None:
+        job_key = message.request.job_key
+
+        def emit(event: Event) -> None:
+            self._channel.send(JobEvent(job_key=job_key, event=event))
+
+        try:
+            self._backend.generate(message.request, emit, cancelled)
+        except Exception as error:  # noqa: BLE001 -- thread boundary: every failure is reported to the parent
+            name, text = _described(error)
+            self._channel.send(JobFailure(job_key=job_key, error=name, message=text))
+        finally:
+            if self._jobs.get(job_key) is cancelled:  # the key may be in use again already
+                del self._jobs[job_key]
+
+
+def _described(error: Exception) -> tuple[str, str]:
+    """Return class name and text of an EngineError; of anything else the type only, its text may quote a prompt."""
+    if isinstance(error, EngineError):
+        return type(error).__name__, str(error)
+    return BackendFailed.__name__, f"The backend failed with {type(error).__name__}; try another node."
+
+
+def _or_die(work: Callable[[], None]) -> None:
+    """Run in a pool thread; when even reporting fails, the parent is gone and nothing is left to do."""
+    try:
+        work()
+    except OSError:
+        os._exit(1)
+
+
+def _load(channel: ChildChannel) -> Worker | None:
+    """Obey the first message; None when there is nothing to serve."""
+    order = channel.receive()
+    if not isinstance(order, Load):
+        return None
+    try:
+        backend = create_backend(order.task, order.backend)
+        loaded = backend.load(order)
+        restrict_after_load()
+    except Exception as error:  # noqa: BLE001 -- process boundary: the parent reports the cause
+        channel.send(LoadFailed(message=str(error) or type(error).__name__))
+        return None
+    channel.send(loaded)
+    return Worker(channel, backend, loaded.slots)
+
+
+def main(arguments: list[str]) -> None:
+    """Serve until told to stop, then leave at once: native libraries' destructors are not worth waiting for."""
+    descriptor, parent_pid = int(arguments[0]), int(arguments[1])
+    try:
+        restrict_at_start(parent_pid)
+    except ParentGone:
+        os._exit(1)
+    os.set_inheritable(descriptor, False)
+    channel = ChildChannel(socket.socket(fileno=descriptor))
+    worker = _load(channel)
+    if worker is not None:
+        worker.serve()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
