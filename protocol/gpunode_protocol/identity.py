@@ -46,6 +46,8 @@ def public_key_of(peer_id: str) -> bytes:
         raise InvalidPeerId(f"{peer_id!r} is not a peer id: not base58.") from error
     if len(raw) != len(_PEER_ID_PREFIX) + PUBLIC_KEY_BYTES or not raw.startswith(_PEER_ID_PREFIX):
         raise InvalidPeerId(f"{peer_id!r} is not an ed25519 peer id (12D3KooW…).")
+    if base58.b58encode(raw).decode() != peer_id:  # the decoder overlooks white space; a peer has one name only
+        raise InvalidPeerId(f"{peer_id!r} has characters around the peer id; remove them.")
     return raw[len(_PEER_ID_PREFIX) :]
 
 
