@@ -1,0 +1,66 @@
+"""The peer-to-peer mesh: an interface, and hivemind with its daemon p2pd behind it.
+
+Importing this package imports neither hivemind nor anything heavy; ``create_mesh`` does.
+"""
+
+from gpunode_protocol.mesh.config import LOOPBACK_ADDRESSES, PUBLIC_ADDRESSES, MeshConfig
+from gpunode_protocol.mesh.errors import (
+    IdentityFileError,
+    MeshError,
+    MeshUnavailable,
+    P2pdFailed,
+    PeerUnreachable,
+    RecordRejected,
+)
+from gpunode_protocol.mesh.interface import (
+    Mesh,
+    MeshState,
+    MeshStatus,
+    MeshStream,
+    Reachability,
+    StreamHandler,
+)
+from gpunode_protocol.mesh.keyfile import load_identity, load_or_create_identity
+from gpunode_protocol.mesh.records import DhtRecord, FoundRecords, RecordValidator, ValidRecord
+
+__all__ = [
+    "LOOPBACK_ADDRESSES",
+    "PUBLIC_ADDRESSES",
+    "DhtRecord",
+    "FoundRecords",
+    "IdentityFileError",
+    "Mesh",
+    "MeshConfig",
+    "MeshError",
+    "MeshState",
+    "MeshStatus",
+    "MeshStream",
+    "MeshUnavailable",
+    "P2pdFailed",
+    "PeerUnreachable",
+    "Reachability",
+    "RecordRejected",
+    "RecordValidator",
+    "StreamHandler",
+    "ValidRecord",
+    "create_mesh",
+    "load_identity",
+    "load_or_create_identity",
+]
+
+
+def create_mesh(config: MeshConfig, validator: RecordValidator) -> Mesh:
+    """Return a mesh that is not started yet.
+
+    Args:
+        config: how to take part; the identity file is made if there is none.
+        validator: judges every record that is stored here or found elsewhere.
+
+    Raises:
+        ModuleNotFoundError: hivemind is not installed (pip install 'gpunode[mesh]').
+        IdentityFileError: the identity file cannot be used.
+        MeshError: a bootstrap address cannot be read.
+    """
+    from gpunode_protocol.mesh._hivemind import HivemindMesh  # noqa: PLC0415 -- imports hivemind
+
+    return HivemindMesh(config, validator)

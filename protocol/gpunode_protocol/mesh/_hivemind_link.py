@@ -1,0 +1,77 @@
+"""One life of p2pd: the process, the attachment to it, and the DHT node on top."""
+
+import asyncio
+import itertools
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gpunode_protocol.mesh._dht_node import RecordNode, ReplicaMemory
+from gpunode_protocol.mesh._dht_protocol import RecordProtocol
+from gpunode_protocol.mesh._hivemind_attach import AttachedP2P
+from gpunode_protocol.mesh._p2pd import MAX_MESSAGE_BYTES, P2pd
+from gpunode_protocol.mesh.config import MeshConfig
+from gpunode_protocol.mesh.record_store import RecordStore
+from gpunode_protocol.mesh.records import RecordValidator
+from gpunode_protocol.mesh.runtime_dir import RuntimeDir
+
+
+@dataclass(frozen=True, slots=True)
+class Lasting:
+    """What outlives p2pd: where the sockets go, records kept for others, the replicas of our own, the counters."""
+
+    runtime_dir: RuntimeDir
+    store: RecordStore
+    validator: RecordValidator
+    memory: ReplicaMemory
+    lives: "itertools.count[int]"
+    rejected: Counter[str]
+
+
+class Link:
+    """A running p2pd and everything that ends with it."""
+
+    def __init__(self, daemon: P2pd, p2p: AttachedP2P, node: RecordNode) -> None:
+        self.daemon = daemon
+        self.p2p = p2p
+        self.node = node
+        self.protocol: RecordProtocol = node.protocol
+
+    @classmethod
+    async def open(cls, config: MeshConfig, lasting: Lasting, *, listen: Sequence[str], timeout_s: float) -> "Link":
+        """Start p2pd, attach to it, and begin to answer DHT requests.
+
+        Raises:
+            P2pdFailed, MeshUnavailable: it did not start or does not answer.
+        """
+        life = next(lasting.lives)
+        sockets = lasting.runtime_dir.path
+        daemon = await P2pd.start(config, control_socket=sockets / f"d{life}.sock", listen=listen, timeout_s=timeout_s)
+        try:
+            p2p = await AttachedP2P.attach(
+                daemon.control_socket, sockets / f"c{life}.sock", max_message_bytes=MAX_MESSAGE_BYTES
+            )
+            try:
+                async with asyncio.timeout(timeout_s):
+                    protocol = await RecordProtocol.create_for(
+                        p2p,
+                        store=lasting.store,
+                        validator=lasting.validator,
+                        rejected=lasting.rejected,
+                        client_mode=config.client_mode,
+                        rpc_timeout_s=config.rpc_timeout_s,
+                    )
+            except BaseException:
+                await p2p.detach()
+                raise
+        except BaseException:
+            await daemon.stop()
+            raise
+        return cls(daemon, p2p, RecordNode.create_for(protocol, lasting.memory))
+
+    async def close(self) -> None:
+        """End it all; p2pd may be dead already."""
+        self.node.is_alive = False
+        await self.protocol.shutdown()
+        await self.p2p.detach()
+        await self.daemon.stop()
