@@ -7,13 +7,14 @@ from gpunode_protocol.errors import MalformedMessage, NotCanonical
 from gpunode_protocol.safe_msgpack import pack, unpack
 
 MAX_DEPTH = 8
+"""Maps and arrays inside each other, the outermost counted."""
 
 
 def _normalised(value: Any, depth: int) -> Any:
-    if depth > MAX_DEPTH:
-        raise NotCanonical(f"A signed map may be nested at most {MAX_DEPTH} levels deep.")
     if value is None or isinstance(value, bool | int | str | bytes):
         return value
+    if depth > MAX_DEPTH:
+        raise NotCanonical(f"A signed map may be nested at most {MAX_DEPTH} levels deep.")
     if isinstance(value, Mapping):
         return {key: _normalised(value[key], depth + 1) for key in sorted(value, key=_key_bytes)}
     if isinstance(value, list | tuple):
