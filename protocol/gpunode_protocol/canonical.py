@@ -18,7 +18,8 @@ def _normalised(value: Any, depth: int) -> Any:
     if isinstance(value, Mapping):
         return {key: _normalised(value[key], depth + 1) for key in sorted(value, key=_key_bytes)}
     if isinstance(value, list | tuple):
-        return [_normalised(item, depth + 1) for item in value]
+        # long arrays are token ids: keep their walk cheap
+        return [item if type(item) is int else _normalised(item, depth + 1) for item in value]
     raise NotCanonical(f"A signed map cannot hold a {type(value).__name__}.")
 
 

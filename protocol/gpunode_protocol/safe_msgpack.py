@@ -16,7 +16,10 @@ MAX_DEPTH = 16
 """Nesting that a frame may have; signed bodies allow 8 (see ``canonical``)."""
 
 MAX_ITEMS = 262_144
-"""Items that one array or map may have: more than the token ids of the longest context served."""
+"""Items of all arrays and maps of a message together: more than the token ids of the longest context served."""
+
+MAX_MAPS = 16_384
+"""Maps in a message: four times the messages of the longest chat. A MiB could hold a million, a second of work."""
 
 _SCALARS = (str, bytes, int, float, bool, type(None))
 
@@ -25,30 +28,46 @@ def _refuse_extension(code: int, data: bytes) -> NoReturn:  # noqa: ARG001 -- ms
     raise MalformedMessage(f"The message uses the msgpack extension type {code}.")
 
 
-def _unique_pairs(pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
-    """Return the map of ``pairs``; refuse keys that are not text or come twice."""
-    result: dict[str, Any] = {}
-    for key, value in pairs:
-        if not isinstance(key, str):
-            raise MalformedMessage("A map key is not text.")
-        if key in result:
-            raise MalformedMessage(f"The key {key[:40]!r} comes twice in one map.")
-        result[key] = value
-    return result
+class _MapReader:
+    """Makes the maps of one message; refuses keys that are not text or come twice, and too many maps."""
+
+    def __init__(self) -> None:
+        self._maps_left = MAX_MAPS
+
+    def __call__(self, pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
+        self._maps_left -= 1
+        if self._maps_left < 0:
+            raise MalformedMessage(f"The message holds more than {MAX_MAPS} maps.")
+        result: dict[str, Any] = {}
+        for key, value in pairs:
+            if not isinstance(key, str):
+                raise MalformedMessage("A map key is not text.")
+            if key in result:
+                raise MalformedMessage(f"The key {key[:40]!r} comes twice in one map.")
+            result[key] = value
+        return result
 
 
-def _check(value: Any, depth_left: int) -> None:
-    """Refuse what is nested too deep or of a type that the protocol does not use; recursion is bounded by depth."""
-    if isinstance(value, tuple | dict):
-        if depth_left == 0:
-            raise MalformedMessage("The message is nested too deep.")
-        for item in value.values() if isinstance(value, dict) else value:
-            if type(item) is not int:  # long arrays are token ids: keep their walk cheap
-                _check(item, depth_left - 1)
-    elif not isinstance(value, _SCALARS):
-        raise MalformedMessage(f"The message holds a {type(value).__name__}, which the protocol does not use.")
-    elif isinstance(value, float) and not math.isfinite(value):
-        raise MalformedMessage("The message holds a number that is not finite.")
+def _check(value: Any, max_depth: int) -> None:
+    """Refuse what is too deep, too much or of a type that the protocol does not use; level by level, no recursion."""
+    items_left = MAX_ITEMS
+    level: list[Any] = [value]
+    for depth in range(max_depth + 1):
+        below: list[Any] = []
+        for item in level:
+            if isinstance(item, tuple | dict):
+                if depth == max_depth:
+                    raise MalformedMessage("The message is nested too deep.")
+                items_left -= len(item)
+                if items_left < 0:
+                    raise MalformedMessage(f"The message holds more than {MAX_ITEMS} items.")
+                # long arrays are token ids: keep their walk cheap
+                below += [i for i in (item.values() if isinstance(item, dict) else item) if type(i) is not int]
+            elif not isinstance(item, _SCALARS):
+                raise MalformedMessage(f"The message holds a {type(item).__name__}, which the protocol does not use.")
+            elif isinstance(item, float) and not math.isfinite(item):
+                raise MalformedMessage("The message holds a number that is not finite.")
+        level = below
 
 
 def unpack(data: bytes, *, max_depth: int = MAX_DEPTH) -> Any:
@@ -63,7 +82,7 @@ def unpack(data: bytes, *, max_depth: int = MAX_DEPTH) -> Any:
             use_list=False,
             raw=False,
             ext_hook=_refuse_extension,
-            object_pairs_hook=_unique_pairs,
+            object_pairs_hook=_MapReader(),
             max_array_len=MAX_ITEMS,
             max_map_len=MAX_ITEMS,
         )

@@ -4,11 +4,10 @@ from typing import Any
 
 import msgpack
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from gpunode_protocol import canonical
 from gpunode_protocol.errors import NotCanonical
+from hypothesis import given
+from hypothesis import strategies as st
 
 SCALARS = st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.text() | st.binary()
 VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=12)

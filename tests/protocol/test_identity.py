@@ -2,9 +2,9 @@
 
 import base58
 import pytest
-
 from gpunode_protocol.errors import InvalidPeerId, MalformedMessage
 from gpunode_protocol.identity import Identity, parse_peer_id, peer_id_of, public_key_of, signature_is_valid
+
 from tests.protocol.samples import CLIENT, NODE
 
 
