@@ -1,0 +1,107 @@
+import asyncio
+from collections.abc import Iterable
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gpunode_protocol.mesh.lookup import MAX_ASKED, look_up
+
+Neighbours = list[tuple[int, int]] | None
+
+
+class Swarm:
+    """Nodes that are their own ids; each knows some others."""
+
+    def __init__(self, knows: dict[int, Iterable[int]], silent: Iterable[int] = ()) -> None:
+        self._knows = {node: list(others) for node, others in knows.items()}
+        self._silent = set(silent)
+        self.asked: list[int] = []
+
+    async def ask(self, node: int) -> Neighbours:
+        self.asked.append(node)
+        await asyncio.sleep(0)  # lets the other requests begin
+        return None if node in self._silent else [(other, other) for other in self._knows[node]]
+
+
+def start(*nodes: int) -> list[tuple[int, int]]:
+    return [(node, node) for node in nodes]
+
+
+async def test_walks_to_the_nearest() -> None:
+    """Neighbours of neighbours are asked until nobody is nearer."""
+    swarm = Swarm({128: [64], 64: [8], 8: [1], 1: []})
+    found = await look_up(0, start(128), swarm.ask, deadline_s=5, width=2)
+    assert [node for node, _ in found.nearest] == [1, 8]
+    assert found.complete
+
+
+async def test_silent_nodes_are_replaced_by_the_next_nearest() -> None:
+    """The result holds nodes that answered, as many as there are."""
+    swarm = Swarm({node: range(1, 9) for node in range(1, 9)}, silent=[1, 2])
+    found = await look_up(0, start(8), swarm.ask, deadline_s=5, width=3)
+    assert [node for node, _ in found.nearest] == [3, 4, 5]
+
+
+async def test_nobody_known_is_an_empty_result() -> None:
+    """The first peer of a network finds nobody, without an error."""
+    found = await look_up(0, start(), Swarm({}).ask, deadline_s=5)
+    assert (found.nearest, found.asked, found.complete) == ((), 0, True)
+
+
+async def test_deadline_returns_what_was_found() -> None:
+    """A node that never answers does not hold up the result, and its request is cancelled."""
+    cancelled = asyncio.Event()
+
+    async def ask(node: int) -> Neighbours:
+        if node == 1:
+            return []
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+        return None
+
+    found = await look_up(0, start(1, 2), ask, deadline_s=0.05)
+    assert [node for node, _ in found.nearest] == [1]
+    assert not found.complete
+    assert cancelled.is_set()
+
+
+async def test_invented_neighbours_end_at_the_cap() -> None:
+    """A hostile node that always knows someone nearer costs a bounded number of requests."""
+    invented = iter(range(2**20, 0, -1))
+
+    async def ask(node: int) -> Neighbours:
+        assert node
+        return [(identifier, identifier) for identifier in (next(invented) for _ in range(40))]
+
+    found = await look_up(0, start(2**21), ask, deadline_s=5)
+    assert found.asked == MAX_ASKED
+
+
+async def test_requests_run_in_parallel_up_to_the_limit() -> None:
+    """Three at once with parallel=3, never more."""
+    running = peak = 0
+
+    async def ask(node: int) -> Neighbours:
+        nonlocal running, peak
+        assert node
+        running += 1
+        peak = max(peak, running)
+        await asyncio.sleep(0)
+        running -= 1
+        return []
+
+    await look_up(0, start(*range(1, 9)), ask, deadline_s=5, parallel=3)
+    assert peak == 3
+
+
+@given(st.integers(0, 2**16), st.sets(st.integers(1, 2**16), min_size=1, max_size=40))
+def test_finds_the_true_nearest_in_a_connected_swarm(target: int, nodes: set[int]) -> None:
+    """If everyone knows everyone, the nearest by XOR distance are found."""
+    swarm = Swarm({node: nodes for node in nodes})
+    found = asyncio.run(look_up(target, start(min(nodes)), swarm.ask, deadline_s=5, width=4))
+    within_cap = sorted(nodes, key=lambda node: node ^ target)[:4]
+    if len(nodes) <= 20:
+        assert [node for node, _ in found.nearest] == within_cap
+    assert len(swarm.asked) == len(set(swarm.asked))
