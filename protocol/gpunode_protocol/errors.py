@@ -5,6 +5,7 @@
     GpunodeError                what a user may read: the message says what happened and what to do
     ├── ProtocolError           bytes from a peer that break the protocol
     │   ├── MalformedMessage    not msgpack, too deep, a field of the wrong type or out of range
+    │   │   └── UnsupportedVersion  a signed body of another protocol version
     │   ├── NotCanonical        a signed body that is not in the one canonical encoding
     │   ├── BadSignature        absent, wrong or foreign signature
     │   ├── FrameTooLong        a length header beyond the limit
@@ -33,6 +34,10 @@ class ProtocolError(GpunodeError):
 
 class MalformedMessage(ProtocolError):
     """The other side sent a message that cannot be read. Check that both sides run compatible versions."""
+
+
+class UnsupportedVersion(MalformedMessage):
+    """The other side signed a message of another protocol version. Update the older side."""
 
 
 class NotCanonical(ProtocolError):

@@ -10,6 +10,7 @@ from gpunode_protocol.errors import (
     NotCanonical,
     ProtocolError,
     UnexpectedMessage,
+    UnsupportedVersion,
     job_error,
 )
 from gpunode_protocol.framing import FrameParser
@@ -37,6 +38,8 @@ NodeEvent = RequestFrame | BlobFrame | VoucherFrame | CancelFrame
 def job_error_of(error: ProtocolError) -> JobError:
     """Return the wire error for bytes that break the protocol."""
     match error:
+        case UnsupportedVersion():
+            code = ErrorCode.UNSUPPORTED_VERSION
         case FrameTooLong():
             code = ErrorCode.FRAME_TOO_LONG
         case NotCanonical():
@@ -109,8 +112,7 @@ def open_request(envelope: Envelope, checks: RequestChecks) -> Signed[JobRequest
             raise BadSignature("The request names another client than the peer that sent it.")
         request = open_signed(JobRequest, envelope, public_key_of(checks.peer))
     except ProtocolError as error:
-        code = ErrorCode.UNSUPPORTED_VERSION if "protocol version" in str(error) else job_error_of(error).code
-        raise job_error(code, str(error)) from error
+        raise job_error_of(error) from error
     body = request.body
     if body.network != checks.network:
         raise job_error(ErrorCode.WRONG_NETWORK, "The request is for another network.")

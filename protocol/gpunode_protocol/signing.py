@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from gpunode_protocol import PROTOCOL_VERSION, canonical
-from gpunode_protocol.errors import BadSignature, MalformedMessage
+from gpunode_protocol.errors import BadSignature, MalformedMessage, UnsupportedVersion
 from gpunode_protocol.identity import Identity, signature_is_valid
 from gpunode_protocol.validation import first_problem
 
@@ -93,11 +93,11 @@ def read_body(model: type[B], envelope: Envelope) -> B:
     """Read an envelope's body *without* checking its signature (to learn which key should have signed it).
 
     Raises:
-        NotCanonical, MalformedMessage: the body cannot be read.
+        NotCanonical, MalformedMessage: the body cannot be read. UnsupportedVersion: it is of another version.
     """
     value = canonical.decode(envelope.body)
     if value.get("v") != PROTOCOL_VERSION:
-        raise MalformedMessage(f"{model.__name__}: protocol version {value.get('v')!r} is not spoken here, only 1.")
+        raise UnsupportedVersion(f"{model.__name__}: protocol version {value.get('v')!r} is not spoken here, only 1.")
     return model.from_map(value)
 
 
