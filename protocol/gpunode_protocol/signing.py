@@ -57,7 +57,10 @@ class SignedBody(WireModel):
 
 
 class ClosedBody(SignedBody):
-    """A signed body in which an unknown key is refused (vouchers and receipts: money)."""
+    """A signed body without room (vouchers and receipts: money): an unknown key, at any depth, is refused.
+
+    Every field has to be there unless it is None, and None does not travel, so that one content has one encoding.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -98,7 +101,10 @@ def read_body(model: type[B], envelope: Envelope) -> B:
     value = canonical.decode(envelope.body)
     if value.get("v") != PROTOCOL_VERSION:
         raise UnsupportedVersion(f"{model.__name__}: protocol version {value.get('v')!r} is not spoken here, only 1.")
-    return model.from_map(value)
+    body = model.from_map(value)
+    if issubclass(model, ClosedBody) and canonical.encode(body.to_map()) != envelope.body:
+        raise MalformedMessage(f"{model.__name__}: it has an unknown key, an explicit nil, or lacks a field.")
+    return body
 
 
 def open_signed(model: type[B], envelope: Envelope, public_key: bytes) -> Signed[B]:

@@ -28,7 +28,7 @@ from gpunode_protocol.vouchers import Voucher
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.protocol.samples import NETWORK, NODE, STRANGER
+from tests.protocol.samples import CLIENT, NETWORK, NODE, STRANGER
 
 SIGNED_TYPES: dict[type[SignedBody], str] = {
     Advert: "advert",
@@ -187,3 +187,28 @@ def test_fields_are_typed_strictly(change: dict[str, object]) -> None:
 def test_reading_without_checking_reads_only() -> None:
     """``read_body`` tells who should have signed, whatever the signature."""
     assert read_body(Note, Envelope(body=NOTE.envelope.body, signature=b"")) == NOTE.body
+
+
+CLOSED = ClosedNote(network=NETWORK, text="x", inner=Note(network=NETWORK, text="y"))
+
+
+def test_closed_body_is_read() -> None:
+    """A closed body without unknown keys is read."""
+    signed = sign(CLIENT, CLOSED)
+    assert open_signed(ClosedNote, signed.envelope, CLIENT.public_key) == signed
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"zeta": 1},
+        {"inner": {**CLOSED.to_map()["inner"], "zeta": 1}},
+        {"extra": None},
+        {"inner": {"network": NETWORK, "text": "y"}},
+    ],
+    ids=["unknown key", "unknown key inside", "explicit nil", "default left out inside"],
+)
+def test_closed_body_has_one_encoding(change: dict[str, object]) -> None:
+    """A closed body with an unknown key at any depth, an explicit nil or a missing default is refused."""
+    with pytest.raises(MalformedMessage):
+        open_signed(ClosedNote, _envelope(CLIENT, "closed-note", {**CLOSED.to_map(), **change}), CLIENT.public_key)
