@@ -103,7 +103,7 @@ class ClientJob:
         body = self.request.body
         self.params: Params = body.read_params()
         self.task = task_of(body.task)
-        self.output = OutputLog(body.salt)
+        self.output = OutputLog(body.salt, self.params)
         self._parser = FrameParser()
         self._blobs = BlobAssembler(body.salt, MAX_OUTPUT_BYTES)
         self._outgoing: list[bytes] = [encode_frame(RequestFrame(request=self.request.envelope))]
@@ -221,6 +221,7 @@ class ClientJob:
             self._window = (now, self.output.count)
 
     def _receive_blob(self, message: BlobFrame, now: float) -> Blob | None:
+        self.output.check_blob(message.units)
         blob = self._blobs.add(message)
         if blob is not None:
             self.output.add_blob(blob.id, message.digest, blob.units)

@@ -26,7 +26,7 @@ from gpunode_protocol.messages import (
     TokensFrame,
     encode_frame,
 )
-from gpunode_protocol.outputs import OutputLog
+from gpunode_protocol.outputs import OutputLog, blob_digest
 from gpunode_protocol.payloads import Usage
 from gpunode_protocol.receipts import Receipt, recorded_parameters
 from gpunode_protocol.requests import JobRequest, task_of
@@ -61,7 +61,7 @@ class NodeJob:
 
     def __post_init__(self) -> None:
         """Start counting output under the request's salt."""
-        self.output = OutputLog(self.request.body.salt)
+        self.output = OutputLog(self.request.body.salt, self.request.body.read_params())
         self.task: Task = task_of(self.request.body.task)
         self._digests[0] = {self.output.digest()}
 
@@ -85,9 +85,12 @@ class NodeJob:
         """Whether the engine may go on: fewer than 128 tokens are not vouched for."""
         return self.task is not Task.LLM or self.output.count - self.vouched_count < UNVOUCHED_LIMIT_TOKENS
 
-    def _write(self, message: Frame) -> None:
+    def _refuse_after_the_end(self) -> None:
         if self.is_over:
             raise UnexpectedMessage("The job is over; nothing more can be sent.")
+
+    def _write(self, message: Frame) -> None:
+        self._refuse_after_the_end()
         self.frames.append(encode_frame(message))
 
     def _mark_output(self, now: float) -> None:
@@ -119,23 +122,25 @@ class NodeJob:
         self, ids: Sequence[int], text: str, *, now: float, logprobs: tuple[TokenLogprob, ...] | None = None
     ) -> None:
         """Write ``tokens``; ``now``: monotonic seconds."""
-        self._write(TokensFrame(ids=tuple(ids), text=text, logprobs=logprobs))
+        message = TokensFrame(ids=tuple(ids), text=text, logprobs=logprobs)
+        self._refuse_after_the_end()
         self.output.add_tokens(ids, text)
+        self._write(message)
         self._mark_output(now)
 
     def segment(self, message: SegmentFrame, *, now: float) -> None:
         """Write a ``segment`` of speech."""
-        self._write(message)
+        self._refuse_after_the_end()
         self.output.add_segment(message.start_ms, message.end_ms, message.text)
+        self._write(message)
         self._mark_output(now)
 
     def blob(self, blob: Blob, *, now: float) -> None:
         """Write an output blob."""
-        digest = b""
+        self._refuse_after_the_end()
+        self.output.add_blob(blob.id, blob_digest(self.request.body.salt, blob.data), blob.units)
         for piece in blob_frames(blob, self.request.body.salt):
-            digest = piece.digest
             self._write(piece)
-        self.output.add_blob(blob.id, digest, blob.units)
         self._mark_output(now)
 
     def fail(self, error: JobError) -> None:

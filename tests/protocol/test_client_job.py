@@ -1,0 +1,85 @@
+"""The client's side of a job stream."""
+
+import pytest
+from gpunode_protocol.blobs import Blob, blob_frames
+from gpunode_protocol.client_job import Completed, Failed, JobEvent
+from gpunode_protocol.errors import UnexpectedMessage, VerificationFailed
+from gpunode_protocol.messages import Frame, SegmentFrame, TokensFrame, encode_frame
+from gpunode_protocol.tasks import Task
+
+from tests.protocol.conversation import Conversation
+from tests.protocol.samples import SALT, chat_params, embedding_params, image_params, speech_params
+
+
+def _failure(events: list[JobEvent]) -> Exception:
+    """Return the error of the last event, which must be a failure."""
+    assert isinstance(events[-1], Failed)
+    return events[-1].error
+
+
+def _send(talk: Conversation, *messages: Frame) -> list[JobEvent]:
+    """Let the node say something that its machine would not."""
+    return talk.client.receive_data(b"".join(encode_frame(message) for message in messages), talk.now)
+
+
+def test_happy_path() -> None:
+    """A chat ends with a verified receipt and a final voucher at the node."""
+    talk = Conversation.about()
+    talk.say(100, each_s=0.01)
+    (completed,) = talk.finish()
+    assert isinstance(completed, Completed)
+    assert completed.usage == talk.usage()
+    assert talk.client.is_over
+    assert talk.node.is_settled
+
+
+def test_tokens_beyond_the_request_are_not_vouched_for() -> None:
+    """A node that sends more tokens than were asked for fails, and the client signs for none of the surplus."""
+    talk = Conversation.about(chat_params(max_tokens=100))
+    error = _failure(
+        _send(talk, TokensFrame(ids=tuple(range(90)), text=""), TokensFrame(ids=tuple(range(90)), text=""))
+    )
+    assert isinstance(error, VerificationFailed)
+    voucher = talk.client.closing_voucher()
+    assert voucher is not None
+    assert voucher.body.count == 90
+
+
+def test_a_blob_cannot_claim_units() -> None:
+    """A byte that claims to be a million image units buys no voucher for them."""
+    talk = Conversation.about(image_params(), Task.IMAGE_GEN)
+    (piece,) = blob_frames(Blob(id=0, media_type="image/png", data=b"x", units=10**15), SALT)
+    assert isinstance(_failure(_send(talk, piece)), VerificationFailed)
+    assert talk.client.closing_voucher() is None
+
+
+def test_a_segment_cannot_claim_more_audio_than_there_is() -> None:
+    """A segment that ends in a thousand years counts up to the request's limit only."""
+    talk = Conversation.about(speech_params(max_audio_ms=60_000), Task.WHISPER)
+    _send(talk, SegmentFrame(start_ms=0, end_ms=2**62, text="hm"))
+    voucher = talk.client.closing_voucher()
+    assert voucher is not None
+    assert voucher.body.count == 60_000
+
+
+@pytest.mark.parametrize(
+    ("task", "message"),
+    [
+        (Task.IMAGE_GEN, TokensFrame(ids=(1,), text="x")),
+        (Task.WHISPER, TokensFrame(ids=(1,), text="x")),
+        (Task.EMBEDDING, TokensFrame(ids=(1,), text="x")),
+        (Task.LLM, SegmentFrame(start_ms=0, end_ms=1, text="x")),
+        (Task.LLM, next(blob_frames(Blob(id=0, media_type="image/png", data=b"x"), SALT))),
+    ],
+)
+def test_output_of_another_task_is_refused(task: Task, message: Frame) -> None:
+    """Tokens are no image units and no milliseconds: output of another task fails the job."""
+    params = {
+        Task.LLM: chat_params(),
+        Task.IMAGE_GEN: image_params(),
+        Task.WHISPER: speech_params(),
+        Task.EMBEDDING: embedding_params(),
+    }[task]
+    talk = Conversation.about(params, task)
+    assert isinstance(_failure(_send(talk, message)), UnexpectedMessage)
+    assert talk.client.closing_voucher() is None
