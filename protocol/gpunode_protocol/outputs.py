@@ -54,11 +54,11 @@ class OutputLog:
         self.count += len(ids)
 
     def add_segment(self, start_ms: int, end_ms: int, text: str) -> None:
-        """Count one ``segment`` frame: audio up to its end, at most what was asked for."""
+        """Count one ``segment`` frame: audio from the request's start to its end, at most what was asked for."""
         if not isinstance(self.params, SpeechParams):
             raise UnexpectedMessage("The node sent a segment in a job that has none.")
         self.transcript.add_segment(start_ms, end_ms, text)
-        self.count = max(self.count, min(end_ms, self.limit))
+        self.count = max(self.count, min(end_ms - self.params.start_ms, self.limit))
 
     def check_blob(self, units: int) -> None:
         """Refuse a blob that the job cannot have: to be asked before its bytes are collected."""

@@ -93,7 +93,8 @@ class ImageParams(WireModel):
 class SpeechParams(WireModel):
     """Transcription or translation of ``audio``.
 
-    max_audio_ms: what the client pays for at most. start_ms: where to begin (a resumed job's last finished segment).
+    max_audio_ms: what the client pays for at most, counted from ``start_ms`` on. start_ms: where to begin (a resumed
+    job's last finished segment).
     """
 
     mode: Literal["transcribe", "translate"] = "transcribe"

@@ -45,6 +45,15 @@ def test_segments_count_audio_up_to_their_end() -> None:
     assert (log.count, log.tokens) == (9_500, 0)
 
 
+def test_resumed_audio_counts_from_its_start() -> None:
+    """A resumed job bills what it decoded itself, not what an earlier segment was paid for."""
+    log = OutputLog(SALT, speech_params(start_ms=600_000, max_audio_ms=60_000))
+    log.add_segment(590_000, 599_000, "before the start")
+    assert log.count == 0
+    log.add_segment(600_000, 605_000, "text")
+    assert log.count == 5_000
+
+
 def test_no_more_audio_than_asked_for() -> None:
     """A segment that ends after max_audio_ms counts up to there."""
     log = OutputLog(SALT, speech_params(max_audio_ms=60_000))
