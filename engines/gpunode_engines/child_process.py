@@ -22,6 +22,7 @@ _KEPT_PREFIXES = ("CUDA_", "NVIDIA_", "GGML_", "HIP_", "ROCR_", "VK_")
 
 _SCRATCH_PREFIX = "gpunode-engine-"
 _LAST_WORDS_BYTES = 4096
+_PIPE_CLOSE_S = 1.0
 
 
 def child_environment(environment: Mapping[str, str], scratch: Path) -> dict[str, str]:
@@ -67,27 +68,17 @@ class ChildProcess:
             OSError: the process cannot be started.
         """
         remove_stale_scratch()
-        scratch = Path(tempfile.mkdtemp(prefix=f"{_SCRATCH_PREFIX}{os.getpid()}-"))
-        ours, theirs = socket.socketpair()
-        try:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                *("-P", "-m", "gpunode_engines.worker", str(theirs.fileno()), str(os.getpid())),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.PIPE,
-                pass_fds=(theirs.fileno(),),
-                cwd=scratch,
-                env=child_environment(os.environ, scratch) | dict(extra_environment or {}),
-                start_new_session=True,  # Ctrl-C at the terminal reaches the node, which ends its children in order
-            )
-        except BaseException:
-            ours.close()
-            shutil.rmtree(scratch, ignore_errors=True)
-            raise
-        finally:
-            theirs.close()
-        return cls(process, await ParentChannel.open(ours), scratch)
+        async with contextlib.AsyncExitStack() as undo:
+            scratch = Path(tempfile.mkdtemp(prefix=f"{_SCRATCH_PREFIX}{os.getpid()}-"))
+            undo.callback(shutil.rmtree, scratch, ignore_errors=True)
+            ours, theirs = socket.socketpair()
+            with theirs:
+                undo.callback(ours.close)
+                channel = await ParentChannel.open(ours)
+                undo.push_async_callback(channel.close)
+                process = await _start(theirs, scratch, extra_environment or {})
+            undo.pop_all()
+            return cls(process, channel, scratch)
 
     @property
     def pid(self) -> int:
@@ -122,9 +113,8 @@ class ChildProcess:
             os.killpg(self.pid, signal.SIGKILL)
         await self._process.wait()
         await self.channel.close()
-        self._stderr_task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._stderr_task
+        with contextlib.suppress(TimeoutError):  # only a process outside of the child's group can still hold the pipe
+            await asyncio.wait_for(self._stderr_task, _PIPE_CLOSE_S)
         await asyncio.to_thread(shutil.rmtree, self._scratch, ignore_errors=True)
 
     async def _keep_last_words(self) -> None:
@@ -134,3 +124,17 @@ class ChildProcess:
         while chunk := await stream.read(_LAST_WORDS_BYTES):
             self._last_words += chunk
             del self._last_words[:-_LAST_WORDS_BYTES]
+
+
+async def _start(sock: socket.socket, scratch: Path, extra: Mapping[str, str]) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-P", "-m", "gpunode_engines.worker", str(sock.fileno()), str(os.getpid())),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+        pass_fds=(sock.fileno(),),
+        cwd=scratch,
+        env=child_environment(os.environ, scratch) | dict(extra),
+        start_new_session=True,  # Ctrl-C at the terminal reaches the node, which ends its children in order
+    )

@@ -8,7 +8,7 @@ from gpunode_protocol.tasks import Task
 from gpunode_engines.errors import EngineStartFailed
 
 if TYPE_CHECKING:
-    from gpunode_engines.backends.interface import Backend
+    from gpunode_engines.backends import Backend
 
 _BACKENDS: dict[tuple[Task, str], str] = {
     (Task.LLM, "llamacpp"): "gpunode_engines.backends.text_llamacpp:LlamaCppBackend",

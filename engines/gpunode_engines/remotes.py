@@ -1,5 +1,6 @@
 """Where weights come from: a model hub through huggingface_hub, or a folder laid out as ``OWNER/REPO/FILE``."""
 
+import importlib
 import io
 import shutil
 from collections.abc import Iterator, Sequence
@@ -54,7 +55,7 @@ class HubRemote:
         from huggingface_hub import HfApi  # noqa: PLC0415 -- slow to import, and an optional dependency
 
         with _download_errors(repo):
-            info = HfApi(endpoint=self._endpoint).model_info(repo, revision=revision, files_metadata=True)
+            info = HfApi(endpoint=self._endpoint).model_info(repo, revision=revision, files_metadata=True, token=False)
             if info.sha is None:
                 raise DownloadFailed(f"The hub names no revision of {repo}.")
             return info.sha, [
@@ -73,6 +74,7 @@ class HubRemote:
                 revision=revision,
                 local_dir=folder,
                 endpoint=self._endpoint,
+                token=False,  # public files only: the user's token is nobody's business
                 tqdm_class=_progress_class(self._progress),
             )
         return Path(path)
@@ -113,9 +115,9 @@ def _download_errors(repo: str) -> Iterator[None]:
 
 def _progress_class(progress: "Progress | None") -> type[Any]:
     """Return a tqdm class (huggingface_hub's interface) that draws on a rich progress display, or nothing."""
-    from tqdm import tqdm  # type: ignore[import-untyped]  # noqa: PLC0415 -- no annotations; comes with the hub library
+    tqdm: Any = importlib.import_module("tqdm").tqdm  # comes with huggingface_hub, without annotations
 
-    class RichTqdm(tqdm):  # type: ignore[misc]  # -- tqdm has no annotations
+    class RichTqdm(tqdm):  # type: ignore[misc]  # -- the base class is Any, see above
         monitor_interval = 0  # no watcher thread
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:

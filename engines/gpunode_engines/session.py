@@ -89,6 +89,11 @@ class Session:
         """The child's process id."""
         return self._child.pid
 
+    @property
+    def alive(self) -> bool:
+        """Whether the child has not been lost yet."""
+        return not self._cause.done()
+
     async def lost(self) -> EngineLost:
         """Wait until the session is over and return why. Jobs and calls have been failed with it by then."""
         return await asyncio.shield(self._cause)

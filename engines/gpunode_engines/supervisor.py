@@ -27,6 +27,9 @@ from gpunode_engines.speed import measure_speed
 
 logger = logging.getLogger(__name__)
 
+_MAX_DOUBLINGS = 16
+"""Keeps the pause a finite number, however often an engine fails; its cap is reached long before."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnginePlan:
@@ -74,7 +77,7 @@ class SupervisedEngine:
     @property
     def healthy(self) -> bool:
         """See ``Engine``."""
-        return self._session is not None
+        return self._session is not None and self._session.alive
 
     @property
     def restarts(self) -> int:
@@ -105,14 +108,16 @@ class SupervisedEngine:
         if supervision is None:
             return
         supervision.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await supervision
+        await asyncio.wait({supervision})
+        if self._session is not None:  # cancelled before it took charge of this session
+            self._session.fail(EngineStopped())
+            await self._session.end()
         await self._announce(None)
 
     async def wait_healthy(self) -> None:
         """See ``Engine``. Raises EngineNotReady when the engine is stopped."""
         async with self._changed:
-            await self._changed.wait_for(lambda: self._session is not None or self._supervision is None)
+            await self._changed.wait_for(lambda: self.healthy or self._supervision is None)
         self._ready()
 
     async def prepare(self, request: PrepareRequest) -> PreparedPrompt:
@@ -137,7 +142,7 @@ class SupervisedEngine:
         return await measure_speed(self)
 
     def _ready(self) -> Session:
-        if self._session is None:
+        if self._session is None or not self._session.alive:
             raise EngineNotReady
         return self._session
 
@@ -147,8 +152,8 @@ class SupervisedEngine:
         return await open_session(ChildProcess.spawn(self._extra_environment), order, self._limits)
 
     async def _announce(self, session: Session | None) -> None:
+        self._session = session  # before any await: ``stop`` must find it
         async with self._changed:
-            self._session = session
             self._changed.notify_all()
 
     async def _supervise(self, session: Session) -> None:
@@ -162,24 +167,36 @@ class SupervisedEngine:
             finally:
                 session.fail(EngineStopped())
                 self._session = None
-                await session.end()
+                await _end(session)
             failures = 1 if clock() - started_at > self._limits.stable_s else failures + 1
             logger.warning("engine lost: %s", cause, extra={"event": "engine_lost", "model": self._plan.model})
             session, failures = await self._reopen(failures)
             self._restarts += 1
+            self._session = session
             logger.info("engine restarted", extra={"event": "engine_restarted", "restarts": self._restarts})
             await self._announce(session)
 
     async def _reopen(self, failures: int) -> tuple[Session, int]:
         """Try until a child runs; returns it and the number of failures in a row."""
         while True:
-            pause_s = min(self._limits.backoff_s * 2 ** (failures - 1), self._limits.backoff_max_s)
+            doublings = min(failures - 1, _MAX_DOUBLINGS)
+            pause_s = min(self._limits.backoff_s * 2**doublings, self._limits.backoff_max_s)
             await asyncio.sleep(pause_s)
             try:
                 return await self._open(), failures
             except EngineStartFailed as error:
                 failures += 1
                 logger.warning("engine not restarted: %s", error, extra={"event": "engine_start_failed"})
+
+
+async def _end(session: Session) -> None:
+    """End a session, also when ``stop`` cancels the task that is at it."""
+    ending = asyncio.create_task(session.end())
+    try:
+        await asyncio.shield(ending)
+    except asyncio.CancelledError:
+        await ending
+        raise
 
 
 def _info(plan: EnginePlan, session: Session) -> EngineInfo:

@@ -34,7 +34,7 @@ from gpunode_engines.registry import create_backend
 from gpunode_engines.sandbox import ParentGone, restrict_after_load, restrict_at_start
 
 if TYPE_CHECKING:
-    from gpunode_engines.backends.interface import Backend
+    from gpunode_engines.backends import Backend
 
 _PREPARE_THREADS = 2
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gpunode_engines.backends.interface import Emit
+from gpunode_engines.backends import Emit
 from gpunode_engines.backends.llamacpp_server import LlamaCppServer
 from gpunode_engines.backends.slots import SlotTable
 from gpunode_engines.base import (
