@@ -1,0 +1,71 @@
+"""Errors of the node.
+
+::
+
+    NodeError
+    ├── NoBootstrap           no tracker was named
+    ├── BadTrackerAddress     not HOST[:PORT], or plain http to another machine
+    ├── TrackerUnreachable    no answer, or one that is not the tracker's
+    ├── TrackerRefused        the tracker answered with a problem
+    ├── OtherNetwork          the tracker speaks for another network than the pinned one
+    ├── RegionUnknown         neither configured nor found out
+    ├── NodeFolderInUse       another daemon has this data directory
+    ├── DaemonNotRunning      nothing answers at the control socket
+    ├── ControlRefused        the daemon answered a command with an error
+    └── StateUnwritable       a file or database of the node cannot be written
+"""
+
+from gpunode_protocol.errors import GpunodeError
+
+
+class NodeError(GpunodeError):
+    """The node failed."""
+
+
+class NoBootstrap(NodeError):
+    """No tracker was named. Say which network to join with --bootstrap HOST, such as tracker.example."""
+
+
+class BadTrackerAddress(NodeError):
+    """The tracker's address cannot be used; one looks like tracker.example or tracker.example:8470."""
+
+
+class TrackerUnreachable(NodeError):
+    """The tracker does not answer. Check the address and the network connection."""
+
+
+class TrackerRefused(NodeError):
+    """The tracker refused a request.
+
+    Args:
+        status: HTTP status, 400 to 599.
+        detail: the tracker's words.
+    """
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(f"The tracker refused the request ({status}): {detail or 'it gave no reason'}")
+        self.status = status
+
+
+class OtherNetwork(NodeError):
+    """The tracker speaks for another network than the one that this node joined first."""
+
+
+class RegionUnknown(NodeError):
+    """The tracker could not tell where this node is. Say it with --region asia, europe, america, africa or oceania."""
+
+
+class NodeFolderInUse(NodeError):
+    """Another node runs in this data directory. Stop it, or choose another one with --data-dir."""
+
+
+class DaemonNotRunning(NodeError):
+    """No node runs here. Start one with `gpunode start`, or name its folder with --data-dir."""
+
+
+class ControlRefused(NodeError):
+    """The node could not do what was asked."""
+
+
+class StateUnwritable(NodeError):
+    """The node's data directory cannot be written. Free some disk space, or check its permissions."""

@@ -1,0 +1,80 @@
+"""A SQLite file with a thread of its own: nothing on the event loop waits for the disk."""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from gpunode_node.errors import StateUnwritable
+
+T = TypeVar("T")
+
+_BUSY_TIMEOUT_S = 5.0
+
+
+class SqliteThread:
+    """One connection in WAL mode, used by one thread, in order.
+
+    Args:
+        path: the file, made when absent, mode 0600.
+        schema: statements that create what is missing.
+        synchronous: ``FULL`` survives the loss of power, ``NORMAL`` the death of the process
+            (https://www.sqlite.org/pragma.html#pragma_synchronous).
+    """
+
+    def __init__(self, path: Path, schema: str, synchronous: Literal["FULL", "NORMAL"]) -> None:
+        self._path = path
+        self._schema = schema
+        self._synchronous = synchronous
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"sqlite-{path.stem}")
+        self._connection: sqlite3.Connection | None = None
+
+    async def open(self) -> None:
+        """Open the file.
+
+        Raises:
+            StateUnwritable: it cannot be opened or is damaged.
+        """
+        try:
+            self._connection = await self._call(self._connect)
+        except (sqlite3.Error, OSError) as error:
+            raise StateUnwritable(
+                f"{self._path} cannot be opened: {error}. Free some disk space, check its permissions, or move it away."
+            ) from error
+
+    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run ``work`` in the thread as one transaction, which is rolled back when it raises."""
+
+        def transaction() -> T:
+            if self._connection is None:
+                raise sqlite3.ProgrammingError("The database is not open.")
+            with self._connection:
+                return work(self._connection)
+
+        return await self._call(transaction)
+
+    async def close(self) -> None:
+        """Finish what is under way and close the file. May be called twice."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await self._call(connection.close)
+        self._executor.shutdown(wait=False)
+
+    async def _call(self, work: Callable[[], T]) -> T:
+        # shielded: a cancelled waiter must not leave a transaction half accounted for
+        return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._executor, work))
+
+    def _connect(self) -> sqlite3.Connection:
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._path.touch(mode=0o600)
+        connection = sqlite3.connect(self._path, timeout=_BUSY_TIMEOUT_S, check_same_thread=False)
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute(f"PRAGMA synchronous = {self._synchronous}")
+            connection.executescript(self._schema)
+        except sqlite3.Error:
+            connection.close()
+            raise
+        return connection
