@@ -5,13 +5,13 @@ The caller opens a stream to the node and then, until ``is_over``:
 - sends every item of ``data_to_send()`` with one write each (call again until it is empty);
 - feeds what arrives to ``receive_data``, and the end of the stream to ``receive_eof``;
 - calls ``on_timer`` at ``next_timer()`` (monotonic seconds) while it is reading. A caller that stops reading because
-  its own consumer is slow must not run timers meanwhile.
+  its own consumer is slow must not run timers meanwhile, and calls ``reading_resumed`` before it goes on.
 
 Only a valid ``done`` is an end: whatever else ends the stream is a ``Failed`` event.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gpunode_protocol.blobs import Blob, BlobAssembler, blob_frames
 from gpunode_protocol.errors import ErrorCode, GpunodeError, ProtocolError, UnexpectedMessage, job_error
@@ -37,7 +37,7 @@ from gpunode_protocol.messages import (
     encode_frame,
 )
 from gpunode_protocol.outputs import OutputLog
-from gpunode_protocol.patience import Patience
+from gpunode_protocol.patience import JobClock, Patience
 from gpunode_protocol.payloads import Params, Usage, input_tokens_bound
 from gpunode_protocol.receipt_checks import Received, check_receipt
 from gpunode_protocol.receipts import Receipt
@@ -96,7 +96,6 @@ class ClientJob:
     last_voucher: Signed[Voucher] | None = None
     is_over: bool = False
     cancelled: bool = False
-    first_output_at: float | None = None
 
     def __post_init__(self) -> None:
         """Queue the request frame and start the clocks."""
@@ -107,13 +106,17 @@ class ClientJob:
         self._parser = FrameParser()
         self._blobs = BlobAssembler(body.salt, MAX_OUTPUT_BYTES)
         self._outgoing: list[bytes] = [encode_frame(RequestFrame(request=self.request.envelope))]
-        self._uploads: Iterator[BlobFrame] = iter(())
+        self._uploads: Iterator[BlobFrame] | None = None
         self._voucher_digests: set[bytes] = set()
-        self._heard_at = self.opened_at
-        self._position = 0
-        self._moved_at = self.opened_at  # last change of phase: opened, accepted, moved up to the head of the queue
+        # embeddings have no output units whose speed could be measured
+        patience = self.patience if self.output.limit else replace(self.patience, min_units_per_s=0.0)
+        self._clock = JobClock(patience, self.opened_at)
         self._vouched_at = self.opened_at
-        self._window = (self.opened_at, 0)  # start of the progress window, output count then
+
+    @property
+    def first_output_at(self) -> float | None:
+        """Monotonic seconds of the first output or progress, None before it."""
+        return self._clock.first_output_at
 
     # What the caller sends
 
@@ -121,16 +124,26 @@ class ClientJob:
         """Return frames to write now, one write each; at most one piece of a blob at a time."""
         outgoing, self._outgoing = self._outgoing, []
         if not outgoing:
-            piece = next(self._uploads, None)
-            if piece is not None:
-                outgoing.append(encode_frame(piece))
+            outgoing = self._next_upload()
         return outgoing
+
+    def _next_upload(self) -> list[bytes]:
+        if self._uploads is None:
+            return []
+        piece = next(self._uploads, None)
+        if piece is None:
+            self._uploads = None
+            self._clock.uploaded()
+            return []
+        self._clock.upload()
+        return [encode_frame(piece)]
 
     def cancel(self, reason: str = "") -> None:
         """Ask the node to stop; it answers with ``done`` for what was sent so far. A second call changes nothing."""
         if not self.cancelled and not self.is_over:
             self.cancelled = True
-            self._uploads = iter(())
+            self._uploads = None
+            self._clock.cancel()
             self._outgoing.append(encode_frame(CancelFrame(reason=reason)))
 
     def closing_voucher(self) -> Signed[Voucher] | None:
@@ -148,7 +161,7 @@ class ClientJob:
             for payload in self._parser.feed(data):
                 if self.is_over:
                     break
-                self._heard_at = now
+                self._clock.heard(now)
                 event = self._event(decode_frame(payload, NODE_FRAMES), now)
                 if event is not None:
                     events.append(event)
@@ -175,7 +188,7 @@ class ClientJob:
             case AcceptedFrame():
                 self._accept(message, now)
             case QueuedFrame():
-                self._move_up(message, now)
+                self._clock.moved(now, message.position)
             case TokensFrame():
                 self.output.add_tokens(message.ids, message.text)
                 self._mark_output(now)
@@ -183,6 +196,7 @@ class ClientJob:
                 self.output.add_segment(message.start_ms, message.end_ms, message.text)
                 self._mark_output(now)
             case ProgressFrame():
+                self.output.add_progress(message.step, message.total)
                 self._mark_output(now)
             case BlobFrame():
                 return self._receive_blob(message, now)
@@ -191,11 +205,6 @@ class ClientJob:
             case ErrorFrame():
                 return self._fail(message.to_error())
         return message if isinstance(message, _REPORTED) else None
-
-    def _move_up(self, message: QueuedFrame, now: float) -> None:
-        if message.position == 0 and self._position > 0:
-            self._moved_at = now
-        self._position = message.position
 
     def _accept(self, message: AcceptedFrame, now: float) -> None:
         if self.accepted is not None:
@@ -211,14 +220,16 @@ class ClientJob:
             raise job_error(ErrorCode.FINGERPRINT_MISMATCH, "The node serves other weights than it was asked for.")
         if body.resume is not None and message.prompt_digest != body.resume.prompt_digest:
             raise job_error(ErrorCode.RESUME_REFUSED, "The node renders another prompt than the one before.")
-        self.accepted, self._position, self._moved_at = message, message.position, now
-        self._uploads = (piece for blob in self.inputs for piece in blob_frames(blob, body.salt))
+        self.accepted = message
+        self._clock.accepted(now, message.position)
+        if self.inputs:
+            self._uploads = (piece for blob in self.inputs for piece in blob_frames(blob, body.salt))
+            self._clock.upload()
 
     def _mark_output(self, now: float) -> None:
         if self.first_output_at is None:
-            self.first_output_at = now
             self._vouched_at = now
-            self._window = (now, self.output.count)
+        self._clock.output(now, self.output.work)
 
     def _receive_blob(self, message: BlobFrame, now: float) -> Blob | None:
         self.output.check_blob(message.units)
@@ -284,55 +295,26 @@ class ClientJob:
             self._vouch(final=None)
             self._vouched_at = now
 
-    def _deadlines(self) -> list[tuple[float, ErrorCode, str]]:
-        patience = self.patience
-        deadlines = [
-            (
-                self._heard_at + patience.liveness_s,
-                ErrorCode.INTERNAL,
-                f"The node was silent for {patience.liveness_s:g} s.",
-            )
-        ]
-        if self.accepted is not None and self.first_output_at is None and not self.cancelled:
-            if self._position > 0:
-                limit_s, text = patience.queue_s, "The job waited in the node's queue for"
-            else:
-                limit_s, text = patience.first_output_s, "No output came within"
-            deadlines.append((self._moved_at + limit_s, ErrorCode.TIME_LIMIT, f"{text} {limit_s:g} s."))
-        return deadlines
-
     def next_timer(self) -> float | None:
         """Return the monotonic instant at which ``on_timer`` is due, None when the job is over."""
         if self.is_over:
             return None
-        times = [at for at, _, _ in self._deadlines()]
-        if self._unvouched() > 0:
-            times.append(self._vouched_at + VOUCHER_INTERVAL_S)
-        if self.first_output_at is not None and self.patience.min_units_per_s > 0:
-            times.append(self._window[0] + self.patience.progress_window_s)
-        return min(times)
+        at = self._clock.next_at()
+        return min(at, self._vouched_at + VOUCHER_INTERVAL_S) if self._unvouched() > 0 else at
 
     def on_timer(self, now: float) -> list[JobEvent]:
         """Vouch, or give the node up, as the deadlines say; ``now``: monotonic seconds."""
         if self.is_over:
             return []
-        for at, code, text in self._deadlines():
-            if now >= at:
-                return [self._fail(job_error(code, text))]
-        if self._is_too_slow(now):
-            return [self._fail(job_error(ErrorCode.TIME_LIMIT, "The node is far slower than it advertises."))]
+        problem = self._clock.problem(now, self.output.work)
+        if problem is not None:
+            return [self._fail(problem)]
         self._vouch_when_due(now)
         return []
 
-    def _is_too_slow(self, now: float) -> bool:
-        start, count = self._window
-        span_s = now - start
-        if self.first_output_at is None or self.cancelled or span_s < self.patience.progress_window_s:
-            return False
-        if self.output.count - count < self.patience.min_units_per_s * span_s:
-            return self.patience.min_units_per_s > 0
-        self._window = (now, self.output.count)
-        return False
+    def reading_resumed(self, now: float) -> None:
+        """Begin all waiting anew after a time in which the caller did not read; ``now``: monotonic seconds."""
+        self._clock.resume(now, self.output.work)
 
 
 def parse_error_is_retryable(error: GpunodeError) -> bool:

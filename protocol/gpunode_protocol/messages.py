@@ -17,7 +17,7 @@ from gpunode_protocol.framing import frame
 from gpunode_protocol.payloads import Usage
 from gpunode_protocol.safe_msgpack import pack, unpack
 from gpunode_protocol.signing import Envelope, WireModel
-from gpunode_protocol.validation import Count, Digest, Fingerprint
+from gpunode_protocol.validation import Count, Digest, Fingerprint, PositiveCount
 
 JOB_PROTOCOL = "/gpunode/1/job"
 PROBE_PROTOCOL = "/gpunode/1/probe"
@@ -115,11 +115,11 @@ class TokensFrame(Frame):
 
 
 class ProgressFrame(Frame):
-    """Denoising step ``step`` of ``total``; preview: a small JPEG, at most 16 KiB."""
+    """Step ``step`` of ``total``, counted over the whole job (all its pictures); preview: a small JPEG, <= 16 KiB."""
 
     frame_type: ClassVar[str] = "progress"
     step: Count
-    total: Count
+    total: PositiveCount
     preview: Annotated[bytes, MaxLen(MAX_PREVIEW_BYTES)] | None = None
 
 

@@ -42,6 +42,18 @@ class OutputLog:
         """Start the transcript under the job's salt."""
         self.transcript = Transcript(self.salt)
         self.limit = worst_case_output_units(self.params)
+        self._stepped = 0
+
+    @property
+    def work(self) -> int:
+        """Output units done so far, those of unfinished pictures too: what speed is measured by, not what is paid."""
+        return max(self.count, self._stepped)
+
+    def add_progress(self, step: int, total: int) -> None:
+        """Note one ``progress`` frame."""
+        if isinstance(self.params, LlmParams):
+            raise UnexpectedMessage("The node sent progress in a job that has none.")
+        self._stepped = max(self._stepped, self.limit * min(step, total) // total)
 
     def add_tokens(self, ids: Sequence[int], text: str) -> None:
         """Count one ``tokens`` frame."""

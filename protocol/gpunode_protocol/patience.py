@@ -1,7 +1,9 @@
 """How long a client waits for a node before it gives it up."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+from gpunode_protocol.errors import ErrorCode, JobError, job_error
 from gpunode_protocol.messages import LIVENESS_TIMEOUT_S
 
 
@@ -9,13 +11,15 @@ from gpunode_protocol.messages import LIVENESS_TIMEOUT_S
 class Patience:
     """How long a client waits, in seconds.
 
-    liveness_s: for any frame. first_output_s: from ``accepted`` at the head of the queue to the first output.
-    queue_s: in the queue. min_units_per_s: output units a second, over ``progress_window_s``; 0 = no demand.
+    liveness_s: for any frame. first_output_s: for ``accepted``, and from then on, or from the head of the queue, to the
+    first output. queue_s: in the queue, and for each piece of input to be taken. cancel_s: from a cancel to ``done``.
+    min_units_per_s: output units a second, over ``progress_window_s``; 0 = no demand.
     """
 
     liveness_s: float = LIVENESS_TIMEOUT_S
     first_output_s: float = 30.0
     queue_s: float = 300.0
+    cancel_s: float = 30.0
     min_units_per_s: float = 0.0
     progress_window_s: float = 10.0
 
@@ -31,3 +35,110 @@ def patience_for(*, predicted_first_output_s: float, advertised_units_per_s: flo
     """
     first_s = min(MAX_FIRST_OUTPUT_S, max(MIN_FIRST_OUTPUT_S, 4 * predicted_first_output_s))
     return Patience(first_output_s=first_s, min_units_per_s=advertised_units_per_s / 4)
+
+
+class JobClock:
+    """Knows when a node is to be given up: pings keep a connection, not a job. Instants are monotonic seconds."""
+
+    def __init__(self, patience: Patience, opened_at: float) -> None:
+        """Start with the stream's opening."""
+        self.patience = patience
+        self.heard_at = opened_at
+        self.first_output_at: float | None = None
+        self._opened_at = opened_at
+        self._accepted_at: float | None = None
+        self._head_at = opened_at  # since when the job is at the head of the queue
+        self._position = 0
+        self._upload_at: float | None = None  # last piece of input; None = nothing (more) to send
+        self._cancelled_at: float | None = None
+        self._window = (opened_at, 0)  # start of the progress window, work done then
+
+    def heard(self, now: float) -> None:
+        """A frame came."""
+        self.heard_at = now
+
+    def accepted(self, now: float, position: int) -> None:
+        """The node took the job; ``position``: jobs ahead."""
+        self._accepted_at = self._head_at = now
+        self._position = position
+
+    def moved(self, now: float, position: int) -> None:
+        """The job's place in the queue changed."""
+        if position == 0 and self._position > 0:
+            self._head_at = now
+        self._position = position
+
+    def upload(self) -> None:
+        """A piece of input is about to be sent."""
+        self._upload_at = self.heard_at
+
+    def uploaded(self) -> None:
+        """All input was sent: waiting for the first output begins here."""
+        self._upload_at = None
+        self._accepted_at = self._head_at = self.heard_at
+
+    def output(self, now: float, work: int) -> None:
+        """Output came; ``work``: output units done so far."""
+        if self.first_output_at is None:
+            self.first_output_at, self._window = now, (now, work)
+
+    def cancel(self) -> None:
+        """The node was asked to stop."""
+        self._cancelled_at = self.heard_at
+
+    def resume(self, now: float, work: int) -> None:
+        """The reader had paused: what it did not read in that time is not the node's fault."""
+        self.heard_at = self._head_at = now
+        self._window = (now, work)
+        self._accepted_at = None if self._accepted_at is None else now
+        self._upload_at = None if self._upload_at is None else now
+        self._cancelled_at = None if self._cancelled_at is None else now
+
+    def _deadlines(self) -> Iterator[tuple[float, ErrorCode, str]]:
+        patience = self.patience
+        yield (
+            self.heard_at + patience.liveness_s,
+            ErrorCode.INTERNAL,
+            f"The node was silent for {patience.liveness_s:g} s.",
+        )
+        if self._cancelled_at is not None:
+            text = f"The node did not stop within {patience.cancel_s:g} s of the cancel."
+            yield self._cancelled_at + patience.cancel_s, ErrorCode.TIME_LIMIT, text
+        elif self._accepted_at is None:
+            text = f"The node did not accept the job within {patience.first_output_s:g} s."
+            yield self._opened_at + patience.first_output_s, ErrorCode.TIME_LIMIT, text
+        elif self._upload_at is not None:
+            text = f"The node took no input for {patience.queue_s:g} s."
+            yield self._upload_at + patience.queue_s, ErrorCode.TIME_LIMIT, text
+        elif self.first_output_at is None and self._position > 0:
+            text = f"The job waited in the node's queue for {patience.queue_s:g} s."
+            yield self._accepted_at + patience.queue_s, ErrorCode.TIME_LIMIT, text
+        elif self.first_output_at is None:
+            text = f"No output came within {patience.first_output_s:g} s."
+            # a place that goes to and fro gains no time
+            begun_at = min(self._head_at, self._accepted_at + patience.queue_s)
+            yield begun_at + patience.first_output_s, ErrorCode.TIME_LIMIT, text
+
+    def _demands_speed(self) -> bool:
+        return self.first_output_at is not None and self._cancelled_at is None and self.patience.min_units_per_s > 0
+
+    def next_at(self) -> float:
+        """Return the next instant at which ``problem`` may find one."""
+        times = [at for at, _, _ in self._deadlines()]
+        if self._demands_speed():
+            times.append(self._window[0] + self.patience.progress_window_s)
+        return min(times)
+
+    def problem(self, now: float, work: int) -> JobError | None:
+        """Return why the node is to be given up now, or None; ``work``: output units done so far."""
+        for at, code, text in self._deadlines():
+            if now >= at:
+                return job_error(code, text)
+        start, before = self._window
+        span_s = now - start
+        if not self._demands_speed() or span_s < self.patience.progress_window_s:
+            return None
+        if work - before < self.patience.min_units_per_s * span_s:
+            return job_error(ErrorCode.TIME_LIMIT, "The node is far slower than it advertises.")
+        self._window = (now, work)
+        return None

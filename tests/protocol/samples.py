@@ -7,7 +7,15 @@ from gpunode_protocol.certificates import CERTIFICATE_LIFETIME_S, Certificate
 from gpunode_protocol.grants import Cap, Confirmation, Grant, audience, issue_grant
 from gpunode_protocol.identity import Identity
 from gpunode_protocol.keyset import KeySet, TrackerKey, key_id_of, network_id_of
-from gpunode_protocol.payloads import BlobRef, ChatMessage, EmbeddingParams, ImageParams, LlmParams, Params, SpeechParams
+from gpunode_protocol.payloads import (
+    BlobRef,
+    ChatMessage,
+    EmbeddingParams,
+    ImageParams,
+    LlmParams,
+    Params,
+    SpeechParams,
+)
 from gpunode_protocol.regions import Region
 from gpunode_protocol.requests import JobRequest
 from gpunode_protocol.revocations import Revocations

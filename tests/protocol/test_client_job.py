@@ -3,12 +3,13 @@
 import pytest
 from gpunode_protocol.blobs import Blob, blob_frames
 from gpunode_protocol.client_job import Completed, Failed, JobEvent
-from gpunode_protocol.errors import UnexpectedMessage, VerificationFailed
-from gpunode_protocol.messages import Frame, SegmentFrame, TokensFrame, encode_frame
+from gpunode_protocol.errors import ErrorCode, JobError, UnexpectedMessage, VerificationFailed
+from gpunode_protocol.messages import Frame, PingFrame, SegmentFrame, TokensFrame, encode_frame
+from gpunode_protocol.patience import Patience, patience_for
 from gpunode_protocol.tasks import Task
 
 from tests.protocol.conversation import Conversation
-from tests.protocol.samples import SALT, chat_params, embedding_params, image_params, speech_params
+from tests.protocol.samples import SALT, chat_params, embedding_params, image_params, signed_request, speech_params
 
 
 def _failure(events: list[JobEvent]) -> Exception:
@@ -83,3 +84,58 @@ def test_output_of_another_task_is_refused(task: Task, message: Frame) -> None:
     talk = Conversation.about(params, task)
     assert isinstance(_failure(_send(talk, message)), UnexpectedMessage)
     assert talk.client.closing_voucher() is None
+
+
+def test_pings_before_accepted_do_not_keep_the_client() -> None:
+    """A node that pings but never accepts is given up, and another may be tried."""
+    talk = Conversation(signed_request())
+    for second in range(1, 31):
+        assert not talk.client.is_over
+        talk.client.receive_data(encode_frame(PingFrame()), float(second))
+        events = talk.client.on_timer(float(second))
+    error = _failure(events)
+    assert isinstance(error, JobError)
+    assert (error.code, error.retryable) == (ErrorCode.TIME_LIMIT, True)
+
+
+def test_pings_after_a_cancel_do_not_keep_the_client() -> None:
+    """A node that pings on after a cancel is given up, and the timer does not spin meanwhile."""
+    talk = Conversation.about(patience=Patience(min_units_per_s=10.0))
+    talk.say(20)
+    talk.client.cancel()
+    for second in range(1, 31):
+        assert not talk.client.is_over
+        talk.client.receive_data(encode_frame(PingFrame()), float(second))
+        events = talk.client.on_timer(float(second))
+        at = talk.client.next_timer()
+        assert at is None or at > second
+    assert "did not stop" in str(_failure(events))
+
+
+def test_a_picture_that_progresses_is_not_too_slow() -> None:
+    """A picture is paid when it is whole, but its steps count as speed."""
+    patience = patience_for(predicted_first_output_s=1.0, advertised_units_per_s=128 / 40)  # 40 s for both pictures
+    talk = Conversation.about(image_params(), Task.IMAGE_GEN, patience=patience)
+    for second in range(1, 33):
+        talk.now = float(second)
+        talk.node.progress(second, 32)
+        talk.node_sends()
+        assert talk.client.on_timer(talk.now) == []
+
+
+def test_an_embedding_has_no_speed() -> None:
+    """A demanded speed of output says nothing about a job that has no output units."""
+    talk = Conversation.about(embedding_params(), Task.EMBEDDING, patience=Patience(min_units_per_s=10.0))
+    for second in range(1, 33):
+        talk.now = float(second)
+        talk.node.progress(second, 64)
+        talk.node_sends()
+        assert talk.client.on_timer(talk.now) == []
+
+
+def test_a_pause_of_the_reader_is_not_the_nodes_fault() -> None:
+    """Whoever stopped reading begins all waiting anew."""
+    talk = Conversation.about(patience=Patience(min_units_per_s=10.0))
+    talk.say(20)
+    talk.client.reading_resumed(500.0)
+    assert talk.client.on_timer(504.0) == []

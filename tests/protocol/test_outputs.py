@@ -114,3 +114,22 @@ def test_blob_digest_is_salted() -> None:
     """A blob's digest depends on the job's salt."""
     assert blob_digest(SALT, b"data") == salted_digest(SALT, "blob", b"data")
     assert blob_digest(b"\0" * 32, b"data") != blob_digest(SALT, b"data")
+
+
+def test_work_counts_unfinished_pictures() -> None:
+    """Progress counts as work, over the whole job, but is never paid."""
+    log = OutputLog(SALT, image_params())
+    log.add_progress(8, 32)
+    assert (log.work, log.count) == (32, 0)
+    log.add_blob(0, DIGEST, 64)
+    assert (log.work, log.count) == (64, 64)
+    log.add_progress(4, 32)
+    assert log.work == 64
+    log.add_progress(99, 32)
+    assert log.work == 128
+
+
+def test_a_chat_has_no_progress() -> None:
+    """Progress would count as a sign of life that a chat does not have."""
+    with pytest.raises(UnexpectedMessage):
+        OutputLog(SALT, chat_params()).add_progress(1, 2)
