@@ -222,7 +222,7 @@ class ClientJob:
             raise job_error(ErrorCode.RESUME_REFUSED, "The node renders another prompt than the one before.")
         self.accepted = message
         self._clock.accepted(now, message.position)
-        if self.inputs:
+        if self.inputs and not self.cancelled:
             self._uploads = (piece for blob in self.inputs for piece in blob_frames(blob, body.salt))
             self._clock.upload()
 

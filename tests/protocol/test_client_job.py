@@ -4,11 +4,20 @@ import pytest
 from gpunode_protocol.blobs import Blob, blob_frames
 from gpunode_protocol.client_job import Completed, Failed, JobEvent
 from gpunode_protocol.errors import ErrorCode, JobError, UnexpectedMessage, VerificationFailed
-from gpunode_protocol.messages import Frame, PingFrame, SegmentFrame, TokensFrame, encode_frame
+from gpunode_protocol.messages import (
+    BlobFrame,
+    CancelFrame,
+    Frame,
+    PingFrame,
+    RequestFrame,
+    SegmentFrame,
+    TokensFrame,
+    encode_frame,
+)
 from gpunode_protocol.patience import Patience, patience_for
 from gpunode_protocol.tasks import Task
 
-from tests.protocol.conversation import Conversation
+from tests.protocol.conversation import Conversation, accepted_frame
 from tests.protocol.samples import SALT, chat_params, embedding_params, image_params, signed_request, speech_params
 
 
@@ -139,3 +148,37 @@ def test_a_pause_of_the_reader_is_not_the_nodes_fault() -> None:
     talk.say(20)
     talk.client.reading_resumed(500.0)
     assert talk.client.on_timer(504.0) == []
+
+
+AUDIO = (Blob(id=0, media_type="audio/wav", data=bytes(600_000)),)
+
+
+def test_inputs_follow_accepted() -> None:
+    """Inputs travel after ``accepted``, one piece of at most 256 KiB at a time."""
+    talk = Conversation(signed_request(speech_params(), Task.WHISPER), inputs=AUDIO)
+    assert talk.client.data_to_send() == []
+    talk.node.accept(accepted_frame(prompt_tokens=0), input_count=0)
+    talk.client.receive_data(talk.node.frames[0], 0.0)
+    sizes = []
+    while pieces := talk.client.data_to_send():
+        sizes += [len(event.data) for event in talk.stream.receive_data(*pieces) if isinstance(event, BlobFrame)]
+    assert sizes == [262_144, 262_144, 75_712]
+
+
+def test_no_inputs_after_a_cancel() -> None:
+    """A job that was cancelled before it was accepted uploads nothing any more."""
+    talk = Conversation(signed_request(speech_params(), Task.WHISPER), inputs=AUDIO)
+    talk.client.cancel("changed my mind")
+    talk.accept(prompt_tokens=0)
+    assert [type(event) for event in talk.node_events] == [RequestFrame, CancelFrame]
+
+
+def test_cancel_stops_the_upload() -> None:
+    """A cancel overtakes what is left of the inputs; a second cancel says nothing."""
+    talk = Conversation(signed_request(speech_params(), Task.WHISPER), inputs=AUDIO)
+    talk.node.accept(accepted_frame(prompt_tokens=0), input_count=0)
+    talk.client.receive_data(talk.node.frames[0], 0.0)
+    talk.stream.receive_data(*talk.client.data_to_send())
+    talk.client.cancel()
+    talk.client.cancel()
+    assert [type(event) for event in talk.client_sends()] == [CancelFrame]
