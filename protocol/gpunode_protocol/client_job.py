@@ -107,6 +107,7 @@ class ClientJob:
         self._blobs = BlobAssembler(body.salt, MAX_OUTPUT_BYTES)
         self._outgoing: list[bytes] = [encode_frame(RequestFrame(request=self.request.envelope))]
         self._uploads: Iterator[BlobFrame] | None = None
+        self._sent_inputs = False
         self._voucher_digests: set[bytes] = set()
         # embeddings have no output units whose speed could be measured
         patience = self.patience if self.output.limit else replace(self.patience, min_units_per_s=0.0)
@@ -117,6 +118,19 @@ class ClientJob:
     def first_output_at(self) -> float | None:
         """Monotonic seconds of the first output or progress, None before it."""
         return self._clock.first_output_at
+
+    def reattached(self, opened_at: float) -> "ClientJob":
+        """Return a machine for another stream to the same job, after this one's was cut: same request, same vouchers.
+
+        The node says everything again from ``accepted`` on, so the caller shows only what lies beyond what it has.
+        ``opened_at``: monotonic seconds of the new stream's opening.
+        """
+        inputs = () if self._sent_inputs else self.inputs
+        job = ClientJob(self.identity, self.request, self.jti, opened_at, self.patience, inputs)
+        job.last_voucher, job._voucher_digests = self.last_voucher, set(self._voucher_digests)
+        if self.last_voucher is not None:  # it may have been lost with the stream, and the node be waiting for it
+            job._outgoing.append(encode_frame(VoucherFrame(voucher=self.last_voucher.envelope)))
+        return job
 
     # What the caller sends
 
@@ -132,7 +146,7 @@ class ClientJob:
             return []
         piece = next(self._uploads, None)
         if piece is None:
-            self._uploads = None
+            self._uploads, self._sent_inputs = None, True
             self._clock.uploaded()
             return []
         self._clock.upload()

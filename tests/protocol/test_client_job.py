@@ -14,11 +14,12 @@ from gpunode_protocol.messages import (
     TokensFrame,
     encode_frame,
 )
+from gpunode_protocol.node_stream import NodeStream
 from gpunode_protocol.patience import Patience, patience_for
 from gpunode_protocol.tasks import Task
 
 from tests.protocol.conversation import Conversation, accepted_frame
-from tests.protocol.samples import SALT, chat_params, embedding_params, image_params, signed_request, speech_params
+from tests.protocol.samples import NOW, SALT, chat_params, embedding_params, image_params, signed_request, speech_params
 
 
 def _failure(events: list[JobEvent]) -> Exception:
@@ -182,3 +183,64 @@ def test_cancel_stops_the_upload() -> None:
     talk.client.cancel()
     talk.client.cancel()
     assert [type(event) for event in talk.client_sends()] == [CancelFrame]
+
+
+def _reattached(talk: Conversation) -> Conversation:
+    """Cut the stream and let the client come back with the same request to the same job."""
+    again = Conversation(talk.request)
+    again.client = talk.client.reattached(talk.now)
+    again.stream, again.node, again.now = NodeStream(), talk.node, talk.now
+    return again
+
+
+def test_reattached_client_hears_all_again() -> None:
+    """On a second stream the job is heard from its beginning, and ends as if nothing had been."""
+    talk = Conversation.about()
+    talk.say(150)
+    again = _reattached(talk)
+    again.client_sends()
+    again.node_sends()
+    again.say(20)
+    (completed,) = again.finish()
+    assert isinstance(completed, Completed)
+    assert completed.usage.output_tokens == 170
+    assert again.node.is_settled
+
+
+def test_reattached_client_repeats_its_last_voucher() -> None:
+    """The voucher may have been lost with the stream, and the node be waiting for it."""
+    talk = Conversation.about()
+    for number in range(127):
+        talk.node.tokens([number], "x", now=0.0)
+    frames = b"".join(talk.node.frames[1:])
+    talk.client.receive_data(frames, 0.0)  # the voucher that this causes gets lost
+    assert talk.client.last_voucher is not None
+    again = _reattached(talk)
+    again.client_sends()
+    assert again.node.vouched_count == 127
+    again.node_sends()
+    assert isinstance(again.finish()[-1], Completed)
+
+
+def test_reattached_client_knows_all_its_vouchers() -> None:
+    """The receipt may name an earlier voucher than the last one, which the node never got."""
+    talk = Conversation.about()
+    talk.say(64)
+    for number in range(64):
+        talk.node.tokens([number], "x", now=0.0)
+    talk.client.receive_data(b"".join(talk.node.frames[65:]), 0.0)
+    talk.node.finish(usage=talk.usage(), finish_reason="stop", now=1.0, finished_at=NOW)
+    assert talk.node.vouched_count == 64
+    again = _reattached(talk)
+    again.client_sends()
+    assert isinstance(again.node_sends()[-1], Completed)
+
+
+def test_reattached_client_sends_no_input_twice() -> None:
+    """Inputs that were sent are at the node."""
+    talk = Conversation(signed_request(speech_params(), Task.WHISPER), inputs=AUDIO)
+    talk.accept(prompt_tokens=0)
+    again = _reattached(talk)
+    again.client_sends()
+    again.node_sends()
+    assert [type(event) for event in again.node_events if isinstance(event, BlobFrame)] == []
