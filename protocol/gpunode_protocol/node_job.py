@@ -191,24 +191,30 @@ class NodeJob:
         return receipt
 
     def receive_voucher(self, envelope: Envelope) -> Signed[Voucher] | None:
-        """Check a voucher; return it when it promises more than the last one, None when it is the last one again.
+        """Check a voucher; return it when it promises more than the last one, None when it is that one or an older one.
 
         Raises:
             JobError: ``bad_voucher``: it contradicts what was sent.
         """
+        if self.last_voucher is not None and envelope.body == self.last_voucher.envelope.body:
+            return None
         try:
             voucher = open_signed(Voucher, envelope, public_key_of(self.request.body.client))
         except ProtocolError as error:
             raise job_error(ErrorCode.BAD_VOUCHER, f"The voucher does not verify: {error}") from error
-        if self.last_voucher is not None and voucher.digest == self.last_voucher.digest:
-            return None
         problem = self._voucher_problem(voucher.body)
         if problem:
             raise job_error(ErrorCode.BAD_VOUCHER, f"The voucher {problem}.")
+        if self._is_late(voucher.body):
+            return None
         self.last_voucher = voucher
         for count in [count for count in self._digests if count < voucher.body.count]:
             del self._digests[count]
         return voucher
+
+    def _is_late(self, voucher: Voucher) -> bool:
+        """Whether a larger one came first: a stream that was given up may deliver after the one that replaced it."""
+        return not voucher.final and (self.is_settled or voucher.count < self.vouched_count)
 
     def _voucher_problem(self, voucher: Voucher) -> str | None:
         """Return what is wrong with a voucher's body, or None."""
@@ -226,6 +232,8 @@ class NodeJob:
         )
         if named != expected or voucher.start != body.start or voucher.previous != body.previous_voucher:
             return "is for another job, segment, node or grant"
+        if self._is_late(voucher):
+            return None
         if self.is_settled or voucher.count < self.vouched_count:
             return "takes back what an earlier one promised"
         if voucher.digest not in self._digests.get(voucher.count, ()):
