@@ -155,7 +155,13 @@ class NodeJob:
             usage: of this segment.
             finish_reason: ``stop``, ``length``, ``cancelled``, ``tool_calls``.
             now: monotonic seconds. finished_at: Unix seconds.
+
+        Raises:
+            UnexpectedMessage: the job is over, or was not accepted: then it can only ``fail``.
         """
+        self._refuse_after_the_end()
+        if not self._fingerprint:
+            raise UnexpectedMessage("A job that was not accepted cannot be done.")
         body = self.request.body
         first = now if self.first_output_at is None else self.first_output_at
         receipt = sign(

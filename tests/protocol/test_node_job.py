@@ -163,6 +163,14 @@ def test_error_is_an_end_without_receipt() -> None:
     assert job.receipt is None
 
 
+def test_only_an_accepted_job_can_be_done() -> None:
+    """A job that was not accepted has quoted nothing, so that it can fail but not be done."""
+    job = new_node(signed_request())
+    with pytest.raises(UnexpectedMessage):
+        job.finish(usage=USAGE, finish_reason="cancelled", now=1.0, finished_at=NOW)
+    job.fail(JobError(ErrorCode.CANCELLED, "cancelled"))
+
+
 def test_pause_at_128_tokens() -> None:
     """The engine pauses when 128 tokens are not vouched for and goes on after a voucher."""
     job = _job(tokens=UNVOUCHED_LIMIT_TOKENS - 1)
