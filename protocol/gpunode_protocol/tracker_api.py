@@ -126,7 +126,10 @@ class HeartbeatRequest(WireModel):
 
 
 class HeartbeatReply(WireModel):
-    """certificate: a fresh one when the old is past half its life. head: the ledger's, for consistency checks."""
+    """certificate: a fresh one when the old is past half its life. head: the ledger's, for consistency checks.
+
+    adverts_refused: why adverts of this heartbeat were not listed; empty when all were.
+    """
 
     revocations: Envelope
     keyset: Envelope
@@ -135,6 +138,7 @@ class HeartbeatReply(WireModel):
     shard_bits: Annotated[int, Ge(0), Le(16)]
     previous_shard_bits: Annotated[int, Ge(0), Le(16)] | None = None
     head: Envelope | None = None
+    adverts_refused: tuple[str, ...] = ()
     time: UnixSeconds
 
 
