@@ -245,7 +245,7 @@ class NodeJob:
         if voucher.digest not in self._digests.get(voucher.count, ()):
             return "is for output that was not sent like that"
         if not voucher.final:
-            return None if voucher.input_count == 0 and voucher.receipt is None else "bills input before the end"
+            return None
         if self.receipt is None or voucher.receipt != self.receipt.digest:
             return "agrees with another receipt"
         if voucher.count != self.output.count or voucher.input_count != self._input_count:

@@ -2,6 +2,8 @@
 
 from typing import ClassVar
 
+from pydantic import model_validator
+
 from gpunode_protocol.signing import ClosedBody
 from gpunode_protocol.validation import Count, Digest, JobId, Name, NetworkId, PeerIdField, SegmentNumber, TaskField
 
@@ -39,3 +41,9 @@ class Voucher(ClosedBody):
     final: bool
     receipt: Digest | None = None
     previous: Digest | None = None
+
+    @model_validator(mode="after")
+    def _input_belongs_to_the_end(self) -> "Voucher":
+        if self.final != (self.receipt is not None) or (self.input_count and not self.final):
+            raise ValueError("the final voucher, and no other, names a receipt and bills input")
+        return self
