@@ -1,0 +1,28 @@
+"""The HTTP application around an open tracker."""
+
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+
+from gpunode_tracker.app_keys import TRACKER
+from gpunode_tracker.middleware import MIDDLEWARES
+from gpunode_tracker.routes import ROUTES
+from gpunode_tracker.tracker import Tracker
+from gpunode_tracker.upkeep import Upkeep
+
+
+def create_app(tracker: Tracker) -> web.Application:
+    """Return the application; it runs the tracker's upkeep while it serves, and closes the tracker at the end."""
+    app = web.Application(middlewares=MIDDLEWARES)
+    app[TRACKER] = tracker
+    app.add_routes(ROUTES)
+    app.cleanup_ctx.append(_run_upkeep)
+    return app
+
+
+async def _run_upkeep(app: web.Application) -> AsyncIterator[None]:
+    upkeep = Upkeep(app[TRACKER])
+    upkeep.start()
+    yield
+    await upkeep.stop()
+    await app[TRACKER].close()

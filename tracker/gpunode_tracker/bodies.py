@@ -1,0 +1,63 @@
+"""JSON bodies in and out, always through the shared models."""
+
+from typing import TypeVar
+
+from aiohttp import web
+from gpunode_protocol.errors import MalformedMessage
+from gpunode_protocol.signing import WireModel
+from gpunode_protocol.validation import first_problem
+from pydantic import ValidationError
+
+from gpunode_tracker.errors import InvalidRequest
+
+M = TypeVar("M", bound=WireModel)
+
+MAX_BODY_BYTES = 64 * 1024
+
+
+async def read_body(request: web.Request, model: type[M], *, max_bytes: int = MAX_BODY_BYTES) -> M:
+    """Read the request's JSON body of at most ``max_bytes``.
+
+    Raises:
+        MalformedMessage: not JSON. InvalidRequest: a field is missing, of the wrong type or out of range.
+        HTTPRequestEntityTooLarge: more bytes than this path takes.
+    """
+    data = await _read(request, max_bytes)
+    try:
+        return model.model_validate_json(data)
+    except ValidationError as error:
+        if error.errors(include_url=False, include_input=False)[0]["type"] == "json_invalid":
+            raise MalformedMessage("The body is not valid JSON.") from error
+        raise InvalidRequest(f"{model.__name__}: {first_problem(error)}") from error
+
+
+async def _read(request: web.Request, max_bytes: int) -> bytes:
+    data = bytearray()
+    too_large = (request.content_length or 0) > max_bytes
+    while not too_large and (chunk := await request.content.readany()):
+        data += chunk
+        too_large = len(data) > max_bytes
+    if too_large:
+        raise web.HTTPRequestEntityTooLarge(max_size=max_bytes)
+    return bytes(data)
+
+
+def reply(body: WireModel, *, status: int = 200, no_store: bool = False) -> web.Response:
+    """Return a JSON response; ``no_store``: it holds a secret that no cache may keep."""
+    headers = {"Cache-Control": "no-store"} if no_store else None
+    text = body.model_dump_json(exclude_none=True)
+    return web.Response(text=text, status=status, content_type="application/json", headers=headers)
+
+
+def read_number(request: web.Request, name: str, default: int, *, highest: int) -> int:
+    """Return a whole number of the query, 0 to ``highest``.
+
+    Raises:
+        InvalidRequest: anything else.
+    """
+    text = request.query.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdecimal() and len(text) <= 19) or int(text) > highest:
+        raise InvalidRequest(f"{name} is a whole number from 0 to {highest}.")
+    return int(text)

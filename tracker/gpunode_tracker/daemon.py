@@ -1,0 +1,117 @@
+"""The tracker's process: builds the parts, serves until a signal, stops them in reverse order."""
+
+import asyncio
+import logging
+import os
+import signal
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from aiohttp import web
+
+from gpunode_tracker.app import create_app
+from gpunode_tracker.config import TrackerSettings
+from gpunode_tracker.data_folder import locked
+from gpunode_tracker.errors import InvalidSettings
+from gpunode_tracker.mesh_peer import MeshPeer, create_mesh_peer
+from gpunode_tracker.run_file import RunInfo, remove_run_file, write_run_file
+from gpunode_tracker.tracker import Tracker
+
+logger = logging.getLogger(__name__)
+
+SHUTDOWN_TIMEOUT_S = 10.0
+"""Requests that run at the end get this long."""
+_ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 -- compared with, not listened on
+
+
+def run(settings: TrackerSettings) -> None:
+    """Run the tracker until SIGTERM or SIGINT.
+
+    Raises:
+        GpunodeError: it cannot start; the message says why.
+    """
+    import uvloop  # noqa: PLC0415 -- not on Windows, where only the client runs
+
+    with locked(settings.data_dir):
+        uvloop.run(serve(settings))
+
+
+async def serve(settings: TrackerSettings) -> None:
+    """Run the tracker in the running event loop until a signal comes."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    tls = _tls(settings.tls_cert, settings.tls_key)
+    tracker = await Tracker.open(settings)
+    async with _http(tracker, tls) as url:
+        try:
+            await _with_mesh(tracker, url, stop)
+        finally:
+            remove_run_file(settings.data_dir)
+    logger.info("The tracker has stopped", extra={"event": "tracker_stopped"})
+
+
+async def _with_mesh(tracker: Tracker, url: str, stop: asyncio.Event) -> None:
+    settings = tracker.settings
+    mesh: MeshPeer | None = None
+    if settings.mesh:
+        mesh = create_mesh_peer(settings, tracker.keys.trust, tracker.revocations.body)
+        tracker.mesh = mesh
+    try:
+        if mesh is not None:
+            await mesh.start(stop)
+            mesh.on_addresses = lambda: _publish(tracker, url)
+        if not stop.is_set():
+            _publish(tracker, url)
+            logger.info(
+                "The tracker of network %s is ready at %s",
+                tracker.keys.network,
+                url,
+                extra={"event": "tracker_ready", "url": url, "bootstrap": tracker.bootstrap},
+            )
+        await stop.wait()
+        logger.info("Stopping", extra={"event": "tracker_stopping"})
+    finally:
+        if mesh is not None:
+            await mesh.stop()
+
+
+def _publish(tracker: Tracker, url: str) -> None:
+    peer_id = tracker.mesh.peer_id if tracker.mesh is not None else ""
+    info = RunInfo(os.getpid(), url, peer_id, tracker.bootstrap, tracker.keys.network)
+    write_run_file(tracker.settings.data_dir, info)
+
+
+@asynccontextmanager
+async def _http(tracker: Tracker, tls: ssl.SSLContext | None) -> AsyncIterator[str]:
+    """Serve HTTP and yield the URL."""
+    host, port = tracker.settings.http_address
+    runner = web.AppRunner(create_app(tracker), access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port, ssl_context=tls).start()
+        bound: int = runner.addresses[0][1]
+        shown = _ANY_ADDRESS.get(host, host)
+        name = f"[{shown}]" if ":" in shown else shown
+        yield tracker.settings.public_url or f"{'https' if tls else 'http'}://{name}:{bound}"
+    finally:
+        await runner.cleanup()
+
+
+def _tls(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
+    """Return the TLS settings of the certificate.
+
+    Raises:
+        InvalidSettings: the files cannot be used.
+    """
+    if certificate is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(certificate, key)
+    except OSError as error:  # ssl.SSLError is one
+        raise InvalidSettings(f"The certificate {certificate} or its key {key} cannot be used: {error}.") from error
+    return context

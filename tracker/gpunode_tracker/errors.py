@@ -1,0 +1,73 @@
+"""What the tracker refuses, and why. ``problems`` maps each to a status and an RFC 9457 body.
+
+::
+
+    TrackerError
+    ├── InvalidSettings         the operator's settings cannot be used
+    ├── KeysUnusable            root or signing key missing, foreign or unreadable
+    ├── DataFolderInUse         another tracker runs on this data folder
+    ├── StorageUnavailable      the database cannot be read or written now
+    ├── Unauthenticated         no valid API key or worker token
+    ├── Forbidden               authenticated, but not for this
+    ├── NotFound                no such account, node, receipt or path
+    ├── InvalidRequest          understood, but its values cannot be used
+    └── InsufficientCredits     the account cannot reserve as much
+"""
+
+from gpunode_protocol.errors import GpunodeError
+from gpunode_protocol.prices import MICROCREDITS_PER_CREDIT
+
+
+class TrackerError(GpunodeError):
+    """The tracker cannot do this."""
+
+
+class InvalidSettings(TrackerError):
+    """The tracker's settings are not valid."""
+
+
+class KeysUnusable(TrackerError):
+    """The tracker's keys cannot be used."""
+
+
+class DataFolderInUse(TrackerError):
+    """Another tracker runs on this data folder. Stop it, or choose another folder with --data-dir."""
+
+
+class StorageUnavailable(TrackerError):
+    """The tracker cannot write to its database now. Nothing was changed; send the request again later."""
+
+    def __init__(self, message: str = "", *, retry_after_s: int = 30) -> None:
+        """retry_after_s: seconds, > 0, after which trying again makes sense."""
+        super().__init__(*([message] if message else []))
+        self.retry_after_s = retry_after_s
+
+
+class Unauthenticated(TrackerError):
+    """A valid API key (Authorization: Bearer) or worker token (X-Worker-Token) is needed for this."""
+
+
+class Forbidden(TrackerError):
+    """This key or token does not allow that."""
+
+
+class NotFound(TrackerError):
+    """There is no such thing here."""
+
+
+class InvalidRequest(TrackerError):
+    """The request's values cannot be used."""
+
+
+class InsufficientCredits(TrackerError):
+    """The account has not enough credits."""
+
+    def __init__(self, *, balance_microcredits: int, wanted_microcredits: int) -> None:
+        """Say what there is, what was asked for, and what to do."""
+        super().__init__(
+            f"The account's balance is {balance_microcredits / MICROCREDITS_PER_CREDIT:.6f} credits, and "
+            f"{wanted_microcredits / MICROCREDITS_PER_CREDIT:.6f} were to be reserved. Ask for a smaller cap, wait "
+            "until open grants return what they do not use, or ask the operator for credits (gpunode tracker issue)."
+        )
+        self.balance_microcredits = balance_microcredits
+        self.wanted_microcredits = wanted_microcredits

@@ -1,0 +1,153 @@
+"""Nodes: registration, heartbeats, the signed index, balances, links."""
+
+from typing import TypeVar
+
+from aiohttp import web
+from gpunode_protocol.identity import PeerId, parse_peer_id
+from gpunode_protocol.regions import Region
+from gpunode_protocol.signing import read_body as read_signed_body
+from gpunode_protocol.signing import sign
+from gpunode_protocol.tasks import Task
+from gpunode_protocol.tracker_api import (
+    ChallengeReply,
+    HeartbeatReply,
+    HeartbeatRequest,
+    Link,
+    LinkRequest,
+    NodesReply,
+    RegisterReply,
+    RegisterRequest,
+)
+from gpunode_protocol.trust import NodeIndex
+
+from gpunode_tracker.app_keys import TRACKER
+from gpunode_tracker.auth import WORKER_TOKEN_HEADER, account_of, node_of
+from gpunode_tracker.balances import node_balance
+from gpunode_tracker.bodies import read_body, reply
+from gpunode_tracker.errors import Forbidden, InvalidRequest, NotFound
+from gpunode_tracker.registration import check_adverts
+from gpunode_tracker.storage import nodes
+from gpunode_tracker.tracker import SHARD_BITS, Tracker
+
+E = TypeVar("E", Task, Region)
+
+
+async def post_challenge(request: web.Request) -> web.Response:
+    """POST /api/v1/nodes/challenge: bytes to sign within 60 s."""
+    challenge, expires_at = request.app[TRACKER].challenges.new()
+    return reply(ChallengeReply(challenge=challenge, expires_at=expires_at), no_store=True)
+
+
+async def post_register(request: web.Request) -> web.Response:
+    """POST /api/v1/nodes/register: worker token and certificate for a node that proves its key."""
+    tracker = request.app[TRACKER]
+    body = await read_body(request, RegisterRequest)
+    seen = tracker.geoip.region_of(request.remote)
+    node = await tracker.registrar.register(tracker.keys, body.registration, region_seen=seen, now=tracker.now)
+    return reply(
+        RegisterReply(
+            node_id=node.peer,
+            token=node.token,
+            certificate=node.certificate,
+            revocations=tracker.revocations.envelope,
+            region=node.region,
+        ),
+        status=201,
+        no_store=True,
+    )
+
+
+async def post_heartbeat(request: web.Request) -> web.Response:
+    """POST /api/v1/nodes/{peer}/heartbeat: keeps a node listed; brings keys, revocations, head."""
+    tracker = request.app[TRACKER]
+    node = await node_of(request)
+    peer = PeerId(node.peer)
+    body = await read_body(request, HeartbeatRequest)
+    refused = _list_adverts(tracker, peer, body)
+    certificate = await tracker.registrar.beat(tracker.keys, peer, now=tracker.now)
+    tracker.metrics.heartbeats.inc()
+    tracker.metrics.adverts_refused.inc(len(refused))
+    return reply(
+        HeartbeatReply(
+            revocations=tracker.revocations.envelope,
+            keyset=tracker.keys.keyset.envelope,
+            certificate=certificate,
+            bootstrap=tracker.bootstrap,
+            shard_bits=SHARD_BITS,
+            head=tracker.sequencer.head,
+            time=tracker.now,
+            adverts_refused=tuple(refused),
+        )
+    )
+
+
+def _list_adverts(tracker: Tracker, peer: PeerId, body: HeartbeatRequest) -> list[str]:
+    """Update the index by a heartbeat; return why adverts were not listed."""
+    now = tracker.clock()
+    valid, refused = check_adverts(body.adverts, tracker.keys, tracker.revocations.body, peer=peer, now=now)
+    tracker.index.hear(peer, now)
+    for advert in valid:
+        tracker.index.update(advert, now)
+    if body.status == "offline":
+        tracker.index.remove(peer)
+    return refused
+
+
+async def get_nodes(request: web.Request) -> web.Response:
+    """GET /api/v1/nodes?task=&model=&region=: live adverts, signed as a whole."""
+    tracker = request.app[TRACKER]
+    task, region = _choice(request, "task", Task), _choice(request, "region", Region)
+    found = tracker.index.find(tracker.clock(), task=task, region=region, model=request.query.get("model") or None)
+    kid, signer = tracker.keys.signer(tracker.now)
+    adverts = tuple(advert.envelope for advert in found)
+    index = NodeIndex(network=tracker.keys.network, issued_at=tracker.now, adverts=adverts, kid=kid)
+    return reply(NodesReply(index=sign(signer, index).envelope))
+
+
+async def delete_node(request: web.Request) -> web.Response:
+    """DELETE /api/v1/nodes/{peer}: the node leaves; its token ends, its earnings stay."""
+    tracker = request.app[TRACKER]
+    node = await node_of(request)
+    tracker.index.remove(node.peer)
+    async with tracker.database.write() as connection:
+        await nodes.remove_token(connection, node.peer)
+    return web.Response(status=204)
+
+
+async def post_link(request: web.Request) -> web.Response:
+    """POST /api/v1/nodes/{peer}/link: attach a node to the account of the API key."""
+    tracker = request.app[TRACKER]
+    account = await account_of(request)
+    body = await read_body(request, LinkRequest)
+    if read_signed_body(Link, body.link).peer != parse_peer_id(request.match_info["peer"]):
+        raise InvalidRequest("The path names another node than the signed link.")
+    _, answer = await tracker.registrar.link(tracker.keys, body.link, account, now=tracker.now)
+    tracker.wake_sequencer.set()
+    return reply(answer)
+
+
+async def get_node_balance(request: web.Request) -> web.Response:
+    """GET /api/v1/nodes/{peer}/balance: for the node's token, or the API key of the account that it is linked to."""
+    tracker = request.app[TRACKER]
+    if WORKER_TOKEN_HEADER in request.headers:
+        itself = await node_of(request)
+        async with tracker.database.read() as connection:
+            return reply(await node_balance(connection, itself))
+    account = await account_of(request)
+    async with tracker.database.read() as connection:
+        node = await nodes.find_node(connection, parse_peer_id(request.match_info["peer"]))
+        if node is None:
+            raise NotFound("This node is not registered here.")
+        if node.account_id != account.id:
+            raise Forbidden("This node is not linked to your account.")
+        return reply(await node_balance(connection, node))
+
+
+def _choice(request: web.Request, name: str, kind: type[E]) -> E | None:
+    text = request.query.get(name)
+    if not text:
+        return None
+    try:
+        return kind(text)
+    except ValueError as error:
+        raise InvalidRequest(f"There is no {name} {text[:32]!r}; it is one of {', '.join(kind)}.") from error

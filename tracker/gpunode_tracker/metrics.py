@@ -1,0 +1,25 @@
+"""Counters for Prometheus: only what the process itself saw since its start."""
+
+from prometheus_client import CollectorRegistry, Counter, generate_latest
+
+
+class Metrics:
+    """The counters of one tracker, in a registry of their own."""
+
+    def __init__(self) -> None:
+        """Start at zero."""
+        self.registry = CollectorRegistry()
+        self.requests = self._counter("http_requests", "HTTP requests answered.", "path", "status")
+        self.settlements = self._counter("settlement_items", "Vouchers submitted, by what came of them.", "status")
+        self.paid_microcredits = self._counter("paid_microcredits", "Micro-credits paid to nodes.")
+        self.grants = self._counter("grants", "Grants issued.")
+        self.heartbeats = self._counter("heartbeats", "Heartbeats of nodes.")
+        self.adverts_refused = self._counter("adverts_refused", "Adverts in heartbeats that were not valid.")
+        self.leaves = self._counter("ledger_leaves", "Ledger entries numbered in the log.")
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"gpunode_tracker_{name}", text, labels, registry=self.registry)
+
+    def render(self) -> bytes:
+        """Return the text exposition format."""
+        return generate_latest(self.registry)

@@ -1,0 +1,76 @@
+"""One place that maps errors to statuses and RFC 9457 bodies; what is not listed stays opaque."""
+
+from http import HTTPStatus
+
+from aiohttp import web
+from gpunode_protocol.errors import (
+    BadSignature,
+    GpunodeError,
+    InvalidPeerId,
+    JobError,
+    ProtocolError,
+    Untrusted,
+    VerificationFailed,
+)
+from gpunode_protocol.tracker_api import Problem
+
+from gpunode_tracker.errors import (
+    Forbidden,
+    InsufficientCredits,
+    InvalidRequest,
+    NotFound,
+    StorageUnavailable,
+    Unauthenticated,
+)
+
+CONTENT_TYPE = "application/problem+json"
+
+_STATUS_OF: dict[type[GpunodeError], tuple[HTTPStatus, str]] = {
+    # The first class that fits counts, so the special ones stand before the general.
+    Unauthenticated: (HTTPStatus.UNAUTHORIZED, "unauthenticated"),
+    InsufficientCredits: (HTTPStatus.PAYMENT_REQUIRED, "insufficient_credits"),
+    Forbidden: (HTTPStatus.FORBIDDEN, "forbidden"),
+    BadSignature: (HTTPStatus.FORBIDDEN, "bad_signature"),
+    Untrusted: (HTTPStatus.FORBIDDEN, "untrusted"),
+    NotFound: (HTTPStatus.NOT_FOUND, "not_found"),
+    ProtocolError: (HTTPStatus.BAD_REQUEST, "malformed"),
+    InvalidPeerId: (HTTPStatus.BAD_REQUEST, "malformed"),
+    InvalidRequest: (HTTPStatus.UNPROCESSABLE_ENTITY, "invalid"),
+    JobError: (HTTPStatus.UNPROCESSABLE_ENTITY, "invalid"),
+    VerificationFailed: (HTTPStatus.UNPROCESSABLE_ENTITY, "verification_failed"),
+    StorageUnavailable: (HTTPStatus.SERVICE_UNAVAILABLE, "storage_unavailable"),
+}
+
+
+def problem_of(error: Exception) -> web.Response | None:
+    """Return the response for an error, or None for one that nobody foresaw."""
+    for kind, (status, code) in _STATUS_OF.items():
+        if isinstance(error, kind):
+            response = problem(status, str(error), code)
+            if isinstance(error, Unauthenticated):
+                response.headers["WWW-Authenticate"] = 'Bearer realm="gpunode"'
+            if isinstance(error, StorageUnavailable):
+                response.headers["Retry-After"] = str(error.retry_after_s)
+            return response
+    return None
+
+
+def problem(status: HTTPStatus | int, detail: str, code: str) -> web.Response:
+    """Return a problem response."""
+    known = HTTPStatus(status)
+    body = Problem(title=known.phrase, status=known.value, detail=detail, code=code)
+    return web.Response(text=body.model_dump_json(), status=known.value, content_type=CONTENT_TYPE)
+
+
+def problem_of_http(error: web.HTTPException) -> web.Response:
+    """Return aiohttp's own refusals (no such path, wrong method, body too large) as problems."""
+    details = {
+        HTTPStatus.NOT_FOUND: "There is no such path here. The paths are listed in docs/protocol.md.",
+        HTTPStatus.METHOD_NOT_ALLOWED: "This path does not take that method.",
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is too large. Send smaller batches.",
+    }
+    status = HTTPStatus(error.status)
+    response = problem(status, details.get(status, error.reason), status.phrase.lower().replace(" ", "_"))
+    if "Allow" in error.headers:
+        response.headers["Allow"] = error.headers["Allow"]
+    return response

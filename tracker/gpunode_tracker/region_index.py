@@ -1,0 +1,92 @@
+"""Live adverts in memory, by task, model and region: the second source of nodes beside the DHT."""
+
+import random
+from dataclasses import dataclass
+
+from gpunode_protocol.adverts import Advert
+from gpunode_protocol.regions import Region
+from gpunode_protocol.signing import Signed
+from gpunode_protocol.tasks import Task
+from gpunode_protocol.tracker_api import HEARTBEAT_INTERVAL_S, HEARTBEATS_MISSED, RegionCount
+
+MAX_ANSWER_NODES = 256
+"""Adverts in one answer; of more, a random sample is given."""
+MAX_SILENCE_S = HEARTBEAT_INTERVAL_S * HEARTBEATS_MISSED
+
+_Key = tuple[str, Task, str]  # peer, task, model
+
+
+@dataclass(slots=True)
+class _Listed:
+    advert: Signed[Advert]
+    heard_at: float
+    live: bool  # False: only remembered, so that an older advert cannot bring it back
+
+
+class RegionIndex:
+    """The newest advert of each peer, task and model. Adverts must have been verified before."""
+
+    def __init__(self, rng: random.Random) -> None:
+        """rng: picks the sample when there are too many."""
+        self._rng = rng
+        self._listed: dict[_Key, _Listed] = {}
+
+    def update(self, advert: Signed[Advert], now: float) -> bool:
+        """List an advert; return False if a newer one is known. now: Unix seconds."""
+        body = advert.body
+        key = (body.peer, body.model.task, body.model.name)
+        known = self._listed.get(key)
+        if known is not None:
+            if body.sequence < known.advert.body.sequence:
+                return False
+            if body.sequence == known.advert.body.sequence and not known.live:
+                return False
+        self._listed[key] = _Listed(advert, now, not body.tombstone)
+        return True
+
+    def hear(self, peer: str, now: float) -> None:
+        """Note a sign of life of a peer."""
+        for listed in self._of(peer):
+            listed.heard_at = now
+
+    def remove(self, peer: str) -> None:
+        """Take a peer off; only a newer advert brings it back."""
+        for listed in self._of(peer):
+            listed.live = False
+
+    def prune(self, now: float) -> None:
+        """Forget adverts that have expired: an older one would be refused for its expiry."""
+        self._listed = {key: item for key, item in self._listed.items() if item.advert.body.expires_at > now}
+
+    def find(
+        self, now: float, *, task: Task | None = None, model: str | None = None, region: Region | None = None
+    ) -> list[Signed[Advert]]:
+        """Return live adverts that fit, at most 256."""
+        found = [
+            item.advert
+            for item in self._live(now)
+            if (task is None or item.advert.body.model.task is task)
+            and (model is None or item.advert.body.model.name == model)
+            and (region is None or item.advert.body.region is region)
+        ]
+        return self._rng.sample(found, MAX_ANSWER_NODES) if len(found) > MAX_ANSWER_NODES else found
+
+    def regions(self, now: float) -> tuple[RegionCount, ...]:
+        """Return the number of live nodes of each region, and by model, for all five regions."""
+        peers: dict[Region, set[str]] = {region: set() for region in Region}
+        models: dict[Region, dict[str, int]] = {region: {} for region in Region}
+        for item in self._live(now):
+            body = item.advert.body
+            peers[body.region].add(body.peer)
+            models[body.region][body.model.name] = models[body.region].get(body.model.name, 0) + 1
+        return tuple(RegionCount(region=region, nodes=len(peers[region]), models=models[region]) for region in Region)
+
+    def _live(self, now: float) -> list[_Listed]:
+        return [
+            item
+            for item in self._listed.values()
+            if item.live and item.advert.body.expires_at > now and now - item.heard_at <= MAX_SILENCE_S
+        ]
+
+    def _of(self, peer: str) -> list[_Listed]:
+        return [item for key, item in self._listed.items() if key[0] == peer]

@@ -1,0 +1,33 @@
+"""The URL table."""
+
+from aiohttp import web
+from gpunode_protocol import tracker_api as api
+
+from gpunode_tracker.handlers import grants, health, ledger, network, nodes, reports, settlements
+
+METRICS_PATH = "/metrics"
+
+ROUTES: tuple[web.RouteDef, ...] = (
+    web.get(api.NETWORK_PATH, network.get_network),
+    web.get(api.JWKS_PATH, network.get_jwks),
+    web.get(api.REGIONS_PATH, network.get_regions),
+    web.post(api.CHALLENGE_PATH, nodes.post_challenge),
+    web.post(api.REGISTER_PATH, nodes.post_register),
+    web.get(api.NODES_PATH, nodes.get_nodes),
+    web.post(api.HEARTBEAT_PATH, nodes.post_heartbeat),
+    web.delete(api.NODE_PATH, nodes.delete_node),
+    web.get(api.NODE_BALANCE_PATH, nodes.get_node_balance),
+    web.post(api.LINK_PATH, nodes.post_link),
+    web.post(api.GRANTS_PATH, grants.post_grant),
+    web.post(api.SETTLEMENTS_PATH, settlements.post_settlements),
+    web.post(api.REPORTS_PATH, reports.post_report),
+    web.get(api.BALANCE_PATH, ledger.get_balance),
+    web.get(api.ENTRIES_PATH, ledger.get_entries),
+    web.get(api.HEAD_PATH, ledger.get_head),
+    web.get(api.LEAVES_PATH, ledger.get_leaves),
+    web.get(api.CONSISTENCY_PATH, ledger.get_consistency),
+    web.get(api.RECEIPT_PATH, ledger.get_receipt),
+    web.get(api.HEALTH_PATH, health.get_health),
+    web.get(api.READY_PATH, health.get_ready),
+    web.get(METRICS_PATH, health.get_metrics),
+)

@@ -1,0 +1,53 @@
+"""What the tracker signed: key sets, revocation lists, tree heads; and the values that never change."""
+
+from enum import StrEnum
+
+from gpunode_protocol.signing import Envelope
+from sqlalchemy import insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gpunode_tracker.storage.tables import meta, signed_documents
+
+
+class DocumentKind(StrEnum):
+    """Kinds of signed documents, each with its own sequence."""
+
+    KEYSET = "keyset"
+    REVOCATIONS = "revocations"
+    TREE_HEAD = "tree-head"
+
+
+async def newest(connection: AsyncConnection, kind: DocumentKind) -> Envelope | None:
+    """Return the newest document of a kind."""
+    row = (
+        await connection.execute(
+            select(signed_documents.c.body, signed_documents.c.signature)
+            .where(signed_documents.c.kind == kind)
+            .order_by(signed_documents.c.sequence.desc())
+            .limit(1)
+        )
+    ).first()
+    return Envelope(body=row.body, signature=row.signature) if row else None
+
+
+async def add(
+    connection: AsyncConnection, kind: DocumentKind, sequence: int, envelope: Envelope, issued_at: int
+) -> None:
+    """Keep a document; ``sequence`` must be new."""
+    values = {"body": envelope.body, "signature": envelope.signature, "issued_at": issued_at}
+    await connection.execute(insert(signed_documents).values(kind=kind, sequence=sequence, **values))
+
+
+async def constant(connection: AsyncConnection, key: str, default: bytes) -> bytes:
+    """Return a value that never changes once it was set; ``default`` sets it. Needs a writing transaction."""
+    found = await find_constant(connection, key)
+    if found is not None:
+        return found
+    await connection.execute(insert(meta).values(key=key, value=default))
+    return default
+
+
+async def find_constant(connection: AsyncConnection, key: str) -> bytes | None:
+    """Return a constant, None if it was not set yet."""
+    value: bytes | None = (await connection.execute(select(meta.c.value).where(meta.c.key == key))).scalar_one_or_none()
+    return value

@@ -1,0 +1,88 @@
+"""Grants: what each one reserved, for whom, and until when."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.engine import Row
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gpunode_tracker.storage.tables import grants, transfers
+
+SETTLEMENT_PERIOD_S = 2 * 3600
+"""A reservation lasts this long after its grant's end, so that late receipts are paid."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredGrant:
+    """A grant as the ledger needs it. node_caps: micro-credits by peer id, None for an open cap."""
+
+    jti: str
+    account_id: str
+    client: str
+    tasks: Sequence[str]
+    node_caps: Mapping[str, int] | None
+    reserved: int
+    price_version: int
+    issued_at: int
+    expires_at: int
+    revoked_at: int | None = None
+    release_at: int
+    returned_at: int | None = None
+
+
+async def add_grant(connection: AsyncConnection, grant: StoredGrant) -> None:
+    """Keep a new grant."""
+    values = dict(vars(grant)) | {
+        "tasks": list(grant.tasks),
+        "node_caps": dict(grant.node_caps) if grant.node_caps is not None else None,
+    }
+    await connection.execute(insert(grants).values(**values))
+
+
+async def find_grant(connection: AsyncConnection, jti: str, *, lock: bool = False) -> StoredGrant | None:
+    """Return a grant; ``lock`` keeps others from settling under it until the transaction ends."""
+    query = select(grants).where(grants.c.jti == jti)
+    row = (await connection.execute(query.with_for_update() if lock else query)).first()
+    return _grant(row) if row else None
+
+
+async def revoke_grant(connection: AsyncConnection, jti: str, *, now: int) -> bool:
+    """Let a grant end now instead of at its expiry; return whether there was a live one."""
+    result = await connection.execute(
+        update(grants)
+        .where(grants.c.jti == jti, grants.c.revoked_at.is_(None), grants.c.expires_at > now)
+        .values(revoked_at=now, release_at=now + SETTLEMENT_PERIOD_S)
+    )
+    return result.rowcount > 0
+
+
+async def revoked_grants(connection: AsyncConnection, *, now: int) -> list[str]:
+    """Return revoked grants that did not expire on their own yet."""
+    query = select(grants.c.jti).where(grants.c.revoked_at.is_not(None), grants.c.expires_at > now)
+    return list((await connection.execute(query.order_by(grants.c.jti))).scalars())
+
+
+async def grants_to_return(connection: AsyncConnection, *, now: int, limit: int) -> list[StoredGrant]:
+    """Return grants whose reservation is to go back."""
+    query = select(grants).where(grants.c.returned_at.is_(None), grants.c.release_at <= now).limit(limit)
+    return [_grant(row) for row in await connection.execute(query)]
+
+
+async def mark_returned(connection: AsyncConnection, jti: str, *, now: int) -> None:
+    """Note that the reservation went back."""
+    await connection.execute(update(grants).where(grants.c.jti == jti).values(returned_at=now))
+
+
+async def reserved_by(connection: AsyncConnection, account_id: str) -> int:
+    """Return what the account's grants hold, in micro-credits."""
+    query = (
+        select(func.sum(transfers.c.microcredits))
+        .join(grants, transfers.c.account == "reserved:" + grants.c.jti)
+        .where(grants.c.account_id == account_id, grants.c.returned_at.is_(None))
+    )
+    return int((await connection.execute(query)).scalar_one() or 0)
+
+
+def _grant(row: Row) -> StoredGrant:  # type: ignore[type-arg]  # -- the columns are the dataclass's fields
+    return StoredGrant(**row._mapping)  # noqa: SLF001 -- SQLAlchemy's public name for a row as a mapping

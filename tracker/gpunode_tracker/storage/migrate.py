@@ -1,0 +1,37 @@
+"""Running the migrations at start, on an open connection."""
+
+import logging
+from pathlib import Path
+
+from sqlalchemy import Connection, inspect, text
+
+logger = logging.getLogger(__name__)
+
+_SCRIPTS = Path(__file__).parent / "migrations"
+
+
+def newest_revision() -> str:
+    """Return the revision that this version of gpunode needs: the number in the name of the newest script."""
+    return max(path.name.partition("_")[0] for path in (_SCRIPTS / "versions").glob("[0-9]*.py"))
+
+
+def upgrade(connection: Connection) -> None:
+    """Bring the schema up to date inside the connection's transaction; costs nothing when it is."""
+    if _present_revision(connection) == newest_revision():
+        return
+    from alembic import command  # noqa: PLC0415 -- slow to import, and needed once in a version's life
+    from alembic.config import Config  # noqa: PLC0415 -- as above
+
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    config = Config()
+    config.set_main_option("script_location", str(_SCRIPTS))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+    logger.info("The database's schema is at %s now", newest_revision(), extra={"event": "schema_upgraded"})
+
+
+def _present_revision(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    revision: str | None = connection.execute(text("select version_num from alembic_version")).scalar()
+    return revision

@@ -1,0 +1,122 @@
+"""Registered nodes, their certificates and the challenges that were used up."""
+
+from dataclasses import dataclass
+
+from gpunode_protocol.certificates import Certificate
+from gpunode_protocol.tracker_api import Registration
+from sqlalchemy import delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gpunode_tracker.storage.accounts import secret_hash
+from gpunode_tracker.storage.tables import certificates, nodes, used_challenges
+
+
+@dataclass(frozen=True)
+class StoredNode:
+    """A registered node. account_id: where its earnings go, None = to its own key."""
+
+    peer: str
+    account_id: str | None
+    region: str | None
+    revoked_at: int | None
+
+
+_COLUMNS = (nodes.c.peer, nodes.c.account_id, nodes.c.region, nodes.c.revoked_at)
+
+
+async def find_node(connection: AsyncConnection, peer: str) -> StoredNode | None:
+    """Return a node that registered at some time."""
+    row = (await connection.execute(select(*_COLUMNS).where(nodes.c.peer == peer))).first()
+    return StoredNode(*row) if row else None
+
+
+async def node_of_token(connection: AsyncConnection, token: str) -> StoredNode | None:
+    """Return the node that a worker token belongs to."""
+    row = (await connection.execute(select(*_COLUMNS).where(nodes.c.token_hash == secret_hash(token)))).first()
+    return StoredNode(*row) if row else None
+
+
+async def save_node(
+    connection: AsyncConnection, registration: Registration, *, region: str | None, token: str, now: int
+) -> None:
+    """Write a registration; an earlier one of the same node is replaced, its token with it."""
+    values = {
+        "name": registration.name,
+        "region": region,
+        "country": registration.country,
+        "gpu_model": registration.gpu_model,
+        "gpu_memory_mb": registration.gpu_memory_mb,
+        "supported_tasks": list(registration.supported_tasks),
+        "token_hash": secret_hash(token),
+        "registered_at": now,
+    }
+    changed = await connection.execute(update(nodes).where(nodes.c.peer == registration.peer).values(**values))
+    if not changed.rowcount:
+        await connection.execute(insert(nodes).values(peer=registration.peer, **values))
+
+
+async def use_challenge(connection: AsyncConnection, challenge: bytes, *, expires_at: int) -> bool:
+    """Use a challenge up; return False if it was used before."""
+    try:
+        async with connection.begin_nested():
+            await connection.execute(insert(used_challenges).values(challenge=challenge, expires_at=expires_at))
+    except IntegrityError:
+        return False
+    return True
+
+
+async def forget_challenges(connection: AsyncConnection, *, now: int) -> None:
+    """Drop used challenges that have expired, which are refused for that."""
+    await connection.execute(delete(used_challenges).where(used_challenges.c.expires_at < now))
+
+
+async def add_certificate(connection: AsyncConnection, certificate: Certificate) -> None:
+    """Note a certificate that was issued, so that it can be revoked."""
+    values = {
+        "serial": certificate.serial,
+        "peer": certificate.peer,
+        "issued_at": certificate.issued_at,
+        "expires_at": certificate.expires_at,
+    }
+    await connection.execute(insert(certificates).values(**values))
+
+
+async def newest_certificate_at(connection: AsyncConnection, peer: str) -> int | None:
+    """Return when the node's newest certificate was issued."""
+    query = select(certificates.c.issued_at).where(certificates.c.peer == peer)
+    issued: int | None = (
+        await connection.execute(query.order_by(certificates.c.issued_at.desc()).limit(1))
+    ).scalar_one_or_none()
+    return issued
+
+
+async def note_heartbeat(connection: AsyncConnection, peer: str, *, now: int) -> None:
+    """Note when the node was heard."""
+    await connection.execute(update(nodes).where(nodes.c.peer == peer).values(last_heartbeat_at=now))
+
+
+async def remove_token(connection: AsyncConnection, peer: str) -> None:
+    """Take the worker token of a node that leaves; its earnings stay."""
+    await connection.execute(update(nodes).where(nodes.c.peer == peer).values(token_hash=None))
+
+
+async def set_account(connection: AsyncConnection, peer: str, account_id: str) -> None:
+    """Attach a node to an account."""
+    await connection.execute(update(nodes).where(nodes.c.peer == peer).values(account_id=account_id))
+
+
+async def revoke_node(connection: AsyncConnection, peer: str, *, now: int) -> bool:
+    """Shut a node out: its token and certificates end; return whether there is such a node."""
+    changed = await connection.execute(
+        update(nodes).where(nodes.c.peer == peer).values(revoked_at=now, token_hash=None)
+    )
+    query = update(certificates).where(certificates.c.peer == peer, certificates.c.revoked_at.is_(None))
+    await connection.execute(query.values(revoked_at=now))
+    return changed.rowcount > 0
+
+
+async def revoked_certificates(connection: AsyncConnection, *, now: int) -> list[str]:
+    """Return serials of revoked certificates that did not expire on their own yet."""
+    query = select(certificates.c.serial).where(certificates.c.revoked_at.is_not(None), certificates.c.expires_at > now)
+    return list((await connection.execute(query.order_by(certificates.c.serial))).scalars())

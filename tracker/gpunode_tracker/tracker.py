@@ -1,0 +1,145 @@
+"""Everything that the handlers share: database, keys, index, ledger. Opened once for each process."""
+
+import asyncio
+import random
+import secrets
+import time
+from dataclasses import dataclass, field
+from typing import Self
+
+from gpunode_protocol.prices import PriceTable
+from gpunode_protocol.revocations import Revocations
+from gpunode_protocol.signing import Signed
+from gpunode_protocol.tracker_api import NetworkInfo
+
+from gpunode_tracker.challenges import SECRET_BYTES, Challenges
+from gpunode_tracker.clock import Clock
+from gpunode_tracker.config import TrackerSettings
+from gpunode_tracker.geoip import GeoIp
+from gpunode_tracker.keys import KeyRing, open_keys, read_keys
+from gpunode_tracker.mesh_peer import MeshPeer
+from gpunode_tracker.metrics import Metrics
+from gpunode_tracker.region_index import RegionIndex
+from gpunode_tracker.registration import Registrar
+from gpunode_tracker.revocation_list import current_revocations
+from gpunode_tracker.sequencer import Sequencer
+from gpunode_tracker.settling import Settling
+from gpunode_tracker.storage.database import Database
+from gpunode_tracker.storage.documents import constant
+from gpunode_tracker.storage.prices import ensure_prices
+
+SHARD_BITS = 0
+"""Shards of the DHT's keys; grows when a key holds more than 32 adverts."""
+
+
+@dataclass
+class Tracker:
+    """One tracker process. ``keys``, ``prices`` and ``revocations`` are replaced by newer ones (see ``upkeep``).
+
+    wake_sequencer: set after every write to the ledger, so that a head is signed soon.
+    """
+
+    settings: TrackerSettings
+    clock: Clock
+    database: Database
+    keys: KeyRing
+    prices: PriceTable
+    revocations: Signed[Revocations]
+    challenges: Challenges
+    registrar: Registrar
+    settling: Settling
+    sequencer: Sequencer
+    index: RegionIndex
+    geoip: GeoIp
+    metrics: Metrics = field(default_factory=Metrics)
+    mesh: MeshPeer | None = None
+    wake_sequencer: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @classmethod
+    async def open(cls, settings: TrackerSettings, clock: Clock = time.time) -> Self:
+        """Open database and keys, making both the first time; the mesh is attached by the caller.
+
+        Raises:
+            StorageUnavailable, KeysUnusable, IdentityFileError: with what to do.
+        """
+        database = await open_database(settings)
+        try:
+            keys = await open_keys(database, settings.data_dir, now=clock())
+            async with database.write() as connection:
+                prices = await ensure_prices(connection)
+                secret = await constant(connection, "challenge_secret", secrets.token_bytes(SECRET_BYTES))
+                log = await constant(connection, "log_id", secrets.token_hex(16).encode())
+            challenges = Challenges(secret, clock)
+            sequencer = Sequencer(database, log.decode(), clock)
+            await sequencer.start(keys)
+            return cls(
+                settings=settings,
+                clock=clock,
+                database=database,
+                keys=keys,
+                prices=prices,
+                revocations=await current_revocations(database, keys, now=int(clock())),
+                challenges=challenges,
+                registrar=Registrar(database, challenges),
+                settling=Settling(database, keys.network, clock),
+                sequencer=sequencer,
+                index=RegionIndex(random.Random()),  # noqa: S311 -- picks a sample, guards nothing
+                geoip=GeoIp(settings.geoip_database),
+            )
+        except BaseException:
+            await database.close()
+            raise
+
+    async def close(self) -> None:
+        """Close files and connections."""
+        self.geoip.close()
+        await self.database.close()
+
+    @property
+    def now(self) -> int:
+        """Whole Unix seconds."""
+        return int(self.clock())
+
+    @property
+    def bootstrap(self) -> tuple[str, ...]:
+        """Multiaddrs by which others join the mesh."""
+        return self.mesh.addresses if self.mesh is not None else ()
+
+    async def refresh(self) -> None:
+        """Read what the operator's commands may have changed: keys and revocations."""
+        self.keys = await read_keys(self.database, self.settings.data_dir)
+        self.revocations = await current_revocations(self.database, self.keys, now=self.now)
+        if self.mesh is not None:
+            self.mesh.trust(self.keys.trust, self.revocations.body)
+
+    async def sequence(self) -> None:
+        """Number the ledger's new entries and sign a head, now."""
+        self.metrics.leaves.inc(await self.sequencer.run_once(self.keys))
+
+    def network_info(self) -> NetworkInfo:
+        """Return what newcomers need."""
+        return NetworkInfo(
+            network=self.keys.network,
+            root_public_key=self.keys.trust.root_public_key,
+            keyset=self.keys.keyset.envelope,
+            revocations=self.revocations.envelope,
+            bootstrap=self.bootstrap,
+            shard_bits=SHARD_BITS,
+            prices=self.prices,
+            default_models={str(task): model for task, model in self.settings.default_models.items()},
+            time=self.now,
+        )
+
+
+async def open_database(settings: TrackerSettings) -> Database:
+    """Open the database of the settings and bring its schema up to date."""
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if settings.database_url is None:
+        settings.sqlite_path.touch(mode=0o600)  # SQLite gives its log files the same mode
+    database = Database(settings.sqlalchemy_url)
+    try:
+        await database.migrate()
+    except BaseException:
+        await database.close()
+        raise
+    return database

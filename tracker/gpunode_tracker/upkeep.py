@@ -1,0 +1,108 @@
+"""What the tracker does by itself: sign heads, return expired reservations, take over what the operator changed."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from gpunode_protocol.errors import GpunodeError
+
+from gpunode_tracker.entries import Bookkeeper, reserved_name
+from gpunode_tracker.sequencer import NotTheSequencer
+from gpunode_tracker.storage import ledger
+from gpunode_tracker.storage.grants import grants_to_return, mark_returned
+from gpunode_tracker.storage.nodes import forget_challenges
+from gpunode_tracker.tracker import Tracker
+
+logger = logging.getLogger(__name__)
+
+HEAD_INTERVAL_S = 1.0
+"""The operator's commands write to the ledger too, so it is looked at this often even when nobody called."""
+HEAD_DELAY_S = 0.1
+"""Entries of this long are put under one head."""
+REFRESH_INTERVAL_S = 2.0
+RETURN_INTERVAL_S = 30.0
+RETURN_BATCH_GRANTS = 100
+CHECKPOINT_TRANSFERS = 1_000
+"""Balances that add up more transfers than this get a checkpoint."""
+CHECKPOINT_BATCH = 100
+
+
+async def return_expired(tracker: Tracker) -> int:
+    """Return what is left of reservations whose time is over; return how many grants were closed."""
+    closed = 0
+    while True:
+        now = tracker.now
+        async with tracker.database.write() as connection:
+            batch = await grants_to_return(connection, now=now, limit=RETURN_BATCH_GRANTS)
+            for grant in batch:
+                left = await ledger.balance(connection, reserved_name(grant.jti))
+                if left > 0:
+                    entry = Bookkeeper(tracker.keys.network, now).give_back(grant.account_id, grant.jti, left)
+                    await ledger.append(connection, entry)
+                await mark_returned(connection, grant.jti, now=now)
+        if not batch:
+            return closed
+        closed += len(batch)
+        tracker.wake_sequencer.set()
+
+
+async def tidy(tracker: Tracker) -> None:
+    """Return expired reservations, drop what has expired, shorten long sums."""
+    await return_expired(tracker)
+    tracker.index.prune(tracker.clock())
+    async with tracker.database.write() as connection:
+        await forget_challenges(connection, now=tracker.now)
+        long = await ledger.accounts_with_long_sums(connection, more_than=CHECKPOINT_TRANSFERS, limit=CHECKPOINT_BATCH)
+        for account in long:
+            await ledger.write_checkpoint(connection, account)
+
+
+class Upkeep:
+    """Runs the tasks until it is stopped. A failure is logged and tried again at the next turn."""
+
+    def __init__(self, tracker: Tracker) -> None:
+        self._tracker = tracker
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Start the tasks."""
+        tracker = self._tracker
+        self._tasks = [
+            asyncio.create_task(self._sequence()),
+            asyncio.create_task(self._every(REFRESH_INTERVAL_S, tracker.refresh)),
+            asyncio.create_task(self._every(RETURN_INTERVAL_S, lambda: tidy(tracker))),
+        ]
+
+    async def stop(self) -> None:
+        """Stop the tasks, then number what was written last."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._attempt(self._tracker.sequence)
+
+    async def _sequence(self) -> None:
+        wake = self._tracker.wake_sequencer
+        while True:
+            try:
+                async with asyncio.timeout(HEAD_INTERVAL_S):
+                    await wake.wait()
+                await asyncio.sleep(HEAD_DELAY_S)
+            except TimeoutError:
+                pass
+            wake.clear()
+            await self._attempt(self._tracker.sequence)
+
+    async def _every(self, interval_s: float, action: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            await asyncio.sleep(interval_s)
+            await self._attempt(action)
+
+    async def _attempt(self, action: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await action()
+        except NotTheSequencer as error:
+            logger.info("%s", error, extra={"event": "not_the_sequencer"})
+        except GpunodeError as error:
+            logger.error("%s", error, extra={"event": "upkeep_failed"})  # noqa: TRY400 -- the message says it all
+        except Exception:
+            logger.exception("Unexpected failure", extra={"event": "upkeep_failed"})
