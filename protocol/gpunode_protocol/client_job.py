@@ -39,6 +39,7 @@ from gpunode_protocol.messages import (
 from gpunode_protocol.outputs import OutputLog
 from gpunode_protocol.patience import JobClock, Patience
 from gpunode_protocol.payloads import Params, Usage, input_tokens_bound
+from gpunode_protocol.prices import input_units
 from gpunode_protocol.receipt_checks import Received, check_receipt
 from gpunode_protocol.receipts import Receipt
 from gpunode_protocol.requests import JobRequest, task_of
@@ -273,8 +274,6 @@ class ClientJob:
 
     def _vouch(self, final: Signed[Receipt] | None) -> Signed[Voucher]:
         body = self.request.body
-        resumed = len(body.resume.ids) if body.resume else 0
-        prompt_tokens = self.accepted.prompt_tokens if self.accepted else 0
         voucher = sign(
             self.identity,
             Voucher(
@@ -288,7 +287,7 @@ class ClientJob:
                 model=body.model,
                 start=body.start,
                 count=self.output.count,
-                input_count=prompt_tokens + resumed if final else 0,
+                input_count=input_units(self.task, final.body.usage) if final else 0,
                 digest=self.output.digest(),
                 final=final is not None,
                 receipt=final.digest if final else None,

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from gpunode_protocol.canonical import encode
 from gpunode_protocol.digests import salted_digest
 from gpunode_protocol.errors import ProtocolError, VerificationFailed
 from gpunode_protocol.identity import public_key_of
@@ -54,7 +55,8 @@ def check_receipt(done: DoneFrame, received: Received) -> Signed[Receipt]:
         ("output", r.output_digest, received.output.digest()),
         ("output", done.digest, r.output_digest),
         ("usage", done.usage, r.usage),
-        ("parameters", r.parameters, recorded_parameters(body.params)),
+        # by their bytes, because True == 1 here and nowhere else
+        ("parameters", encode(r.parameters), encode(recorded_parameters(body.params))),
         ("start", r.start, body.start),
         ("finish reason", r.finish_reason, done.finish_reason),
         ("usage", r.usage, expected_usage(received)),

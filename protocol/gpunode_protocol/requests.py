@@ -3,6 +3,7 @@
 from typing import Annotated, Any, ClassVar
 
 from annotated_types import Ge, Le, MaxLen, MinLen
+from pydantic import model_validator
 
 from gpunode_protocol.digests import SALT_BYTES
 from gpunode_protocol.errors import ErrorCode, job_error
@@ -77,6 +78,12 @@ class JobRequest(SignedBody):
     start: Count = 0
     previous_voucher: Digest | None = None
     resume: Resume | None = None
+
+    @model_validator(mode="after")
+    def _only_chats_resume(self) -> "JobRequest":
+        if self.resume is not None and self.task != Task.LLM:
+            raise ValueError("resume is for the task llm only")
+        return self
 
     def read_params(self) -> Params:
         """Return the task's parameters.
