@@ -84,7 +84,6 @@ class ChildChannel:
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
-        self._reader = sock.makefile("rb")
         self._lock = threading.Lock()
 
     def send(self, message: ChildMessage) -> None:
@@ -95,9 +94,16 @@ class ChildChannel:
 
     def receive(self) -> ParentMessage | None:
         """Return the next message, or None when the parent has closed the pipe."""
-        header = self._reader.read(_HEADER.size)
+        header = self._read(_HEADER.size)
         if len(header) < _HEADER.size:
             return None
         length = _length(header)
-        payload = self._reader.read(length)
+        payload = self._read(length)
         return decode_parent(payload) if len(payload) == length else None
+
+    def _read(self, size: int) -> bytes:
+        """Return ``size`` bytes, fewer only at the end of the stream."""
+        data = bytearray()
+        while len(data) < size and (chunk := self._sock.recv(size - len(data))):
+            data += chunk
+        return bytes(data)

@@ -109,8 +109,9 @@ class ChildProcess:
 
     async def end(self) -> None:
         """Kill the child with all that it started, and remove its scratch folder. Idempotent."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGKILL)
+        if self._process.returncode is None:  # else the number may belong to a stranger by now
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
         await self._process.wait()
         await self.channel.close()
         with contextlib.suppress(TimeoutError):  # only a process outside of the child's group can still hold the pipe

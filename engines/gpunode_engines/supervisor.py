@@ -59,7 +59,7 @@ class SupervisedEngine:
         extra_environment: Mapping[str, str] | None = None,
     ) -> None:
         self._plan = plan
-        self._limits = limits or EngineLimits()
+        self.limits = limits or EngineLimits()
         self._extra_environment = dict(extra_environment or {})
         self._session: Session | None = None
         self._supervision: asyncio.Task[None] | None = None
@@ -149,7 +149,7 @@ class SupervisedEngine:
     async def _open(self) -> Session:
         plan = self._plan
         order = Load(task=plan.task, backend=plan.backend, model=plan.model, files=plan.files, options=plan.options)
-        return await open_session(ChildProcess.spawn(self._extra_environment), order, self._limits)
+        return await open_session(ChildProcess.spawn(self._extra_environment), order, self.limits)
 
     async def _announce(self, session: Session | None) -> None:
         self._session = session  # before any await: ``stop`` must find it
@@ -168,7 +168,7 @@ class SupervisedEngine:
                 session.fail(EngineStopped())
                 self._session = None
                 await _end(session)
-            failures = 1 if clock() - started_at > self._limits.stable_s else failures + 1
+            failures = 1 if clock() - started_at > self.limits.stable_s else failures + 1
             logger.warning("engine lost: %s", cause, extra={"event": "engine_lost", "model": self._plan.model})
             session, failures = await self._reopen(failures)
             self._restarts += 1
@@ -180,7 +180,7 @@ class SupervisedEngine:
         """Try until a child runs; returns it and the number of failures in a row."""
         while True:
             doublings = min(failures - 1, _MAX_DOUBLINGS)
-            pause_s = min(self._limits.backoff_s * 2**doublings, self._limits.backoff_max_s)
+            pause_s = min(self.limits.backoff_s * 2**doublings, self.limits.backoff_max_s)
             await asyncio.sleep(pause_s)
             try:
                 return await self._open(), failures

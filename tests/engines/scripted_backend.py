@@ -6,6 +6,7 @@ The child imports it by path (``PYTHONPATH`` is this folder); it needs no ML lib
 import os
 import threading
 import time
+from pathlib import Path
 
 from gpunode_engines.backends import Emit
 from gpunode_engines.base import Finished, GenerateRequest, PreparedPrompt, PrepareRequest, Progress, Tokens
@@ -40,10 +41,9 @@ class ScriptedBackend:
         if text == "environment":
             text = "\n".join(f"{name}={value}" for name, value in sorted(os.environ.items()))
         elif text == "folder":
-            text = os.getcwd()
+            text = str(Path.cwd())
         elif text == "status":
-            with open("/proc/self/status") as file:
-                text = file.read()
+            text = Path("/proc/self/status").read_text()
         elif text == "crash":
             os._exit(4)
         elif text == "raise":

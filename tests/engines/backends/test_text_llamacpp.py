@@ -120,11 +120,12 @@ async def test_eight_streams_at_once(engine: SupervisedEngine) -> None:
         await request_of(engine, f"Write about the number {number}.", job_key=f"job{number}", max_tokens=16)
         for number in range(SLOTS)
     ]
+    one_more = await request_of(engine, "one more", job_key="ninth")
     jobs = [asyncio.create_task(collect(engine, request)) for request in requests]
-    while engine.active_jobs < SLOTS:
-        await asyncio.sleep(0)
+    await asyncio.sleep(0)  # each task takes its slot before it first waits
+    assert engine.active_jobs == SLOTS
     with pytest.raises(EngineOverloaded):
-        await collect(engine, await request_of(engine, "one more", job_key="ninth"))
+        await collect(engine, one_more)
     answers = await asyncio.gather(*jobs)
     assert all(ids_of(events) and isinstance(events[-1], Finished) for events in answers)
 

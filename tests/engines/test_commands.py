@@ -1,0 +1,51 @@
+import json
+from pathlib import Path
+
+import pytest
+import typer
+from gpunode_engines.commands import register
+from gpunode_engines.errors import ModelNotFound
+from typer.testing import CliRunner
+
+
+@pytest.fixture
+def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> typer.Typer:
+    """The command with only these subcommands, and folders of the test's own."""
+    monkeypatch.setenv("GPUNODE_MODELS_DIR", str(tmp_path / "models"))
+    root = typer.Typer()
+    register(root)
+    return root
+
+
+def test_models_are_listed(app: typer.Typer) -> None:
+    """JSON names each model, whether it is here, and its sizes."""
+    result = CliRunner().invoke(app, ["models", "list", "--json"])
+    rows = {row["name"]: row for row in json.loads(result.stdout)}
+    assert rows["qwen2.5-7b-instruct"]["pulled"] is False
+    assert rows["smollm2-135m"]["pulled"] is True
+    assert rows["smollm2-135m"]["weights_bytes"] == 98_362_432
+
+
+def test_the_table_names_every_model(app: typer.Typer) -> None:
+    """People get a table."""
+    result = CliRunner().invoke(app, ["models", "list"], env={"COLUMNS": "160"})
+    assert result.exit_code == 0
+    assert "qwen2.5-7b-instruct" in result.stdout
+
+
+def test_a_model_is_pulled_from_a_folder(app: typer.Typer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By alias; the files are named."""
+    repo = tmp_path / "mirror" / "Qwen" / "Qwen2.5-0.5B-Instruct-GGUF"
+    repo.mkdir(parents=True)
+    (repo / "qwen2.5-0.5b-instruct-q4_k_m.gguf").write_bytes(b"weights")
+    monkeypatch.setenv("GPUNODE_MODEL_MIRROR", str(tmp_path / "mirror"))
+    result = CliRunner().invoke(app, ["models", "pull", "qwen2.5-0.5b"])
+    assert "q4_k_m.gguf" in result.stdout
+    again = CliRunner().invoke(app, ["models", "pull", "qwen2.5-0.5b", "--json"])
+    assert json.loads(again.stdout)["pulled"] is True
+
+
+def test_an_unknown_model_is_an_error(app: typer.Typer) -> None:
+    """The message lists what exists; the command line prints it."""
+    result = CliRunner().invoke(app, ["models", "pull", "nonsense"])
+    assert isinstance(result.exception, ModelNotFound)

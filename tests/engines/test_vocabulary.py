@@ -1,0 +1,67 @@
+from pathlib import Path
+
+import pytest
+from gpunode_engines.errors import UnreadableWeights
+from gpunode_engines.gguf import GgufHeader, read_gguf_header
+from gpunode_engines.vocabulary import Vocabulary
+
+
+def header(kind: str, tokens: list[str], types: list[int]) -> GgufHeader:
+    """Return a header with a tokenizer."""
+    return GgufHeader(
+        {
+            "tokenizer.ggml.model": kind,
+            "tokenizer.ggml.tokens": [token.encode() for token in tokens],
+            "tokenizer.ggml.token_type": list(types),
+        }
+    )
+
+
+def test_byte_level_pieces_are_decoded() -> None:
+    """GPT-2 writes a space as Ġ and each byte as one character; control tokens have no bytes."""
+    vocabulary = Vocabulary.from_gguf(header("gpt2", ["<|im_end|>", "Ġhi", "Ã©", "ð", "<tool>"], [3, 1, 1, 1, 4]))
+    assert [vocabulary.piece(token_id) for token_id in range(5)] == [b"", b" hi", "é".encode(), b"\xf0", b"<tool>"]
+
+
+def test_sentencepiece_pieces_are_decoded() -> None:
+    """The Llama family writes a space as U+2581 and bytes as <0xNN>."""
+    vocabulary = Vocabulary.from_gguf(header("llama", ["<s>", "\u2581hi", "<0xF0>", "<unk>"], [3, 1, 6, 2]))
+    assert [vocabulary.piece(token_id) for token_id in range(4)] == [b"", b" hi", b"\xf0", b""]
+
+
+@pytest.mark.parametrize("token_id", [-1, 1])
+def test_ids_outside_the_vocabulary_have_no_bytes(token_id: int) -> None:
+    """A client may send any id to resume from."""
+    assert Vocabulary([b"a"]).piece(token_id) == b""
+
+
+def test_bytes_are_split_into_tokens() -> None:
+    """Only tokens that are no text by themselves, in exactly the asked number."""
+    vocabulary = Vocabulary([b"\xf0", b"\x9f", b"\xf0\x9f", b"\x8e", b"a"])
+    assert vocabulary.split(b"\xf0\x9f\x8e", 2) == (2, 3)
+    assert vocabulary.split(b"\xf0\x9f\x8e", 3) == (0, 1, 3)
+    assert vocabulary.split(b"\xf0\x9f\x8e", 1) is None
+    assert vocabulary.split(b"a", 1) is None
+    assert vocabulary.split(b"", 0) == ()
+    assert vocabulary.split(b"", 1) is None
+
+
+def test_unsupported_tokenizers_are_named() -> None:
+    """Better no answer than wrong ids."""
+    with pytest.raises(UnreadableWeights, match="'bert'"):
+        Vocabulary.from_gguf(header("bert", ["a"], [1]))
+
+
+def test_a_file_without_tokenizer_is_refused() -> None:
+    """Not every GGUF file is a language model."""
+    with pytest.raises(UnreadableWeights):
+        Vocabulary.from_gguf(GgufHeader({}))
+
+
+def test_the_real_vocabulary_covers_all_bytes(smollm2_path: Path) -> None:
+    """Every byte that a character can need is in the model's vocabulary, so that any character can be split."""
+    vocabulary = Vocabulary.from_gguf(read_gguf_header(smollm2_path))
+    assert len(vocabulary) == 49_152
+    for character in "🎉🦙日é":
+        data = character.encode()
+        assert vocabulary.split(data, len(data)) is not None
