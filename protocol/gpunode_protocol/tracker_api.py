@@ -30,6 +30,7 @@ NODE_PATH = f"{API}/nodes/{{peer}}"
 NODE_BALANCE_PATH = f"{API}/nodes/{{peer}}/balance"
 LINK_PATH = f"{API}/nodes/{{peer}}/link"
 REGIONS_PATH = f"{API}/regions"
+ACCOUNTS_PATH = f"{API}/accounts"
 GRANTS_PATH = f"{API}/grants"
 SETTLEMENTS_PATH = f"{API}/settlements"
 REPORTS_PATH = f"{API}/reports"
@@ -160,6 +161,21 @@ class RegionsReply(WireModel):
     """All five regions, in a fixed order."""
 
     regions: tuple[RegionCount, ...]
+
+
+class AccountRequest(WireModel):
+    """Body of ``POST /api/v1/accounts``, which works only where the operator allows open registration."""
+
+    name: Annotated[str, MinLen(1), MaxLen(100)]
+
+
+class AccountReply(WireModel):
+    """A new account, always a promotional one; ``api_key`` is shown once."""
+
+    account: str
+    api_key: str
+    spendable_microcredits: Count
+    promotional: bool = True
 
 
 class GrantRequest(WireModel):
