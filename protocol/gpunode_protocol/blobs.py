@@ -19,7 +19,13 @@ class Blob:
 
 
 def blob_frames(blob: Blob, salt: bytes) -> Iterator[BlobFrame]:
-    """Yield the frames of a blob, at most 256 KiB of data each."""
+    """Yield the frames of a blob, at most 256 KiB of data each.
+
+    Raises:
+        JobError: ``blob_invalid``: it is empty, and nothing would say that it exists.
+    """
+    if not blob.data:
+        raise job_error(ErrorCode.BLOB_INVALID, f"Blob {blob.id} is empty.")
     digest = blob_digest(salt, blob.data)
     for offset in range(0, len(blob.data), MAX_BLOB_CHUNK_BYTES):
         yield BlobFrame(
@@ -31,6 +37,11 @@ def blob_frames(blob: Blob, salt: bytes) -> Iterator[BlobFrame]:
             data=blob.data[offset : offset + MAX_BLOB_CHUNK_BYTES],
             units=blob.units,
         )
+
+
+def _whole(frame: BlobFrame) -> tuple[str, int, bytes, int]:
+    """Return what a piece says of the whole blob."""
+    return frame.media_type, frame.total_bytes, frame.digest, frame.units
 
 
 @dataclass
@@ -62,6 +73,8 @@ class BlobAssembler:
                 raise job_error(ErrorCode.BLOB_INVALID, f"Blobs of more than {self.max_total_bytes} bytes in all.")
             self._open[frame.id] = (frame, bytearray())
         first, data = self._open[frame.id]
+        if _whole(frame) != _whole(first):
+            raise job_error(ErrorCode.BLOB_INVALID, f"A piece of blob {frame.id} is of another blob than the first.")
         if frame.offset != len(data) or frame.offset + len(frame.data) > first.total_bytes:
             raise job_error(ErrorCode.BLOB_INVALID, f"A piece of blob {frame.id} is out of order or too long.")
         data += frame.data
