@@ -1,11 +1,12 @@
 """Cutting blobs into frames and putting them together again, in order, within their declared size."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from gpunode_protocol.errors import ErrorCode, job_error
 from gpunode_protocol.messages import MAX_BLOB_CHUNK_BYTES, BlobFrame
 from gpunode_protocol.outputs import blob_digest
+from gpunode_protocol.payloads import BlobRef
 
 
 @dataclass(frozen=True)
@@ -51,13 +52,27 @@ class BlobAssembler:
     Args:
         salt: the job's salt.
         max_total_bytes: of all blobs together.
+        expected: the inputs that the signed request refers to (see ``input_refs``); None: any blob may come.
     """
 
     salt: bytes
     max_total_bytes: int
+    expected: Sequence[BlobRef] | None = None
     _open: dict[int, tuple[BlobFrame, bytearray]] = field(default_factory=dict)
     _declared_bytes: int = 0
     _finished: set[int] = field(default_factory=set)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every expected blob is whole."""
+        return {ref.id for ref in self.expected or ()} <= self._finished
+
+    def _refuse_unexpected(self, frame: BlobFrame) -> None:
+        if self.expected is None:
+            return
+        named = [(ref.id, ref.media_type, ref.size_bytes, ref.digest, 0) for ref in self.expected]
+        if (frame.id, *_whole(frame)) not in named:
+            raise job_error(ErrorCode.BLOB_INVALID, f"Blob {frame.id} is not one that the request names.")
 
     def add(self, frame: BlobFrame) -> Blob | None:
         """Add a piece; return the blob when it is whole.
@@ -68,6 +83,7 @@ class BlobAssembler:
         if frame.id in self._finished:
             raise job_error(ErrorCode.BLOB_INVALID, f"Blob {frame.id} came twice.")
         if frame.id not in self._open:
+            self._refuse_unexpected(frame)
             self._declared_bytes += frame.total_bytes
             if self._declared_bytes > self.max_total_bytes:
                 raise job_error(ErrorCode.BLOB_INVALID, f"Blobs of more than {self.max_total_bytes} bytes in all.")

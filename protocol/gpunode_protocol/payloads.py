@@ -6,6 +6,7 @@ No floats in signed maps: fractions travel in millionths, instants in Unix secon
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le, MaxLen, MinLen, MultipleOf
+from pydantic import model_validator
 
 from gpunode_protocol.errors import ErrorCode, MalformedMessage, job_error
 from gpunode_protocol.signing import WireModel
@@ -85,6 +86,14 @@ class ImageParams(WireModel):
     image: BlobRef | None = None
     mask: BlobRef | None = None
 
+    @model_validator(mode="after")
+    def _inputs_fit_the_mode(self) -> "ImageParams":
+        if (self.image is not None) != (self.mode != "text") or (self.mask is not None) != (self.mode == "inpaint"):
+            raise ValueError("mode image needs image, mode inpaint needs image and mask, mode text neither")
+        if self.image is not None and self.mask is not None and self.image.id == self.mask.id:
+            raise ValueError("image and mask need different ids")
+        return self
+
     def units_per_image(self) -> int:
         """Return the image units of one picture, rounded up."""
         return -(-self.width * self.height * self.steps // IMAGE_UNIT_PIXEL_STEPS)
@@ -146,6 +155,17 @@ def read_params(task: Task, value: Any) -> Params:
         return PARAMS_OF[task].from_map(value)
     except MalformedMessage as error:
         raise job_error(ErrorCode.INVALID_PARAMETERS, f"Correct the parameters: {error}.") from error
+
+
+def input_refs(params: Params) -> tuple[BlobRef, ...]:
+    """Return the inputs that travel in blob frames after ``accepted``."""
+    match params:
+        case ImageParams():
+            return tuple(ref for ref in (params.image, params.mask) if ref is not None)
+        case SpeechParams():
+            return (params.audio,)
+        case LlmParams() | EmbeddingParams():
+            return ()
 
 
 def worst_case_output_units(params: Params) -> int:

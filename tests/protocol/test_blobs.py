@@ -127,3 +127,28 @@ def test_empty_blob() -> None:
     """An empty blob cannot travel, so that its sender has to know."""
     with pytest.raises(JobError):
         _pieces(Blob(id=0, media_type="text/plain", data=b""))
+
+
+def test_inputs_are_those_of_the_request() -> None:
+    """Inputs match what the signed request refers to, and it is known when all are there."""
+    assembler = _assembler(expected=(REF,))
+    assert not assembler.is_complete
+    assert [assembler.add(piece) for piece in _pieces(Blob(3, "image/png", PICTURE.data))][-1] is not None
+    assert assembler.is_complete
+    assert _assembler().is_complete
+
+
+@pytest.mark.parametrize(
+    "blob",
+    [
+        Blob(4, "image/png", PICTURE.data),
+        Blob(3, "image/jpeg", PICTURE.data),
+        Blob(3, "image/png", PICTURE.data[:-1]),
+        Blob(3, "image/png", b"x" + PICTURE.data[1:]),
+        PICTURE,
+    ],
+    ids=["id", "type", "size", "bytes", "units"],
+)
+def test_inputs_that_the_request_does_not_name(blob: Blob) -> None:
+    """An input that the client did not sign for is refused with its first piece."""
+    assert "request" in _refused(_assembler(expected=(REF,)), _pieces(blob)[0])
