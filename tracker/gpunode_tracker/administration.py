@@ -14,6 +14,7 @@ from gpunode_protocol.tracker_api import BalanceReply
 from gpunode_tracker import keys as tracker_keys
 from gpunode_tracker.auth import API_KEY_PREFIX
 from gpunode_tracker.balances import account_balance
+from gpunode_tracker.clock import Clock
 from gpunode_tracker.config import TrackerSettings
 from gpunode_tracker.entries import Bookkeeper
 from gpunode_tracker.errors import InvalidRequest, NotFound
@@ -31,13 +32,14 @@ class Administration:
     settings: TrackerSettings
     database: Database
     keys: KeyRing
+    clock: Clock
 
     async def create_account(self, name: str, *, credits_given: int, promotional: bool = False) -> Account:
         """Make an account with credits; return it."""
         if not name.strip() or len(name) > 100:
             raise InvalidRequest("An account's name has 1 to 100 characters.")
         account = Account(f"a{secrets.token_hex(8)}", name.strip(), promotional)
-        now = _now()
+        now = self._now
         async with self.database.write() as connection:
             await accounts.add_account(connection, account, created_at=now)
             if credits_given:
@@ -57,7 +59,7 @@ class Administration:
         async with self.database.write() as connection:
             if await accounts.find_account(connection, account_id) is None:
                 raise NotFound(f"There is no account {account_id}. 'gpunode tracker show' lists all.")
-            await accounts.add_api_key(connection, account_id, key, created_at=_now())
+            await accounts.add_api_key(connection, account_id, key, created_at=self._now)
         return key
 
     async def issue(self, account_id: str, credits_given: int, *, memo: str = "") -> BalanceReply:
@@ -68,7 +70,7 @@ class Administration:
         """
         if credits_given <= 0:
             raise InvalidRequest("Issue a positive number of credits; what was issued cannot be taken back.")
-        now = _now()
+        now = self._now
         async with self.database.write() as connection:
             account = await accounts.find_account(connection, account_id, lock=True)
             if account is None:
@@ -84,7 +86,7 @@ class Administration:
             NotFound: no live grant has this id.
         """
         async with self.database.write() as connection:
-            if not await grants.revoke_grant(connection, jti, now=_now()):
+            if not await grants.revoke_grant(connection, jti, now=self._now):
                 raise NotFound(f"There is no live grant {jti}: it was never issued here, has expired or was revoked.")
 
     async def revoke_node(self, peer: str) -> None:
@@ -94,15 +96,19 @@ class Administration:
             NotFound: no such node.
         """
         async with self.database.write() as connection:
-            if not await nodes.revoke_node(connection, peer, now=_now()):
+            if not await nodes.revoke_node(connection, peer, now=self._now):
                 raise NotFound(f"There is no node {peer} registered here.")
 
     async def rotate_key(self, *, root_key: Path | None, at_once: bool) -> KeySet:
         """Publish a new signing key; it takes over in two hours, or at once."""
         lead_time_s = 0 if at_once else KEY_LEAD_TIME_S
         return await tracker_keys.rotate(
-            self.database, self.settings.data_dir, root_key=root_key, now=time.time(), lead_time_s=lead_time_s
+            self.database, self.settings.data_dir, root_key=root_key, now=self.clock(), lead_time_s=lead_time_s
         )
+
+    @property
+    def _now(self) -> int:
+        return int(self.clock())
 
     async def balances(self) -> list[tuple[Account, BalanceReply]]:
         """Return all accounts with their balances."""
@@ -112,16 +118,11 @@ class Administration:
 
 
 @asynccontextmanager
-async def administration(settings: TrackerSettings) -> AsyncIterator[Administration]:
+async def administration(settings: TrackerSettings, clock: Clock = time.time) -> AsyncIterator[Administration]:
     """Open the data folder; the first time, keys and database are made."""
     database = await open_database(settings)
     try:
-        yield Administration(
-            settings, database, await tracker_keys.open_keys(database, settings.data_dir, now=time.time())
-        )
+        keys = await tracker_keys.open_keys(database, settings.data_dir, now=clock())
+        yield Administration(settings, database, keys, clock)
     finally:
         await database.close()
-
-
-def _now() -> int:
-    return int(time.time())

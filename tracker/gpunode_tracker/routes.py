@@ -3,7 +3,7 @@
 from aiohttp import web
 from gpunode_protocol import tracker_api as api
 
-from gpunode_tracker.handlers import grants, health, ledger, network, nodes, reports, settlements
+from gpunode_tracker.handlers import accounts, grants, health, ledger, network, nodes, reports, settlements
 
 METRICS_PATH = "/metrics"
 
@@ -18,6 +18,7 @@ ROUTES: tuple[web.RouteDef, ...] = (
     web.delete(api.NODE_PATH, nodes.delete_node),
     web.get(api.NODE_BALANCE_PATH, nodes.get_node_balance),
     web.post(api.LINK_PATH, nodes.post_link),
+    web.post(api.ACCOUNTS_PATH, accounts.post_account),
     web.post(api.GRANTS_PATH, grants.post_grant),
     web.post(api.SETTLEMENTS_PATH, settlements.post_settlements),
     web.post(api.REPORTS_PATH, reports.post_report),

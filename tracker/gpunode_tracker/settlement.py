@@ -148,8 +148,6 @@ def _refusal(voucher: Voucher, terms: Terms) -> str | None:
         return "the grant does not name this node"
     if terms.returned:
         return "the grant's reservation went back to its account: more than two hours passed since the grant's end"
-    if voucher.input_count and not voucher.final:
-        return "only a final voucher may charge input"
     if voucher.task not in terms.prices.tasks and voucher.model not in terms.prices.models:
         return f"the task {voucher.task} has no price"
     return None

@@ -1,0 +1,25 @@
+"""Open registration, where the operator allows it."""
+
+from aiohttp import web
+from gpunode_protocol.prices import MICROCREDITS_PER_CREDIT
+from gpunode_protocol.tracker_api import AccountReply, AccountRequest
+
+from gpunode_tracker.administration import Administration
+from gpunode_tracker.app_keys import TRACKER
+from gpunode_tracker.bodies import read_body, reply
+from gpunode_tracker.errors import Forbidden
+
+
+async def post_account(request: web.Request) -> web.Response:
+    """POST /api/v1/accounts: a promotional account for anybody; 403 unless the operator opened registration."""
+    tracker = request.app[TRACKER]
+    if not tracker.settings.open_registration:
+        raise Forbidden("This tracker makes accounts only through its operator. Ask for one.")
+    body = await read_body(request, AccountRequest)
+    given = tracker.settings.initial_credits
+    admin = Administration(tracker.settings, tracker.database, tracker.keys, tracker.clock)
+    account = await admin.create_account(body.name, credits_given=given, promotional=True)
+    key = await admin.create_key(account.id)
+    tracker.wake_sequencer.set()
+    answer = AccountReply(account=account.id, api_key=key, spendable_microcredits=given * MICROCREDITS_PER_CREDIT)
+    return reply(answer, status=201, no_store=True)
