@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 from gpunode_protocol.mesh._dht_protocol import REPLICAS, FindReply, RecordProtocol, dht_id, peer_text
 from gpunode_protocol.mesh._hivemind_api import DHTNode, PeerID
+from gpunode_protocol.mesh.errors import RecordRejected
 from gpunode_protocol.mesh.lookup import WIDTH, Lookup, look_up
 from gpunode_protocol.mesh.record_merge import RecordMerge
 from gpunode_protocol.mesh.records import DhtRecord, key_id_of, pack_value
@@ -93,8 +94,10 @@ class RecordNode(DHTNode):  # type: ignore[misc]  # -- hivemind has no type anno
         """Store our own record at its key's replicas; return how many keep it.
 
         Raises:
-            RecordRejected: the record is too large.
+            RecordRejected: the record is too large, or another peer's.
         """
+        if record.subkey != peer_text(self.peer_id):
+            raise RecordRejected("wrong_subkey")
         packed = pack_value(record.key, record.value)
         key_id = key_id_of(record.key)
         remembered = self._memory.recall(key_id, time.monotonic())
@@ -129,12 +132,21 @@ class RecordNode(DHTNode):  # type: ignore[misc]  # -- hivemind has no type anno
         return sum(await asyncio.gather(*(store(peer) for peer in replicas)))
 
     async def _look_up(self, target: bytes, deadline_s: float, merge: RecordMerge | None = None) -> Lookup[PeerID]:
+        """Look up among the peers that answered lately; if none of them answers, among all."""
+        ends_at_s = time.monotonic() + deadline_s
+        found = await self._look_up_once(target, deadline_s, merge, spare_benched=True)
+        remaining_s = ends_at_s - time.monotonic()
+        if found.nearest or remaining_s <= 0:
+            return found
+        return await self._look_up_once(target, remaining_s, merge, spare_benched=False)
+
+    async def _look_up_once(
+        self, target: bytes, deadline_s: float, merge: RecordMerge | None, *, spare_benched: bool
+    ) -> Lookup[PeerID]:
         key = dht_id(target)
-        known = self.protocol.known_nodes(key, 2 * WIDTH)
-        everyone_is_benched = all(self._is_benched(peer) for _, peer in known)
 
         async def ask(peer: PeerID) -> list[tuple[int, PeerID]] | None:
-            if self._is_benched(peer) and not everyone_is_benched:
+            if spare_benched and self.protocol.bench.is_benched(peer_text(peer), time.monotonic()):
                 return None
             replies = await self.protocol.call_find(peer, [key])
             if replies is None:
@@ -144,8 +156,4 @@ class RecordNode(DHTNode):  # type: ignore[misc]  # -- hivemind has no type anno
                 merge.add(reply.entries)
             return reply.neighbours
 
-        return await look_up(int(key), known, ask, deadline_s=deadline_s)
-
-    def _is_benched(self, peer: PeerID) -> bool:
-        benched: bool = self.protocol.bench.is_benched(peer_text(peer), time.monotonic())
-        return benched
+        return await look_up(int(key), self.protocol.known_nodes(key, 2 * WIDTH), ask, deadline_s=deadline_s)

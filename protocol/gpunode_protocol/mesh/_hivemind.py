@@ -7,7 +7,8 @@ import logging
 import random
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 from gpunode_protocol.errors import GpunodeError
 from gpunode_protocol.identity import PeerId, parse_peer_id
@@ -41,6 +42,8 @@ from gpunode_protocol.mesh.multiaddrs import first_tcp_port
 from gpunode_protocol.mesh.record_store import RecordStore
 from gpunode_protocol.mesh.records import DhtRecord, FoundRecords, RecordValidator
 from gpunode_protocol.mesh.runtime_dir import RuntimeDir, default_parents
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -147,8 +150,7 @@ class HivemindMesh:
 
     async def addresses(self) -> tuple[str, ...]:
         """Return our multiaddrs with ``/p2p/…``."""
-        link = await self._link()
-        return tuple(f"{address}/p2p/{self.peer_id}" for address in await link.p2p.listen_addresses())
+        return tuple(f"{address}/p2p/{self.peer_id}" for address in await self._listen_addresses())
 
     async def open_stream(
         self, peer_id: PeerId, protocol: str, addresses: Sequence[str] = (), *, deadline_s: float = OPEN_DEADLINE_S
@@ -202,15 +204,15 @@ class HivemindMesh:
 
     async def connected_peers(self) -> tuple[PeerId, ...]:
         """Return the peers to which there is a connection now."""
-        peers = await (await self._link()).p2p.peers()
+        peers = await self._ask_daemon(lambda link: link.p2p.peers())
         return tuple(dict.fromkeys(PeerId(peer_text(info.peer_id)) for info in peers))
 
     async def check_reachability(self) -> Reachability:
         """Ask up to 3 peers to connect back."""
-        link = await self._link()
-        port = first_tcp_port(await link.p2p.listen_addresses())
+        port = first_tcp_port(await self._listen_addresses())
         if port is None:
             return Reachability(reachable=False)
+        link = await self._link()
         peers = [peer for _, peer in link.protocol.known_nodes(link.node.node_id, 4 * DIALBACK_PEERS)]
         chosen = random.sample(peers, min(DIALBACK_PEERS, len(peers)))
         answers = await asyncio.gather(*(self._ask_to_dial_back(PeerId(peer_text(peer)), port) for peer in chosen))
@@ -227,6 +229,17 @@ class HivemindMesh:
         except (GpunodeError, TimeoutError) as error:
             _log.info("%s did not dial back: %s", peer_id, error, extra={"event": "dialback_failed"})
             return None
+
+    async def _listen_addresses(self) -> list[str]:
+        return await self._ask_daemon(lambda link: link.p2p.listen_addresses())
+
+    async def _ask_daemon(self, question: Callable[[Link], Awaitable[T]]) -> T:
+        """Ask p2pd; if it dies just now, ask its successor."""
+        try:
+            return await question(await self._link())
+        except StreamDropped:
+            await retry_delay()  # until its death is noticed
+            return await question(await self._link())
 
     async def _link(self, timeout_s: float = _LINK_WAIT_S) -> Link:
         if self._keeper is None:

@@ -151,6 +151,7 @@ class IncomingStreams:
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._count_of_peer: Counter[str] = Counter()
+        self._stopping = False
 
     def served_by(self, handler: StreamHandler) -> Callable[..., Awaitable[None]]:
         """Return the callback for hivemind that serves a stream with ``handler`` and then closes it."""
@@ -165,6 +166,9 @@ class IncomingStreams:
             self._count_of_peer[peer] += 1
             try:
                 await handler(stream)
+            except asyncio.CancelledError:
+                if not self._stopping:  # asyncio's stream server reports a cancelled callback as an error
+                    raise
             except (GpunodeError, OSError) as error:
                 _log.info("stream of %s ended: %s", peer, error, extra={"event": "stream_ended"})
             except Exception:  # noqa: BLE001 -- a handler's bug must not look like a crash of the mesh
@@ -178,6 +182,8 @@ class IncomingStreams:
 
     async def stop(self) -> None:
         """Cancel what is being served."""
+        self._stopping = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._stopping = False

@@ -173,7 +173,8 @@ class Mesh(Protocol):
         The nodes are remembered per key and refreshed directly; every 10 minutes they are looked up again.
 
         Raises:
-            RecordRejected: the record is larger than 4 KiB.
+            RecordRejected: the record is larger than 4 KiB, or another peer's.
+            MeshUnavailable: p2pd is not running and did not come back within 10 s.
         """
         ...
 

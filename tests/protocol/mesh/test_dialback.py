@@ -3,7 +3,6 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-
 from gpunode_protocol.errors import MalformedMessage
 from gpunode_protocol.identity import PeerId
 from gpunode_protocol.mesh.dialback import BANNER, DialbackService, answers_as_libp2p, ask, judge
@@ -21,15 +20,19 @@ class PipeStream:
         self._incoming, self._outgoing = incoming, outgoing
 
     async def read(self, max_bytes: int = 65536) -> bytes:
+        """Read what the other end wrote."""
         return await self._incoming.read(max_bytes)
 
     async def write(self, data: bytes) -> None:
+        """Feed the other end."""
         self._outgoing.feed_data(data)
 
     async def close(self) -> None:
+        """End the stream."""
         self.abort()
 
     def abort(self) -> None:
+        """End the stream."""
         self._outgoing.feed_eof()
 
 
@@ -66,6 +69,7 @@ async def mute_port() -> AsyncIterator[int]:
 
 
 async def conversation(port: int, address: str = "/ip4/127.0.0.1/tcp/50000") -> tuple[bool, str]:
+    """Return what an asker learns from an observer."""
     asker, observer = pipe(address)
     answer, _ = await asyncio.gather(ask(asker, port), DialbackService(lambda: 0.0).serve(observer))
     return answer

@@ -1,5 +1,4 @@
 import pytest
-
 from gpunode_protocol.errors import GpunodeError
 from gpunode_protocol.mesh import errors
 

@@ -2,12 +2,12 @@ import json
 from pathlib import Path
 
 import pytest
-
 from gpunode_protocol.identity import Identity
 from gpunode_protocol.mesh.known_peers import MAX_KNOWN_PEERS, KnownPeers
 
 
 def address(number: int, port: int = 4001) -> str:
+    """Return a peer's address by number."""
     return f"/ip4/192.0.2.1/tcp/{port}/p2p/{Identity.from_seed(bytes([number]) * 32).peer_id}"
 
 

@@ -1,10 +1,9 @@
 import asyncio
 from collections.abc import Iterable
 
+from gpunode_protocol.mesh.lookup import MAX_ASKED, look_up
 from hypothesis import given
 from hypothesis import strategies as st
-
-from gpunode_protocol.mesh.lookup import MAX_ASKED, look_up
 
 Neighbours = list[tuple[int, int]] | None
 
@@ -18,12 +17,14 @@ class Swarm:
         self.asked: list[int] = []
 
     async def ask(self, node: int) -> Neighbours:
+        """Answer with the neighbours, or not at all."""
         self.asked.append(node)
         await asyncio.sleep(0)  # lets the other requests begin
         return None if node in self._silent else [(other, other) for other in self._knows[node]]
 
 
 def start(*nodes: int) -> list[tuple[int, int]]:
+    """Return nodes as a look-up begins with them."""
     return [(node, node) for node in nodes]
 
 
@@ -53,6 +54,7 @@ async def test_deadline_returns_what_was_found() -> None:
     cancelled = asyncio.Event()
 
     async def ask(node: int) -> Neighbours:
+        """Answer with the neighbours, or not at all."""
         if node == 1:
             return []
         try:
@@ -72,6 +74,7 @@ async def test_invented_neighbours_end_at_the_cap() -> None:
     invented = iter(range(2**20, 0, -1))
 
     async def ask(node: int) -> Neighbours:
+        """Answer with the neighbours, or not at all."""
         assert node
         return [(identifier, identifier) for identifier in (next(invented) for _ in range(40))]
 
@@ -84,6 +87,7 @@ async def test_requests_run_in_parallel_up_to_the_limit() -> None:
     running = peak = 0
 
     async def ask(node: int) -> Neighbours:
+        """Answer with the neighbours, or not at all."""
         nonlocal running, peak
         assert node
         running += 1
@@ -99,7 +103,7 @@ async def test_requests_run_in_parallel_up_to_the_limit() -> None:
 @given(st.integers(0, 2**16), st.sets(st.integers(1, 2**16), min_size=1, max_size=40))
 def test_finds_the_true_nearest_in_a_connected_swarm(target: int, nodes: set[int]) -> None:
     """If everyone knows everyone, the nearest by XOR distance are found."""
-    swarm = Swarm({node: nodes for node in nodes})
+    swarm = Swarm(dict.fromkeys(nodes, nodes))
     found = asyncio.run(look_up(target, start(min(nodes)), swarm.ask, deadline_s=5, width=4))
     within_cap = sorted(nodes, key=lambda node: node ^ target)[:4]
     if len(nodes) <= 20:

@@ -1,5 +1,4 @@
 import pytest
-
 from gpunode_protocol.identity import Identity
 from gpunode_protocol.mesh.errors import MeshError
 from gpunode_protocol.mesh.multiaddrs import (

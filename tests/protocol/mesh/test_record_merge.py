@@ -1,14 +1,14 @@
 import math
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from gpunode_protocol.errors import MalformedMessage
 from gpunode_protocol.mesh.record_merge import RecordMerge, pack_entries, unpack_entries
 from gpunode_protocol.mesh.record_store import StoredRecord
 from gpunode_protocol.mesh.records import key_id_of, pack_value
 from gpunode_protocol.safe_msgpack import pack
+from hypothesis import given
+from hypothesis import strategies as st
+
 from tests.protocol.mesh.plain_records import PlainValidator, plain_value
 
 NOW, EXPIRY = 1_000.0, 1_100
@@ -16,10 +16,12 @@ Entry = tuple[str, bytes, float]
 
 
 def entry(peer_id: str, sequence: int = 1, *, tombstone: bool = False, expires_at: int = EXPIRY) -> Entry:
+    """Return one entry of a reply."""
     return (peer_id, pack_value("topic", plain_value(sequence, expires_at, tombstone=tombstone)), float(expires_at))
 
 
 def merge(*replies: list[Entry]) -> RecordMerge:
+    """Merge replies."""
     merged = RecordMerge(PlainValidator(), key_id_of("topic"), NOW)
     for reply in replies:
         merged.add(reply)

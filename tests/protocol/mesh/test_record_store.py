@@ -1,23 +1,25 @@
 import random
+from contextlib import suppress
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from gpunode_protocol.mesh.errors import RecordRejected
 from gpunode_protocol.mesh.record_store import RecordStore, StoredRecord, StoreLimits
+from hypothesis import given
+from hypothesis import strategies as st
 
 NOW = 1_000.0
 KEY, OTHER_KEY = b"k" * 20, b"o" * 20
 
 
 def record(peer_id: str = "peer", sequence: int = 1, *, expires_at: int = 1_100, packed: bytes = b"") -> StoredRecord:
+    """Return a record whose bytes follow from peer and sequence."""
     return StoredRecord(
         peer_id=peer_id, sequence=sequence, expires_at=expires_at, packed=packed or f"{peer_id}{sequence}".encode()
     )
 
 
 def store(**limits: int) -> RecordStore:
+    """Return an empty store with a fixed random source."""
     return RecordStore(StoreLimits(**limits), rng=random.Random(1))
 
 
@@ -103,10 +105,8 @@ def test_counts_agree_after_any_history(history: list[tuple[int, int, int, int]]
     limits = StoreLimits(records_per_key=3, records_per_peer=2, total_bytes=60)
     records = RecordStore(limits, rng=random.Random(0))
     for key, peer, sequence, expires_at in history:
-        try:
+        with suppress(RecordRejected):
             records.put(bytes([key]) * 20, record(f"peer{peer}", sequence, expires_at=expires_at, packed=bytes(10)))
-        except RecordRejected:
-            pass
         assert records.total_bytes <= 60
         assert all(len(records.get(bytes([number]) * 20, NOW)) <= 3 for number in range(4))
     records.drop_expired(2_000.0)

@@ -1,9 +1,6 @@
 import math
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from gpunode_protocol.mesh.errors import RecordRejected
 from gpunode_protocol.mesh.records import (
     MAX_KEY_BYTES,
@@ -14,15 +11,17 @@ from gpunode_protocol.mesh.records import (
     pack_value,
     unpack_value,
 )
+from hypothesis import given
+from hypothesis import strategies as st
+
 from tests.protocol.mesh.plain_records import PlainValidator, plain_value
 
 NOW = 1_000.0
 PEER = "12D3KooWPeer"
 
 
-def check(  # one valid record, with one thing changed by each test
-    *, key: str = "topic", stored_under: str = "topic", subkey: str = PEER, expires_at: float = 1_100
-) -> None:
+def check(*, key: str = "topic", stored_under: str = "topic", subkey: str = PEER, expires_at: float = 1_100) -> None:
+    """Check a valid record, with one thing changed by each test."""
     packed = pack_value(key, plain_value(1, 1_100))
     check_record(PlainValidator(), key_id_of(stored_under), subkey, packed, expires_at, NOW)
 

@@ -1,14 +1,14 @@
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from gpunode_protocol.mesh.errors import MeshError
 from gpunode_protocol.mesh.runtime_dir import MAX_SOCKET_PATH_BYTES, RuntimeDir, default_parents
 
 
-def test_directory_is_private_and_short(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_directory_is_private_and_short() -> None:
     """Nobody else can connect to the sockets, and their paths fit."""
     parents = default_parents(None)
     directory = RuntimeDir.create(parents)
@@ -34,7 +34,7 @@ def test_no_usable_parent_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def short_parent() -> "object":
+def short_parent() -> Iterator[Path]:
     """A parent of the test's own with a short path."""
     directory = RuntimeDir.create(default_parents(None))
     yield directory.path

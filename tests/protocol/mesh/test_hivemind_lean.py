@@ -1,0 +1,32 @@
+import subprocess
+import sys
+
+_IMPORT = "import sys, gpunode_protocol.mesh._hivemind\n"
+
+
+def run(code: str) -> str:
+    """Run code in a process of its own; return what it prints."""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert result.returncode == 0, result.stderr
+    return result.stdout.strip()
+
+
+def test_the_mesh_comes_without_torch() -> None:
+    """Every process of a network carries hivemind; torch would cost each 250 MB and 3 s."""
+    assert run(_IMPORT + "print('hivemind.dht.node' in sys.modules, 'torch' in sys.modules)") == "True False"
+
+
+def test_hivemind_itself_still_works_afterwards() -> None:
+    """A program that uses hivemind, too, gets all of it, with the same classes."""
+    code = _IMPORT + (
+        "from gpunode_protocol.mesh import _hivemind_api as api\n"
+        "import hivemind\n"
+        "print(hivemind.__version__, hivemind.dht.DHTNode is api.DHTNode, hivemind.DHT.__name__)"
+    )
+    assert run(code) == "1.1.12 True DHT"
+
+
+def test_hivemind_imported_before_is_left_alone() -> None:
+    """The guards work on a hivemind that is there already."""
+    code = "import hivemind, sys\n" + _IMPORT + "print(hivemind.MSGPackSerializer._depth_is_limited)\n"
+    assert run(code.replace("hivemind.MSGPack", "hivemind.utils.MSGPack")) == "True"

@@ -1,0 +1,240 @@
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gpunode_protocol.identity import Identity
+from gpunode_protocol.mesh import MeshStream, PeerUnreachable
+from gpunode_protocol.mesh._hivemind_api import Multiaddr, PeerID, StreamInfo
+from gpunode_protocol.mesh._hivemind_streams import (
+    MAX_REPLAY_BYTES,
+    MAX_STREAMS_PER_PEER,
+    HivemindStream,
+    IncomingStreams,
+    OpenedStream,
+)
+
+REMOTE = PeerID.from_base58(Identity.from_seed(bytes(32)).peer_id)
+INFO = StreamInfo(REMOTE, Multiaddr("/ip4/192.0.2.1/tcp/4001"), "/test")
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Any]
+
+
+class Sockets:
+    """Unix socket pairs: the near end as p2pd would give it, the far end served by a test's function."""
+
+    def __init__(self, stack: AsyncExitStack, folder: Path) -> None:
+        self._stack = stack
+        self._folder = folder
+        self._count = 0
+
+    async def served_by(self, serve: Serve) -> Callable[[], Any]:
+        """Return a function that opens a connection to ``serve``."""
+        self._count += 1
+        path = self._folder / f"{self._count}.sock"
+
+        async def serve_and_close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await serve(reader, writer)
+            writer.close()
+
+        await self._stack.enter_async_context(await asyncio.start_unix_server(serve_and_close, path=str(path)))
+
+        async def open_connection() -> OpenedStream:
+            reader, writer = await asyncio.open_unix_connection(str(path))
+            self._stack.callback(writer.close)
+            return INFO, reader, writer
+
+        return open_connection
+
+
+@pytest.fixture
+async def sockets() -> AsyncIterator[Sockets]:
+    """Sockets that end with the test."""
+    from gpunode_protocol.mesh.runtime_dir import RuntimeDir, default_parents
+
+    directory = RuntimeDir.create(default_parents(None))
+    async with AsyncExitStack() as stack:
+        yield Sockets(stack, directory.path)
+    directory.remove()
+
+
+async def drop(*_: object) -> None:
+    """A stream that is dead on arrival."""
+
+
+async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Send back what comes."""
+    while data := await reader.read(65536):
+        writer.write(data)
+        await writer.drain()
+
+
+async def test_stream_names_its_peer_and_echoes(sockets: Sockets) -> None:
+    """The plain case."""
+    stream = HivemindStream(await (await sockets.served_by(echo))())
+    await stream.write(b"frame")
+    assert await stream.read() == b"frame"
+    assert (stream.remote_peer_id, stream.remote_address) == (REMOTE.to_base58(), "/ip4/192.0.2.1/tcp/4001")
+    await stream.close()
+    await stream.close()
+    with pytest.raises(PeerUnreachable):
+        await stream.write(b"late")
+
+
+async def test_dead_stream_is_opened_again_and_repeats_what_was_written(sockets: Sockets) -> None:
+    """A stream dropped by the other side's backlog costs a moment, not the request."""
+    dead, alive = await sockets.served_by(drop), await sockets.served_by(echo)
+    stream = HivemindStream(await dead(), reopen=alive)
+    await stream.write(b"one ")
+    await stream.write(b"two")
+    received = b""
+    while len(received) < 7:
+        received += await stream.read()
+    assert received == b"one two"
+    await stream.close()
+
+
+async def test_stream_that_stays_dead_ends(sockets: Sockets) -> None:
+    """After two more attempts, the end is the end."""
+    attempts = 0
+    dead = await sockets.served_by(drop)
+
+    async def reopen() -> OpenedStream:
+        nonlocal attempts
+        attempts += 1
+        opened: OpenedStream = await dead()
+        return opened
+
+    stream = HivemindStream(await dead(), reopen=reopen)
+    assert await stream.read() == b""
+    assert attempts == 2
+    await stream.close()
+
+
+async def test_unreachable_peer_ends_the_retries(sockets: Sockets) -> None:
+    """A peer that has died is not waited for."""
+
+    async def reopen() -> OpenedStream:
+        raise PeerUnreachable
+
+    stream = HivemindStream(await (await sockets.served_by(drop))(), reopen=reopen)
+    assert await stream.read() == b""
+    await stream.close()
+
+
+async def test_stream_that_has_answered_is_never_replayed(sockets: Sockets) -> None:
+    """Once a byte has come, a cut is a cut: nothing is sent twice."""
+
+    async def answer_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(await reader.read(100))
+        await writer.drain()
+
+    async def reopen() -> OpenedStream:
+        raise AssertionError("opened again")
+
+    stream = HivemindStream(await (await sockets.served_by(answer_once))(), reopen=reopen)
+    await stream.write(b"x")
+    assert [await stream.read(), await stream.read()] == [b"x", b""]
+    await stream.close()
+
+
+async def test_large_request_is_not_replayed(sockets: Sockets) -> None:
+    """What does not fit the replay buffer is not kept."""
+
+    async def reopen() -> OpenedStream:
+        raise AssertionError("opened again")
+
+    async def swallow(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        await reader.readexactly(MAX_REPLAY_BYTES + 1)
+
+    stream = HivemindStream(await (await sockets.served_by(swallow))(), reopen=reopen)
+    await stream.write(bytes(MAX_REPLAY_BYTES + 1))
+    assert await stream.read() == b""
+    await stream.close()
+
+
+async def test_slow_consumer_shows_in_unsent_bytes(sockets: Sockets) -> None:
+    """A reader that does not read makes write() wait, and the caller can see how much is unsent."""
+    release = asyncio.Event()
+
+    async def wait(*_: object) -> None:
+        await release.wait()
+
+    stream = HivemindStream(await (await sockets.served_by(wait))())
+
+    async def flood() -> None:
+        while True:
+            await stream.write(bytes(64 * 1024))
+
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(flood(), 0.2)
+    assert stream.unsent_bytes > 0
+    stream.abort()
+    release.set()
+
+
+async def incoming(sockets: Sockets, streams: IncomingStreams, handler: Any) -> Callable[[], Any]:
+    """Return a function that opens a stream to a mesh handler."""
+    callback = streams.served_by(handler)
+    return await sockets.served_by(lambda reader, writer: callback(INFO, reader, writer))
+
+
+async def test_handler_serves_and_the_stream_is_closed(sockets: Sockets) -> None:
+    """Whoever returns from its handler has finished with the stream."""
+
+    async def greet(stream: MeshStream) -> None:
+        await stream.write(b"hello")
+
+    _, reader, _ = await (await incoming(sockets, IncomingStreams(), greet))()
+    assert await reader.read() == b"hello"
+
+
+async def test_failing_handler_ends_its_stream_only(sockets: Sockets, caplog: pytest.LogCaptureFixture) -> None:
+    """A bug in a handler is logged with its traceback, and the mesh goes on."""
+
+    async def fail(_: MeshStream) -> None:
+        raise ZeroDivisionError
+
+    with caplog.at_level(logging.ERROR):
+        _, reader, _ = await (await incoming(sockets, IncomingStreams(), fail))()
+        assert await reader.read() == b""
+    assert "ZeroDivisionError" in caplog.text
+
+
+async def test_one_peer_has_a_limit_of_streams(sockets: Sockets) -> None:
+    """Further streams are cut at once; when others end there is room again."""
+    streams, release = IncomingStreams(), asyncio.Event()
+
+    async def hold(stream: MeshStream) -> None:
+        await stream.write(b"held")
+        await release.wait()
+
+    open_one = await incoming(sockets, streams, hold)
+    held = [await open_one() for _ in range(MAX_STREAMS_PER_PEER)]
+    assert {await reader.read(4) for _, reader, _ in held} == {b"held"}
+    _, reader, _ = await open_one()
+    assert await reader.read(4) == b""
+    release.set()
+    assert {await reader.read() for _, reader, _ in held} == {b""}
+    _, reader, _ = await open_one()
+    assert await reader.read(4) == b"held"
+
+
+async def test_stop_cancels_what_is_served(sockets: Sockets) -> None:
+    """No handler outlives the mesh."""
+    streams, cancelled = IncomingStreams(), asyncio.Event()
+
+    async def hold(stream: MeshStream) -> None:
+        await stream.write(b"held")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    _, reader, _ = await (await incoming(sockets, streams, hold))()
+    await reader.read(4)
+    await streams.stop()
+    assert cancelled.is_set()
