@@ -1,0 +1,75 @@
+"""What the client tells the tracker about a job's end: vouchers that no node can deliver, and complaints."""
+
+import logging
+from typing import Final, Literal, Protocol
+
+from gpunode_protocol.errors import GpunodeError
+from gpunode_protocol.receipts import Receipt
+from gpunode_protocol.requests import JobRequest
+from gpunode_protocol.signing import Signed
+from gpunode_protocol.tracker_api import ReportRequest, SettlementBatch, SettlementItem, SettlementReply
+from gpunode_protocol.vouchers import Voucher
+
+from gpunode._background import Background
+
+_log = logging.getLogger(__name__)
+
+_MAX_DETAIL_CHARS: Final = 500
+
+
+class AccountingTarget(Protocol):
+    """The tracker."""
+
+    async def settle(self, batch: SettlementBatch) -> SettlementReply:
+        """Submit vouchers."""
+        ...
+
+    async def report(self, request: ReportRequest) -> None:
+        """Complain about a node."""
+        ...
+
+
+class Accounting:
+    """Sends in the background; a tracker that is down loses nothing but the node's last window."""
+
+    def __init__(self, tracker: AccountingTarget, background: Background) -> None:
+        self._tracker = tracker
+        self._background = background
+
+    def submit(self, voucher: Signed[Voucher] | None, receipt: Signed[Receipt] | None = None) -> None:
+        """Submit a voucher (None: nothing was received) and the receipt that it agrees with."""
+        if voucher is not None:
+            item = SettlementItem(voucher=voucher.envelope, receipt=receipt.envelope if receipt else None)
+            self._background.spawn(self._settle(SettlementBatch(items=(item,))))
+
+    def report(self, request: Signed[JobRequest], error: GpunodeError) -> None:
+        """Complain about an answer that did not verify."""
+        body = request.body
+        text = str(error)
+        kind: Literal["bad_receipt", "bad_digest", "bad_usage"] = "bad_receipt"
+        if "usage" in text:
+            kind = "bad_usage"
+        elif "output" in text:
+            kind = "bad_digest"
+        self._background.spawn(
+            self._tracker.report(
+                ReportRequest(
+                    node=body.node,
+                    job=body.job,
+                    segment=body.segment,
+                    kind=kind,
+                    detail=text[:_MAX_DETAIL_CHARS],
+                )
+            )
+        )
+
+    async def _settle(self, batch: SettlementBatch) -> None:
+        reply = await self._tracker.settle(batch)
+        for result in reply.results:
+            if result.status not in {"settled", "duplicate"}:
+                _log.warning(
+                    "a voucher was not settled: %s %s",
+                    result.status,
+                    result.reason,
+                    extra={"event": "voucher_not_settled", "status": result.status},
+                )

@@ -1,0 +1,138 @@
+"""Chat: the caller's arguments to signed parameters, and a job's events to chunks and a result."""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, Final, TypedDict
+
+from gpunode_protocol.client_job import Completed
+from gpunode_protocol.errors import MalformedMessage
+from gpunode_protocol.framing import MAX_FRAME_BYTES
+from gpunode_protocol.messages import TokensFrame
+from gpunode_protocol.payloads import MILLION, ChatMessage, LlmParams
+from gpunode_protocol.safe_msgpack import pack
+
+from gpunode._job_run import JobRun
+from gpunode.errors import InvalidRequest
+from gpunode.types import ChatResult, Chunk, JobReceipt, Message, Route, Usage
+
+DEFAULT_MAX_TOKENS: Final = 512
+_REQUEST_OVERHEAD_BYTES: Final = 16_384
+"""Room in the request's frame for everything but the parameters: the grant alone may have 8 KiB."""
+
+
+class ChatOptions(TypedDict, total=False):
+    """How the answer is made; what is left out is the model's or the network's default.
+
+    max_tokens: of the answer, 512 unless given. temperature: 0 to 2, 0 = always the likeliest token. top_p: 0 to 1.
+    top_k: 0 = off. min_p: 0 to 1. repetition_penalty: 0 to 10. presence_penalty, frequency_penalty: -2 to 2.
+    seed: 0 to 2^32 - 1, the same seed at the same node gives the same answer. stop: texts that end the answer.
+    """
+
+    max_tokens: int | None
+    temperature: float | None
+    top_p: float | None
+    top_k: int | None
+    min_p: float | None
+    repetition_penalty: float | None
+    presence_penalty: float | None
+    frequency_penalty: float | None
+    seed: int | None
+    stop: str | Sequence[str] | None
+
+
+_MILLIONTHS: Final = (
+    "temperature",
+    "top_p",
+    "min_p",
+    "repetition_penalty",
+    "presence_penalty",
+    "frequency_penalty",
+)
+
+
+def llm_params(messages: Sequence[Message], options: ChatOptions, *, now: float) -> LlmParams:
+    """Return the parameters that are signed; ``now``: Unix seconds, for templates that print a date.
+
+    Raises:
+        InvalidRequest: naming the argument and its limits.
+    """
+    unknown = sorted(set(options) - set(ChatOptions.__annotations__))
+    if unknown:
+        raise TypeError(f"chat() got unexpected arguments: {', '.join(unknown)}")
+    given = {name: value for name, value in options.items() if value is not None}
+    value: dict[str, Any] = {"max_tokens": DEFAULT_MAX_TOKENS, "now": int(now), **given}
+    for name in _MILLIONTHS:
+        if name in value:
+            value[f"{name}_millionths"] = _millionths(name, value.pop(name))
+    stop = value.pop("stop", ())
+    value["stop"] = (stop,) if isinstance(stop, str) else tuple(stop)
+    value["messages"] = tuple(messages)
+    try:
+        params = LlmParams.from_map(value)
+    except MalformedMessage as error:
+        raise InvalidRequest(f"The request is not valid, nothing was sent: {_in_the_callers_words(error)}") from error
+    size = len(pack(params.to_map()))
+    if size > MAX_FRAME_BYTES - _REQUEST_OVERHEAD_BYTES:
+        raise InvalidRequest(f"The messages have {size} bytes; about 1 MiB can be sent. Shorten them.")
+    return params
+
+
+def _millionths(name: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:  # noqa: PLR0124 -- NaN
+        raise InvalidRequest(f"The request is not valid, nothing was sent: {name} must be a number.")
+    return round(max(-1e6, min(1e6, value)) * MILLION)
+
+
+def _in_the_callers_words(error: MalformedMessage) -> str:
+    return str(error).removeprefix(f"{LlmParams.__name__}: ").replace("_millionths", " (in millionths)") + "."
+
+
+@dataclass
+class ChatState:
+    """What is known of a chat so far; filled by ``chat_chunks``."""
+
+    run: JobRun | None = None
+    result: ChatResult | None = None
+
+    @property
+    def route(self) -> Route | None:
+        """The node that is being asked or has answered."""
+        return self.run.route if self.run else None
+
+
+async def chat_chunks(
+    start: Callable[[], Awaitable[JobRun]], state: ChatState, *, monotonic: Callable[[], float]
+) -> AsyncGenerator[Chunk, None]:
+    """Yield the answer's pieces; afterwards ``state.result`` is there. Closing it early cancels the job.
+
+    A function beside the stream object, not a method of it: nothing then keeps a forgotten stream alive.
+    """
+    started_at = monotonic()
+    state.run = run = await start()
+    async with aclosing(run.events()) as events:
+        async for event in events:
+            if isinstance(event, TokensFrame) and (event.ids or event.text):
+                yield Chunk(event.text, event.ids)
+            elif isinstance(event, Completed):
+                state.result = _result(run, event, started_at=started_at, now=monotonic())
+
+
+def _result(run: JobRun, done: Completed, *, started_at: float, now: float) -> ChatResult:
+    assert run.route is not None  # noqa: S101 -- a node has answered
+    first_at = now if run.first_output_at is None else run.first_output_at
+    return ChatResult(
+        response="".join(run.text_parts),
+        ids=tuple(run.ids),
+        model=done.receipt.body.model,
+        usage=Usage(prompt_tokens=done.usage.input_tokens, completion_tokens=done.usage.output_tokens),
+        receipt=JobReceipt(id=done.receipt.digest.hex(), receipt=done.receipt, voucher=done.voucher),
+        route=run.route,
+        finish_reason=done.finish_reason,
+        job=run.job.id,
+        ttft_ms=1000 * (first_at - started_at),
+        duration_ms=1000 * (now - started_at),
+    )
+
+
+__all__ = ["ChatMessage", "ChatOptions", "ChatState", "chat_chunks", "llm_params"]

@@ -1,0 +1,184 @@
+"""Grants: one per task, kept between runs, renewed at half their life while the old one still serves."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from gpunode_protocol.errors import JobError
+from gpunode_protocol.grants import Grant
+from gpunode_protocol.identity import PeerId
+from gpunode_protocol.tasks import Task
+from gpunode_protocol.tracker_api import BalanceReply, GrantReply, GrantRequest
+from gpunode_protocol.trust import Trust
+
+from gpunode._state import read_json, write_json
+from gpunode.errors import ClientError, InsufficientCredits, TrackerError
+
+_log = logging.getLogger(__name__)
+
+_MIN_LIFE_LEFT_S: Final = 5
+"""A grant that ends sooner is not presented any more: the request still has to reach the node."""
+_RENEWAL_PAUSE_S: Final = 30.0
+"""After a failed renewal, the next one is tried this much later."""
+
+
+@dataclass(frozen=True)
+class HeldGrant:
+    """A verified grant with its token."""
+
+    token: str
+    grant: Grant
+
+    def serves(self, *, now: float, cap_microcredits: int) -> bool:
+        """Whether it may be presented now for a job that may cost this much at any node."""
+        lives = self.grant.exp > now + _MIN_LIFE_LEFT_S
+        return lives and (self.grant.cap.open or 0) >= cap_microcredits
+
+    def is_past_half_life(self, now: float) -> bool:
+        """Whether it is time for the next one."""
+        return now > (self.grant.iat + self.grant.exp) / 2
+
+
+class GrantSource(Protocol):
+    """Who issues grants: the tracker."""
+
+    async def grant(self, request: GrantRequest) -> GrantReply:
+        """Issue a grant; raises ``InsufficientCredits``, ``Unauthorized``, ``TrackerUnreachable``."""
+        ...
+
+    async def balance(self) -> BalanceReply:
+        """Return the account's balance."""
+        ...
+
+
+@dataclass(frozen=True)
+class GrantTerms:
+    """client: peer id to which grants are bound. cap_microcredits: what an open grant reserves at least."""
+
+    client: PeerId
+    cap_microcredits: int
+
+
+class GrantStore:
+    """The client's grants.
+
+    Args:
+        source: the tracker.
+        path: file that keeps them, mode 0600.
+        terms: see ``GrantTerms``.
+        trust: returns the newest trust, to verify them.
+        clock: Unix seconds.
+        spawn: runs a renewal in the background.
+    """
+
+    def __init__(
+        self,
+        source: GrantSource,
+        path: Path,
+        *,
+        terms: GrantTerms,
+        trust: Callable[[], Trust],
+        clock: Callable[[], float],
+        spawn: Callable[[Coroutine[Any, Any, None]], object],
+    ) -> None:
+        self._source = source
+        self._path = path
+        self._terms = terms
+        self._trust = trust
+        self._clock = clock
+        self._spawn = spawn
+        self._held: dict[Task, HeldGrant] | None = None
+        self._locks: dict[Task, asyncio.Lock] = {}
+        self._renewing: set[Task] = set()
+        self._renew_not_before = 0.0
+
+    async def get(self, task: Task, *, cost_microcredits: int = 0) -> HeldGrant:
+        """Return a grant that covers a job of this cost: the kept one, else a new one.
+
+        Raises:
+            ClientError: there is none and the tracker gives none.
+        """
+        async with self._locks.setdefault(task, asyncio.Lock()):
+            held = self._load().get(task)
+            if held is None or not held.serves(now=self._clock(), cap_microcredits=cost_microcredits):
+                return await self._issue_open(task, cost_microcredits)
+        if held.is_past_half_life(self._clock()) and task not in self._renewing:
+            self._renewing.add(task)
+            self._spawn(self._renew(task, cost_microcredits))
+        return held
+
+    async def replace(self, task: Task, *, refused: str, cost_microcredits: int = 0) -> HeldGrant:
+        """Return a grant other than the one whose ``jti`` a node has refused."""
+        async with self._locks.setdefault(task, asyncio.Lock()):
+            held = self._load().get(task)
+            if held is not None and held.grant.jti != refused:  # another job has replaced it meanwhile
+                return held
+            return await self._issue_open(task, cost_microcredits)
+
+    async def named(self, task: Task, node: PeerId, *, cost_microcredits: int = 0) -> HeldGrant:
+        """Return a new grant for one node only: fully funded, so the node's limit for open grants does not apply."""
+        cap = max(cost_microcredits, self._terms.cap_microcredits)
+        return await self._issue(GrantRequest(peer=self._terms.client, tasks=(task,), nodes={node: cap}))
+
+    async def _renew(self, task: Task, cost_microcredits: int) -> None:
+        try:
+            if self._clock() >= self._renew_not_before:
+                await self._issue_open(task, cost_microcredits)  # without the lock: the old one serves meanwhile
+        except ClientError as error:
+            self._renew_not_before = self._clock() + _RENEWAL_PAUSE_S
+            _log.warning("the grant was not renewed: %s", error, extra={"event": "grant_not_renewed"})
+        finally:
+            self._renewing.discard(task)
+
+    async def _issue_open(self, task: Task, cost_microcredits: int) -> HeldGrant:
+        wanted = max(cost_microcredits, self._terms.cap_microcredits)
+        try:
+            held = await self._issue(self._open_request(task, wanted))
+        except InsufficientCredits:
+            rest = (await self._source.balance()).spendable_microcredits
+            if not 0 < rest < wanted or rest < cost_microcredits:
+                raise
+            held = await self._issue(self._open_request(task, rest))
+        self._load()[task] = held
+        self._save()
+        return held
+
+    def _open_request(self, task: Task, cap_microcredits: int) -> GrantRequest:
+        return GrantRequest(peer=self._terms.client, tasks=(task,), open_microcredits=cap_microcredits)
+
+    async def _issue(self, request: GrantRequest) -> HeldGrant:
+        reply = await self._source.grant(request)
+        try:
+            return HeldGrant(reply.grant, self._trust().open_grant(reply.grant, now=self._clock()))
+        except JobError as error:
+            raise TrackerError(
+                f"The tracker issued a grant that does not verify: {error.message} "
+                "Check this machine's clock; if it is right, tell the tracker's operator."
+            ) from error
+
+    def _load(self) -> dict[Task, HeldGrant]:
+        if self._held is None:
+            self._held = {}
+            kept = read_json(self._path)
+            for token in kept if isinstance(kept, list) else ():
+                self._keep(token)
+        return self._held
+
+    def _keep(self, token: object) -> None:
+        """Take a kept token back if it still verifies and is ours."""
+        try:
+            grant = self._trust().open_grant(str(token), now=self._clock())
+            tasks = [Task(name) for name in grant.tasks]
+        except (JobError, ValueError):
+            return
+        if grant.cnf.peer == self._terms.client and self._held is not None:
+            self._held |= dict.fromkeys(tasks, HeldGrant(str(token), grant))
+
+    def _save(self) -> None:
+        try:
+            write_json(self._path, sorted({held.token for held in self._load().values()}))
+        except OSError as error:
+            _log.warning("the grant cannot be kept: %s", error, extra={"event": "state_not_written"})

@@ -1,0 +1,101 @@
+"""What is asked for, and the signed request that asks one node for it."""
+
+import os
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+from uuid import UUID
+
+from gpunode_protocol.digests import SALT_BYTES
+from gpunode_protocol.identity import Identity
+from gpunode_protocol.patience import Patience, patience_for
+from gpunode_protocol.payloads import Params, input_tokens_bound, worst_case_output_units
+from gpunode_protocol.prices import PriceTable
+from gpunode_protocol.requests import JobRequest
+from gpunode_protocol.signing import Signed, sign
+from gpunode_protocol.tasks import Task
+
+from gpunode._grants import HeldGrant
+from gpunode._selection import Choice
+
+_MILLI: Final = 1000
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job, whichever node does it.
+
+    id: UUIDv7. cost_microcredits: at most. ends_at: monotonic seconds; deadline_at: the same instant in Unix seconds.
+    salt: 32 random bytes.
+    """
+
+    id: str
+    task: Task
+    params: Params
+    cost_microcredits: int
+    ends_at: float
+    deadline_at: int
+    salt: bytes = field(default_factory=lambda: secrets.token_bytes(SALT_BYTES), repr=False)
+
+
+@dataclass(frozen=True)
+class JobSigner:
+    """Signs requests with the client's key. network: returns the network id; clock: Unix seconds."""
+
+    identity: Identity
+    network: Callable[[], str]
+    clock: Callable[[], float]
+
+    def sign(self, job: Job, choice: Choice, grant: HeldGrant, segment: int) -> Signed[JobRequest]:
+        """Return the request for one node."""
+        return sign(
+            self.identity,
+            JobRequest(
+                network=self.network(),
+                job=job.id,
+                segment=segment,
+                client=self.identity.peer_id,
+                node=choice.node,
+                grant=grant.token,
+                issued_at=int(self.clock()),
+                deadline_at=job.deadline_at,
+                task=job.task,
+                model=choice.model,
+                params=job.params.to_map(),
+                salt=job.salt,
+            ),
+        )
+
+
+def new_job_id(now: float) -> str:
+    """Return a UUIDv7 (RFC 9562 §5.7): 48 bits of Unix milliseconds, then random bits."""
+    value = int(now * 1000) << 80 | int.from_bytes(os.urandom(10), "big")
+    value = value & ~(0xF << 76) | 0x7 << 76  # version 7
+    value = value & ~(0x3 << 62) | 0x2 << 62  # variant 10
+    return str(UUID(int=value))
+
+
+def worst_cost_microcredits(prices: PriceTable, task: Task, model: str, params: Params) -> int:
+    """Return what a job can cost at most, in micro-credits; 0 where the network has no price for the task."""
+    try:
+        return prices.cost_microcredits(
+            task, model, input_units=input_tokens_bound(params), output_units=worst_case_output_units(params)
+        )
+    except KeyError:
+        return 0
+
+
+def patience_with(choice: Choice, job: Job) -> Patience:
+    """Return the deadlines for a job at a node, from its advertised speed and the queue that it told the probe.
+
+    The prompt counts with its upper bound of tokens: waiting a little longer is cheaper than starting anew.
+    """
+    speed = choice.candidate.body.model.speed
+    prompt_tokens = input_tokens_bound(job.params)
+    prefill_s = prompt_tokens * _MILLI / speed.input_milliunits_per_s if speed.input_milliunits_per_s else 0.0
+    wait_s = choice.probe.wait_ms / _MILLI if choice.probe else 0.0
+    return patience_for(
+        predicted_first_output_s=prefill_s + wait_s,
+        advertised_units_per_s=speed.output_milliunits_per_s / _MILLI,
+    )

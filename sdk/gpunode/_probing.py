@@ -1,0 +1,110 @@
+"""Probes: one small frame to a node and back gives its distance and its live load."""
+
+import asyncio
+import logging
+import secrets
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from gpunode_protocol.errors import GpunodeError
+from gpunode_protocol.identity import PeerId
+from gpunode_protocol.mesh.interface import Mesh, MeshStream
+from gpunode_protocol.messages import PROBE_PROTOCOL, ProbeReplyFrame
+from gpunode_protocol.probe import PROBE_TIMEOUT_S, ProbeClient
+
+from gpunode._selection import Candidate, Probe
+
+_log = logging.getLogger(__name__)
+
+RTT_WINDOW_S: Final = 600.0
+"""The smallest round trip of this time counts: queues only ever add, and routes change."""
+_MAX_SAMPLES: Final = 32
+_STRAGGLER_FACTOR: Final = 2.0
+_MIN_STRAGGLER_WAIT_S: Final = 0.05
+_NONCE_BYTES: Final = 16
+
+
+class Prober:
+    """Probes nodes over the mesh and remembers their round trips.
+
+    Args:
+        mesh: opens the streams.
+        monotonic: seconds.
+    """
+
+    def __init__(self, mesh: Mesh, *, monotonic: Callable[[], float]) -> None:
+        self._mesh = mesh
+        self._monotonic = monotonic
+        self._samples: dict[PeerId, deque[tuple[float, float]]] = {}
+
+    def rtt_ms(self, node: PeerId) -> float | None:
+        """Return the smallest round trip of the last 10 minutes, None without one."""
+        since = self._monotonic() - RTT_WINDOW_S
+        return min((rtt for at, rtt in self._samples.get(node, ()) if at >= since), default=None)
+
+    async def probe_all(self, candidates: Sequence[Candidate]) -> dict[PeerId, Probe]:
+        """Probe all at once, at most 2 s; return those who answered.
+
+        Once the first has answered, the others get as long again: whoever takes longer is not the nearest.
+        """
+        started_at = self._monotonic()
+        pending = {asyncio.create_task(self._probe(candidate)): candidate.node for candidate in candidates}
+        probes: dict[PeerId, Probe] = {}
+        ends_at = started_at + PROBE_TIMEOUT_S
+        try:
+            while pending and (left_s := ends_at - self._monotonic()) > 0:
+                done, _ = await asyncio.wait(pending, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    node, probe = pending.pop(task), task.result()
+                    if probe is not None:
+                        probes[node] = probe
+                        waited_s = self._monotonic() - started_at
+                        patience_s = max(_MIN_STRAGGLER_WAIT_S, waited_s * (_STRAGGLER_FACTOR - 1))
+                        ends_at = min(ends_at, self._monotonic() + patience_s)
+        finally:
+            for task in pending:
+                task.cancel()
+            await asyncio.gather(*pending, return_exceptions=True)
+        return probes
+
+    async def _probe(self, candidate: Candidate) -> Probe | None:
+        try:
+            stream = await self._mesh.open_stream(
+                candidate.node, PROBE_PROTOCOL, candidate.body.addresses, deadline_s=PROBE_TIMEOUT_S
+            )
+        except GpunodeError as error:
+            _log.debug("probe of %s: %s", candidate.node, error, extra={"event": "probe_failed"})
+            return None
+        try:
+            if self.rtt_ms(candidate.node) is None:  # the first exchange on a new connection pays for its set-up
+                await self._exchange(stream, candidate)
+            return await self._exchange(stream, candidate)
+        except GpunodeError as error:
+            _log.debug("probe of %s: %s", candidate.node, error, extra={"event": "probe_failed"})
+            return None
+        finally:
+            stream.abort()
+
+    async def _exchange(self, stream: MeshStream, candidate: Candidate) -> Probe | None:
+        probe = ProbeClient(nonce=secrets.token_bytes(_NONCE_BYTES), model=candidate.body.model.name)
+        sent_at = self._monotonic()
+        await stream.write(probe.data_to_send())
+        reply: ProbeReplyFrame | None = None
+        while reply is None:
+            data = await stream.read()
+            if not data:
+                return None
+            reply = probe.receive_data(data)
+        now = self._monotonic()
+        samples = self._samples.setdefault(candidate.node, deque(maxlen=_MAX_SAMPLES))
+        samples.append((now, 1000 * (now - sent_at)))
+        rtt_ms = self.rtt_ms(candidate.node)
+        return Probe(
+            rtt_ms=0.0 if rtt_ms is None else rtt_ms,
+            active=reply.active,
+            queued=reply.queued,
+            slots=reply.slots,
+            wait_ms=reply.wait_ms,
+            draining=reply.draining,
+        )

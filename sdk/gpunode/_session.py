@@ -1,0 +1,263 @@
+"""What a client shares between its calls: key, network, mesh, grants, and the knowledge of nodes."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from random import Random, SystemRandom
+from typing import Final, TypeVar
+
+from gpunode_protocol.blobs import Blob
+from gpunode_protocol.mesh import Mesh, MeshConfig, RecordValidator, create_mesh
+from gpunode_protocol.mesh.advert_records import AdvertValidator
+from gpunode_protocol.mesh.keyfile import load_or_create_identity
+from gpunode_protocol.patience import Patience
+from gpunode_protocol.payloads import Params
+from gpunode_protocol.regions import Region
+from gpunode_protocol.tasks import Task
+from gpunode_protocol.tracker_api import NodesReply
+
+from gpunode._accounting import Accounting
+from gpunode._background import Background
+from gpunode._breakers import Breakers
+from gpunode._discovery import Discovery
+from gpunode._finder import Finder
+from gpunode._good_nodes import GoodNodes
+from gpunode._grants import GrantStore, GrantTerms
+from gpunode._job_requests import Job, JobSigner, new_job_id, patience_with, worst_cost_microcredits
+from gpunode._job_run import JobRun, JobServices
+from gpunode._network import Network, NetworkKeeper
+from gpunode._probing import Prober
+from gpunode._selection import Choice, Wanted
+from gpunode._state import StateDir
+from gpunode._tracker import TrackerClient
+from gpunode.config import ClientConfig
+from gpunode.errors import ClientClosed, ClientError
+
+_log = logging.getLogger(__name__)
+
+KNOWN_NETWORK_PATIENCE_S: Final = 2.0
+"""With a network known from before, a silent tracker delays the first call by no more than this."""
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a session takes from outside; tests give their own. clock: Unix seconds; monotonic: seconds."""
+
+    create_mesh: Callable[[MeshConfig, RecordValidator], Mesh] = create_mesh
+    create_tracker: Callable[[ClientConfig], TrackerClient] = TrackerClient.from_config
+    clock: Callable[[], float] = time.time
+    monotonic: Callable[[], float] = time.monotonic
+    random: Random = field(default_factory=SystemRandom)
+    patience: Callable[[Choice, Job], Patience] = patience_with
+
+
+@dataclass(frozen=True)
+class _Open:
+    """What exists once the session has joined the mesh."""
+
+    mesh: Mesh
+    validator: AdvertValidator
+    finder: Finder
+    services: JobServices
+
+
+@dataclass(frozen=True)
+class JobWish:
+    """What a caller asks for. model None = the network's default; region None = anywhere, nearest first."""
+
+    task: Task
+    params: Params
+    model: str | None = None
+    region: Region | None = None
+    inputs: Sequence[Blob] = ()
+
+
+class Session:
+    """Belongs to the event loop that uses it first; joins the mesh at the first call that needs it.
+
+    Args:
+        config: settings.
+        surroundings: see ``Surroundings``.
+    """
+
+    def __init__(self, config: ClientConfig, surroundings: Surroundings | None = None) -> None:
+        self.config = config
+        self._surroundings = surroundings or Surroundings()
+        self.tracker = self._surroundings.create_tracker(config)
+        self._state_dir = StateDir(config.state_dir)
+        self._state = self._state_dir.tracker(self.tracker.url)
+        self._keeper = NetworkKeeper(
+            self.tracker, self._state, network_id=config.network_id, clock=self._surroundings.clock
+        )
+        self._background = Background()
+        self._lock = asyncio.Lock()
+        self._open: _Open | None = None
+        self._is_closed = False
+
+    async def network(self) -> Network:
+        """Return the verified network; the tracker is asked if the last word is old.
+
+        Raises:
+            WrongNetwork, TrackerUnreachable, TrackerError: see ``NetworkKeeper.fetch``.
+        """
+        self._check_open()
+        known = self._keeper.current()
+        if known is None or self._keeper.is_stale:
+            self._state_dir.prepare()
+            return await self._keeper.fetch()
+        return known
+
+    async def start_job(self, wish: JobWish) -> JobRun:
+        """Find nodes and a grant for a job; the first request goes out when its events are asked for.
+
+        Raises:
+            NoNodeFound: nobody serves it. ClientError: no grant could be had, or the network is not reachable.
+        """
+        ready = await self.ready()
+        now, monotonic = self._surroundings.clock(), self._surroundings.monotonic()
+        network = self._current()
+        model = wish.model or network.info.default_models.get(wish.task)
+        cost = worst_cost_microcredits(network.info.prices, wish.task, model or "", wish.params)
+        choices, grant = await _both(
+            ready.finder.choices(Wanted(wish.task, model, wish.region), home=self.config.region),
+            ready.services.grants.get(wish.task, cost_microcredits=cost),
+        )
+        job = Job(
+            id=new_job_id(now),
+            task=wish.task,
+            params=wish.params,
+            cost_microcredits=cost,
+            ends_at=monotonic + self.config.job_timeout_s,
+            deadline_at=int(now + self.config.job_timeout_s) + 1,
+        )
+        return JobRun(ready.services, job, choices, grant, wish.inputs)
+
+    async def nodes(self, wanted: Wanted) -> list[Choice]:
+        """Return live nodes, probed, nearest first."""
+        ready = await self.ready()
+        return await ready.finder.all(wanted, home=self.config.region)
+
+    async def ready(self) -> _Open:
+        """Join the mesh once; later calls refresh in the background what is old."""
+        async with self._lock:
+            self._check_open()
+            if self._open is None:
+                self._open = await self._join()
+            elif self._keeper.is_stale:
+                self._background.spawn(_discard_result(self._keeper.fetch()))
+            network, validator = self._current(), self._open.validator
+            validator.trust, validator.revocations = network.trust, network.revocations
+            return self._open
+
+    async def close(self) -> None:
+        """Finish what is owed, leave the mesh, close connections. May be called twice."""
+        self._is_closed = True
+        await self._background.close()
+        async with self._lock:
+            if self._open is not None:
+                ready, self._open = self._open, None
+                await ready.mesh.stop()
+        await self.tracker.close()
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise ClientClosed
+
+    def _current(self) -> Network:
+        network = self._keeper.current()
+        assert network is not None  # noqa: S101 -- joining the mesh needs it first
+        return network
+
+    async def _join(self) -> _Open:
+        """Start the mesh, beside asking the tracker if the network is known from before."""
+        self._state_dir.prepare()
+        fetching = asyncio.create_task(self._keeper.fetch())
+        mesh: Mesh | None = None
+        try:
+            network = self._keeper.current()
+            if network is None:
+                network = await fetching
+            validator = AdvertValidator(network.trust, network.revocations)
+            mesh = self._create_mesh(network, validator)
+            await mesh.start()
+            await asyncio.wait([fetching], timeout=KNOWN_NETWORK_PATIENCE_S)
+            if fetching.done():
+                fetching.result()
+            else:
+                self._background.spawn(_discard_result(fetching))
+        except BaseException:
+            fetching.cancel()
+            await asyncio.gather(fetching, return_exceptions=True)
+            if mesh is not None:
+                await mesh.stop()
+            raise
+        return self._assemble(mesh, validator)
+
+    def _create_mesh(self, network: Network, validator: AdvertValidator) -> Mesh:
+        config = MeshConfig(
+            identity_path=self._state_dir.identity_path,
+            state_dir=self._state_dir.mesh_dir,
+            listen_addresses=(),
+            bootstrap=network.info.bootstrap,
+            client_mode=True,
+        )
+        try:
+            return self._surroundings.create_mesh(config, validator)
+        except ModuleNotFoundError as error:
+            raise ClientError(
+                f"The peer-to-peer mesh needs {error.name}, which is not installed. Run: pip install 'gpunode[mesh]'"
+            ) from error
+
+    def _assemble(self, mesh: Mesh, validator: AdvertValidator) -> _Open:
+        around, state = self._surroundings, self._state
+        identity = load_or_create_identity(self._state_dir.identity_path)
+        breakers, good_nodes = Breakers(), GoodNodes(state.nodes_path, clock=around.clock)
+        grants = GrantStore(
+            self.tracker,
+            state.grants_path(self.tracker.api_key or ""),
+            terms=GrantTerms(identity.peer_id, self.config.grant_microcredits),
+            trust=lambda: self._current().trust,
+            clock=around.clock,
+            spawn=self._background.spawn,
+        )
+        discovery = Discovery(
+            mesh, index=self._fetch_index, good_nodes=good_nodes, network=self._current, clock=around.clock
+        )
+        prober = Prober(mesh, monotonic=around.monotonic)
+        services = JobServices(
+            mesh=mesh,
+            signer=JobSigner(identity, lambda: self._current().id, around.clock),
+            grants=grants,
+            breakers=breakers,
+            good_nodes=good_nodes,
+            accounting=Accounting(self.tracker, self._background),
+            background=self._background,
+            patience=around.patience,
+            monotonic=around.monotonic,
+            max_attempts=self.config.max_attempts,
+        )
+        finder = Finder(discovery, prober, breakers, random=around.random, monotonic=around.monotonic)
+        return _Open(mesh, validator, finder, services)
+
+    async def _fetch_index(self, wanted: Wanted) -> NodesReply:
+        return await self.tracker.nodes(task=wanted.task, model=wanted.model, region=wanted.region)
+
+
+async def _both(first: Awaitable[A], second: Awaitable[B]) -> tuple[A, B]:
+    """Await both at once; when one fails, the other is cancelled."""
+    tasks = asyncio.ensure_future(first), asyncio.ensure_future(second)
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _discard_result(work: Awaitable[object]) -> None:
+    await work

@@ -1,0 +1,238 @@
+"""Calls to the tracker's REST interface, with retries and errors that say what to do."""
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
+from random import SystemRandom
+from typing import Any, Final, TypeVar
+
+import aiohttp
+from gpunode_protocol import tracker_api as api
+from gpunode_protocol.ledger_proofs import ReceiptProof
+from gpunode_protocol.signing import WireModel
+from pydantic import ValidationError
+
+from gpunode._retry import delay_s
+from gpunode.config import ClientConfig
+from gpunode.errors import (
+    InsufficientCredits,
+    InvalidSettings,
+    TrackerBusy,
+    TrackerError,
+    TrackerUnreachable,
+    Unauthorized,
+)
+
+_log = logging.getLogger(__name__)
+
+CONNECT_TIMEOUT_S: Final = 3.0
+REQUEST_TIMEOUT_S: Final = 10.0
+ATTEMPTS: Final = 3
+_MAX_REPLY_BYTES: Final = 8 * 1024 * 1024
+
+R = TypeVar("R", bound=WireModel)
+
+
+class TrackerClient:
+    """One tracker; connections are opened on demand in the event loop that uses it.
+
+    Args:
+        url: without a slash at the end.
+        api_key: of an account; only the calls that spend or show an account's data need it.
+        ssl_context: None = the system's authorities.
+        attempts: per call that may be repeated safely.
+        sleep: waits some seconds between them.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        api_key: str | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        attempts: int = ATTEMPTS,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.url = url
+        self.api_key = api_key
+        self._ssl: ssl.SSLContext | bool = ssl_context or True
+        self._attempts = attempts
+        self._sleep = sleep
+        self._random = SystemRandom()
+        self._session: aiohttp.ClientSession | None = None
+
+    @classmethod
+    def from_config(cls, config: ClientConfig) -> "TrackerClient":
+        """Return the client of the tracker that the settings name."""
+        return cls(config.tracker_url(), api_key=config.read_api_key(), ssl_context=_ssl_context(config))
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def network(self) -> api.NetworkInfo:
+        """Return what a newcomer needs; nothing in it has been verified."""
+        return await self._get(api.NETWORK_PATH, api.NetworkInfo)
+
+    async def nodes(self, *, task: str, model: str | None, region: str | None) -> api.NodesReply:
+        """Return the signed index of live nodes; None = any."""
+        query = {"task": task, "model": model, "region": region}
+        return await self._get(api.NODES_PATH, api.NodesReply, {k: v for k, v in query.items() if v is not None})
+
+    async def grant(self, request: api.GrantRequest) -> api.GrantReply:
+        """Ask for a grant; not repeated when the answer is lost, because every grant reserves credits."""
+        return await self._call("POST", api.GRANTS_PATH, api.GrantReply, body=request, keyed=True, repeat=False)
+
+    async def settle(self, batch: api.SettlementBatch) -> api.SettlementReply:
+        """Submit vouchers; the same ones may come again."""
+        return await self._call("POST", api.SETTLEMENTS_PATH, api.SettlementReply, body=batch)
+
+    async def report(self, request: api.ReportRequest) -> None:
+        """Complain about a node."""
+        await self._request("POST", api.REPORTS_PATH, body=request, keyed=True)
+
+    async def balance(self) -> api.BalanceReply:
+        """Return the account's balance."""
+        return await self._call("GET", api.BALANCE_PATH, api.BalanceReply, keyed=True)
+
+    async def node_balance(self, peer: str) -> api.BalanceReply:
+        """Return what a node has earned."""
+        return await self._call("GET", api.NODE_BALANCE_PATH.format(peer=peer), api.BalanceReply, keyed=True)
+
+    async def entries(self, *, limit: int, cursor: str | None = None) -> api.EntriesReply:
+        """Return the account's ledger entries, newest first."""
+        query = {"limit": str(limit)} | ({"cursor": cursor} if cursor else {})
+        return await self._call("GET", api.ENTRIES_PATH, api.EntriesReply, query=query, keyed=True)
+
+    async def receipt_proof(self, receipt_id: str) -> ReceiptProof:
+        """Return a receipt with its proof; unverified.
+
+        Raises:
+            TrackerError: status 404 while the ledger does not have it (yet).
+        """
+        return await self._call("GET", api.RECEIPT_PATH.format(receipt=receipt_id), ReceiptProof, keyed=True)
+
+    async def _get(self, path: str, reply: type[R], query: Mapping[str, str] | None = None) -> R:
+        return await self._call("GET", path, reply, query=query)
+
+    async def _call(self, method: str, path: str, reply: type[R], **options: Any) -> R:
+        data = await self._request(method, path, **options)
+        try:
+            return reply.model_validate_json(data)
+        except ValidationError as error:
+            raise TrackerError(
+                f"The tracker at {self.url} sent something else than a {reply.__name__}. "
+                "Check the address, and that both sides run compatible versions."
+            ) from error
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: WireModel | None = None,
+        keyed: bool = False,
+        repeat: bool = True,
+    ) -> bytes:
+        headers = self._headers(keyed=keyed)
+        data = None if body is None else body.model_dump_json(exclude_none=True).encode()
+        retryable = (TrackerUnreachable, TrackerBusy) if repeat else (_NoConnection,)
+        for number in range(self._attempts - 1):
+            try:
+                return await self._request_once(method, self.url + path, params=query, data=data, headers=headers)
+            except retryable as error:
+                _log.info("trying again: %s", error, extra={"event": "tracker_retry", "attempt": number + 1})
+                await self._sleep(delay_s(number, self._random))
+        return await self._request_once(method, self.url + path, params=query, data=data, headers=headers)
+
+    def _headers(self, *, keyed: bool) -> dict[str, str]:
+        headers = {"Accept": "application/json", "Content-Type": "application/json"}
+        if keyed and self.api_key is None:
+            raise Unauthorized(
+                "This needs an account's API key. Give it: InferenceClient(…, api_key=…), --api-key-file FILE, "
+                "or the environment variable GPUNODE_API_KEY. The tracker's operator hands keys out.",
+                status=401,
+            )
+        if self.api_key is not None:
+            headers["Authorization"] = f"Bearer {self.api_key}"
+        return headers
+
+    async def _request_once(self, method: str, url: str, **options: Any) -> bytes:
+        if self._session is None:
+            timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S)
+            self._session = aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(ssl=self._ssl))
+        try:
+            async with self._session.request(method, url, allow_redirects=False, **options) as response:
+                data = await self._read(response)
+                if response.status >= 300:
+                    raise _refusal(self.url, response.status, data)
+                return data
+        except aiohttp.ClientConnectorCertificateError as error:
+            raise TrackerError(
+                f"The certificate of {self.url} is not trusted: {error.certificate_error}. "
+                "If the tracker uses its own authority, give its certificate: ca_file=…, --ca-file or GPUNODE_CA_FILE."
+            ) from error
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            raise _NoConnection(_unreachable(self.url, error)) from error
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise TrackerUnreachable(_unreachable(self.url, error)) from error
+
+    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
+        data = bytearray()
+        async for piece in response.content.iter_any():
+            data += piece
+            if len(data) > _MAX_REPLY_BYTES:
+                raise TrackerError(f"The tracker at {self.url} sent more than {_MAX_REPLY_BYTES} bytes.")
+        return bytes(data)
+
+
+class _NoConnection(TrackerUnreachable):
+    """The tracker does not answer; it has not seen the request."""
+
+
+def _unreachable(url: str, error: BaseException) -> str:
+    cause = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return (
+        f"The tracker at {url} does not answer ({cause}). "
+        "Check the address, your connection, and that the tracker runs."
+    )
+
+
+def _refusal(url: str, status: int, data: bytes) -> TrackerError:
+    try:
+        problem = api.Problem.model_validate_json(data)
+    except ValidationError:
+        problem = api.Problem(title="", status=status)
+    said = (problem.detail or problem.title or f"HTTP status {status}").rstrip(".")
+    kind, advice = _meaning(status)
+    return kind(f"The tracker at {url} refused: {said}. {advice}".strip(), status=status, code=problem.code)
+
+
+def _meaning(status: int) -> tuple[type[TrackerError], str]:
+    """Return the exception for an HTTP status, and what to do about it."""
+    match status:
+        case 401 | 403:
+            return Unauthorized, "Check that the API key (GPUNODE_API_KEY, --api-key-file) is right and not revoked."
+        case 402:
+            return InsufficientCredits, "See 'gpunode ledger balance'; the tracker's operator can issue credits."
+        case 429:
+            return TrackerBusy, "Too many requests came in a short time; wait a little."
+        case 400 | 404 | 409 | 410 | 422:
+            return TrackerError, ""
+        case _ if status >= 500:
+            return TrackerBusy, "Try again shortly; if it stays, tell the tracker's operator."
+        case _:
+            return TrackerError, "Check that both sides run compatible versions."
+
+
+def _ssl_context(config: ClientConfig) -> ssl.SSLContext | None:
+    if config.ca_file is None:
+        return None
+    try:
+        return ssl.create_default_context(cafile=config.ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise InvalidSettings(f"The CA file {config.ca_file} cannot be used: {error}.") from error

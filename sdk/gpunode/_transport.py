@@ -1,0 +1,130 @@
+"""Drives one job over one stream: writes what the job wants to send, reads, and keeps its deadlines."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from gpunode_protocol.client_job import ClientJob, Completed, JobEvent
+from gpunode_protocol.errors import GpunodeError
+from gpunode_protocol.mesh.interface import MeshStream
+from gpunode_protocol.node_stream import SLOW_CONSUMER_TIMEOUT_S
+
+_log = logging.getLogger(__name__)
+
+WRITE_DEADLINE_S: Final = SLOW_CONSUMER_TIMEOUT_S
+"""A node that does not take what is sent for this long is given up, as it gives up a slow client."""
+WIND_DOWN_S: Final = 3.0
+"""After ``cancel``, the node has this long to end the job properly."""
+HAND_OVER_S: Final = 2.0
+"""A node closes the stream as soon as it has the final voucher; one that does not is not waited for any longer."""
+
+
+class ReadingClock:
+    """Monotonic seconds that stand still while nobody reads, so that a slow consumer does not make the node late."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._lost_s = 0.0
+        self._paused_at: float | None = None
+
+    def __call__(self) -> float:
+        """Return the time."""
+        return (self._monotonic() if self._paused_at is None else self._paused_at) - self._lost_s
+
+    def pause(self) -> None:
+        """Stop."""
+        if self._paused_at is None:
+            self._paused_at = self._monotonic()
+
+    def resume(self) -> None:
+        """Go on from where it stopped."""
+        if self._paused_at is not None:
+            self._lost_s += self._monotonic() - self._paused_at
+            self._paused_at = None
+
+
+class JobLink:
+    """One job on its stream.
+
+    Args:
+        stream: just opened; the link closes it.
+        job: made with ``clock()`` as its ``opened_at``.
+        clock: see ``ReadingClock``.
+    """
+
+    def __init__(self, stream: MeshStream, job: ClientJob, clock: ReadingClock) -> None:
+        self.stream = stream
+        self.job = job
+        self.completed: Completed | None = None
+        self._clock = clock
+        self._is_cut = False
+
+    async def next_events(self) -> list[JobEvent]:
+        """Wait for the next events, at least one; none once the job is over.
+
+        While the caller does not call this, nothing is read: the node feels the pressure and no deadline runs.
+        """
+        self._clock.resume()
+        try:
+            events: list[JobEvent] = []
+            while not events and not self.job.is_over:
+                await self._send()
+                events = await self._read()
+            await self._send()
+        finally:
+            self._clock.pause()
+        self.completed = next((event for event in events if isinstance(event, Completed)), self.completed)
+        return events
+
+    async def wind_down(self) -> None:
+        """Cancel the job and see it to its end, at most 3 s."""
+        self.job.cancel("the client needs no more")
+        try:
+            async with asyncio.timeout(WIND_DOWN_S):
+                while not self.job.is_over:
+                    await self.next_events()
+        except TimeoutError:
+            _log.debug("the node did not end a cancelled job", extra={"event": "wind_down_timeout"})
+
+    async def hand_over(self) -> bool:
+        """Send the last voucher and close; return whether the node has it: then it is the one who closes first."""
+        try:
+            async with asyncio.timeout(HAND_OVER_S):
+                await self._send()
+                while await self.stream.read():
+                    pass
+        except TimeoutError:
+            return False
+        else:
+            return not self._is_cut
+        finally:
+            await self.stream.close()
+
+    def abort(self) -> None:
+        """End the stream at once."""
+        self.stream.abort()
+
+    async def _send(self) -> None:
+        while outgoing := self.job.data_to_send():
+            for data in outgoing:
+                if not self._is_cut:
+                    await self._write(data)
+
+    async def _write(self, data: bytes) -> None:
+        """Write one frame. After a failure nothing more is written, but reading goes on: the node may have said why."""
+        try:
+            async with asyncio.timeout(WRITE_DEADLINE_S):
+                await self.stream.write(data)
+        except (GpunodeError, TimeoutError) as error:
+            self._is_cut = True
+            _log.debug("the stream was cut: %s", error, extra={"event": "stream_cut"})
+
+    async def _read(self) -> list[JobEvent]:
+        due_at = self.job.next_timer()
+        try:
+            async with asyncio.timeout(None if due_at is None else max(0.0, due_at - self._clock())):
+                data = await self.stream.read()
+        except TimeoutError:
+            return self.job.on_timer(self._clock())
+        return self.job.receive_data(data, self._clock()) if data else self.job.receive_eof()

@@ -1,0 +1,246 @@
+"""The client for asyncio: the one implementation."""
+
+import asyncio
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self, TypedDict, Unpack, overload
+
+from gpunode_protocol.ledger_proofs import ReceiptProof, verify_receipt_proof
+from gpunode_protocol.regions import Region
+from gpunode_protocol.tasks import Task
+from gpunode_protocol.tracker_api import BalanceReply, EntriesReply
+
+from gpunode._chat import ChatOptions, llm_params
+from gpunode._selection import Choice, Wanted
+from gpunode._session import JobWish, Session, Surroundings
+from gpunode.config import ClientConfig
+from gpunode.errors import ClientError, InvalidRequest
+from gpunode.streaming import AsyncChatStream
+from gpunode.types import ChatResult, Message, NodeInfo
+
+
+class ClientSettings(TypedDict, total=False):
+    """Settings beside tracker and API key; each is explained in ``ClientConfig``."""
+
+    api_key_file: Path | None
+    ca_file: Path | None
+    insecure: bool | None
+    state_dir: Path | None
+    region: Region | str | None
+    network_id: str | None
+    job_timeout_s: float | None
+    max_attempts: int | None
+    grant_microcredits: int | None
+
+
+def load_config(tracker: str | None, api_key: str | None, settings: ClientSettings) -> ClientConfig:
+    """Return the configuration of a client from its arguments; see ``ClientConfig.load``."""
+    return ClientConfig.load({"tracker": tracker, "api_key": api_key, **settings})
+
+
+class AsyncInferenceClient:
+    """A client of one network. It belongs to the event loop that uses it first.
+
+    ::
+
+        async with AsyncInferenceClient("https://tracker.example", api_key="…") as client:
+            answer = await client.chat(messages=[{"role": "user", "content": "Hello!"}])
+
+    Args:
+        tracker: the tracker's address, or GPUNODE_TRACKER.
+        api_key: an account's key, or GPUNODE_API_KEY.
+        settings: see ``ClientSettings``.
+
+    Raises:
+        InvalidSettings: a setting cannot be used.
+    """
+
+    def __init__(
+        self, tracker: str | None = None, *, api_key: str | None = None, **settings: Unpack[ClientSettings]
+    ) -> None:
+        self._attach(Session(load_config(tracker, api_key, settings)), Surroundings())
+
+    @classmethod
+    def from_config(cls, config: ClientConfig, surroundings: Surroundings | None = None) -> Self:
+        """Return the client of a configuration; ``surroundings`` are for tests."""
+        client = cls.__new__(cls)
+        around = surroundings or Surroundings()
+        client._attach(Session(config, around), around)  # noqa: SLF001 -- another constructor
+        return client
+
+    def _attach(self, session: Session, surroundings: Surroundings) -> None:
+        self._session = session
+        self._around = surroundings
+        self._streams: weakref.WeakSet[AsyncChatStream] = weakref.WeakSet()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Cancel what runs, hand in what is owed, leave the mesh. May be called twice."""
+        for stream in list(self._streams):
+            await stream.close()
+        await self._session.close()
+
+    async def connect(self) -> None:
+        """Join the mesh now, which the first call would do otherwise.
+
+        Raises:
+            ClientError: the network cannot be reached.
+        """
+        self._check_loop()
+        await self._session.ready()
+
+    @overload
+    async def chat(
+        self,
+        *,
+        messages: Sequence[Message],
+        model: str | None = None,
+        region: Region | str | None = None,
+        stream: Literal[False] = False,
+        **options: Unpack[ChatOptions],
+    ) -> ChatResult: ...
+
+    @overload
+    async def chat(
+        self,
+        *,
+        messages: Sequence[Message],
+        model: str | None = None,
+        region: Region | str | None = None,
+        stream: Literal[True],
+        **options: Unpack[ChatOptions],
+    ) -> AsyncChatStream: ...
+
+    async def chat(
+        self,
+        *,
+        messages: Sequence[Message],
+        model: str | None = None,
+        region: Region | str | None = None,
+        stream: bool = False,
+        **options: Unpack[ChatOptions],
+    ) -> ChatResult | AsyncChatStream:
+        """Answer a conversation.
+
+        Args:
+            messages: oldest first, at least one.
+            model: as nodes advertise it, such as ``qwen2.5-7b-instruct`` or ``qwen2.5-7b``; the network's default
+                when not given.
+            region: only nodes there; otherwise anywhere, nearest first.
+            stream: return the answer piece by piece.
+            options: see ``ChatOptions``.
+
+        Returns:
+            The verified answer, or with ``stream=True`` an iterator of its pieces.
+
+        Raises:
+            InvalidRequest: an argument is not valid; nothing was sent.
+            NoNodeFound: nobody could answer.
+            RequestRefused: for instance, the prompt is longer than the model's context.
+            AnswerInterrupted: the answer broke off; the exception has what came.
+            VerificationFailed: the node's receipt contradicts the answer; the node was reported.
+            ClientError: no connection to the network, or no grant (API key, credits).
+        """
+        self._check_loop()
+        params = llm_params(messages, options, now=self._around.clock())
+        wish = JobWish(Task.LLM, params, model, _region(region))
+        chunks = AsyncChatStream(lambda: self._session.start_job(wish), monotonic=self._around.monotonic)
+        self._streams.add(chunks)
+        if stream:
+            return chunks
+        async with chunks:
+            async for _ in chunks:
+                pass
+            return chunks.result
+
+    async def nodes(
+        self, *, model: str | None = None, task: Task | str = Task.LLM, region: Region | str | None = None
+    ) -> list[NodeInfo]:
+        """Return live nodes, nearest first, from the DHT and the tracker's index; needs no API key."""
+        self._check_loop()
+        wanted = Wanted(_task(task), model, _region(region))
+        return [_node_info(choice) for choice in await self._session.nodes(wanted)]
+
+    async def balance(self) -> BalanceReply:
+        """Return the account's balance in micro-credits."""
+        return await self._session.tracker.balance()
+
+    async def node_balance(self, node: str) -> BalanceReply:
+        """Return what a node has earned, in micro-credits."""
+        return await self._session.tracker.node_balance(node)
+
+    async def ledger_entries(self, *, limit: int = 20, cursor: str | None = None) -> EntriesReply:
+        """Return the account's ledger entries, newest first; cursor: of the page before."""
+        return await self._session.tracker.entries(limit=limit, cursor=cursor)
+
+    async def receipt_proof(self, receipt_id: str) -> ReceiptProof:
+        """Return the proof that the ledger holds a receipt, verified against the pinned root key.
+
+        Raises:
+            TrackerError: status 404: the ledger does not have it, or not yet (heads are signed within 60 s).
+            VerificationFailed, Untrusted: the tracker's proof does not verify.
+        """
+        network = await self._session.network()
+        proof = await self._session.tracker.receipt_proof(receipt_id)
+        verified = verify_receipt_proof(proof, network.trust.root_public_key)
+        if verified.receipt.digest.hex() != receipt_id:
+            raise ClientError(f"The tracker sent the proof of another receipt than {receipt_id}.")
+        return proof
+
+    async def root_public_key(self) -> bytes:
+        """Return the network's pinned root key, 32 bytes."""
+        return (await self._session.network()).trust.root_public_key
+
+    def _check_loop(self) -> None:
+        loop = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop = loop
+        elif self._loop is not loop:
+            raise ClientError(
+                "This AsyncInferenceClient belongs to another event loop. Make one client for each loop, or use "
+                "InferenceClient, which has its own."
+            )
+
+
+def _region(value: Region | str | None) -> Region | None:
+    try:
+        return None if value is None else Region(value)
+    except ValueError:
+        raise InvalidRequest(f"There is no region {value!r}; the regions are {', '.join(Region)}.") from None
+
+
+def _task(value: Task | str) -> Task:
+    try:
+        return Task(value)
+    except ValueError:
+        raise InvalidRequest(f"There is no task {value!r}; the tasks are {', '.join(Task)}.") from None
+
+
+def _node_info(choice: Choice) -> NodeInfo:
+    body, probe = choice.candidate.body, choice.probe
+    gpu = f"{body.gpu.count} x {body.gpu.model}" if body.gpu.count else "CPU"
+    return NodeInfo(
+        node=body.peer,
+        region=body.region,
+        country=body.country,
+        model=body.model.name,
+        gpu=gpu,
+        tokens_per_s=body.model.speed.output_milliunits_per_s / 1000,
+        context=body.model.context,
+        path=body.path,
+        source=choice.candidate.source,
+        rtt_ms=probe.rtt_ms if probe else None,
+        active=probe.active if probe else None,
+        queued=probe.queued if probe else None,
+        slots=probe.slots if probe else None,
+    )

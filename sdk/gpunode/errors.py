@@ -1,0 +1,153 @@
+"""Errors of the client; each message says what happened and what to do.
+
+::
+
+    GpunodeError (gpunode_protocol.errors)
+    ├── VerificationFailed       the node's receipt contradicts what was received; reported to the tracker
+    └── ClientError              everything below
+        ├── InvalidRequest       the call's own arguments; nothing was sent
+        ├── InvalidSettings      tracker URL, key or file that cannot be used
+        ├── WrongNetwork         the tracker belongs to another network than the pinned one
+        ├── TrackerError         the tracker answered with an error; ``status`` and ``code``
+        │   ├── Unauthorized     401, 403: the API key
+        │   ├── InsufficientCredits  402: the account cannot pay
+        │   └── TrackerBusy      429, 5xx after retries
+        ├── TrackerUnreachable   no answer from the tracker
+        ├── NoNodeFound          nobody to ask, or everybody asked failed before the first output; ``reasons``
+        ├── RequestRefused       a node refused what was asked for, as every other node would
+        ├── AnswerInterrupted    the answer broke off after its beginning; ``text``, ``ids``
+        └── ClientClosed         the client was closed
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from gpunode_protocol.errors import ErrorCode, GpunodeError, VerificationFailed
+
+from gpunode.types import Attempt, Route
+
+
+class ClientError(GpunodeError):
+    """The gpunode client failed."""
+
+
+class InvalidRequest(ClientError):
+    """The request is not valid; nothing was sent."""
+
+
+class InvalidSettings(ClientError):
+    """The client's settings cannot be used."""
+
+
+class WrongNetwork(ClientError):
+    """The tracker belongs to another network than the one that was pinned."""
+
+
+class TrackerError(ClientError):
+    """The tracker refused the request.
+
+    Args:
+        message: what happened and what to do.
+        status: of HTTP.
+        code: of the problem body, may be empty.
+    """
+
+    def __init__(self, message: str, *, status: int = 0, code: str = "") -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+
+
+class Unauthorized(TrackerError):
+    """The tracker does not accept the API key."""
+
+
+class InsufficientCredits(TrackerError):
+    """The account has too few credits."""
+
+
+class TrackerBusy(TrackerError):
+    """The tracker could not serve the request now."""
+
+
+class TrackerUnreachable(ClientError):
+    """The tracker does not answer. Check its address and your connection."""
+
+
+class NoNodeFound(ClientError):
+    """No node could serve the request.
+
+    Args:
+        message: what was looked for, and what to do.
+        attempts: nodes that were tried, in order.
+        reasons: adverts and nodes that did not qualify, counted by reason.
+    """
+
+    def __init__(
+        self, message: str, *, attempts: Sequence[Attempt] = (), reasons: Mapping[str, int] | None = None
+    ) -> None:
+        self.attempts = tuple(attempts)
+        self.reasons = dict(reasons or {})
+        super().__init__(message + _counted(self.attempts, self.reasons))
+
+
+class RequestRefused(ClientError):
+    """A node refused the request for a reason that holds at every node.
+
+    Args:
+        message: the node's.
+        code: see ``gpunode_protocol.errors.ErrorCode``.
+        node: peer id.
+    """
+
+    def __init__(self, message: str, *, code: ErrorCode, node: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.node = node
+
+
+class AnswerInterrupted(ClientError):
+    """The answer broke off.
+
+    Args:
+        message: why.
+        text, ids: what was received until then; it is paid for.
+        route: the node that broke off.
+        job: id of the job.
+    """
+
+    def __init__(self, message: str, *, text: str, ids: tuple[int, ...], route: Route, job: str) -> None:
+        super().__init__(message)
+        self.text = text
+        self.ids = ids
+        self.route = route
+        self.job = job
+
+
+class ClientClosed(ClientError):
+    """This client is closed. Make a new one."""
+
+
+def _counted(attempts: Sequence[Attempt], reasons: Mapping[str, int]) -> str:
+    tried = Counter(attempt.reason for attempt in attempts)
+    parts = [f"{count} x {reason}" for reason, count in (*tried.items(), *sorted(reasons.items()))]
+    return f" What happened: {'; '.join(parts)}" if parts else ""
+
+
+__all__ = [
+    "AnswerInterrupted",
+    "ClientClosed",
+    "ClientError",
+    "GpunodeError",
+    "InsufficientCredits",
+    "InvalidRequest",
+    "InvalidSettings",
+    "NoNodeFound",
+    "RequestRefused",
+    "TrackerBusy",
+    "TrackerError",
+    "TrackerUnreachable",
+    "Unauthorized",
+    "VerificationFailed",
+    "WrongNetwork",
+]

@@ -1,0 +1,118 @@
+"""Streamed answers: iterators that cancel the job when they are closed early or forgotten."""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from gpunode._chat import ChatState, chat_chunks
+from gpunode._job_run import JobRun
+from gpunode.errors import ClientError
+from gpunode.types import ChatResult, Chunk, Route
+
+T = TypeVar("T")
+
+
+class AsyncChatStream(AsyncIterator[Chunk]):
+    """The pieces of an answer as they come; only after the last one everything has been verified.
+
+    Leave the loop early inside ``async with``, or call ``close()``: the job is cancelled within one token, and what
+    was received is paid for. Forgetting the stream does the same.
+
+    Args:
+        start: finds nodes and a grant; called at the first iteration.
+        monotonic: seconds.
+    """
+
+    def __init__(self, start: Callable[[], Awaitable[JobRun]], *, monotonic: Callable[[], float]) -> None:
+        self._state = ChatState()
+        self._chunks: AsyncGenerator[Chunk, None] = chat_chunks(start, self._state, monotonic=monotonic)
+
+    async def __anext__(self) -> Chunk:
+        """Return the next piece.
+
+        Raises:
+            NoNodeFound, RequestRefused, AnswerInterrupted, VerificationFailed, ClientError: see ``chat``.
+        """
+        return await self._chunks.__anext__()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Cancel the job unless it is over."""
+        await self._chunks.aclose()
+
+    @property
+    def route(self) -> Route | None:
+        """The node that answers; None until one was reached."""
+        return self._state.route
+
+    @property
+    def result(self) -> ChatResult:
+        """The whole, verified answer.
+
+        Raises:
+            ClientError: the stream has not come to its end.
+        """
+        return _finished(self._state.result)
+
+
+class ChatStream(Iterator[Chunk]):
+    """``AsyncChatStream`` for code without an event loop; use it in a ``with`` block, or ``close()`` it.
+
+    Args:
+        stream: the stream behind it.
+        run: runs a coroutine on the client's event loop and returns its result.
+    """
+
+    def __init__(self, stream: AsyncChatStream, run: Callable[[Coroutine[Any, Any, Any]], Any]) -> None:
+        self._stream = stream
+        self._run = run
+
+    def __next__(self) -> Chunk:
+        """Return the next piece; errors as in ``AsyncChatStream``."""
+        chunk: Chunk | None = self._run(_next_or_none(self._stream))
+        if chunk is None:
+            raise StopIteration
+        return chunk
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Cancel the job unless it is over."""
+        self._run(self._stream.close())
+
+    @property
+    def route(self) -> Route | None:
+        """The node that answers; None until one was reached."""
+        return self._stream.route
+
+    @property
+    def result(self) -> ChatResult:
+        """The whole, verified answer; ``ClientError`` before the stream's end."""
+        return self._stream.result
+
+
+async def _next_or_none(stream: AsyncChatStream) -> Chunk | None:
+    """Return the next piece, None at the end: StopAsyncIteration cannot leave a task."""
+    try:
+        return await anext(stream)
+    except StopAsyncIteration:
+        return None
+
+
+def _finished(result: ChatResult | None) -> ChatResult:
+    if result is None:
+        raise ClientError("The stream has not come to its end; iterate over it before you ask for its result.")
+    return result

@@ -1,0 +1,145 @@
+"""What the client returns: answers, chunks, and where they came from."""
+
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple, TypedDict
+
+from gpunode_protocol.ledger_proofs import ReceiptProof
+from gpunode_protocol.receipts import Receipt
+from gpunode_protocol.signing import Signed
+from gpunode_protocol.vouchers import Voucher
+
+Source = Literal["dht", "index", "cache"]
+"""Where a node was found: in the DHT, in the tracker's signed index, or among the nodes that answered well before."""
+
+
+class Message(TypedDict, total=False):
+    """One message of a conversation: ``{"role": "user", "content": "…"}``."""
+
+    role: Literal["system", "user", "assistant", "tool"]
+    content: str
+    name: str
+    tool_call_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of prompt and answer, as the node's verified receipt states them."""
+
+    prompt_tokens: int
+    completion_tokens: int
+
+    @property
+    def total_tokens(self) -> int:
+        """Both together."""
+        return self.prompt_tokens + self.completion_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A node that was tried and did not deliver. reason: what it said or did."""
+
+    node: str
+    region: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Which node answered and how it was found and reached.
+
+    node: peer id. rtt_ms: smallest round trip of the last minutes, None when it was not probed. path: ``direct`` or
+    ``relayed``. source: see ``Source``. failed: nodes that were tried before it.
+    """
+
+    node: str
+    region: str
+    rtt_ms: float | None
+    path: Literal["direct", "relayed"]
+    source: Source
+    failed: tuple[Attempt, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class JobReceipt:
+    """The node's signed receipt with the client's final voucher; it exists only if everything in it verified.
+
+    id: SHA-256 of the receipt's body, 64 hex digits: its name in the ledger.
+    """
+
+    id: str
+    receipt: Signed[Receipt] = field(repr=False)
+    voucher: Signed[Voucher] = field(repr=False)
+
+    @property
+    def verified(self) -> bool:
+        """True: signature, both digests and the usage agree with what was received."""
+        return True
+
+
+class Chunk(NamedTuple):
+    """A piece of a streamed answer. ids: token ids; text lags behind them where a character is not whole yet."""
+
+    text: str
+    ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ChatResult:
+    """A whole, verified answer.
+
+    finish_reason: ``stop``, ``length`` or ``cancelled``. ttft_ms, duration_ms: from the call, as the caller sees
+    them. ids: the answer's token ids.
+    """
+
+    response: str
+    ids: tuple[int, ...] = field(repr=False)
+    model: str
+    usage: Usage
+    receipt: JobReceipt
+    route: Route
+    finish_reason: str
+    job: str
+    ttft_ms: float
+    duration_ms: float
+
+    @property
+    def tokens_per_s(self) -> float:
+        """Speed after the first token; 0 for answers of fewer than two tokens."""
+        span_s = (self.duration_ms - self.ttft_ms) / 1000
+        return (len(self.ids) - 1) / span_s if len(self.ids) > 1 and span_s > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class NodeInfo:
+    """A live node and one model that it serves, as its advert and a probe say.
+
+    rtt_ms and the three counts are None when the node did not answer the probe. tokens_per_s: measured by the node.
+    """
+
+    node: str
+    region: str
+    country: str
+    model: str
+    gpu: str
+    tokens_per_s: float
+    context: int
+    path: str
+    source: Source
+    rtt_ms: float | None
+    active: int | None
+    queued: int | None
+    slots: int | None
+
+
+__all__ = [
+    "Attempt",
+    "ChatResult",
+    "Chunk",
+    "JobReceipt",
+    "Message",
+    "NodeInfo",
+    "ReceiptProof",
+    "Route",
+    "Source",
+    "Usage",
+]

@@ -1,0 +1,162 @@
+"""A node that answers as a test says: the protocol's own machines, no engine."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from gpunode_protocol.digests import salted_digest
+from gpunode_protocol.errors import JobError
+from gpunode_protocol.grants import Grant
+from gpunode_protocol.identity import Identity, PeerId
+from gpunode_protocol.messages import (
+    AcceptedFrame,
+    CancelFrame,
+    ErrorFrame,
+    ProbeReplyFrame,
+    RequestFrame,
+    VoucherFrame,
+    encode_frame,
+)
+from gpunode_protocol.node_job import NodeJob
+from gpunode_protocol.node_stream import NodeStream, RequestChecks, open_request
+from gpunode_protocol.payloads import Usage
+from gpunode_protocol.probe import ProbeServer
+from gpunode_protocol.trust import Trust
+
+from tests.sdk.memory_mesh import MemoryStream
+
+PROMPT_TOKENS = 7
+FINGERPRINT = b"f" * 32
+
+
+@dataclass
+class ScriptedNode:
+    """What it does.
+
+    words: the answer, a token each. cut_after: the stream ends after so many tokens. refuse: errors for the next
+    requests, in turn. overstate: tokens that the receipt claims too many. endless: repeats the words until cancelled.
+    silent: accepts nothing and says nothing.
+    """
+
+    identity: Identity
+    trust: Trust
+    clock: Callable[[], float] = time.time
+    words: Sequence[str] = ("Paris", " is", " the", " capital.")
+    cut_after: int | None = None
+    refuse: list[JobError] = field(default_factory=list)
+    overstate: int = 0
+    endless: bool = False
+    silent: bool = False
+    active: int = 0
+    queued: int = 0
+    draining: bool = False
+    jobs: list[NodeJob] = field(default_factory=list)
+    requests: list[RequestFrame] = field(default_factory=list)
+    cancelled: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def peer_id(self) -> PeerId:
+        """Its id."""
+        return self.identity.peer_id
+
+    async def serve_probe(self, stream: MemoryStream) -> None:
+        """Answer probes."""
+        server = ProbeServer()
+        while data := await stream.read():
+            for probe in server.receive_data(data):
+                reply = ProbeReplyFrame(
+                    nonce=probe.nonce,
+                    active=self.active,
+                    queued=self.queued,
+                    slots=4,
+                    wait_ms=0,
+                    draining=self.draining,
+                )
+                await stream.write(encode_frame(reply))
+
+    async def serve_job(self, stream: MemoryStream) -> None:
+        """Serve one job stream to its end."""
+        await _Conversation(self, stream).run()
+
+
+class _Conversation:
+    def __init__(self, node: ScriptedNode, stream: MemoryStream) -> None:
+        self._node = node
+        self._stream = stream
+        self._parser = NodeStream()
+        self._vouched = asyncio.Event()
+        self._cancelled = asyncio.Event()
+        self._sent = 0
+        self._job: NodeJob
+
+    async def run(self) -> None:
+        first = self._parser.receive_data(await self._stream.read())[0]
+        assert isinstance(first, RequestFrame)
+        self._node.requests.append(first)
+        if self._node.silent:
+            await self._stream.read()
+            return
+        if self._node.refuse:
+            await self._stream.write(encode_frame(ErrorFrame.of(self._node.refuse.pop(0))))
+            return
+        self._job = self._open(first)
+        self._node.jobs.append(self._job)
+        producer = asyncio.create_task(self._produce())
+        try:
+            await self._listen()
+        finally:
+            producer.cancel()
+            await asyncio.gather(producer, return_exceptions=True)
+
+    def _open(self, first: RequestFrame) -> NodeJob:
+        node, now = self._node, self._node.clock()
+        checks = RequestChecks(network=node.trust.network, node=node.peer_id, peer=self._stream.remote_peer_id, now=now)
+        request = open_request(first.request, checks)
+        grant: Grant = node.trust.open_grant(request.body.grant, now=now)
+        return NodeJob(identity=node.identity, request=request, grant=grant, arrived_at=0.0)
+
+    async def _listen(self) -> None:
+        while data := await self._stream.read():
+            for event in self._parser.receive_data(data):
+                if isinstance(event, VoucherFrame):
+                    self._job.receive_voucher(event.voucher)
+                    self._vouched.set()
+                    if self._job.is_settled:
+                        return
+                elif isinstance(event, CancelFrame):
+                    self._cancelled.set()
+                    self._node.cancelled.set()
+
+    async def _produce(self) -> None:
+        node, job = self._node, self._job
+        accepted = AcceptedFrame(
+            prompt_tokens=PROMPT_TOKENS,
+            position=0,
+            eta_s=0.0,
+            fingerprint=FINGERPRINT,
+            prompt_digest=salted_digest(job.request.body.salt, "prompt", b"prompt"),
+        )
+        job.accept(accepted, input_count=PROMPT_TOKENS)
+        await self._flush()
+        number = 0
+        while (node.endless or number < len(node.words)) and not self._cancelled.is_set():
+            if number == node.cut_after:
+                await self._stream.close()
+                return
+            while not job.may_produce and not self._cancelled.is_set():
+                self._vouched.clear()
+                await self._vouched.wait()
+            job.tokens([number], node.words[number % len(node.words)], now=1.0)
+            await self._flush()
+            await asyncio.sleep(0)
+            number += 1
+        reason = "cancelled" if self._cancelled.is_set() else "stop"
+        usage = Usage(input_tokens=PROMPT_TOKENS, output_tokens=number + node.overstate)
+        job.finish(usage=usage, finish_reason=reason, now=2.0, finished_at=int(node.clock()))
+        await self._flush()
+
+    async def _flush(self) -> None:
+        while self._sent < len(self._job.frames):
+            self._sent += 1
+            await self._stream.write(self._job.frames[self._sent - 1])
