@@ -61,7 +61,7 @@ async def test_a_crash_fails_calls_too() -> None:
 
 async def test_a_stopped_child_counts_as_hung() -> None:
     """A process that answers no pings is killed, and the job fails with that cause."""
-    async with running_scripted_engine(replace(QUICK_LIMITS, silence_s=0.3)) as engine:
+    async with running_scripted_engine(replace(QUICK_LIMITS, silence_s=1.0)) as engine:
         async with aclosing(engine.generate(ask("endless"))) as events:
             await anext(events)
             assert engine.pid is not None
