@@ -1,0 +1,158 @@
+"""A tracker in process, without mesh, on a real SQLite file and with a clock that tests turn."""
+
+import shutil
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from aiohttp import ClientResponse
+from aiohttp.test_utils import TestClient, TestServer
+from gpunode_protocol import tracker_api as api
+from gpunode_protocol.identity import Identity
+from gpunode_protocol.signing import Envelope, sign
+from gpunode_protocol.tasks import Task
+from gpunode_tracker.administration import Administration
+from gpunode_tracker.app import create_app
+from gpunode_tracker.config import TrackerSettings
+from gpunode_tracker.tracker import Tracker
+
+from tests.tracker.parties import Job, TestClock
+
+
+@pytest.fixture
+def clock() -> TestClock:
+    """A clock that stands still until the test turns it."""
+    return TestClock()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def fresh_data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder after its first start, from which every test gets a copy."""
+    path = tmp_path_factory.mktemp("tracker") / "data"
+    tracker = await Tracker.open(TrackerSettings.load({"data_dir": path, "mesh": False}), TestClock())
+    await tracker.close()
+    return path
+
+
+@pytest.fixture
+def settings(fresh_data_dir: Path, tmp_path: Path) -> TrackerSettings:
+    """Settings with a data folder of the test's own."""
+    path = tmp_path / "tracker"
+    shutil.copytree(fresh_data_dir, path)
+    return TrackerSettings.load({"data_dir": path, "mesh": False})
+
+
+@pytest.fixture
+async def tracker(settings: TrackerSettings, clock: TestClock) -> AsyncIterator[Tracker]:
+    """An open tracker."""
+    opened = await Tracker.open(settings, clock)
+    yield opened
+    await opened.close()
+
+
+@dataclass
+class World:
+    """A tracker behind HTTP, with short ways to be a client or a node of it."""
+
+    tracker: Tracker
+    http: TestClient[Any, Any]
+    admin: Administration
+
+    async def account(self, *, credits_given: int = 100, promotional: bool = False) -> tuple[str, str]:
+        """Return a new account's id and API key."""
+        account = await self.admin.create_account("test", credits_given=credits_given, promotional=promotional)
+        return account.id, await self.admin.create_key(account.id)
+
+    async def post(self, path: str, body: api.WireModel, **headers: str) -> ClientResponse:
+        """Send a model as JSON; ``key`` and ``token`` become the headers of authentication."""
+        return await self.http.post(path, data=body.model_dump_json(exclude_none=True), headers=_headers(headers))
+
+    async def get(self, path: str, **headers: str) -> ClientResponse:
+        """Get a path."""
+        return await self.http.get(path, headers=_headers(headers))
+
+    async def grant(self, key: str, client: Identity, **request: Any) -> api.GrantReply:
+        """Return a grant for a client."""
+        body = api.GrantRequest(peer=client.peer_id, tasks=(Task.LLM,), **request)
+        response = await self.post(api.GRANTS_PATH, body, key=key)
+        assert response.status == 201, await response.text()
+        return api.GrantReply.model_validate_json(await response.text())
+
+    async def challenge(self) -> bytes:
+        """Return a challenge."""
+        response = await self.http.post(api.CHALLENGE_PATH)
+        return api.ChallengeReply.model_validate_json(await response.text()).challenge
+
+    async def registration(self, node: Identity, **changes: Any) -> Envelope:
+        """Return a node's signed registration with a fresh challenge."""
+        fields = {"network": self.network, "peer": node.peer_id, "challenge": await self.challenge()} | changes
+        return sign(node, api.Registration(**fields)).envelope
+
+    async def register(self, node: Identity, **changes: Any) -> api.RegisterReply:
+        """Register a node."""
+        body = api.RegisterRequest(registration=await self.registration(node, **changes))
+        response = await self.post(api.REGISTER_PATH, body)
+        assert response.status == 201, await response.text()
+        return api.RegisterReply.model_validate_json(await response.text())
+
+    async def link(self, node: Identity, key: str) -> ClientResponse:
+        """Link a node to the account of an API key."""
+        link = api.Link(network=self.network, peer=node.peer_id, challenge=await self.challenge())
+        body = api.LinkRequest(link=sign(node, link).envelope)
+        return await self.post(api.LINK_PATH.format(peer=node.peer_id), body, key=key)
+
+    async def settle(self, *items: api.SettlementItem) -> list[api.SettlementResult]:
+        """Submit a batch."""
+        response = await self.post(api.SETTLEMENTS_PATH, api.SettlementBatch(items=items))
+        assert response.status == 200, await response.text()
+        return list(api.SettlementReply.model_validate_json(await response.text()).results)
+
+    async def balance(self, **headers: str) -> api.BalanceReply:
+        """Return the balance of whoever the headers name."""
+        response = await self.get(api.BALANCE_PATH, **headers)
+        assert response.status == 200, await response.text()
+        return api.BalanceReply.model_validate_json(await response.text())
+
+    async def job(self, *, open_microcredits: int = 1_000_000, **request: Any) -> "Deal":
+        """Return a job between a new client with a grant and a new registered node."""
+        account, key = await self.account()
+        client, node = Identity.generate(), Identity.generate()
+        grant = await self.grant(key, client, open_microcredits=open_microcredits, **request)
+        registered = await self.register(node)
+        job = Job(self.network, client, node, grant.jti)
+        return Deal(job, account, key, grant, registered.token)
+
+    @property
+    def network(self) -> str:
+        """The network id."""
+        return self.tracker.keys.network
+
+
+@dataclass
+class Deal:
+    """A job, who pays for it and who earns."""
+
+    job: Job
+    account: str
+    key: str
+    grant: api.GrantReply
+    token: str
+
+
+def _headers(given: dict[str, str]) -> dict[str, str]:
+    headers = {"Content-Type": "application/json"}
+    if "key" in given:
+        headers["Authorization"] = f"Bearer {given['key']}"
+    if "token" in given:
+        headers["X-Worker-Token"] = given["token"]
+    return headers
+
+
+@pytest.fixture
+async def world(tracker: Tracker) -> AsyncIterator[World]:
+    """A tracker behind HTTP."""
+    async with TestClient(TestServer(create_app(tracker))) as http:
+        yield World(tracker, http, Administration(tracker.settings, tracker.database, tracker.keys, tracker.clock))
