@@ -96,10 +96,10 @@ def _print_table(rows: list[dict[str, object]]) -> None:
     from rich.table import Table  # noqa: PLC0415 -- keep `gpunode --help` quick
 
     table = Table()
-    for heading in ("model", "task", "weights", "memory", "context", "licence", "here"):
+    for heading in ("model", "task", "weights", "memory", "licence", "here"):
         table.add_column(heading, no_wrap=True)
     for row in rows:
         sizes = [decimal(int(str(row[key]))) for key in ("weights_bytes", "memory_bytes")]
         texts = [str(row[key]) for key in ("name", "task")]
-        table.add_row(*texts, *sizes, str(row["context_tokens"]), str(row["licence"]), "yes" if row["pulled"] else "no")
+        table.add_row(*texts, *sizes, str(row["licence"]), "yes" if row["pulled"] else "no")
     Console().print(table)
