@@ -3,6 +3,7 @@
 ::
 
     NodeError
+    ├── InvalidSettings       a setting that cannot be used
     ├── NoBootstrap           no tracker was named
     ├── BadTrackerAddress     not HOST[:PORT], or plain http to another machine
     ├── TrackerUnreachable    no answer, or one that is not the tracker's
@@ -20,6 +21,10 @@ from gpunode_protocol.errors import GpunodeError
 
 class NodeError(GpunodeError):
     """The node failed."""
+
+
+class InvalidSettings(NodeError):
+    """A setting of the node cannot be used. See `gpunode start --help`."""
 
 
 class NoBootstrap(NodeError):

@@ -1,0 +1,101 @@
+"""Keeps the node's adverts alive in the DHT, and takes them back when it leaves."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from gpunode_protocol.adverts import ANNOUNCE_INTERVAL_S, Advert
+from gpunode_protocol.dht_keys import keys_of_advert
+from gpunode_protocol.errors import GpunodeError
+from gpunode_protocol.mesh.advert_records import record_of
+from gpunode_protocol.mesh.records import DhtRecord
+from gpunode_protocol.signing import Envelope, Signed
+
+from gpunode_node.advert_builder import content_digest
+
+logger = logging.getLogger(__name__)
+
+CHANGE_INTERVAL_S = 20
+"""At most one announcement in so many seconds because something other than the load has changed."""
+ANNOUNCE_DEADLINE_S = 30.0
+WITHDRAW_DEADLINE_S = 5.0
+
+Build = Callable[[bool], Awaitable[list[Signed[Advert]]]]
+"""Returns fresh adverts of all models; True: tombstones."""
+
+
+class Announcer:
+    """``run`` is one task.
+
+    Args:
+        announce: stores one record (``Mesh.announce``).
+        build: makes the adverts.
+        shard_bits: returns the bit counts to announce under.
+    """
+
+    def __init__(
+        self,
+        announce: Callable[[DhtRecord], Awaitable[int]],
+        build: Build,
+        shard_bits: Callable[[], tuple[int, ...]],
+    ) -> None:
+        self._announce = announce
+        self._build = build
+        self._shard_bits = shard_bits
+        self._content: set[bytes] = set()
+        self._announced_at: float | None = None
+        self.adverts: tuple[Envelope, ...] = ()  #: as announced last, for the tracker's index
+        self.stored = 0  #: copies that the last announcement placed
+        self.problem = "not announced yet"  #: why the last announcement failed, empty when it did not
+
+    async def run(self) -> None:
+        """Announce every 60 s, and between that when something but the load has changed, for ever."""
+        while True:
+            await self.announce_when_due()
+            await asyncio.sleep(CHANGE_INTERVAL_S)
+
+    async def announce_when_due(self) -> bool:
+        """Announce if it is time or something has changed; return whether it did."""
+        now = asyncio.get_running_loop().time()
+        adverts = await self._build(False)
+        content = {content_digest(advert.body) for advert in adverts}
+        # a tick early rather than late: the loop's steps do not add up to the interval exactly
+        due = self._announced_at is None or now - self._announced_at > ANNOUNCE_INTERVAL_S - CHANGE_INTERVAL_S / 2
+        if not due and content == self._content:
+            return False
+        self._announced_at, self._content = now, content
+        self.adverts = tuple(advert.envelope for advert in adverts)
+        await self._store(adverts, ANNOUNCE_DEADLINE_S)
+        return True
+
+    async def withdraw(self) -> None:
+        """Store tombstones, as far as a few seconds allow."""
+        adverts = await self._build(True)
+        self.adverts = tuple(advert.envelope for advert in adverts)
+        await self._store(adverts, WITHDRAW_DEADLINE_S)
+
+    async def _store(self, adverts: list[Signed[Advert]], deadline_s: float) -> None:
+        records = [record for advert in adverts for record in self._records(advert)]
+        try:
+            async with asyncio.timeout(deadline_s):
+                results = await asyncio.gather(*map(self._announce, records), return_exceptions=True)
+        except TimeoutError:
+            results = [TimeoutError(f"not stored within {deadline_s:g} s")]
+        errors = [result for result in results if isinstance(result, BaseException)]
+        for error in errors:
+            if not isinstance(error, GpunodeError | TimeoutError):
+                raise error
+        self.stored = sum(result for result in results if isinstance(result, int))
+        problem = str(errors[0]) if errors else ""
+        if problem and not self.problem:
+            logger.warning("announcement failed: %s", problem, extra={"event": "announce_failed"})
+        elif adverts and not problem and self.problem:
+            logger.info("announced", extra={"event": "announced", "records": len(records), "copies": self.stored})
+        self.problem = problem
+
+    def _records(self, advert: Signed[Advert]) -> list[DhtRecord]:
+        body = advert.body
+        keys = keys_of_advert(
+            body.network, body.model.task, body.model.name, body.region, body.peer, self._shard_bits()
+        )
+        return [record_of(key, advert) for key in keys]

@@ -1,0 +1,133 @@
+"""Settings of the node: option > ``GPUNODE_*`` > ``[node]`` in TOML > default."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Self
+
+import platformdirs
+from annotated_types import Ge, Le, MaxLen
+from gpunode_engines.config import EngineSettings
+from gpunode_protocol.adverts import MAX_MODELS
+from gpunode_protocol.prices import MICROCREDITS_PER_CREDIT
+from gpunode_protocol.regions import Region
+from gpunode_protocol.validation import NetworkId, first_problem
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from gpunode_node.errors import InvalidSettings, NoBootstrap
+from gpunode_node.served_model import DEFAULT_QUEUE_LIMIT
+from gpunode_node.tracker_url import is_loopback_url, tracker_url
+
+CONFIG_VARIABLE: Final = "GPUNODE_CONFIG"
+"""Names the TOML file; without it, ``gpunode.toml`` in the current folder is read if there is one."""
+_DEFAULT_FILE: Final = "gpunode.toml"
+
+Texts = Annotated[tuple[str, ...], NoDecode]
+"""In the environment: separated by commas."""
+
+
+class NodeSettings(EngineSettings):
+    """How a node runs; the engines' settings are among them.
+
+    Args:
+        bootstrap: the tracker, ``HOST[:PORT]`` or a URL.
+        ca_file: PEM file of certificate authorities to trust instead of the system's.
+        insecure: allow plain http to a tracker on another machine.
+        network_id: 40 hex digits; the tracker must belong to this network, even at first contact.
+        model: what to serve, at most 4; none = the network's default.
+        region: where this node is; None = what the tracker finds out. country: two letters (ISO 3166-1), or empty.
+        name: shown to the tracker's operator.
+        data_dir: key, vouchers and everything else that must outlive the process.
+        listen: multiaddrs; none = all addresses, or loopback where the tracker is on loopback.
+        port: libp2p port, TCP and UDP, where ``listen`` is not given; 0 = any free one.
+        announce_address: multiaddrs that others should use instead (port forwarding).
+        quic: False leaves QUIC out (p2pd's is of 2023: CVE-2024-22189).
+        queue_limit: jobs that may wait for each model.
+        exposure_credits: what is risked for one open grant, which other nodes may have spent already.
+        drain_timeout_s: seconds that running jobs get to finish at a stop.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="GPUNODE_", frozen=True, extra="ignore", env_ignore_empty=True, protected_namespaces=()
+    )
+
+    bootstrap: str = ""
+    ca_file: Path | None = None
+    insecure: bool = False
+    network_id: NetworkId | None = None
+    model: Annotated[Texts, MaxLen(MAX_MODELS)] = ()
+    region: Region | None = None
+    country: Annotated[str, Field(pattern=r"^([A-Z]{2})?$")] = ""
+    name: Annotated[str, MaxLen(100)] = ""
+    data_dir: Path = Field(default_factory=lambda: platformdirs.user_data_path("gpunode") / "node")
+    listen: Texts = ()
+    port: Annotated[int, Ge(0), Le(65_535)] = 0
+    announce_address: Texts = ()
+    quic: bool = True
+    queue_limit: Annotated[int, Ge(0), Le(10_000)] = DEFAULT_QUEUE_LIMIT
+    exposure_credits: Annotated[int, Ge(0), Le(1_000_000_000)] = 50
+    drain_timeout_s: Annotated[float, Ge(0), Le(3_600)] = 120.0
+
+    @field_validator("model", "listen", "announce_address", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return tuple(value) if isinstance(value, list) else value
+
+    @classmethod
+    def load(cls, arguments: Mapping[str, Any]) -> Self:
+        """Return the settings; arguments that are None or empty count as not given.
+
+        Raises:
+            InvalidSettings: naming the setting and what is wrong with it.
+        """
+        try:
+            return cls(**{name: value for name, value in arguments.items() if value not in (None, (), [])})
+        except ValidationError as error:
+            raise InvalidSettings(f"The node's settings are not valid: {first_problem(error)}.") from error
+
+    @property
+    def tracker(self) -> str:
+        """The tracker's URL, without a slash at the end.
+
+        Raises:
+            NoBootstrap: none was named. BadTrackerAddress: it cannot be used.
+        """
+        if not self.bootstrap:
+            raise NoBootstrap
+        return tracker_url(self.bootstrap, insecure=self.insecure)
+
+    @property
+    def listen_addresses(self) -> tuple[str, ...]:
+        """Multiaddrs to listen on."""
+        host = "127.0.0.1" if is_loopback_url(self.tracker) else "0.0.0.0"  # noqa: S104 -- a node serves strangers
+        return self.listen or (f"/ip4/{host}/tcp/{self.port}", f"/ip4/{host}/udp/{self.port}/quic-v1")
+
+    @property
+    def exposure_microcredits(self) -> int:
+        """``exposure_credits`` in micro-credits."""
+        return self.exposure_credits * MICROCREDITS_PER_CREDIT
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 -- pydantic-settings' signature; .env is the shell's
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 -- as above
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Use arguments, then the environment, then the TOML file."""
+        named = os.environ.get(CONFIG_VARIABLE)
+        if named and not Path(named).is_file():
+            raise InvalidSettings(f"There is no configuration file {named}.")
+        file = Path(named or _DEFAULT_FILE)
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, file, ("node",))

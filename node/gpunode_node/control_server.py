@@ -1,0 +1,100 @@
+"""The control socket: one JSON line asks, one JSON line answers. Only the owner of the daemon can connect.
+
+Request ``{"command": "status", "arguments": {}}``; answer ``{"ok": true, "result": {…}}`` or
+``{"ok": false, "error": "what happened and what to do"}``.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from gpunode_protocol.errors import GpunodeError
+
+from gpunode_node.errors import StateUnwritable
+
+logger = logging.getLogger(__name__)
+
+MAX_LINE_BYTES = 65_536
+SOCKET_MODE = 0o600
+
+Command = Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]
+"""Takes the arguments, returns the result; a GpunodeError becomes the answer's error."""
+
+
+class ControlServer:
+    """Answers commands on a Unix socket.
+
+    Args:
+        path: of the socket; one that is left over is replaced.
+        commands: by name.
+    """
+
+    def __init__(self, path: Path, commands: Mapping[str, Command]) -> None:
+        self._path = path
+        self._commands = commands
+        self._server: asyncio.Server | None = None
+        self._conversations: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Listen.
+
+        Raises:
+            StateUnwritable: the socket cannot be made.
+        """
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            self._path.unlink(missing_ok=True)
+            listener.bind(str(self._path))
+            self._path.chmod(SOCKET_MODE)  # before anyone can connect: it does not listen yet
+            self._server = await asyncio.start_unix_server(self._accept, sock=listener, limit=MAX_LINE_BYTES)
+        except OSError as error:
+            listener.close()
+            raise StateUnwritable(f"The control socket {self._path} cannot be made: {error.strerror}.") from error
+
+    async def stop(self) -> None:
+        """Stop listening and remove the socket. May be called twice."""
+        server, self._server = self._server, None
+        if server is None:
+            return
+        server.close()
+        for conversation in tuple(self._conversations):
+            conversation.cancel()
+        await asyncio.gather(*self._conversations, return_exceptions=True)
+        self._path.unlink(missing_ok=True)
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._converse(reader, writer))
+        self._conversations.add(task)
+        task.add_done_callback(self._conversations.discard)
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while line := await reader.readline():
+                writer.write(json.dumps(await self._answer(line)).encode() + b"\n")
+                await writer.drain()
+        except (OSError, ValueError):  # the other side has gone, or its line is too long
+            logger.debug("control connection lost", extra={"event": "control_lost"})
+        finally:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+    async def _answer(self, line: bytes) -> dict[str, Any]:
+        try:
+            request = json.loads(line)
+            command = self._commands[request["command"]]
+            arguments = dict(request.get("arguments") or {})
+        except (ValueError, TypeError, KeyError):
+            return {"ok": False, "error": f"The commands are {', '.join(self._commands)}, each as one JSON line."}
+        try:
+            return {"ok": True, "result": await command(arguments)}
+        except GpunodeError as error:
+            return {"ok": False, "error": str(error)}
+        except Exception:
+            logger.exception("control command failed", extra={"event": "control_failed"})
+            return {"ok": False, "error": "The node failed to answer; its log says why."}

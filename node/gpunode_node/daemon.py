@@ -1,0 +1,162 @@
+"""The running node: started in order, watched, drained, ended."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
+from typing import Any
+
+import psutil  # type: ignore[import-untyped]  # -- ships no annotations
+import stamina.instrumentation
+
+from gpunode_node.config import NodeSettings
+from gpunode_node.control_commands import ControlCommands
+from gpunode_node.control_server import ControlServer
+from gpunode_node.node_folder import NodeFolder
+from gpunode_node.node_parts import NodeParts
+from gpunode_node.startup import MEBIBYTE, Startup, World
+from gpunode_node.stop_signals import StopSignals
+from gpunode_node.tracker_link import Vitals
+
+logger = logging.getLogger(__name__)
+
+EXIT_DRAINED = 0
+EXIT_AT_ONCE = 1
+HOUSEKEEPING_INTERVAL_S = 60.0
+FAREWELL_TIMEOUT_S = 5.0
+"""What a drain waits for tombstones and for the tracker's ear."""
+FLUSH_TIMEOUT_S = 10.0
+SETTLE_MARGIN_S = 20.0
+"""Jobs end by the drain's limit; their last vouchers follow within this."""
+
+
+class NodeDaemon:
+    """One node, from start to exit code."""
+
+    def __init__(self, settings: NodeSettings, world: World | None = None) -> None:
+        self._settings = settings
+        self._world = world or World()
+        self._folder = NodeFolder(settings.data_dir)
+        self._asked = asyncio.Event()  #: the first signal came
+
+    async def run(self) -> int:
+        """Run until a signal; return the exit code: 0 after an orderly end, 1 when a second signal cut it short.
+
+        Raises:
+            GpunodeError: the node cannot start, with what to do.
+        """
+        # by default stamina prints its retries to standard output
+        stamina.instrumentation.set_on_retry_hooks([stamina.instrumentation.LoggingOnRetryHook])
+        main = asyncio.create_task(self._run_until_asked())
+        with StopSignals(main, self._asked) as signals:
+            try:
+                await main
+            except asyncio.CancelledError:
+                if not signals.at_once:
+                    raise
+                logger.warning("stopped at once", extra={"event": "stopped_at_once"})
+                return EXIT_AT_ONCE
+        return EXIT_DRAINED
+
+    async def _run_until_asked(self) -> None:
+        self._folder.take()
+        try:
+            async with AsyncExitStack() as stack:
+                parts = await self._start_or_stop(Startup(self._settings, self._folder, self._world, stack).run())
+                if parts is not None:
+                    await self._serve(parts, stack)
+        finally:
+            self._folder.give_back()
+
+    async def _start_or_stop(self, start: Coroutine[Any, Any, NodeParts]) -> NodeParts | None:
+        """Run the start; None when a signal came first."""
+        starting, asked = asyncio.create_task(start), asyncio.create_task(self._asked.wait())
+        try:
+            await asyncio.wait({starting, asked}, return_when=asyncio.FIRST_COMPLETED)
+            return starting.result() if starting.done() else None
+        finally:
+            for task in (starting, asked):
+                task.cancel()
+            await asyncio.gather(starting, asked, return_exceptions=True)
+
+    async def _serve(self, parts: NodeParts, stack: AsyncExitStack) -> None:
+        await parts.announcer.announce_when_due()
+        control = ControlServer(self._folder.control, ControlCommands(parts, self._world.unix_time).table())
+        await control.start()
+        stack.push_async_callback(control.stop)
+        announcing = asyncio.create_task(parts.announcer.run())
+        keeping = [
+            announcing,
+            asyncio.create_task(parts.link.run(lambda: vitals_of(parts))),
+            asyncio.create_task(parts.settler.run()),
+            asyncio.create_task(self._keep_house(parts)),
+        ]
+        stack.push_async_callback(_end, keeping)
+        self._mark_ready(parts)
+        asked = asyncio.create_task(self._asked.wait())
+        stack.push_async_callback(_end, [asked])
+        await asyncio.wait({asked, *keeping}, return_when=asyncio.FIRST_COMPLETED)
+        for task in keeping:
+            if task.done():
+                task.result()  # none of them returns: this raises what ended it
+        await _end([announcing])
+        await self._drain(parts)
+
+    def _mark_ready(self, parts: NodeParts) -> None:
+        content = {
+            "addresses": list(parts.addresses),
+            "models": [model.name for model in parts.models],
+            "region": parts.region,
+            "peer_id": parts.identity.peer_id,
+        }
+        self._folder.mark_ready(content)
+        logger.info(
+            "ready: %s serves %s", parts.identity.peer_id, ", ".join(content["models"]), extra={"event": "ready"}
+        )
+
+    async def _keep_house(self, parts: NodeParts) -> None:
+        while True:
+            await asyncio.sleep(HOUSEKEEPING_INTERVAL_S)
+            parts.registry.expire(asyncio.get_running_loop().time())
+            await parts.desk.expire(self._world.unix_time())
+
+    async def _drain(self, parts: NodeParts) -> None:
+        """Take no more jobs, say so everywhere, finish what runs, deliver what is owed."""
+        logger.info("draining", extra={"event": "draining", "jobs": len(parts.registry.unfinished)})
+        parts.intake.draining = True
+        deadline_s = self._settings.drain_timeout_s
+        parts.registry.drain(deadline_s)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FAREWELL_TIMEOUT_S):
+                await parts.announcer.withdraw()
+                await parts.link.beat(vitals_of(parts), leaving=True)
+        await parts.registry.wait_ended(deadline_s + SETTLE_MARGIN_S)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FLUSH_TIMEOUT_S):
+                if not await parts.settler.flush():
+                    counts = await parts.outbox.counts()
+                    logger.warning(
+                        "vouchers wait for the next start: %s",
+                        parts.settler.problem,
+                        extra={"event": "undelivered", **counts},
+                    )
+        logger.info("drained", extra={"event": "drained"})
+
+
+def vitals_of(parts: NodeParts) -> Vitals:
+    """Return what a heartbeat says now."""
+    memory = psutil.virtual_memory()
+    busy = all(model.scheduler.active >= model.scheduler.slots for model in parts.models)
+    return Vitals(
+        adverts=parts.announcer.adverts,
+        busy=busy,
+        memory_used_mb=int(memory.total - memory.available) // MEBIBYTE,
+        memory_total_mb=int(memory.total) // MEBIBYTE,
+    )
+
+
+async def _end(tasks: list[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

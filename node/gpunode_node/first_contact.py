@@ -1,0 +1,55 @@
+"""The first words with the tracker. Known before: its silence degrades the start. Never met: it must answer."""
+
+import asyncio
+import logging
+
+from gpunode_node.errors import TrackerUnreachable
+from gpunode_node.network_state import NetworkState
+from gpunode_node.tracker_link import TrackerLink
+
+logger = logging.getLogger(__name__)
+
+FIRST_CONTACT_TIMEOUT_S = 30.0
+"""A node that never met its tracker waits so long for it before it gives up."""
+RETRY_S = 1.0
+
+
+async def meet_tracker(link: TrackerLink, state: NetworkState) -> None:
+    """Learn of the network from the tracker, or go on with what an earlier run saw.
+
+    Raises:
+        TrackerUnreachable: no answer, and nothing known from before.
+        OtherNetwork, Untrusted, TrackerRefused, ProtocolError: an answer that cannot be accepted.
+    """
+    clock = asyncio.get_running_loop().time
+    give_up_at = clock() + FIRST_CONTACT_TIMEOUT_S
+    while True:
+        try:
+            await link.fetch_network()
+        except TrackerUnreachable as error:
+            if state.is_known:
+                logger.warning(
+                    "%s Going on with what is known from before.", error, extra={"event": "tracker_unreachable"}
+                )
+                return
+            if clock() >= give_up_at:
+                raise TrackerUnreachable(
+                    f"{error} Nothing is known of this network yet, so the node cannot start. Check --bootstrap, the "
+                    "connection, and that the tracker runs."
+                ) from error
+            logger.info("%s Trying again.", error, extra={"event": "tracker_awaited"})
+            await asyncio.sleep(RETRY_S)
+        else:
+            return
+
+
+async def register_or_go_on(link: TrackerLink) -> None:
+    """Register; when the tracker is silent, go on with the credentials of an earlier run, or without for now.
+
+    Raises:
+        TrackerRefused, Untrusted, ProtocolError: the tracker does not want this node.
+    """
+    try:
+        await link.register()
+    except TrackerUnreachable as error:
+        logger.warning("not registered yet: %s", error, extra={"event": "register_failed"})

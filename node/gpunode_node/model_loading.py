@@ -1,0 +1,85 @@
+"""From catalogue entries to started engines with their measured speeds."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Protocol
+
+from gpunode_engines.base import Engine
+from gpunode_engines.catalogue import CatalogueEntry
+from gpunode_engines.config import EngineSettings
+from gpunode_engines.devices import Machine
+from gpunode_engines.errors import ModelNotPulled
+from gpunode_engines.fetch import pull
+from gpunode_engines.plan import create_engine, plan_engine
+from gpunode_engines.remotes import choose_remote
+
+from gpunode_node.served_model import ServedModel
+
+logger = logging.getLogger(__name__)
+
+
+class EngineFactory(Protocol):
+    """Makes the engine of a catalogue entry, not started."""
+
+    async def __call__(self, entry: CatalogueEntry) -> Engine:
+        """Return the engine. Raises EngineError."""
+        ...
+
+
+class CatalogueEngines:
+    """The real factory: the files are here or are pulled, and the engine runs in a child process."""
+
+    def __init__(self, settings: EngineSettings, machine: Machine) -> None:
+        self._settings = settings
+        self._machine = machine
+
+    async def __call__(self, entry: CatalogueEntry) -> Engine:
+        """See ``EngineFactory``."""
+        return await asyncio.to_thread(self._create, entry)
+
+    def _create(self, entry: CatalogueEntry) -> Engine:
+        settings = self._settings
+        try:
+            plan = plan_engine(entry, settings, self._machine)
+        except ModelNotPulled:
+            if entry.source.kind != "hub":
+                raise
+            logger.info("downloading %s", entry.name, extra={"event": "model_pull", "model": entry.name})
+            pull(entry, settings.models_dir, choose_remote(settings.model_mirror))
+            plan = plan_engine(entry, settings, self._machine)
+        return create_engine(plan, settings)
+
+
+async def load_models(entries: Sequence[CatalogueEntry], create: EngineFactory, queue_limit: int) -> list[ServedModel]:
+    """Start an engine for every entry, one after the other, and measure each while nothing else runs.
+
+    Raises:
+        EngineError: a model that cannot be loaded; what was started before is stopped again.
+    """
+    models: list[ServedModel] = []
+    try:
+        for entry in entries:
+            engine = await create(entry)
+            try:
+                await engine.start()
+                speed = await engine.measure_speed()
+            except BaseException:
+                await engine.stop()
+                raise
+            models.append(ServedModel(entry.name, engine, speed, queue_limit))
+            logger.info(
+                "serving %s: %.0f tokens/s",
+                entry.name,
+                speed.decode_tokens_per_s,
+                extra={"event": "model_ready", "model": entry.name, "slots": engine.info.slots},
+            )
+    except BaseException:
+        await stop_models(models)
+        raise
+    return models
+
+
+async def stop_models(models: Sequence[ServedModel]) -> None:
+    """End all engines."""
+    await asyncio.gather(*(model.engine.stop() for model in models))

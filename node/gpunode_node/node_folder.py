@@ -1,0 +1,88 @@
+"""The node's data directory: where each file is, and that only one daemon uses it.
+
+::
+
+    <data dir>/          mode 0700
+    ├── identity.key     the node's key (libp2p format, mode 0600); earnings belong to it
+    ├── network.json     pinned root key and the tracker's last network info
+    ├── worker.json      worker token and certificate (mode 0600)
+    ├── admission.db     requests that were worked on
+    ├── outbox.db        vouchers and receipts on their way to the tracker
+    ├── mesh/            peers met before
+    ├── run.json         while a daemon is ready: pid, peer id, addresses, models, region
+    ├── control.sock     while a daemon runs
+    └── lock             held by the running daemon
+"""
+
+import fcntl
+import hashlib
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gpunode_node.errors import NodeFolderInUse, StateUnwritable
+from gpunode_node.state_files import write_json
+
+MAX_SOCKET_PATH_BYTES = 107
+"""A Unix socket's path is no longer (man 7 unix)."""
+
+
+class NodeFolder:
+    """Paths in a data directory."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+        self.identity = self.path / "identity.key"
+        self.network = self.path / "network.json"
+        self.worker = self.path / "worker.json"
+        self.admission = self.path / "admission.db"
+        self.outbox = self.path / "outbox.db"
+        self.mesh = self.path / "mesh"
+        self.run = self.path / "run.json"
+        self._lock: int | None = None
+
+    @property
+    def control(self) -> Path:
+        """The control socket; where the folder's path is too long for one, in the runtime or temporary folder."""
+        path = self.path / "control.sock"
+        if len(os.fsencode(path)) <= MAX_SOCKET_PATH_BYTES:
+            return path
+        digest = hashlib.sha256(os.fsencode(self.path)).hexdigest()[:16]
+        parent = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
+        return parent / f"gpunode-{os.getuid()}-{digest}.sock"
+
+    def take(self) -> None:
+        """Make the folder and take its lock.
+
+        Raises:
+            NodeFolderInUse: another daemon has it. StateUnwritable: it cannot be made.
+        """
+        try:
+            self.mesh.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(self.path / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StateUnwritable(
+                f"The data directory {self.path} cannot be used: {error.strerror}. Choose another one with --data-dir."
+            ) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(descriptor)
+            raise NodeFolderInUse(
+                f"Another node runs in {self.path}. Stop it, or choose another folder with --data-dir."
+            ) from error
+        self._lock = descriptor
+        self.run.unlink(missing_ok=True)  # of a daemon that was killed
+
+    def mark_ready(self, content: Mapping[str, Any]) -> None:
+        """Write ``run.json``: the daemon is ready. Its pid is added."""
+        write_json(self.run, {"pid": os.getpid(), **content})
+
+    def give_back(self) -> None:
+        """Remove ``run.json`` and free the folder. May be called twice."""
+        self.run.unlink(missing_ok=True)
+        descriptor, self._lock = self._lock, None
+        if descriptor is not None:
+            os.close(descriptor)

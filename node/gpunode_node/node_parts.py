@@ -1,0 +1,41 @@
+"""The parts of a running node that others look at: status, control commands, shutdown."""
+
+from dataclasses import dataclass, field
+
+from gpunode_engines.devices import Machine
+from gpunode_protocol.identity import Identity
+from gpunode_protocol.regions import Region
+
+from gpunode_node.admission_desk import AdmissionDesk
+from gpunode_node.announcer import Announcer
+from gpunode_node.config import NodeSettings
+from gpunode_node.job_intake import JobIntake
+from gpunode_node.job_registry import JobRegistry
+from gpunode_node.mesh_membership import MeshMembership
+from gpunode_node.network_state import NetworkState
+from gpunode_node.outbox import Outbox
+from gpunode_node.served_model import ServedModel
+from gpunode_node.settler import Settler
+from gpunode_node.tracker_link import TrackerLink
+
+
+@dataclass(kw_only=True)
+class NodeParts:
+    """All parts, started. started_at: Unix seconds."""
+
+    settings: NodeSettings
+    identity: Identity
+    network: NetworkState
+    link: TrackerLink
+    machine: Machine
+    region: Region
+    models: list[ServedModel]
+    desk: AdmissionDesk
+    outbox: Outbox
+    registry: JobRegistry
+    intake: JobIntake
+    membership: MeshMembership
+    announcer: Announcer
+    settler: Settler
+    started_at: float
+    addresses: tuple[str, ...] = field(default=())

@@ -1,0 +1,192 @@
+"""Starting the parts of a node in order. Each is pushed on the caller's stack, which ends them in reverse."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+
+from gpunode_engines.catalogue import CatalogueEntry, resolve_model
+from gpunode_engines.devices import Machine, detect_machine
+from gpunode_protocol.adverts import Gpu
+from gpunode_protocol.identity import Identity
+from gpunode_protocol.mesh import Mesh, MeshConfig, RecordValidator, create_mesh, load_or_create_identity
+from gpunode_protocol.messages import JOB_PROTOCOL, PROBE_PROTOCOL
+from gpunode_protocol.tasks import Task
+
+from gpunode_node.admission_desk import AdmissionDesk
+from gpunode_node.advert_builder import AdvertBuilder
+from gpunode_node.announcer import Announcer
+from gpunode_node.config import NodeSettings
+from gpunode_node.credentials import CredentialsFile
+from gpunode_node.errors import InvalidSettings, RegionUnknown
+from gpunode_node.first_contact import meet_tracker, register_or_go_on
+from gpunode_node.job_intake import JobIntake
+from gpunode_node.job_registry import JobRegistry
+from gpunode_node.job_services import JobServices
+from gpunode_node.job_session import JobStreams
+from gpunode_node.mesh_membership import MeshMembership, join_mesh
+from gpunode_node.model_loading import CatalogueEngines, EngineFactory, load_models, stop_models
+from gpunode_node.network_state import NetworkState
+from gpunode_node.node_adverts import NodeAdverts, StandingSource
+from gpunode_node.node_folder import NodeFolder
+from gpunode_node.node_parts import NodeParts
+from gpunode_node.outbox import Outbox
+from gpunode_node.probe_server import ProbeStreams
+from gpunode_node.settler import Settler
+from gpunode_node.tracker_client import TrackerClient
+from gpunode_node.tracker_link import SelfDescription, TrackerLink
+
+logger = logging.getLogger(__name__)
+
+MEBIBYTE = 1024 * 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """What a node takes from outside; tests put their own in.
+
+    create_engine: None = the catalogue's engines in child processes. unix_time: seconds.
+    """
+
+    create_mesh: Callable[[MeshConfig, RecordValidator], Mesh] = create_mesh
+    create_engine: EngineFactory | None = None
+    detect_machine: Callable[[], Machine] = detect_machine
+    unix_time: Callable[[], float] = field(default=time.time)
+
+
+class Startup:
+    """Starts one node.
+
+    Args:
+        settings: of the node.
+        folder: taken.
+        world: what comes from outside.
+        stack: gets the end of every part; the caller unwinds it, also after a failed start.
+    """
+
+    def __init__(self, settings: NodeSettings, folder: NodeFolder, world: World, stack: AsyncExitStack) -> None:
+        self._settings = settings
+        self._folder = folder
+        self._world = world
+        self._stack = stack
+
+    async def run(self) -> NodeParts:
+        """Start everything up to the mesh; nothing is advertised yet.
+
+        Raises:
+            GpunodeError: with what to do.
+        """
+        settings, world, stack = self._settings, self._world, self._stack
+        identity = load_or_create_identity(self._folder.identity)
+        network = NetworkState(self._folder.network, settings.network_id)
+        link = self._link(identity, network)
+        await meet_tracker(link, network)
+        entries = _entries(settings, network)
+        machine = await asyncio.to_thread(world.detect_machine)
+        link.describe(_description(settings, machine, entries))
+        await register_or_go_on(link)
+        region = settings.region or (link.credentials.region if link.credentials else None)
+        if region is None:
+            raise RegionUnknown
+        desk, outbox = await self._stores(identity)
+        create = world.create_engine or CatalogueEngines(settings, machine)
+        models = await load_models(entries, create, settings.queue_limit)
+        stack.push_async_callback(stop_models, models)
+        settler = Settler(outbox, link.settle)
+        services = JobServices(
+            identity=identity,
+            network=lambda: network.view,
+            desk=desk,
+            outbox=outbox,
+            outbox_ready=settler.nudge,
+            unix_time=world.unix_time,
+        )
+        registry = JobRegistry()
+        stack.push_async_callback(registry.close)
+        intake = JobIntake(services, registry, models)
+        membership = await self._join(network, intake)
+        stack.push_async_callback(membership.mesh.stop)
+        standing = StandingSource(settings, gpu_of(machine), region, network, link, membership.mesh)
+        adverts = NodeAdverts(AdvertBuilder(identity, world.unix_time), standing, models)
+        announcer = Announcer(membership.mesh.announce, adverts.build, lambda: network.shard_bits)
+        return NodeParts(
+            settings=settings,
+            identity=identity,
+            network=network,
+            link=link,
+            machine=machine,
+            region=region,
+            models=models,
+            desk=desk,
+            outbox=outbox,
+            registry=registry,
+            intake=intake,
+            membership=membership,
+            announcer=announcer,
+            settler=settler,
+            started_at=world.unix_time(),
+            addresses=await membership.mesh.addresses(),
+        )
+
+    def _link(self, identity: Identity, network: NetworkState) -> TrackerLink:
+        client = TrackerClient(self._settings.tracker, ca_file=self._settings.ca_file)
+        self._stack.push_async_callback(client.close)
+        return TrackerLink(client, identity, network, CredentialsFile(self._folder.worker), self._world.unix_time)
+
+    async def _stores(self, identity: Identity) -> tuple[AdmissionDesk, Outbox]:
+        desk = AdmissionDesk(self._folder.admission, identity.peer_id, self._settings.exposure_microcredits)
+        outbox = Outbox(self._folder.outbox)
+        await desk.open(self._world.unix_time())
+        self._stack.push_async_callback(desk.close)
+        await outbox.open()
+        self._stack.push_async_callback(outbox.close)
+        return desk, outbox
+
+    async def _join(self, network: NetworkState, intake: JobIntake) -> MeshMembership:
+        settings = self._settings
+        config = MeshConfig(
+            identity_path=self._folder.identity,
+            state_dir=self._folder.mesh,
+            listen_addresses=settings.listen_addresses,
+            announce_addresses=settings.announce_address,
+            bootstrap=network.info.bootstrap,
+            quic=settings.quic,
+        )
+        handlers = {JOB_PROTOCOL: JobStreams(intake).serve, PROBE_PROTOCOL: ProbeStreams(intake).serve}
+        return await join_mesh(lambda choice: self._world.create_mesh(choice, network.validator), config, handlers)
+
+
+def gpu_of(machine: Machine) -> Gpu:
+    """Return the cards as an advert names them: those of the first one's model."""
+    if not machine.gpus:
+        return Gpu(model="", count=0, memory_mb=0)
+    first = machine.gpus[0]
+    count = sum(gpu.name == first.name for gpu in machine.gpus)
+    return Gpu(model=first.name[:48], count=count, memory_mb=first.memory_bytes // MEBIBYTE)
+
+
+def _entries(settings: NodeSettings, network: NetworkState) -> list[CatalogueEntry]:
+    """Return what to serve: the models of the settings, else the network's default for text.
+
+    Raises:
+        ModelNotFound: unknown. InvalidSettings: neither has a model.
+    """
+    default = network.info.default_models.get(Task.LLM)
+    names = settings.model or ((default,) if default else ())
+    if not names:
+        raise InvalidSettings("The network publishes no default model. Say what to serve with --model NAME.")
+    return list(dict.fromkeys(resolve_model(name) for name in names))
+
+
+def _description(settings: NodeSettings, machine: Machine, entries: list[CatalogueEntry]) -> SelfDescription:
+    gpu = gpu_of(machine)
+    return SelfDescription(
+        name=settings.name,
+        region=settings.region,
+        country=settings.country,
+        gpu_model=gpu.model,
+        gpu_memory_mb=gpu.count * gpu.memory_mb,
+        tasks=tuple(dict.fromkeys(entry.task for entry in entries)),
+    )

@@ -1,0 +1,93 @@
+"""What `gpunode status` and `gpunode earnings` show, as plain data."""
+
+import os
+from importlib.metadata import version
+from typing import Any
+
+from gpunode_protocol.mesh import MeshStatus
+
+from gpunode_node.node_parts import NodeParts
+from gpunode_node.served_model import ServedModel
+
+
+async def status_of(parts: NodeParts, now: float) -> dict[str, Any]:
+    """Return the node's state; ``now``: Unix seconds."""
+    return {
+        "pid": os.getpid(),
+        "peer_id": parts.identity.peer_id,
+        "name": parts.settings.name,
+        "version": version("gpunode"),
+        "uptime_s": round(now - parts.started_at, 1),
+        "network": parts.network.view.trust.network,
+        "region": parts.region,
+        "country": parts.settings.country,
+        "draining": parts.intake.draining,
+        "problems": _problems(parts),
+        "tracker": {"url": parts.settings.tracker, "problem": parts.link.problem},
+        "mesh": _mesh(parts.membership.mesh.status) | {"reachable": parts.membership.reachability.reachable},
+        "addresses": list(parts.addresses),
+        "announced": {"copies": parts.announcer.stored, "problem": parts.announcer.problem},
+        "gpus": [{"name": gpu.name, "memory_bytes": gpu.memory_bytes} for gpu in parts.machine.gpus],
+        "models": [_model(model) for model in parts.models],
+        "jobs_unfinished": len(parts.registry.unfinished),
+        "outbox": await parts.outbox.counts() | {"problem": parts.outbox.problem or parts.settler.problem},
+    }
+
+
+async def earnings_of(parts: NodeParts) -> dict[str, Any]:
+    """Return what the node has earned.
+
+    Raises:
+        TrackerUnreachable, TrackerRefused: the balance is the tracker's to tell.
+    """
+    balance = await parts.link.balance()
+    totals = await parts.outbox.totals()
+    return {
+        "account": balance.account,
+        "spendable_microcredits": balance.spendable_microcredits,
+        "paid_microcredits": sum(total.paid_microcredits for total in totals.values()),
+        "settlements": {status: total.items for status, total in totals.items()},
+        "outbox": await parts.outbox.counts(),
+    }
+
+
+def _problems(parts: NodeParts) -> list[str]:
+    """Return everything that its owner should look at."""
+    problems = [
+        parts.link.problem,
+        parts.membership.mesh.status.problem,
+        parts.announcer.problem,
+        parts.outbox.problem,
+        *(f"The engine of {model.name} is being restarted." for model in parts.models if not model.engine.healthy),
+    ]
+    return list(dict.fromkeys(problem for problem in problems if problem))
+
+
+def _mesh(status: MeshStatus) -> dict[str, Any]:
+    return {
+        "state": status.state,
+        "problem": status.problem,
+        "peers_known": status.peers_known,
+        "restarts": status.restarts,
+        "clock_offset_s": status.clock_offset_s,
+        "records_stored": status.records_stored,
+        "records_rejected": dict(status.records_rejected),
+    }
+
+
+def _model(model: ServedModel) -> dict[str, Any]:
+    return {
+        "name": model.name,
+        "task": model.task,
+        "backend": model.info.backend,
+        "device": model.info.device,
+        "fingerprint": model.info.fingerprint.hex(),
+        "context_tokens": model.info.context_tokens,
+        "slots": model.scheduler.slots,
+        "active": model.scheduler.active,
+        "queued": model.scheduler.queued,
+        "prefill_tokens_per_s": round(model.speed.prefill_tokens_per_s, 1),
+        "decode_tokens_per_s": round(model.speed.decode_tokens_per_s, 1),
+        "healthy": model.engine.healthy,
+        "restarts": model.engine.restarts,
+    }

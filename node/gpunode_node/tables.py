@@ -1,0 +1,78 @@
+"""The node's answers as tables for people."""
+
+from typing import Any
+
+from gpunode_protocol.prices import MICROCREDITS_PER_CREDIT
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+
+
+def show(kind: str, answer: dict[str, Any]) -> None:
+    """Print the answer of a control command: ``status``, ``earnings`` or ``link``."""
+    render = {"status": status_table, "earnings": earnings_table, "link": link_table}[kind]
+    Console().print(render(answer))
+
+
+def status_table(answer: dict[str, Any]) -> RenderableType:
+    """Return the node, its models and what is wrong."""
+    mesh, outbox = answer["mesh"], answer["outbox"]
+    facts = _facts(
+        {
+            "node": answer["peer_id"],
+            "network": answer["network"],
+            "region": " ".join(filter(None, (answer["region"], answer["country"]))),
+            "up": f"{answer['uptime_s']:.0f} s" + (", draining" if answer["draining"] else ""),
+            "tracker": answer["tracker"]["url"] + (" (no answer)" if answer["tracker"]["problem"] else ""),
+            "mesh": f"{mesh['state']}, {mesh['peers_known']} peers known",
+            "reachable": {True: "yes", False: "through relays", None: "not known"}[mesh["reachable"]],
+            "addresses": "\n".join(answer["addresses"]),
+            "jobs": str(answer["jobs_unfinished"]),
+            "to settle": f"{outbox['ready']} ready, {outbox['held']} held, {outbox['unwritten']} not written",
+            "problems": "\n".join(answer["problems"]) or "none",
+        }
+    )
+    models = Table("model", "task", "device", "running", "waiting", "tokens/s", "restarts")
+    for model in answer["models"]:
+        models.add_row(
+            model["name"],
+            model["task"],
+            model["device"],
+            f"{model['active']}/{model['slots']}",
+            str(model["queued"]),
+            f"{model['decode_tokens_per_s']:g}",
+            str(model["restarts"]),
+        )
+    return Group(facts, models)
+
+
+def earnings_table(answer: dict[str, Any]) -> RenderableType:
+    """Return the balance and what is on its way."""
+    settlements = ", ".join(f"{count} {status}" for status, count in answer["settlements"].items())
+    outbox = answer["outbox"]
+    return _facts(
+        {
+            "account": answer["account"],
+            "balance": f"{_credits(answer['spendable_microcredits'])} credits",
+            "paid to this node": f"{_credits(answer['paid_microcredits'])} credits",
+            "settlements": settlements or "none yet",
+            "on the way": str(outbox["ready"] + outbox["held"] + outbox["unwritten"]),
+        }
+    )
+
+
+def link_table(answer: dict[str, Any]) -> RenderableType:
+    """Return what the link did."""
+    return _facts(
+        {"account": answer["account"], "moved": f"{_credits(answer['moved_microcredits'])} credits earned before"}
+    )
+
+
+def _facts(facts: dict[str, str]) -> Table:
+    table = Table(show_header=False, box=None)
+    for name, value in facts.items():
+        table.add_row(name, value)
+    return table
+
+
+def _credits(microcredits: int) -> str:
+    return f"{microcredits / MICROCREDITS_PER_CREDIT:,.6f}".rstrip("0").rstrip(".")

@@ -1,0 +1,150 @@
+"""The tracker's REST interface as a node uses it."""
+
+import ssl
+from pathlib import Path
+from typing import TypeVar
+
+import aiohttp
+import stamina
+from gpunode_protocol import tracker_api as api
+from gpunode_protocol.identity import PeerId
+from gpunode_protocol.signing import Envelope, WireModel
+from pydantic import ValidationError
+
+from gpunode_node.errors import BadTrackerAddress, TrackerRefused, TrackerUnreachable
+
+CONNECT_TIMEOUT_S = 5.0
+REQUEST_TIMEOUT_S = 15.0
+ATTEMPTS = 3
+WORKER_TOKEN_HEADER = "X-Worker-Token"  # noqa: S105 -- the header's name
+_MAX_REPLY_BYTES = 8 * 1024 * 1024
+
+R = TypeVar("R", bound=WireModel)
+
+
+class TrackerClient:
+    """One tracker; used by one event loop. Every call raises TrackerUnreachable or TrackerRefused.
+
+    Args:
+        url: without a slash at the end.
+        ca_file: PEM file of certificate authorities; None = the system's.
+        attempts: per call; all calls but ``link`` and ``register`` may be repeated safely.
+    """
+
+    def __init__(self, url: str, *, ca_file: Path | None = None, attempts: int = ATTEMPTS) -> None:
+        self.url = url
+        self._ssl = _ssl_context(ca_file)
+        self._attempts = attempts
+        self._session: aiohttp.ClientSession | None = None
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def network(self) -> api.NetworkInfo:
+        """Return the network info; nothing in it has been verified."""
+        return await self._call("GET", api.NETWORK_PATH, api.NetworkInfo)
+
+    async def challenge(self) -> api.ChallengeReply:
+        """Return a fresh challenge to sign."""
+        return await self._call("POST", api.CHALLENGE_PATH, api.ChallengeReply)
+
+    async def register(self, registration: Envelope) -> api.RegisterReply:
+        """Register with a signed challenge, which works once."""
+        body = api.RegisterRequest(registration=registration)
+        return await self._call("POST", api.REGISTER_PATH, api.RegisterReply, body=body, attempts=1)
+
+    async def heartbeat(self, peer: PeerId, token: str, body: api.HeartbeatRequest) -> api.HeartbeatReply:
+        """Say that the node lives. TrackerRefused with status 401: register again."""
+        path = api.HEARTBEAT_PATH.format(peer=peer)
+        return await self._call("POST", path, api.HeartbeatReply, body=body, token=token)
+
+    async def settle(self, token: str, batch: api.SettlementBatch) -> api.SettlementReply:
+        """Submit vouchers and receipts."""
+        return await self._call("POST", api.SETTLEMENTS_PATH, api.SettlementReply, body=batch, token=token)
+
+    async def balance(self, peer: PeerId, token: str) -> api.BalanceReply:
+        """Return what the node has earned."""
+        return await self._call("GET", api.NODE_BALANCE_PATH.format(peer=peer), api.BalanceReply, token=token)
+
+    async def link(self, peer: PeerId, link: Envelope, api_key: str) -> api.LinkReply:
+        """Attach the node to an account."""
+        path = api.LINK_PATH.format(peer=peer)
+        body = api.LinkRequest(link=link)
+        return await self._call("POST", path, api.LinkReply, body=body, api_key=api_key, attempts=1)
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        reply: type[R],
+        *,
+        body: WireModel | None = None,
+        token: str = "",
+        api_key: str = "",
+        attempts: int | None = None,
+    ) -> R:
+        headers = {"Accept": "application/json", "Content-Type": "application/json"}
+        headers |= {WORKER_TOKEN_HEADER: token} if token else {}
+        headers |= {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        data = b"" if body is None else body.model_dump_json(exclude_none=True).encode()
+        retries = stamina.retry_context(
+            on=TrackerUnreachable, attempts=attempts or self._attempts, wait_initial=0.2, wait_max=2.0, timeout=None
+        )
+        answer = b""
+        async for attempt in retries:
+            with attempt:
+                answer = await self._request(method, path, data, headers)
+        try:
+            return reply.model_validate_json(answer)
+        except ValidationError as error:
+            raise TrackerUnreachable(
+                f"{self.url} sent something else than a {reply.__name__}. Check the tracker's address and version."
+            ) from error
+
+    async def _request(self, method: str, path: str, data: bytes, headers: dict[str, str]) -> bytes:
+        if self._session is None:
+            timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S)
+            self._session = aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(ssl=self._ssl))
+        try:
+            async with self._session.request(
+                method, self.url + path, data=data or None, headers=headers, allow_redirects=False
+            ) as response:
+                answer = await _read(response)
+                status = response.status
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            cause = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            raise TrackerUnreachable(f"The tracker at {self.url} does not answer ({cause}).") from error
+        if status >= 500 or status == 429:
+            raise TrackerUnreachable(f"The tracker at {self.url} cannot answer now ({status}).")
+        if status >= 300:
+            raise TrackerRefused(status, _detail(answer))
+        return answer
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    data = bytearray()
+    async for piece in response.content.iter_any():
+        data += piece
+        if len(data) > _MAX_REPLY_BYTES:
+            raise aiohttp.ClientPayloadError(f"more than {_MAX_REPLY_BYTES} bytes")
+    return bytes(data)
+
+
+def _detail(answer: bytes) -> str:
+    try:
+        problem = api.Problem.model_validate_json(answer)
+    except ValidationError:
+        return ""
+    return problem.detail or problem.title
+
+
+def _ssl_context(ca_file: Path | None) -> ssl.SSLContext | bool:
+    if ca_file is None:
+        return True
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise BadTrackerAddress(f"The file of certificate authorities {ca_file} cannot be used: {error}.") from error

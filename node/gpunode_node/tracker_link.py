@@ -1,0 +1,225 @@
+"""The node's relation to its tracker: registration, heartbeats, settlement. Never on the way of a job."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Literal, TypeVar
+
+from gpunode_protocol.errors import GpunodeError
+from gpunode_protocol.identity import Identity
+from gpunode_protocol.regions import Region
+from gpunode_protocol.signing import Envelope, sign
+from gpunode_protocol.tasks import Task
+from gpunode_protocol.tracker_api import (
+    HEARTBEAT_INTERVAL_S,
+    BalanceReply,
+    HeartbeatReply,
+    HeartbeatRequest,
+    Link,
+    LinkReply,
+    Registration,
+    SettlementBatch,
+    SettlementReply,
+)
+
+from gpunode_node.credentials import Credentials, CredentialsFile
+from gpunode_node.errors import TrackerRefused, TrackerUnreachable
+from gpunode_node.network_state import NetworkState
+from gpunode_node.tracker_client import TrackerClient
+
+logger = logging.getLogger(__name__)
+
+RETRY_S = 2.0
+"""Pause after the first failed heartbeat; it doubles up to the heartbeat's interval."""
+NETWORK_REFRESH_S = 600.0
+"""Prices come with the network info only, which is asked for this often."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelfDescription:
+    """What the registration says of this node. gpu_memory_mb: MiB of all cards."""
+
+    name: str = ""
+    region: Region | None = None
+    country: str = ""
+    gpu_model: str = ""
+    gpu_memory_mb: int = 0
+    tasks: tuple[Task, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vitals:
+    """What a heartbeat says. memory: MiB of the machine."""
+
+    adverts: tuple[Envelope, ...] = ()
+    busy: bool = False
+    memory_used_mb: int = 0
+    memory_total_mb: int = 0
+
+
+class TrackerLink:
+    """Keeps the node registered and its picture of the network fresh.
+
+    Args:
+        client: of the tracker.
+        identity: the node's key.
+        state: learns of newer keys, revocations and prices.
+        file: where token and certificate are kept.
+        unix_time: seconds.
+    """
+
+    def __init__(
+        self,
+        client: TrackerClient,
+        identity: Identity,
+        state: NetworkState,
+        file: CredentialsFile,
+        unix_time: Callable[[], float],
+    ) -> None:
+        self._client = client
+        self._identity = identity
+        self._state = state
+        self._file = file
+        self._unix_time = unix_time
+        self._description = SelfDescription()
+        self._credentials = file.load()
+        self._registering = asyncio.Lock()
+        self._refreshed_at = 0.0
+        self.problem = "not asked yet"  #: why the tracker could not be reached, empty when it could
+        self.head: Envelope | None = None  #: the ledger's newest signed head
+
+    @property
+    def credentials(self) -> Credentials | None:
+        """Token and certificate, of this run or an earlier one."""
+        return self._credentials
+
+    def describe(self, description: SelfDescription) -> None:
+        """Say what the next registration tells of this node."""
+        self._description = description
+
+    async def fetch_network(self) -> None:
+        """Take the tracker's network info.
+
+        Raises:
+            TrackerUnreachable, TrackerRefused: no info.
+            OtherNetwork, Untrusted, ProtocolError: it is not acceptable.
+        """
+        self._refreshed_at = asyncio.get_running_loop().time()
+        self._state.accept(await self._client.network())
+
+    async def register(self) -> Credentials:
+        """Prove possession of the key; get a token and a certificate.
+
+        Raises:
+            TrackerUnreachable, TrackerRefused: not registered. Untrusted, ProtocolError: a bad certificate.
+        """
+        challenge = await self._client.challenge()
+        description = self._description
+        registration = Registration(
+            network=self._state.view.trust.network,
+            peer=self._identity.peer_id,
+            challenge=challenge.challenge,
+            name=description.name,
+            region=description.region,
+            country=description.country,
+            gpu_model=description.gpu_model,
+            gpu_memory_mb=description.gpu_memory_mb,
+            supported_tasks=description.tasks,
+        )
+        reply = await self._client.register(sign(self._identity, registration).envelope)
+        credentials = Credentials(reply.token, reply.certificate, description.region or reply.region)
+        self._keep(credentials)
+        self.problem = ""
+        logger.info("registered", extra={"event": "registered", "peer_id": self._identity.peer_id})
+        return credentials
+
+    async def run(self, vitals: Callable[[], Vitals]) -> None:
+        """Send heartbeats for ever; after a failure sooner, but ever more slowly."""
+        failures = 0
+        while True:
+            if await self.beat(vitals()):
+                failures = 0
+                await asyncio.sleep(HEARTBEAT_INTERVAL_S)
+            else:
+                failures += 1
+                await asyncio.sleep(min(RETRY_S * 2 ** (failures - 1), HEARTBEAT_INTERVAL_S))
+
+    async def beat(self, vitals: Vitals, *, leaving: bool = False) -> bool:
+        """Send one heartbeat and take what comes back; return whether the tracker answered."""
+        status: Literal["online", "busy", "offline"] = "busy" if vitals.busy else "online"
+        body = HeartbeatRequest(
+            status="offline" if leaving else status,
+            adverts=vitals.adverts,
+            memory_used_mb=vitals.memory_used_mb,
+            memory_total_mb=vitals.memory_total_mb,
+        )
+        peer = self._identity.peer_id
+        try:
+            reply = await self._with_token(lambda token: self._client.heartbeat(peer, token, body))
+            self._take(reply)
+            if not leaving and asyncio.get_running_loop().time() - self._refreshed_at > NETWORK_REFRESH_S:
+                await self.fetch_network()
+        except GpunodeError as error:
+            if not self.problem:
+                logger.warning("tracker: %s", error, extra={"event": "tracker_lost"})
+            self.problem = str(error)
+            return False
+        if self.problem:
+            logger.info("the tracker answers again", extra={"event": "tracker_back"})
+        self.problem = ""
+        return True
+
+    async def settle(self, batch: SettlementBatch) -> SettlementReply:
+        """Submit vouchers and receipts. Raises TrackerUnreachable or TrackerRefused."""
+        return await self._with_token(lambda token: self._client.settle(token, batch))
+
+    async def balance(self) -> BalanceReply:
+        """Return what this node has earned. Raises TrackerUnreachable or TrackerRefused."""
+        return await self._with_token(lambda token: self._client.balance(self._identity.peer_id, token))
+
+    async def link(self, api_key: str) -> LinkReply:
+        """Attach this node to the account of an API key. Raises TrackerUnreachable or TrackerRefused."""
+        challenge = await self._client.challenge()
+        network = self._state.view.trust.network
+        consent = sign(
+            self._identity, Link(network=network, peer=self._identity.peer_id, challenge=challenge.challenge)
+        )
+        return await self._client.link(self._identity.peer_id, consent.envelope, api_key)
+
+    async def _with_token(self, call: Callable[[str], Awaitable[T]]) -> T:
+        """Make a call with the worker token; when the tracker does not know it any more, register and call again."""
+        used = self._credentials
+        if used is not None:
+            try:
+                return await call(used.token)
+            except TrackerRefused as error:
+                if error.status != 401:
+                    raise
+        async with self._registering:
+            if self._credentials is used or self._credentials is None:
+                await self.register()
+        if self._credentials is None:
+            raise TrackerUnreachable("This node is not registered yet.")
+        return await call(self._credentials.token)
+
+    def _take(self, reply: HeartbeatReply) -> None:
+        self._state.accept_heartbeat(reply)
+        for reason in reply.adverts_refused:
+            logger.warning("the tracker refused an advert: %s", reason, extra={"event": "advert_refused"})
+        if reply.head is not None:
+            self.head = reply.head
+        if reply.certificate is not None and self._credentials is not None:
+            with contextlib.suppress(GpunodeError):  # the old one goes on counting until it expires
+                self._keep(replace(self._credentials, certificate=reply.certificate))
+
+    def _keep(self, credentials: Credentials) -> None:
+        """Check the certificate against the network's keys, then use and store it."""
+        certificate = self._state.view.trust.open_certificate(credentials.certificate, now=self._unix_time())
+        if certificate.body.peer != self._identity.peer_id:
+            raise TrackerUnreachable("The tracker's certificate is for another node.")
+        self._credentials = credentials
+        self._file.save(credentials)
