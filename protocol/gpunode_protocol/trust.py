@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from gpunode_protocol.adverts import Advert
-from gpunode_protocol.certificates import Certificate
-from gpunode_protocol.errors import ErrorCode, Untrusted, job_error
+from gpunode_protocol.certificates import CERTIFICATE_LIFETIME_S, Certificate
+from gpunode_protocol.errors import ErrorCode, ProtocolError, Untrusted, job_error
 from gpunode_protocol.grants import CLOCK_LEEWAY_S, Grant, grant_key_id, read_grant
 from gpunode_protocol.keyset import KeySet, TrackerKey, key_id_of, network_id_of
 from gpunode_protocol.revocations import Revocations
@@ -41,11 +41,14 @@ class Trust:
         """
         try:
             keyset = open_signed(KeySet, envelope, root_public_key)
-        except Exception as error:
+        except ProtocolError as error:
             raise Untrusted(f"The tracker's key set does not verify against the pinned root key: {error}") from error
         trust = cls(root_public_key, keyset)
-        if keyset.body.network != trust.network or any(key_id_of(k.public_key) != k.kid for k in keyset.body.keys):
+        keys = keyset.body.keys
+        if keyset.body.network != trust.network or any(key_id_of(key.public_key) != key.kid for key in keys):
             raise Untrusted("The tracker's key set is for another network or names a key wrongly.")
+        if len({key.kid for key in keys}) < len(keys):
+            raise Untrusted("The tracker's key set has one key twice.")
         return trust
 
     @property
@@ -90,6 +93,9 @@ class Trust:
         signed = self._open(Certificate, envelope, body.kid, body.issued_at)
         if not body.issued_at - CLOCK_LEEWAY_S <= now <= body.expires_at:
             raise Untrusted("The node's certificate has expired or is not valid yet.")
+        if body.expires_at - body.issued_at > CERTIFICATE_LIFETIME_S:
+            # else a key that was stolen and retired could sign certificates of its past that last for ever
+            raise Untrusted(f"The node's certificate lasts longer than {CERTIFICATE_LIFETIME_S} s.")
         return signed
 
     def open_revocations(self, envelope: Envelope) -> Signed[Revocations]:
