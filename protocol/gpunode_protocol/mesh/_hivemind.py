@@ -205,7 +205,7 @@ class HivemindMesh:
     async def connected_peers(self) -> tuple[PeerId, ...]:
         """Return the peers to which there is a connection now."""
         peers = await self._ask_daemon(lambda link: link.p2p.peers())
-        return tuple(dict.fromkeys(PeerId(peer_text(info.peer_id)) for info in peers))
+        return tuple(dict.fromkeys(PeerId(peer_text(peer)) for peer, _ in peers))
 
     async def check_reachability(self) -> Reachability:
         """Ask up to 3 peers to connect back."""
@@ -273,6 +273,8 @@ class HivemindMesh:
                 await self._membership.refresh(link)
             except MeshError as error:
                 _log.info("the mesh could not be refreshed: %s", error, extra={"event": "mesh_refresh_failed"})
+            except Exception:  # noqa: BLE001 -- a bug here must not end the maintenance for good
+                _log.exception("refreshing the mesh failed", extra={"event": "mesh_refresh_failed"})
             link.p2p.forget_finished_calls()
         self._store.drop_expired(time.time())
         async with self._changed:

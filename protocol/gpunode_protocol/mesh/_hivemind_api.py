@@ -16,7 +16,7 @@ from hivemind.dht.protocol import DHTProtocol
 from hivemind.dht.routing import DHTID, RoutingTable
 from hivemind.dht.storage import DHTLocalStorage
 from hivemind.p2p import P2P, P2PContext, P2PDaemonError, P2PHandlerError, PeerID
-from hivemind.p2p.p2p_daemon_bindings.datastructures import PeerInfo, StreamInfo
+from hivemind.p2p.p2p_daemon_bindings.datastructures import StreamInfo
 from hivemind.p2p.p2p_daemon_bindings.p2pclient import Client
 from hivemind.p2p.p2p_daemon_bindings.utils import read_pbmsg_safe, write_pbmsg
 from hivemind.proto import dht_pb2, p2pd_pb2
@@ -42,7 +42,6 @@ __all__ = [
     "P2PDaemonError",
     "P2PHandlerError",
     "PeerID",
-    "PeerInfo",
     "RoutingTable",
     "StreamInfo",
     "dht_pb2",

@@ -18,7 +18,6 @@ from gpunode_protocol.mesh._hivemind_api import (
     Multiaddr,
     P2PDaemonError,
     PeerID,
-    PeerInfo,
     StreamInfo,
     p2pd_pb2,
     read_pbmsg_safe,
@@ -75,9 +74,20 @@ class AttachedP2P(P2P):  # type: ignore[misc]  # -- hivemind has no type annotat
         return self._client.control
 
     async def add_binary_stream_handler(self, name: str, handler: Any, balanced: bool = False) -> None:
-        """Register a handler; the socket is open already, so no stream can come too early."""
-        async with asyncio.timeout(CONTROL_TIMEOUT_S):
-            await self._client.stream_handler(name, handler, balanced)
+        """Register a handler; the socket is open already, so no stream can come too early.
+
+        Raises:
+            PeerUnreachable: p2pd refuses, or does not answer.
+        """
+        self._control.handlers[name] = handler
+        request = p2pd_pb2.Request(
+            type=p2pd_pb2.Request.STREAM_HANDLER,
+            streamHandler=p2pd_pb2.StreamHandlerRequest(
+                addr=self._client_listen_maddr.to_bytes(), proto=[name], balanced=balanced
+            ),
+        )
+        _, _, writer = await self._call(request, CONTROL_TIMEOUT_S)
+        await _close(writer)
 
     async def open(
         self, peer: PeerID, protocol: str, timeout_s: float
@@ -113,19 +123,19 @@ class AttachedP2P(P2P):  # type: ignore[misc]  # -- hivemind has no type annotat
         _, _, writer = await self._call(request, timeout_s)
         await _close(writer)
 
-    async def peers(self) -> list[PeerInfo]:
+    async def peers(self) -> list[tuple[PeerID, str]]:
         """Return the open connections: peer and remote address each."""
         request = p2pd_pb2.Request(type=p2pd_pb2.Request.LIST_PEERS)
         response, _, writer = await self._call(request, CONTROL_TIMEOUT_S)
         await _close(writer)
-        return [PeerInfo.from_protobuf(peer) for peer in response.peers]
+        return [(PeerID(peer.id), address_text(address)) for peer in response.peers for address in peer.addrs]
 
     async def listen_addresses(self) -> list[str]:
         """Return the multiaddrs at which the daemon believes to be reachable, without ``/p2p/…``."""
         request = p2pd_pb2.Request(type=p2pd_pb2.Request.IDENTIFY)
         response, _, writer = await self._call(request, CONTROL_TIMEOUT_S)
         await _close(writer)
-        return [str(Multiaddr(address)) for address in response.identify.addrs]
+        return [text for address in response.identify.addrs if (text := address_text(address))]
 
     def forget_finished_calls(self) -> None:
         """Drop what hivemind remembers of calls that the caller cancelled, which it never does itself."""
@@ -164,6 +174,14 @@ class AttachedP2P(P2P):  # type: ignore[misc]  # -- hivemind has no type annotat
         except _SOCKET_ERRORS as error:
             raise StreamDropped("The connection to p2pd was lost.") from error
         return response, reader, writer
+
+
+def address_text(address: Any) -> str:
+    """Return a multiaddr (or its bytes) as text; empty if hivemind's parser does not know a protocol in it."""
+    try:
+        return str(Multiaddr(address) if isinstance(address, bytes) else address)
+    except (ValueError, TypeError):
+        return ""
 
 
 def _unreachable(message: str) -> PeerUnreachable:

@@ -1,7 +1,6 @@
 """Keeps p2pd alive: watches its exit, starts it again with growing delays, and tells when there is a link."""
 
 import asyncio
-import contextlib
 import logging
 import random
 from collections.abc import Awaitable, Callable
@@ -104,13 +103,14 @@ class LinkKeeper:
             while self.link is None:
                 await asyncio.sleep(delay_s * random.uniform(0.5, 1.0))  # noqa: S311 -- jitter
                 delay_s = min(2 * delay_s, MAX_RESTART_DELAY_S)
-                with contextlib.suppress(MeshError):
-                    await self._connect_again()
+                await self._connect_again()
 
     async def _connect_again(self) -> None:
         try:
             await self._connect(RESTART_TIMEOUT_S)
+            return
         except MeshError as error:
             _log.error("p2pd cannot be started again: %s", error, extra={"event": "p2pd_restart_failed"})
-            self._listen = self._config.listen_addresses  # another process may have taken the port meanwhile
-            raise
+        except Exception:  # noqa: BLE001 -- a bug here must not end the supervision for good
+            _log.exception("starting p2pd again failed", extra={"event": "p2pd_restart_failed"})
+        self._listen = self._config.listen_addresses  # another process may have taken the port meanwhile

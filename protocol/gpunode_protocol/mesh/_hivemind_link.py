@@ -8,9 +8,11 @@ from dataclasses import dataclass
 
 from gpunode_protocol.mesh._dht_node import RecordNode, ReplicaMemory
 from gpunode_protocol.mesh._dht_protocol import RecordProtocol
+from gpunode_protocol.mesh._hivemind_api import P2PDaemonError
 from gpunode_protocol.mesh._hivemind_attach import AttachedP2P
 from gpunode_protocol.mesh._p2pd import MAX_MESSAGE_BYTES, P2pd
 from gpunode_protocol.mesh.config import MeshConfig
+from gpunode_protocol.mesh.errors import MeshUnavailable
 from gpunode_protocol.mesh.record_store import RecordStore
 from gpunode_protocol.mesh.records import RecordValidator
 from gpunode_protocol.mesh.runtime_dir import RuntimeDir
@@ -61,6 +63,9 @@ class Link:
                         client_mode=config.client_mode,
                         rpc_timeout_s=config.rpc_timeout_s,
                     )
+            except (OSError, TimeoutError, P2PDaemonError) as error:
+                await p2p.detach()
+                raise MeshUnavailable("p2pd died or stopped answering while it was attached to.") from error
             except BaseException:
                 await p2p.detach()
                 raise

@@ -97,12 +97,11 @@ class Membership:
 
     async def _remember_peers(self, link: Link) -> None:
         """Keep the addresses of connected DHT servers for a day when the bootstrap peers are gone."""
-        found = []
-        for info in await link.p2p.peers():
-            for address in map(str, info.addrs):
-                if info.peer_id in link.protocol.routing_table and ip_of(address):
-                    found.append(f"{address}/p2p/{peer_text(info.peer_id)}")
-        self._known.remember(found)
+        self._known.remember(
+            f"{address}/p2p/{peer_text(peer)}"
+            for peer, address in await link.p2p.peers()
+            if peer in link.protocol.routing_table and ip_of(address)
+        )
         try:
             await asyncio.to_thread(self._known.save)
         except OSError as error:

@@ -11,6 +11,7 @@ from typing import Any
 from gpunode_protocol.errors import GpunodeError
 from gpunode_protocol.identity import PeerId
 from gpunode_protocol.mesh._hivemind_api import StreamInfo
+from gpunode_protocol.mesh._hivemind_attach import address_text
 from gpunode_protocol.mesh.errors import PeerUnreachable
 from gpunode_protocol.mesh.interface import StreamHandler
 
@@ -53,7 +54,7 @@ class HivemindStream:
     def __init__(self, opened: OpenedStream, reopen: Callable[[], Awaitable[OpenedStream]] | None = None) -> None:
         info, self._reader, self._writer = opened
         self.remote_peer_id = PeerId(info.peer_id.to_base58())
-        self.remote_address = str(info.addr)
+        self.remote_address = address_text(info.addr)
         self._reopen = reopen
         self._retries_left = DEAD_STREAM_RETRIES if reopen else 0
         self._written = b""  # for sending again, until the first byte arrives

@@ -130,8 +130,7 @@ class Mesh(Protocol):
         """Start p2pd and try to join once; without an answer the state is degraded, and it goes on trying.
 
         Raises:
-            P2pdFailed: p2pd cannot be started.
-            IdentityFileError: the key cannot be used.
+            MeshError: p2pd cannot be started (P2pdFailed) or used.
         """
         ...
 
@@ -151,6 +150,9 @@ class Mesh(Protocol):
         self, peer_id: PeerId, protocol: str, addresses: Sequence[str] = (), *, deadline_s: float = OPEN_DEADLINE_S
     ) -> MeshStream:
         """Open a stream to a peer; the caller closes it.
+
+        A stream that ends within 2 s and before its first byte was dropped on the way: it is opened again, up to
+        twice, and what was written (up to 64 KiB) is sent again. Requests must bear being sent twice.
 
         Args:
             peer_id: whom to reach.
@@ -179,7 +181,11 @@ class Mesh(Protocol):
         ...
 
     async def find(self, key: object, *, deadline_s: float = FIND_DEADLINE_S) -> FoundRecords:
-        """Look a key up at its nearest nodes and merge what they say; ``str(key)`` is the key's text."""
+        """Look a key up at its nearest nodes and merge what they say; ``str(key)`` is the key's text.
+
+        Raises:
+            MeshUnavailable: p2pd is not running and did not come back within ``deadline_s`` seconds.
+        """
         ...
 
     async def connected_peers(self) -> tuple[PeerId, ...]:

@@ -121,6 +121,12 @@ async def test_unreadable_address_is_unreachable(attached: AttachedP2P) -> None:
         await attached.dial(PEER, ["/nonsense"], 1)
 
 
+async def test_unknown_kinds_of_addresses_are_left_out(daemon: FakeDaemon, attached: AttachedP2P) -> None:
+    """p2pd knows more protocols than hivemind's parser."""
+    daemon.response = {**OK, "peers": [{"id": PEER.to_bytes(), "addrs": [b"\xff\xff\xff", b"\x04\x7f\0\0\1\x06\0\1"]}]}
+    assert await attached.peers() == [(PEER, ""), (PEER, "/ip4/127.0.0.1/tcp/1")]
+
+
 async def test_calls_under_way_fail_when_the_daemon_goes(attached: AttachedP2P) -> None:
     """A unary call must not wait for a reply that cannot come."""
     call = asyncio.ensure_future(attached._client.call_unary_handler(PEER, "/test", b""))

@@ -1,5 +1,9 @@
+import importlib.util
 import subprocess
 import sys
+
+import pytest
+from gpunode_protocol.mesh._hivemind_lean import prepare
 
 _IMPORT = "import sys, gpunode_protocol.mesh._hivemind\n"
 
@@ -27,6 +31,17 @@ def test_hivemind_itself_still_works_afterwards() -> None:
 
 
 def test_hivemind_imported_before_is_left_alone() -> None:
-    """The guards work on a hivemind that is there already."""
-    code = "import hivemind, sys\n" + _IMPORT + "print(hivemind.MSGPackSerializer._depth_is_limited)\n"
-    assert run(code.replace("hivemind.MSGPack", "hivemind.utils.MSGPack")) == "True"
+    """Whatever is there already stays; the guards work on it just the same."""
+    prepare()
+    before = sys.modules["hivemind"]
+    prepare()
+    assert sys.modules["hivemind"] is before
+
+
+def test_missing_hivemind_is_a_missing_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command line turns this into the command that installs it."""
+    monkeypatch.delitem(sys.modules, "hivemind", raising=False)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(ModuleNotFoundError) as failure:
+        prepare()
+    assert failure.value.name == "hivemind"

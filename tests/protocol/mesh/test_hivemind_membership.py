@@ -6,7 +6,7 @@ import pytest
 from gpunode_protocol.identity import Identity
 from gpunode_protocol.mesh import MeshConfig, PeerUnreachable
 from gpunode_protocol.mesh._dht_protocol import own_node_id
-from gpunode_protocol.mesh._hivemind_api import Multiaddr, PeerID, PeerInfo
+from gpunode_protocol.mesh._hivemind_api import PeerID
 from gpunode_protocol.mesh._hivemind_membership import Membership
 from gpunode_protocol.mesh.known_peers import KnownPeers
 
@@ -54,10 +54,12 @@ class FakeLink:
         """Count the look-ups."""
         self.lookups += 1
 
-    async def peers(self) -> list[PeerInfo]:
+    async def peers(self) -> list[tuple[PeerID, str]]:
         """Return the connections of those who were greeted, and one of somebody else."""
-        found = [PeerInfo(known, [Multiaddr("/ip4/192.0.2.99/tcp/1")]) for known in self.routing_table]
-        return [*found, PeerInfo(peer(200), [Multiaddr("/ip4/192.0.2.200/tcp/1")])]
+        return [
+            *((known, "/ip4/192.0.2.99/tcp/1") for known in self.routing_table),
+            (peer(200), "/ip4/192.0.2.200/tcp/1"),
+        ]
 
 
 def fake_link(offsets_s: dict[int, float]) -> Any:
