@@ -43,5 +43,5 @@ async def close_books(
     while not job.is_settled and clock() < until and may_wait():
         await bell.wait(until - clock())
     if not job.is_settled and job.last_voucher is not None:
-        await services.outbox.release(key)
+        services.outbox.release(key)
         services.outbox_ready()

@@ -97,7 +97,7 @@ class JobRun:
         """End the job with an error."""
         self._switch.throw(error)
 
-    async def receive_voucher(self, envelope: Envelope) -> None:
+    def receive_voucher(self, envelope: Envelope) -> None:
         """Check and keep a voucher.
 
         Raises:
@@ -107,7 +107,7 @@ class JobRun:
         if voucher is None:
             return
         self.bell.ring()
-        await self._services.outbox.put(self.key, voucher, self.job.receipt if voucher.body.final else None)
+        self._services.outbox.put(self.key, voucher, self.job.receipt if voucher.body.final else None)
         if voucher.body.final:
             self._services.outbox_ready()
 

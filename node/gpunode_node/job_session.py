@@ -123,7 +123,7 @@ class JobSession:
         """Handle what the client sends until it closes the stream or has vouched for everything."""
         while True:
             for event in events:
-                await self._handle(run, event)
+                self._handle(run, event)
             if run.job.is_settled:
                 return
             data = await self._stream.read()
@@ -131,11 +131,11 @@ class JobSession:
                 return
             events = self._parser.receive_data(data)
 
-    async def _handle(self, run: JobRun, event: NodeEvent) -> None:
+    def _handle(self, run: JobRun, event: NodeEvent) -> None:
         match event:
             case VoucherFrame(voucher=envelope):
                 try:
-                    await run.receive_voucher(envelope)
+                    run.receive_voucher(envelope)
                 except JobError as error:
                     if run.job.is_over:
                         raise

@@ -4,6 +4,8 @@ A row is *held* while its job runs: a newer voucher of the same segment replaces
 voucher, or a grace after the job's end. Rows that a killed process held are ready at the next start.
 """
 
+import asyncio
+import contextlib
 import logging
 import sqlite3
 from dataclasses import dataclass
@@ -15,9 +17,13 @@ from gpunode_protocol.tracker_api import SettlementItem, SettlementResult
 from gpunode_protocol.vouchers import Voucher
 
 from gpunode_node.admission import JobKey
+from gpunode_node.bell import Bell
 from gpunode_node.sqlite_thread import SqliteThread
 
 logger = logging.getLogger(__name__)
+
+RETRY_S = 2.0
+"""Pause between attempts to write to a full disk."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS outbox (
@@ -86,11 +92,19 @@ class _Put:
 
 
 class Outbox:
-    """The durable queue. What the disk does not take stays in memory and is written when there is room again."""
+    """The durable queue.
+
+    ``put`` returns at once; a task of its own writes, all that came meanwhile in one transaction, so that no stream
+    waits for the disk. What the disk does not take stays in memory and is written when there is room again.
+    """
 
     def __init__(self, path: Path) -> None:
         self._thread = SqliteThread(path, _SCHEMA, "FULL")
         self._unwritten: dict[JobKey, _Put] = {}
+        self._released: set[JobKey] = set()
+        self._bell = Bell()
+        self._writing = asyncio.Lock()
+        self._writer: asyncio.Task[None] | None = None
         self._problem = ""
 
     async def open(self) -> None:
@@ -100,48 +114,52 @@ class Outbox:
             StateUnwritable: the file cannot be opened.
         """
         await self._thread.open()
-        await self._try(_RELEASE_ALL)
+        with contextlib.suppress(sqlite3.Error):  # a full disk: released at the next start
+            await self._thread.run(lambda connection: connection.execute(_RELEASE_ALL))
+        self._writer = asyncio.create_task(self._write())
 
     @property
     def problem(self) -> str:
         """Why new jobs cannot be taken (the disk is full), empty when they can."""
         return self._problem
 
-    async def put(self, key: JobKey, voucher: Signed[Voucher], receipt: Signed[Receipt] | None = None) -> None:
+    def put(self, key: JobKey, voucher: Signed[Voucher], receipt: Signed[Receipt] | None = None) -> None:
         """Keep the newest voucher of a segment; with the final one its receipt, and then it is ready."""
-        change = _Put(voucher.envelope, receipt.envelope if receipt else None, ready=voucher.body.final)
-        self._unwritten[key] = change
-        await self.write_pending()
+        self._unwritten[key] = _Put(voucher.envelope, receipt.envelope if receipt else None, ready=voucher.body.final)
+        self._bell.ring()
 
-    async def release(self, key: JobKey) -> None:
+    def release(self, key: JobKey) -> None:
         """Make a held voucher ready: its job is over and no final voucher came."""
-        waiting = self._unwritten.get(key)
-        if waiting is not None:
-            self._unwritten[key] = _Put(waiting.voucher, waiting.receipt, ready=True)
-        await self._try(_RELEASE, (key.client, key.job, key.segment))
+        self._released.add(key)
+        self._bell.ring()
 
     async def write_pending(self) -> bool:
         """Write what the disk has not taken yet; return whether all of it is on disk now."""
-        for key, change in list(self._unwritten.items()):
-            if not await self._try(_PUT, _row(key, change)):
+        async with self._writing:
+            changes, released = dict(self._unwritten), set(self._released)
+            if not changes and not released:
+                return True
+
+            def work(connection: sqlite3.Connection) -> None:
+                connection.executemany(_PUT, [_row(key, change) for key, change in changes.items()])
+                connection.executemany(_RELEASE, [(key.client, key.job, key.segment) for key in released])
+
+            try:
+                await self._thread.run(work)
+            except (sqlite3.Error, OSError) as error:
+                self._note_problem(f"The node's disk does not take vouchers ({error}), so it takes no new jobs.")
                 return False
-            if self._unwritten.get(key) is change:
-                del self._unwritten[key]
-        return True
+            self._note_problem("")
+            for key, change in changes.items():
+                if self._unwritten.get(key) is change:
+                    del self._unwritten[key]
+            self._released -= released
+            return True
 
     async def ready(self, limit: int) -> list[OutboxItem]:
         """Return what the tracker should get, oldest first."""
         rows = await self._thread.run(lambda connection: connection.execute(_READY, (limit,)).fetchall())
-        return [
-            OutboxItem(
-                number,
-                SettlementItem(
-                    voucher=Envelope(body=voucher_body, signature=voucher_signature),
-                    receipt=None if receipt_body is None else Envelope(body=receipt_body, signature=receipt_signature),
-                ),
-            )
-            for number, voucher_body, voucher_signature, receipt_body, receipt_signature in rows
-        ]
+        return [OutboxItem(number, _item(*columns)) for number, *columns in rows]
 
     async def settle(self, answers: list[tuple[int, SettlementResult]]) -> None:
         """Drop what the tracker has answered for, by number; what it wants again (``retry``) stays.
@@ -169,33 +187,48 @@ class Outbox:
 
     async def close(self) -> None:
         """Write what is left and close the file."""
+        writer, self._writer = self._writer, None
+        if writer is None:
+            return
+        writer.cancel()
+        await asyncio.gather(writer, return_exceptions=True)
         await self.write_pending()
         await self._thread.close()
 
-    async def _try(self, statement: str, row: tuple[str | int | bytes | None, ...] = ()) -> bool:
-        """Run one statement; when the disk does not take it, say so in ``problem``."""
-        try:
-            await self._thread.run(lambda connection: connection.execute(statement, row))
-        except (sqlite3.Error, OSError) as error:
-            if not self._problem:
-                logger.warning("the outbox cannot be written: %s", error, extra={"event": "outbox_unwritable"})
-            self._problem = f"The node's disk does not take vouchers ({error}), so it takes no new jobs."
-            return False
-        if self._problem:
+    async def _write(self) -> None:
+        while True:
+            if await self.write_pending():
+                if not self._unwritten and not self._released:
+                    await self._bell.wait()
+            else:
+                await asyncio.sleep(RETRY_S)
+
+    def _note_problem(self, problem: str) -> None:
+        if problem and not self._problem:
+            logger.warning("the outbox cannot be written: %s", problem, extra={"event": "outbox_unwritable"})
+        elif self._problem and not problem:
             logger.info("the outbox can be written again", extra={"event": "outbox_writable"})
-            self._problem = ""
-        return True
+        self._problem = problem
 
 
 def _row(key: JobKey, change: _Put) -> tuple[str | int | bytes | None, ...]:
-    receipt = change.receipt
+    voucher, receipt = change.voucher, change.receipt
     return (
         key.client,
         key.job,
         key.segment,
-        change.voucher.body,
-        change.voucher.signature,
+        voucher.body,
+        voucher.signature,
         receipt.body if receipt else None,
         receipt.signature if receipt else None,
         "ready" if change.ready else "held",
     )
+
+
+def _item(
+    voucher_body: bytes, voucher_signature: bytes, receipt_body: bytes | None, receipt_signature: bytes | None
+) -> SettlementItem:
+    receipt = None
+    if receipt_body is not None and receipt_signature is not None:
+        receipt = Envelope(body=receipt_body, signature=receipt_signature)
+    return SettlementItem(voucher=Envelope(body=voucher_body, signature=voucher_signature), receipt=receipt)

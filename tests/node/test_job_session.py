@@ -53,7 +53,7 @@ async def test_a_job_is_answered_and_settled(tmp_path: Path) -> None:
         assert client.completed.usage.output_tokens == 6
         assert client.completed.finish_reason == "stop"
         assert await node.registry.wait_ended(60)
-        (item,) = await node.outbox.ready(10)
+        (item,) = await node.unsettled()
         assert item.item.receipt == client.completed.receipt.envelope
         assert item.item.voucher == client.completed.voucher.envelope
 
@@ -87,9 +87,9 @@ async def test_the_last_voucher_of_an_unfinished_job_is_released(tmp_path: Path)
         client.vouches = False
         await client.run()
         assert client.error.code is ErrorCode.VOUCHER_OVERDUE
-        assert await node.outbox.ready(10) == []
+        assert await node.unsettled() == []
         assert await node.registry.wait_ended(60)
-        (item,) = await node.outbox.ready(10)
+        (item,) = await node.unsettled()
         assert item.item.receipt is None
         assert node.nudges
 
@@ -153,7 +153,7 @@ async def test_cancel_ends_with_a_receipt(tmp_path: Path) -> None:
         assert client.completed.usage.output_tokens < 5
         assert node.engine.active_jobs == 0
         assert await node.registry.wait_ended(60)
-        assert len(await node.outbox.ready(10)) == 1
+        assert len(await node.unsettled()) == 1
 
 
 @virtual_time
@@ -286,8 +286,9 @@ async def test_sixty_four_requests_a_grant(tmp_path: Path) -> None:
     """The replay memory of one client and grant is bounded."""
     async with running_node(tmp_path, FakeEngine(answer="a")) as node:
         for _ in range(64):
-            await ask(node, request())
-        assert (await refusal(node, request())).code == "replay_memory_full"
+            node.services.desk.begin(request(), grant(jobs=100))
+        refused = await refusal(node, request())
+        assert (refused.code, refused.retryable) == ("replay_memory_full", True)
 
 
 def _forged() -> str:

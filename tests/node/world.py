@@ -15,7 +15,7 @@ from gpunode_node.job_intake import JobIntake
 from gpunode_node.job_registry import JobRegistry
 from gpunode_node.job_services import JobServices, NetworkView
 from gpunode_node.job_session import JobStreams
-from gpunode_node.outbox import Outbox
+from gpunode_node.outbox import Outbox, OutboxItem
 from gpunode_node.served_model import ServedModel
 from gpunode_protocol.grants import Cap, Confirmation, Grant, audience, issue_grant
 from gpunode_protocol.identity import Identity, PeerId
@@ -144,6 +144,11 @@ class Node:
         self._serving.add(task)
         task.add_done_callback(self._serving.discard)
         return ours
+
+    async def unsettled(self) -> list[OutboxItem]:
+        """Return what the outbox has for the tracker."""
+        assert await self.outbox.write_pending()
+        return await self.outbox.ready(100)
 
     async def close(self) -> None:
         """End everything."""
