@@ -108,9 +108,10 @@ class LinkKeeper:
     async def _connect_again(self) -> None:
         try:
             await self._connect(RESTART_TIMEOUT_S)
-            return
         except MeshError as error:
             _log.error("p2pd cannot be started again: %s", error, extra={"event": "p2pd_restart_failed"})
         except Exception:  # noqa: BLE001 -- a bug here must not end the supervision for good
             _log.exception("starting p2pd again failed", extra={"event": "p2pd_restart_failed"})
+        else:
+            return
         self._listen = self._config.listen_addresses  # another process may have taken the port meanwhile
