@@ -83,9 +83,7 @@ class Job:
                 **changes,
             ),
         )
-        voucher = self.voucher(
-            count, digest=digest, input_count=input_count, final=True, receipt=receipt.digest
-        )
+        voucher = self.voucher(count, digest=digest, input_count=input_count, final=True, receipt=receipt.digest)
         return voucher, receipt
 
     def item(self, count: int, input_count: int = 0, **changes: Any) -> SettlementItem:

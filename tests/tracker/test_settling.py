@@ -105,7 +105,9 @@ async def test_fifty_nodes_get_what_was_reserved(world: World) -> None:
         job = Job(world.network, deal.job.client, node, deal.grant.jti, job=job_id(number))
         items.append(job.item(100))
     batches = [items[start : start + 10] for start in range(0, 50, 10)]
-    results = [result for batch in await asyncio.gather(*(world.settle(*batch) for batch in batches)) for result in batch]
+    results = [
+        result for batch in await asyncio.gather(*(world.settle(*batch) for batch in batches)) for result in batch
+    ]
     paid = [result.paid_microcredits for result in results]
     assert sum(paid) == deal.grant.reserved_microcredits
     assert sorted(paid)[-20:] == [100 * OUTPUT] * 20

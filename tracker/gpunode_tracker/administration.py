@@ -11,10 +11,9 @@ from gpunode_protocol.keyset import KEY_LEAD_TIME_S, KeySet
 from gpunode_protocol.prices import MICROCREDITS_PER_CREDIT
 from gpunode_protocol.tracker_api import BalanceReply
 
+from gpunode_tracker import Clock
 from gpunode_tracker import keys as tracker_keys
-from gpunode_tracker.auth import API_KEY_PREFIX
 from gpunode_tracker.balances import account_balance
-from gpunode_tracker.clock import Clock
 from gpunode_tracker.config import TrackerSettings
 from gpunode_tracker.entries import Bookkeeper
 from gpunode_tracker.errors import InvalidRequest, NotFound
@@ -55,7 +54,7 @@ class Administration:
         Raises:
             NotFound: no such account.
         """
-        key = API_KEY_PREFIX + secrets.token_urlsafe(32)
+        key = accounts.API_KEY_PREFIX + secrets.token_urlsafe(32)
         async with self.database.write() as connection:
             if await accounts.find_account(connection, account_id) is None:
                 raise NotFound(f"There is no account {account_id}. 'gpunode tracker show' lists all.")

@@ -9,7 +9,6 @@ from gpunode_tracker.storage.accounts import Account, account_of_key
 from gpunode_tracker.storage.nodes import StoredNode, node_of_token
 
 WORKER_TOKEN_HEADER = "X-Worker-Token"  # noqa: S105 -- the header's name
-API_KEY_PREFIX = "gpn_"
 _BEARER = "bearer "
 
 

@@ -4,7 +4,7 @@ import hashlib
 import hmac
 import secrets
 
-from gpunode_tracker.clock import Clock
+from gpunode_tracker import Clock
 from gpunode_tracker.errors import InvalidRequest
 
 CHALLENGE_LIFETIME_S = 60

@@ -4,8 +4,9 @@ import random
 from dataclasses import dataclass
 
 from gpunode_protocol.adverts import Advert
+from gpunode_protocol.certificates import Certificate
 from gpunode_protocol.regions import Region
-from gpunode_protocol.signing import Signed
+from gpunode_protocol.signing import Signed, read_body
 from gpunode_protocol.tasks import Task
 from gpunode_protocol.tracker_api import HEARTBEAT_INTERVAL_S, HEARTBEATS_MISSED, RegionCount
 
@@ -53,6 +54,12 @@ class RegionIndex:
         """Take a peer off; only a newer advert brings it back."""
         for listed in self._of(peer):
             listed.live = False
+
+    def remove_revoked(self, serials: frozenset[str]) -> None:
+        """Take adverts off whose certificate was revoked."""
+        for listed in self._listed.values():
+            if read_body(Certificate, listed.advert.body.certificate).serial in serials:
+                listed.live = False
 
     def prune(self, now: float) -> None:
         """Forget adverts that have expired: an older one would be refused for its expiry."""

@@ -8,7 +8,7 @@ from gpunode_protocol.signing import Envelope, read_body, sign
 from gpunode_protocol.tree_head import TreeHead
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gpunode_tracker.clock import Clock
+from gpunode_tracker import Clock
 from gpunode_tracker.errors import InvalidRequest, StorageUnavailable
 from gpunode_tracker.hash_levels import HashLevels
 from gpunode_tracker.keys import KeyRing
@@ -18,7 +18,7 @@ from gpunode_tracker.storage.documents import DocumentKind, add, newest
 
 logger = logging.getLogger(__name__)
 
-MAX_BATCH_LEAVES = 5_000
+MAX_BATCH_LEAVES = 2_000
 _LOAD_LEAVES = 50_000
 
 

@@ -10,7 +10,7 @@ from gpunode_protocol.receipt_checks import check_pair, open_receipt, open_vouch
 from gpunode_protocol.tracker_api import SettlementItem, SettlementResult
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gpunode_tracker.clock import Clock
+from gpunode_tracker import Clock
 from gpunode_tracker.entries import PROMOTIONAL, Bookkeeper, account_name, node_name, reserved_name
 from gpunode_tracker.settlement import Duplicate, Equivocation, Pay, Rejected, Terms, decide, overlap_reason
 from gpunode_tracker.storage import ledger

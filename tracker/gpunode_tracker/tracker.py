@@ -12,8 +12,8 @@ from gpunode_protocol.revocations import Revocations
 from gpunode_protocol.signing import Signed
 from gpunode_protocol.tracker_api import NetworkInfo
 
+from gpunode_tracker import Clock
 from gpunode_tracker.challenges import SECRET_BYTES, Challenges
-from gpunode_tracker.clock import Clock
 from gpunode_tracker.config import TrackerSettings
 from gpunode_tracker.geoip import GeoIp
 from gpunode_tracker.keys import KeyRing, open_keys, read_keys
@@ -65,6 +65,7 @@ class Tracker:
         database = await open_database(settings)
         try:
             keys = await open_keys(database, settings.data_dir, now=clock())
+            keys.signer(clock())  # a missing key is to be noticed now, not at the first grant
             async with database.write() as connection:
                 prices = await ensure_prices(connection)
                 secret = await constant(connection, "challenge_secret", secrets.token_bytes(SECRET_BYTES))
@@ -108,7 +109,10 @@ class Tracker:
     async def refresh(self) -> None:
         """Read what the operator's commands may have changed: keys and revocations."""
         self.keys = await read_keys(self.database, self.settings.data_dir)
+        known = self.revocations.body.sequence
         self.revocations = await current_revocations(self.database, self.keys, now=self.now)
+        if self.revocations.body.sequence != known:
+            self.index.remove_revoked(frozenset(self.revocations.body.certificates))
         if self.mesh is not None:
             self.mesh.trust(self.keys.trust, self.revocations.body)
 

@@ -8,6 +8,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gpunode_tracker.storage.tables import accounts, api_keys
 
+API_KEY_PREFIX = "gpn_"
+"""So that scanners recognise a leaked key."""
+
 
 @dataclass(frozen=True)
 class Account:

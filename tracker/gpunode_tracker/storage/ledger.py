@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from gpunode_protocol.ledger_entries import LedgerEntry
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gpunode_tracker.entries import NewEntry
@@ -148,9 +148,11 @@ async def unsequenced(connection: AsyncConnection, limit: int) -> Sequence[tuple
 
 
 async def set_positions(connection: AsyncConnection, rows: Sequence[int], first_position: int) -> None:
-    """Number leaves."""
-    for position, row in enumerate(rows, start=first_position):
-        await connection.execute(update(ledger_entries).where(ledger_entries.c.row == row).values(position=position))
+    """Number leaves, in the order given."""
+    if rows:
+        statement = update(ledger_entries).where(ledger_entries.c.row == bindparam("of_row"))
+        numbers = [{"of_row": row, "position": number} for number, row in enumerate(rows, start=first_position)]
+        await connection.execute(statement.values(position=bindparam("position")), numbers)
 
 
 async def owners_of_entry(connection: AsyncConnection, row: int) -> set[str]:

@@ -1,0 +1,105 @@
+"""The index of live nodes: newest advert wins, silence and expiry end it."""
+
+import random
+
+from gpunode_protocol.adverts import Advert
+from gpunode_protocol.certificates import certificate_for
+from gpunode_protocol.identity import Identity
+from gpunode_protocol.regions import Region
+from gpunode_protocol.signing import Signed, sign
+from gpunode_protocol.tasks import Task
+from gpunode_tracker.region_index import MAX_ANSWER_NODES, RegionIndex
+
+from tests.tracker.parties import MODEL, START_AT, advert
+
+NETWORK = "0" * 40
+TRACKER = Identity.from_seed(b"t" * 32)
+NODE = Identity.from_seed(b"n" * 32)
+CERTIFICATE = sign(TRACKER, certificate_for(NODE.peer_id, network=NETWORK, kid="k", now=START_AT))
+
+
+def _advert(sequence: int = 1, node: Identity = NODE, **changes: object) -> Signed[Advert]:
+    return advert(node, CERTIFICATE.envelope, NETWORK, sequence=sequence, **changes)  # type: ignore[arg-type]  # -- any field
+
+
+def _index() -> RegionIndex:
+    return RegionIndex(random.Random(1))
+
+
+def test_found_by_task_model_and_region() -> None:
+    """Every given condition must hold."""
+    index = _index()
+    index.update(_advert(), START_AT)
+    assert len(index.find(START_AT, task=Task.LLM, model=MODEL, region=Region.EUROPE)) == 1
+    assert len(index.find(START_AT)) == 1
+    assert index.find(START_AT, task=Task.WHISPER) == []
+    assert index.find(START_AT, model="other") == []
+    assert index.find(START_AT, region=Region.ASIA) == []
+
+
+def test_an_older_advert_never_replaces_a_newer_one() -> None:
+    """A replayed advert changes nothing, also after the node has left."""
+    index = _index()
+    index.update(_advert(5), START_AT)
+    assert not index.update(_advert(4), START_AT)
+    index.remove(NODE.peer_id)
+    assert not index.update(_advert(4), START_AT)
+    assert not index.update(_advert(5), START_AT)
+    assert index.find(START_AT) == []
+    assert index.update(_advert(6), START_AT)
+    assert len(index.find(START_AT)) == 1
+
+
+def test_a_tombstone_takes_the_node_off() -> None:
+    """A leaving node is gone at once."""
+    index = _index()
+    index.update(_advert(1), START_AT)
+    index.update(_advert(2, tombstone=True), START_AT)
+    assert index.find(START_AT) == []
+
+
+def test_two_missed_heartbeats() -> None:
+    """A silent node is off after 120 s, before its advert expires; a sign of life keeps it."""
+    index = _index()
+    index.update(_advert(), START_AT)
+    assert len(index.find(START_AT + 120)) == 1
+    assert index.find(START_AT + 121) == []
+    index.hear(NODE.peer_id, START_AT + 100)
+    assert len(index.find(START_AT + 121)) == 1
+
+
+def test_expiry() -> None:
+    """An expired advert is not given out, and forgotten when the index is pruned."""
+    index = _index()
+    index.update(_advert(), START_AT)
+    index.hear(NODE.peer_id, START_AT + 150)
+    assert index.find(START_AT + 150) == []
+    index.prune(START_AT + 150)
+    assert index.update(_advert(1), START_AT)
+
+
+def test_regions_are_counted() -> None:
+    """All five regions are listed, with nodes and models."""
+    index = _index()
+    index.update(_advert(), START_AT)
+    counts = {count.region: (count.nodes, count.models) for count in index.regions(START_AT)}
+    assert counts[Region.EUROPE] == (1, {MODEL: 1})
+    assert [counts[region] for region in Region if region is not Region.EUROPE] == [(0, {})] * 4
+
+
+def test_long_answers_are_samples() -> None:
+    """No answer has more than 256 adverts."""
+    index = _index()
+    for number in range(MAX_ANSWER_NODES + 5):
+        index.update(_advert(node=Identity.from_seed(number.to_bytes(32, "big"))), START_AT)
+    assert len({found.body.peer for found in index.find(START_AT)}) == MAX_ANSWER_NODES
+
+
+def test_revoked_certificates_take_nodes_off() -> None:
+    """Adverts under a revoked certificate are not given out any more."""
+    index = _index()
+    index.update(_advert(), START_AT)
+    index.remove_revoked(frozenset({"another"}))
+    assert len(index.find(START_AT)) == 1
+    index.remove_revoked(frozenset({CERTIFICATE.body.serial}))
+    assert index.find(START_AT) == []
