@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from gpunode_protocol.errors import ProtocolError, VerificationFailed
+from gpunode_protocol.errors import GpunodeError, VerificationFailed
 from gpunode_protocol.ledger_entries import LedgerEntry
 from gpunode_protocol.merkle import inclusion_is_valid, leaf_hash
 from gpunode_protocol.receipt_checks import check_pair
@@ -50,15 +50,27 @@ def verify_receipt_proof(proof: ReceiptProof, root_public_key: bytes) -> Verifie
         head = trust.open_tree_head(proof.head)
         receipt, voucher = check_pair(proof.receipt, proof.voucher)
         entry = LedgerEntry.from_leaf(proof.entry)
-    except ProtocolError as error:
+    except VerificationFailed:
+        raise
+    except GpunodeError as error:
         raise VerificationFailed(f"The proof does not verify: {error}") from error
-    settled = entry.settled
-    if settled is None or settled.receipt != receipt.digest or settled.voucher != voucher.digest:
-        raise VerificationFailed("The ledger entry settles another receipt.")
-    if (settled.count, settled.input_count) != (voucher.body.count, voucher.body.input_count):
-        raise VerificationFailed("The ledger entry settles another amount than the voucher promises.")
+    _check_settlement(entry, receipt, voucher)
     if receipt.body.network != trust.network or entry.network != trust.network:
         raise VerificationFailed("The receipt belongs to another network.")
     if not inclusion_is_valid(proof.index, head.body.size, leaf_hash(proof.entry), proof.path, head.body.root):
         raise VerificationFailed("The entry is not in the ledger under this tree head.")
     return VerifiedReceipt(receipt, voucher, entry, head)
+
+
+def _check_settlement(entry: LedgerEntry, receipt: Signed[Receipt], voucher: Signed[Voucher]) -> None:
+    """Check that an entry settles this receipt and voucher, which fit together, and nothing else."""
+    settled, promised = entry.settled, voucher.body
+    if settled is None or settled.receipt != receipt.digest or settled.voucher != voucher.digest:
+        raise VerificationFailed("The ledger entry settles another receipt.")
+    if entry.kind != "settle":
+        raise VerificationFailed("The ledger entry is no settlement.")
+    if (settled.count, settled.input_count) != (promised.count, promised.input_count):
+        raise VerificationFailed("The ledger entry settles another amount than the voucher promises.")
+    for name in ("job", "segment", "node", "client", "jti", "task", "model"):
+        if getattr(settled, name) != getattr(promised, name):
+            raise VerificationFailed(f"The ledger entry names another {name} than the voucher.")
