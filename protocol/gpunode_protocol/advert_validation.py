@@ -67,6 +67,7 @@ def _fits(key: DhtKey, advert: Advert) -> bool:
     return (
         key.network == advert.network
         and key.region == advert.region
+        and key.country in {"", advert.country.lower()}
         and key.task in {None, advert.model.task}
         and key.model in {ANY_MODEL, advert.model.name}
         and (key.task is not None or key.model == ANY_MODEL)

@@ -3,6 +3,7 @@
 from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Le, MaxLen, MinLen
+from pydantic import Field
 
 from gpunode_protocol.ledger_entries import LedgerEntry
 from gpunode_protocol.prices import PriceTable
@@ -64,6 +65,7 @@ class NetworkInfo(WireModel):
     """What a newcomer needs: keys, bootstrap addresses, shard bits, prices, default models.
 
     time: the tracker's clock, Unix seconds. previous_shard_bits: still written and read for 5 min after a change.
+    countries: of a large region, those (two small letters) that have DHT topics of their own.
     """
 
     network: NetworkId
@@ -73,6 +75,7 @@ class NetworkInfo(WireModel):
     bootstrap: tuple[str, ...]
     shard_bits: Annotated[int, Ge(0), Le(16)]
     previous_shard_bits: Annotated[int, Ge(0), Le(16)] | None = None
+    countries: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     prices: PriceTable
     default_models: dict[str, str]
     time: UnixSeconds
@@ -138,6 +141,7 @@ class HeartbeatReply(WireModel):
     bootstrap: tuple[str, ...]
     shard_bits: Annotated[int, Ge(0), Le(16)]
     previous_shard_bits: Annotated[int, Ge(0), Le(16)] | None = None
+    countries: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     head: Envelope | None = None
     adverts_refused: tuple[str, ...] = ()
     time: UnixSeconds

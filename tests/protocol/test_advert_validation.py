@@ -1,5 +1,6 @@
 """Whether a DHT record may be stored or believed."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -48,7 +49,7 @@ def _reason(record: AdvertRecord, now: float = NOW, **changes: Any) -> str:
 def test_valid_under_all_its_keys() -> None:
     """An advert is valid under every key that it is stored under, for any number of shards."""
     keys = keys_of_advert(NETWORK, Task.LLM, "smollm2-135m", Region.EUROPE, NODE.peer_id, (0, 1, 5, 16))
-    for key in keys:
+    for key in (*keys, replace(keys[0], country="de")):
         record = _record(key=str(key))
         assert validate_advert_record(record, TRUST, revocations().body, now=NOW) == signed_advert()
 
@@ -60,6 +61,7 @@ def test_valid_under_all_its_keys() -> None:
         DhtKey(NETWORK, Task.WHISPER, "smollm2-135m", Region.EUROPE, 0, "-"),
         DhtKey(NETWORK, Task.LLM, "other", Region.EUROPE, 0, "-"),
         DhtKey(NETWORK, Task.LLM, "smollm2-135m", Region.ASIA, 0, "-"),
+        DhtKey(NETWORK, Task.LLM, "smollm2-135m", Region.EUROPE, 0, "-", "fr"),
         DhtKey(NETWORK, None, "smollm2-135m", Region.EUROPE, 0, "-"),
         DhtKey(NETWORK, Task.LLM, "*", Region.EUROPE, 0, shard_of(NODE.peer_id, 3)[::-1] + "0"),
         DhtKey(NETWORK, Task.LLM, "*", Region.EUROPE, 0, "1" if shard_of(NODE.peer_id, 1) == "0" else "0"),

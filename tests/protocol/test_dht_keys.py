@@ -53,6 +53,12 @@ def test_round_trip(task: Task | None, model: str, region: Region, salt: int, bi
         ("/1/0110", "/1"),
         ("/smollm2-135m/", "/a/b/"),
         ("gpunode", ""),
+        ("/europe/", "/europe-/"),
+        ("/europe/", "/europe-DE/"),
+        ("/europe/", "/europe-deu/"),
+        ("/europe/", "/europe-d1/"),
+        ("/europe/", "/europe-éé/"),
+        ("/europe/", "/europe-de-by/"),
     ],
 )
 def test_other_texts(old: str, new: str) -> None:
@@ -99,3 +105,12 @@ def test_search_finds_every_advert(bits: int) -> None:
     assert len(searched) == 2 * 2**bits
     stored = set(keys_of_advert(NETWORK, Task.LLM, "m", Region.EUROPE, NODE.peer_id, (bits,)))
     assert len(searched & stored) == 2
+
+
+def test_country_of_a_large_region() -> None:
+    """Where a region is split, its part of the key names the country."""
+    keys = keys_of_advert(NETWORK, Task.LLM, "m", Region.EUROPE, NODE.peer_id, (2,), "de")
+    assert {str(key).split("/")[5] for key in keys} == {"europe-de"}
+    assert [parse_key(str(key)) for key in keys] == keys
+    searched = set(keys_to_search(NETWORK, Task.LLM, "m", Region.EUROPE, 2, "de"))
+    assert len(searched & set(keys)) == 2
