@@ -1,0 +1,93 @@
+"""``gpunode nodes``: who is on the network."""
+
+import json
+import sys
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from gpunode.cli_options import (
+    ApiKeyFileOption,
+    CaFileOption,
+    InsecureOption,
+    JsonOption,
+    RegionOption,
+    StateDirOption,
+    TrackerOption,
+    open_client,
+)
+from gpunode.terminal_text import milliseconds, printable, short_id
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from gpunode.types import NodeInfo
+
+REFRESH_INTERVAL_S: Final = 5.0
+
+
+def nodes(  # noqa: PLR0913 -- one parameter an option
+    *,
+    model: Annotated[str | None, typer.Option(help="Only nodes that serve this model.")] = None,
+    task: Annotated[str, typer.Option(help="llm, image_gen, whisper or embedding.")] = "llm",
+    within: Annotated[str | None, typer.Option("--in", help="Only nodes in this region.")] = None,
+    once: Annotated[bool, typer.Option("--once", help="Print the table once instead of keeping it fresh.")] = False,
+    tracker: TrackerOption = None,
+    api_key_file: ApiKeyFileOption = None,
+    ca_file: CaFileOption = None,
+    insecure: InsecureOption = None,
+    state_dir: StateDirOption = None,
+    region: RegionOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the live nodes, nearest first; at a terminal the table stays fresh until Ctrl-C."""
+    with open_client(
+        tracker, api_key_file, ca_file=ca_file, insecure=insecure, state_dir=state_dir, region=region
+    ) as client:
+        found = client.nodes(model=model, task=task, region=within)
+        if as_json:
+            typer.echo(json.dumps([asdict(node) for node in found]))
+            return
+        from rich.console import Console  # noqa: PLC0415 -- --help stays light
+        from rich.live import Live  # noqa: PLC0415 -- as above
+
+        console = Console()
+        if once or not sys.stdout.isatty():
+            console.print(table_of(found))
+            return
+        with Live(table_of(found), console=console, auto_refresh=False) as live:
+            while True:
+                time.sleep(REFRESH_INTERVAL_S)
+                live.update(table_of(client.nodes(model=model, task=task, region=within)), refresh=True)
+
+
+def table_of(found: "list[NodeInfo]") -> "Table":
+    """Return the nodes as a table."""
+    from rich.table import Table  # noqa: PLC0415 -- as above
+    from rich.text import Text  # noqa: PLC0415 -- as above
+
+    table = Table(title=f"{len(found)} nodes" if found else "No live nodes", title_justify="left")
+    for name in ("node", "region", "model", "device"):
+        table.add_column(name)
+    for name in ("tokens/s", "context", "RTT", "jobs"):
+        table.add_column(name, justify="right")
+    for name in ("path", "found by"):
+        table.add_column(name)
+    for node in found:
+        jobs = "-" if node.active is None else f"{node.active}+{node.queued}/{node.slots}"
+        cells = (
+            short_id(node.node),
+            f"{node.region} {node.country}".strip(),
+            node.model,
+            node.gpu,
+            f"{node.tokens_per_s:.0f}",
+            str(node.context),
+            milliseconds(node.rtt_ms),
+            jobs,
+            node.path,
+            node.source,
+        )
+        table.add_row(*(Text(printable(cell)) for cell in cells))
+    return table

@@ -1,0 +1,16 @@
+"""The client's subcommands: chat, nodes, ledger, demo."""
+
+import typer
+
+from gpunode.cli_chat import chat
+from gpunode.cli_ledger import ledger
+from gpunode.cli_nodes import nodes
+from gpunode.demo.command import demo
+
+
+def register(app: typer.Typer) -> None:
+    """Add the subcommands to the root command."""
+    app.command()(chat)
+    app.command()(nodes)
+    app.add_typer(ledger)
+    app.command()(demo)

@@ -1,0 +1,1 @@
+"""``gpunode demo``: a whole network on this machine, for one question or one chat, gone afterwards."""

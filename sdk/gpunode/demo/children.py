@@ -1,0 +1,156 @@
+"""The demo's processes: started with a log each, watched, ended with everything that they started."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+from gpunode.demo import _child_launcher
+from gpunode.errors import ClientError
+
+STOP_TIMEOUT_S: Final = 8.0
+"""What the processes get to end by themselves after SIGTERM; a node drains meanwhile."""
+_POLL_INTERVAL_S: Final = 0.05
+_TAIL_LINES: Final = 12
+
+
+class DemoFailed(ClientError):
+    """The demo's network did not come up."""
+
+
+@dataclass(frozen=True)
+class Child:
+    """One process and where its output goes."""
+
+    name: str
+    process: "subprocess.Popen[bytes]"
+    log: Path
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it runs no more."""
+        return self.process.poll() is not None
+
+    def last_words(self) -> str:
+        """Return the end of its log."""
+        with contextlib.suppress(OSError):
+            lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
+            return "\n".join(lines[-_TAIL_LINES:])
+        return ""
+
+
+class Children:
+    """All processes of a demo. Leaving the ``with`` block ends them, whatever happens.
+
+    Args:
+        folder: for the logs, and the working directory of the processes.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._children: list[Child] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self, name: str, arguments: Sequence[str]) -> Child:
+        """Start ``gpunode`` with some arguments in a process group of its own."""
+        log = self._folder / f"{name}.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(  # noqa: S603 -- our own interpreter, no shell
+                _command(arguments),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=self._folder,
+                env=_environment(self._folder),
+                start_new_session=True,  # Ctrl-C at the terminal is for the demo, which ends them in order
+            )
+        child = Child(name, process, log)
+        self._children.append(child)
+        return child
+
+    def run(self, name: str, arguments: Sequence[str], *, timeout_s: float = 30.0) -> str:
+        """Run ``gpunode`` with some arguments to its end and return what it printed.
+
+        Raises:
+            DemoFailed: it failed.
+        """
+        child = self.start(name, arguments)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.process.wait(timeout_s)
+        self._children.remove(child)
+        if child.process.poll() != 0:
+            _kill_group(child)
+            raise _failed(child)
+        return child.log.read_text(encoding="utf-8")
+
+    def check(self) -> None:
+        """Raise ``DemoFailed`` if a process has ended."""
+        for child in self._children:
+            if child.has_ended:
+                raise _failed(child)
+
+    def stop(self) -> None:
+        """End all processes: politely, then by force. Signals to the demo wait until this is done."""
+        with _signals_ignored():
+            for child in self._children:
+                if not child.has_ended:
+                    child.process.terminate()
+            deadline = time.monotonic() + STOP_TIMEOUT_S
+            while time.monotonic() < deadline and not all(child.has_ended for child in self._children):
+                time.sleep(_POLL_INTERVAL_S)
+            for child in self._children:
+                _kill_group(child)
+            self._children.clear()
+
+
+def _kill_group(child: Child) -> None:
+    """Kill what is left of a child's process group, and reap the child."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(child.process.pid, signal.SIGKILL)
+    child.process.wait()
+
+
+def _failed(child: Child) -> DemoFailed:
+    code = child.process.returncode
+    return DemoFailed(
+        f"The demo's {child.name} ended early (exit code {code}). Its last words:\n{child.last_words()}\n"
+        "Correct what they name and start the demo again."
+    )
+
+
+def _command(arguments: Sequence[str]) -> list[str]:
+    launcher = (sys.executable, "-I", "-S", str(_child_launcher.__file__), str(os.getpid()))
+    return [*launcher, sys.executable, "-m", "gpunode", *arguments]
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    """Return the environment without the user's settings of gpunode, whose files would take part otherwise."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("GPUNODE_")}
+    return {**kept, "PYTHONUNBUFFERED": "1", "TMPDIR": str(folder)}
+
+
+@contextlib.contextmanager
+def _signals_ignored() -> Iterator[None]:
+    """Let nobody interrupt the cleaning up: it is short, and a second Ctrl-C would leave processes behind."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    try:
+        before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
+    except ValueError:  # not in the main thread, where no signal arrives anyway
+        yield
+        return
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
