@@ -1,0 +1,94 @@
+"""The library xllamacpp alone in a process: the side with which the engine is compared. Run by ``bare_llamacpp``.
+
+Its settings are the library's own, but for what must be equal on both sides: model, slots, context, CPU threads, no
+cached prompts. First argument: ``BareLoad`` as JSON. It prints one JSON line when the model is loaded; then, for each
+line on standard input, ``{"prompts": [[token ids], …], "output_tokens": n}``, it runs all prompts at once and prints
+``{"elapsed_s": …}``. It ends at the end of its input.
+"""
+
+import json
+import os
+import sys
+import threading
+import time
+from typing import Any, TextIO
+
+import xllamacpp
+
+_ERRORS_ONLY = 1
+
+
+def main() -> None:
+    """Serve standard input."""
+    answers = _own_stdout()
+    server = _load(json.loads(sys.argv[1]))
+    _answer(answers, {"ready": True})
+    for line in sys.stdin:
+        order = json.loads(line)
+        _answer(answers, {"elapsed_s": _run(server, order["prompts"], order["output_tokens"])})
+
+
+def _own_stdout() -> TextIO:
+    """Keep standard output for the answers: whatever the library prints goes to standard error."""
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    return answers
+
+
+def _answer(answers: TextIO, message: dict[str, Any]) -> None:
+    answers.write(json.dumps(message) + "\n")
+    answers.flush()
+
+
+def _load(load: dict[str, Any]) -> Any:
+    parameters = xllamacpp.CommonParams()
+    parameters.model.path = load["model_path"]
+    parameters.offline = True
+    parameters.n_parallel = load["slots"]
+    parameters.n_ctx = load["context_tokens"] * load["slots"]
+    parameters.fit_params = False
+    parameters.n_gpu_layers = 0
+    parameters.cpuparams.n_threads = load["threads"]
+    parameters.cpuparams_batch.n_threads = load["threads"]
+    parameters.cache_ram_mib = 0
+    parameters.cache_idle_slots = False
+    parameters.slot_prompt_similarity = 0.0
+    parameters.verbosity = _ERRORS_ONLY
+    return xllamacpp.Server(parameters)
+
+
+def _run(server: Any, prompts: list[list[int]], output_tokens: int) -> float:
+    """Run all prompts at once, a thread each, and return the seconds until the last one has ended."""
+    reasons: list[str | None] = [None] * len(prompts)
+
+    def complete(index: int) -> None:
+        def on_chunk(chunk: dict[str, Any]) -> None:
+            reasons[index] = chunk["choices"][0]["finish_reason"]
+
+        server.handle_completions(_body(prompts[index], output_tokens), on_chunk)
+
+    threads = [threading.Thread(target=complete, args=(index,)) for index in range(len(prompts))]
+    started_at = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    elapsed_s = time.perf_counter() - started_at
+    if any(reason != "length" for reason in reasons):
+        raise SystemExit(f"A completion ended with {reasons} instead of all its tokens.")
+    return elapsed_s
+
+
+def _body(prompt: list[int], output_tokens: int) -> dict[str, Any]:
+    return {
+        "prompt": prompt,
+        "n_predict": output_tokens,
+        "stream": True,
+        "temperature": 0.0,
+        "ignore_eos": True,
+        "cache_prompt": False,
+    }
+
+
+if __name__ == "__main__":
+    main()

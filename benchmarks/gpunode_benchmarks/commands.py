@@ -1,0 +1,73 @@
+"""``gpunode bench``: all benches, or one of them."""
+
+import importlib
+import json
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+if TYPE_CHECKING:
+    from gpunode_benchmarks.report import BenchResult
+
+#: Each bench's name and ``module:function``, in the order in which they run. The function's only parameter is optional:
+#: how often to measure.
+BENCHES: Final[Mapping[str, str]] = {
+    "mesh": "gpunode_benchmarks.mesh_bench:run_mesh_bench",
+    "engine": "gpunode_benchmarks.engine_bench:run_engine_bench",
+}
+
+_FEWEST_PAIRS: Final = 6
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object for programs.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the ``bench`` commands."""
+    bench_app = typer.Typer(help="Measure on this machine; without a subcommand: everything.")
+    bench_app.callback(invoke_without_command=True)(run_all)
+    bench_app.command("mesh")(run_mesh)
+    bench_app.command("engine")(run_engine)
+    app.add_typer(bench_app, name="bench")
+
+
+def run_all(context: typer.Context, as_json: JsonOption = False) -> None:
+    """Measure on this machine; without a subcommand: everything."""
+    if context.invoked_subcommand is None:
+        _run_and_print(list(BENCHES), as_json=as_json)
+
+
+def run_mesh(as_json: JsonOption = False) -> None:
+    """Measure streams and records between two peers on loopback."""
+    _run_and_print(["mesh"], as_json=as_json)
+
+
+def run_engine(
+    as_json: JsonOption = False,
+    pairs: Annotated[
+        int, typer.Option(min=_FEWEST_PAIRS, help="Pairs per ratio: more of them see smaller differences.")
+    ] = _FEWEST_PAIRS,
+) -> None:
+    """Measure the engine's tokens/s beside the bare library's."""
+    _run_and_print(["engine"], as_json=as_json, rounds=pairs)
+
+
+def _run_and_print(names: list[str], *, as_json: bool, rounds: int | None = None) -> None:
+    from rich.console import Console  # noqa: PLC0415 -- keep `gpunode --help` quick
+
+    from gpunode_benchmarks.report import machine_facts, to_json, to_tables  # noqa: PLC0415 -- keep --help quick
+
+    results = []
+    for name in names:
+        with Console(stderr=True).status(f"measuring: {name}"):
+            results.append(_bench(name)() if rounds is None else _bench(name)(rounds))
+    if as_json:
+        typer.echo(json.dumps(to_json(results, machine_facts())))
+    else:
+        Console().print(to_tables(results, machine_facts()))
+
+
+def _bench(name: str) -> "Callable[..., BenchResult]":
+    module, _, function = BENCHES[name].partition(":")
+    run: Callable[..., BenchResult] = getattr(importlib.import_module(module), function)
+    return run

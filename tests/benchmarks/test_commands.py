@@ -1,0 +1,79 @@
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import typer
+from gpunode_benchmarks import commands
+from gpunode_benchmarks.report import BenchResult, Measure
+from typer.testing import CliRunner
+
+Run = Callable[..., Any]
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
+    """Put quick benches in the places of the real ones; return the list of their calls."""
+    made: list[tuple[object, ...]] = []
+
+    def bench(name: str) -> Callable[..., BenchResult]:
+        def measured(*arguments: int) -> BenchResult:
+            made.append((name, *arguments))
+            measure = Measure(name="one", about="one", unit="ms", count=1, values={"median": 1.0})
+            return BenchResult(bench=name, about="", settings={}, measures=(measure,), load_before=0.0, load_after=0.0)
+
+        return measured
+
+    monkeypatch.setattr(commands, "_bench", bench)
+    return made
+
+
+@pytest.fixture
+def run() -> Run:
+    """Return a function that runs ``gpunode bench ARGUMENTS``."""
+
+    def run_bench(*arguments: str) -> Any:
+        app = typer.Typer()
+        commands.register(app)
+        app.command("other")(lambda: None)  # with a single command, typer would drop its name
+        return CliRunner().invoke(app, ["bench", *arguments])
+
+    return run_bench
+
+
+def test_without_a_subcommand_everything_runs(run: Run, calls: list[tuple[object, ...]]) -> None:
+    """``gpunode bench`` is all benches in their order, with their own numbers of rounds."""
+    assert run().exit_code == 0
+    assert calls == [("mesh",), ("engine",)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "call"),
+    [(("mesh",), ("mesh",)), (("engine",), ("engine", 6)), (("engine", "--pairs", "12"), ("engine", 12))],
+    ids=str,
+)
+def test_a_subcommand_runs_its_bench_alone(
+    run: Run, calls: list[tuple[object, ...]], arguments: tuple[str, ...], call: tuple[object, ...]
+) -> None:
+    """``gpunode bench mesh`` does not load a model, ``gpunode bench engine`` starts no p2pd."""
+    assert run(*arguments).exit_code == 0
+    assert calls == [call]
+
+
+@pytest.mark.parametrize("arguments", [("--json",), ("mesh", "--json"), ("engine", "--json")], ids=str)
+def test_json_is_all_that_is_printed(run: Run, calls: list[tuple[object, ...]], arguments: tuple[str, ...]) -> None:
+    """Standard output is one object, whichever benches ran."""
+    printed = json.loads(run(*arguments).stdout)
+    assert set(printed["benches"]) == {str(call[0]) for call in calls}
+
+
+def test_fewer_than_six_pairs_are_refused(run: Run, calls: list[tuple[object, ...]]) -> None:
+    """Fewer pairs than orders of the sides would favour one."""
+    assert run("engine", "--pairs", "5").exit_code == 2
+    assert calls == []
+
+
+@pytest.mark.parametrize("name", list(commands.BENCHES))
+def test_every_bench_exists(name: str) -> None:
+    """The table of benches names functions that can be imported."""
+    assert callable(commands._bench(name))
