@@ -11,6 +11,7 @@ A frame is one msgpack map with the key ``type``; unknown keys are ignored, an u
 from typing import Annotated, Any, ClassVar
 
 from annotated_types import Ge, Le, MaxLen, MinLen
+from pydantic import FailFast, Field
 
 from gpunode_protocol.errors import ErrorCode, JobError, MalformedMessage, UnexpectedMessage
 from gpunode_protocol.framing import frame
@@ -30,7 +31,11 @@ LIVENESS_TIMEOUT_S = 5.0
 """A client gives a stream up when no frame at all came for this long."""
 
 TokenId = Annotated[int, Ge(0), Le(2**32 - 1)]
+TokenIds = Annotated[tuple[TokenId, ...], FailFast()]
 Seconds = Annotated[float, Ge(0), Le(1e9)]
+LogProb = Annotated[float, Field(allow_inf_nan=False)]
+MAX_DETAILS = 4_096
+"""Log-probabilities or words in one frame."""
 
 
 class Frame(WireModel):
@@ -98,20 +103,20 @@ class QueuedFrame(Frame):
 
 
 class TokenLogprob(WireModel):
-    """Log-probability (natural) of one token, and the best alternatives as (id, logprob)."""
+    """Log-probability (natural, finite) of one token, and the best alternatives as (id, logprob)."""
 
     id: TokenId
-    logprob: float
-    top: tuple[tuple[TokenId, float], ...] = ()
+    logprob: LogProb
+    top: Annotated[tuple[tuple[TokenId, LogProb], ...], MaxLen(20)] = ()
 
 
 class TokensFrame(Frame):
     """Token ids and the text that they completed; text lags behind ids where a character is not whole yet."""
 
     frame_type: ClassVar[str] = "tokens"
-    ids: tuple[TokenId, ...]
+    ids: TokenIds
     text: str
-    logprobs: tuple[TokenLogprob, ...] | None = None
+    logprobs: Annotated[tuple[TokenLogprob, ...], MaxLen(MAX_DETAILS)] | None = None
 
 
 class ProgressFrame(Frame):
@@ -139,7 +144,7 @@ class SegmentFrame(Frame):
     end_ms: Count
     text: str
     language: Annotated[str, MaxLen(8)] | None = None
-    words: tuple[Word, ...] | None = None
+    words: Annotated[tuple[Word, ...], MaxLen(MAX_DETAILS)] | None = None
 
 
 class DoneFrame(Frame):
@@ -162,11 +167,14 @@ class ErrorFrame(Frame):
     retry_after_s: Seconds | None = None
 
     def to_error(self) -> JobError:
-        """Return the exception that this frame stands for; an unknown code becomes ``internal``."""
+        """Return the exception that this frame stands for; an unknown code becomes ``internal``.
+
+        The message ends on terminals, so that control characters become blanks.
+        """
         known = self.code in ErrorCode.__members__.values()
         return JobError(
             code=ErrorCode(self.code) if known else ErrorCode.INTERNAL,
-            message=self.message,
+            message="".join(letter if letter.isprintable() else " " for letter in self.message),
             retryable=self.retryable,
             retry_after_s=self.retry_after_s,
         )

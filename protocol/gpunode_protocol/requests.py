@@ -3,7 +3,7 @@
 from typing import Annotated, Any, ClassVar
 
 from annotated_types import Ge, Le, MaxLen, MinLen
-from pydantic import model_validator
+from pydantic import FailFast, model_validator
 
 from gpunode_protocol.digests import SALT_BYTES
 from gpunode_protocol.errors import ErrorCode, job_error
@@ -46,7 +46,7 @@ class Resume(WireModel):
     prompt_digest: as quoted by the first node; the new one must render the same prompt.
     """
 
-    ids: Annotated[tuple[Annotated[int, Ge(0), Le(2**32 - 1)], ...], MinLen(1), MaxLen(200_000)]
+    ids: Annotated[tuple[Annotated[int, Ge(0), Le(2**32 - 1)], ...], MinLen(1), MaxLen(200_000), FailFast()]
     text_offset: Count
     prompt_digest: Digest
 
