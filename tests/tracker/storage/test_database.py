@@ -1,0 +1,111 @@
+"""Transactions on a real SQLite file: all or nothing, also when the disk is full."""
+
+import asyncio
+import sqlite3
+from pathlib import Path
+
+import pytest
+from gpunode_protocol import tracker_api as api
+from gpunode_tracker.config import TrackerSettings
+from gpunode_tracker.errors import StorageUnavailable
+from gpunode_tracker.storage.database import Database
+from gpunode_tracker.storage.documents import constant, find_constant
+from gpunode_tracker.tracker import Tracker
+from sqlalchemy import text
+
+from tests.tracker.conftest import World
+
+
+async def test_writers_take_turns(tracker: Tracker) -> None:
+    """Read, wait, write: no update of twenty concurrent ones is lost."""
+
+    async def increase() -> None:
+        async with tracker.database.write() as connection:
+            value = int(await constant(connection, "counter", b"0"))
+            await asyncio.sleep(0)
+            await connection.execute(
+                text("update meta set value = :value where key = 'counter'"), {"value": str(value + 1).encode()}
+            )
+
+    await asyncio.gather(*(increase() for _ in range(20)))
+    async with tracker.database.read() as connection:
+        assert await find_constant(connection, "counter") == b"20"
+
+
+async def test_an_error_undoes_everything(tracker: Tracker) -> None:
+    """What fails half-way leaves nothing."""
+    with pytest.raises(RuntimeError):
+        async with tracker.database.write() as connection:
+            await constant(connection, "half", b"x")
+            raise RuntimeError
+    async with tracker.database.read() as connection:
+        assert await find_constant(connection, "half") is None
+
+
+async def test_what_was_committed_is_durable(tracker: Tracker) -> None:
+    """WAL with a full sync at each commit, and foreign keys, on every connection."""
+    async with tracker.database.read() as connection:
+        pragmas = [
+            (await connection.execute(text(f"PRAGMA {name}"))).scalar_one()
+            for name in ("journal_mode", "synchronous", "foreign_keys")
+        ]
+    assert pragmas == ["wal", 2, 1]
+
+
+async def test_a_full_disk_loses_nothing(world: World) -> None:
+    """503 with Retry-After; what was settled stays, and the same batch settles when there is room again."""
+    deal = await world.job()
+    await world.settle(deal.job.partial(1))
+    async with world.tracker.database.read() as connection:
+        pages = (await connection.execute(text("PRAGMA page_count"))).scalar_one()
+    await _limit_pages(world.tracker.database, pages)
+    statuses = set()
+    for count in range(2, 40):
+        response = await world.post(api.SETTLEMENTS_PATH, api.SettlementBatch(items=(deal.job.partial(count),)))
+        statuses.add(response.status)
+        if response.status == 503:
+            break
+    assert statuses <= {200, 503}
+    assert response.status == 503
+    assert int(response.headers["Retry-After"]) > 0
+    assert (await world.get(api.HEALTH_PATH)).status == 200
+    await _limit_pages(world.tracker.database, 2**30)
+    assert (await world.settle(deal.job.partial(count)))[0].status == "settled"
+    assert (await world.balance(token=deal.token)).spendable_microcredits == 30 * count
+
+
+async def _limit_pages(database: Database, pages: int) -> None:
+    """Simulate a full disk on every pooled connection."""
+    async with asyncio.TaskGroup() as group:
+        for _ in range(5):
+            group.create_task(_limit_connection(database, pages))
+
+
+async def _limit_connection(database: Database, pages: int) -> None:
+    async with database.read() as connection:
+        await connection.execute(text(f"PRAGMA max_page_count = {pages}"))
+        await asyncio.sleep(0.01)  # hold it until the others have one of their own
+
+
+async def test_another_process_that_writes_too_long(settings: TrackerSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the busy timeout the request may be sent again soon."""
+    monkeypatch.setattr("gpunode_tracker.storage.database._PRAGMAS", ("busy_timeout=10",))
+    database = Database(settings.sqlalchemy_url)
+    other = sqlite3.connect(settings.sqlite_path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StorageUnavailable) as caught:
+        async with database.write():
+            pass
+    other.close()
+    await database.close()
+    assert caught.value.retry_after_s == 1
+
+
+async def test_an_unusable_file(tmp_path: Path) -> None:
+    """A file that is no database is an error with a reason, not a traceback."""
+    file = tmp_path / "tracker.db"
+    file.write_text("this is not a database, but long enough to be looked at as one\n" * 20)
+    database = Database(f"sqlite+aiosqlite:///{file}")
+    with pytest.raises(StorageUnavailable, match="not a database"):
+        await database.migrate()
+    await database.close()

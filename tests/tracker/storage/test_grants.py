@@ -1,0 +1,51 @@
+"""The storage of grants keeps what settlement needs (their HTTP behaviour: test_granting)."""
+
+from gpunode_tracker.storage import grants
+from gpunode_tracker.storage.accounts import Account, add_account
+from gpunode_tracker.tracker import Tracker
+
+from tests.tracker.parties import START_AT
+
+
+def _grant(jti: str, **changes: object) -> grants.StoredGrant:
+    fields = {
+        "jti": jti,
+        "account_id": "a",
+        "client": "c",
+        "tasks": ["llm"],
+        "node_caps": None,
+        "reserved": 5,
+        "price_version": 1,
+        "issued_at": START_AT,
+        "expires_at": START_AT + 60,
+        "release_at": START_AT + 60 + grants.SETTLEMENT_PERIOD_S,
+    }
+    return grants.StoredGrant(**(fields | changes))  # type: ignore[arg-type]  # -- any field
+
+
+async def test_grants_read_back(tracker: Tracker) -> None:
+    """Open and named caps alike."""
+    async with tracker.database.write() as connection:
+        await add_account(connection, Account("a", "a", False), created_at=START_AT)
+        for grant in (_grant("open"), _grant("named", node_caps={"n": 3})):
+            await grants.add_grant(connection, grant)
+            assert await grants.find_grant(connection, grant.jti, lock=True) == grant
+        assert await grants.find_grant(connection, "other") is None
+
+
+async def test_revocation_and_return(tracker: Tracker) -> None:
+    """A live grant can be revoked once; it is due two hours later, and once."""
+    async with tracker.database.write() as connection:
+        await add_account(connection, Account("a", "a", False), created_at=START_AT)
+        await grants.add_grant(connection, _grant("g"))
+        now = START_AT + 10
+        assert await grants.revoke_grant(connection, "g", now=now)
+        assert not await grants.revoke_grant(connection, "g", now=now)
+        assert not await grants.revoke_grant(connection, "none", now=now)
+        assert await grants.revoked_grants(connection, now=now) == ["g"]
+        assert await grants.revoked_grants(connection, now=START_AT + 60) == []
+        due_at = now + grants.SETTLEMENT_PERIOD_S
+        assert await grants.grants_to_return(connection, now=due_at - 1, limit=9) == []
+        assert [grant.jti for grant in await grants.grants_to_return(connection, now=due_at, limit=9)] == ["g"]
+        await grants.mark_returned(connection, "g", now=due_at)
+        assert await grants.grants_to_return(connection, now=due_at, limit=9) == []

@@ -1,0 +1,41 @@
+"""Migrations lead to exactly the schema of ``tables``."""
+
+from pathlib import Path
+
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from gpunode_tracker.storage import migrate
+from gpunode_tracker.storage.tables import metadata
+from gpunode_tracker.tracker import Tracker
+from sqlalchemy import Connection, create_engine
+
+
+def _difference(connection: Connection) -> list[object]:
+    context = MigrationContext.configure(connection, opts={"compare_type": True})
+    return [change for change in compare_metadata(context, metadata) if "alembic_version" not in str(change)]
+
+
+async def test_schema_equals_migrations(tracker: Tracker) -> None:
+    """A database that was migrated lacks nothing and has nothing else."""
+    async with tracker.database.read() as connection:
+        assert await connection.run_sync(_difference) == []
+
+
+def test_the_newest_revision_is_alembics() -> None:
+    """The number in the file's name is the revision, in one line without branches."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrate.__file__).parent / "migrations"))
+    assert ScriptDirectory.from_config(config).get_heads() == [migrate.newest_revision()]
+
+
+def test_upgrading_twice_changes_nothing(tmp_path: Path) -> None:
+    """The second start finds everything in place."""
+    engine = create_engine(f"sqlite:///{tmp_path / 'x.db'}")
+    for _ in range(2):
+        with engine.begin() as connection:
+            migrate.upgrade(connection)
+    with engine.connect() as connection:
+        assert _difference(connection) == []
+    engine.dispose()

@@ -1,0 +1,18 @@
+"""Price tables by version."""
+
+from gpunode_protocol.prices import DEFAULT_PRICES
+from gpunode_tracker.storage.prices import ensure_prices, newest_prices, prices_of_version
+from gpunode_tracker.storage.tables import price_tables
+from gpunode_tracker.tracker import Tracker
+from sqlalchemy import insert
+
+
+async def test_old_versions_stay(tracker: Tracker) -> None:
+    """New prices are in force; jobs under an older grant are paid by the older table."""
+    newer = DEFAULT_PRICES.model_copy(update={"version": 2, "models": {"m": DEFAULT_PRICES.tasks["llm"]}})
+    async with tracker.database.write() as connection:
+        assert await ensure_prices(connection) == DEFAULT_PRICES
+        await connection.execute(insert(price_tables).values(version=2, body=newer.to_map()))
+        assert await newest_prices(connection) == newer
+        assert await ensure_prices(connection) == newer
+        assert await prices_of_version(connection, 1) == DEFAULT_PRICES

@@ -1,0 +1,15 @@
+"""What is kept of contradictions."""
+
+from gpunode_tracker.storage.settlements import MAX_EVIDENCE_PER_SETTLEMENT, evidence_reasons
+
+from tests.tracker.conftest import World
+
+
+async def test_evidence_is_bounded(world: World) -> None:
+    """A client that contradicts itself for ever fills eight rows."""
+    deal = await world.job()
+    await world.settle(deal.job.item(1))
+    results = await world.settle(*(deal.job.item(count) for count in range(2, 2 + 2 * MAX_EVIDENCE_PER_SETTLEMENT)))
+    assert {result.status for result in results} == {"equivocation"}
+    async with world.tracker.database.read() as connection:
+        assert len(await evidence_reasons(connection)) == MAX_EVIDENCE_PER_SETTLEMENT

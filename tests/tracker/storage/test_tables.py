@@ -1,0 +1,23 @@
+"""Rules that hold for every table."""
+
+from gpunode_tracker.storage.tables import metadata
+from sqlalchemy import DateTime, Float, Numeric
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.schema import CreateTable
+
+
+def test_no_floats_and_no_dates() -> None:
+    """Amounts and instants are whole numbers."""
+    for table in metadata.tables.values():
+        assert not [column for column in table.columns if isinstance(column.type, DateTime | Float | Numeric)]
+
+
+def test_every_table_has_a_primary_key() -> None:
+    """Rows can be named."""
+    assert all(list(table.primary_key) for table in metadata.tables.values())
+
+
+def test_the_schema_suits_postgresql() -> None:
+    """Every table compiles for PostgreSQL too."""
+    for table in metadata.tables.values():
+        assert "CREATE TABLE" in str(CreateTable(table).compile(dialect=postgresql.dialect()))  # type: ignore[no-untyped-call]  # -- SQLAlchemy's dialects are untyped

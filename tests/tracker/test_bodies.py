@@ -1,0 +1,43 @@
+"""JSON bodies."""
+
+import pytest
+from aiohttp.test_utils import make_mocked_request
+from gpunode_protocol.tracker_api import BalanceReply, HeadReply
+from gpunode_tracker.bodies import MAX_BODY_BYTES, read_number, reply
+from gpunode_tracker.errors import InvalidRequest
+
+from tests.tracker.conftest import World
+
+
+def test_secrets_are_not_cached() -> None:
+    """A reply with a secret says so to every cache."""
+    body = BalanceReply(account="a", spendable_microcredits=1)
+    assert reply(body, no_store=True).headers["Cache-Control"] == "no-store"
+    assert "Cache-Control" not in reply(body).headers
+
+
+def test_bytes_are_url_safe_base64() -> None:
+    """What is written reads back, also bytes that need - and _."""
+    body = HeadReply.model_validate({"head": {"body": b"\xfb\xff", "signature": b""}})
+    text = reply(body).text or ""
+    assert '"-_8="' in text
+    assert HeadReply.model_validate_json(text) == body
+
+
+@pytest.mark.parametrize("text", ["-1", "1.5", "", "x", "11", "٣", "9" * 30])
+def test_numbers_of_the_query(text: str) -> None:
+    """Only whole numbers within the range count."""
+    request = make_mocked_request("GET", "/")
+    request = request.clone(rel_url=request.rel_url.with_query({"n": text}))
+    with pytest.raises(InvalidRequest, match="n is a whole number from 0 to 10"):
+        read_number(request, "n", 3, highest=10)
+    assert read_number(make_mocked_request("GET", "/"), "n", 3, highest=10) == 3
+    assert read_number(make_mocked_request("GET", "/?n=10"), "n", 3, highest=10) == 10
+
+
+async def test_small_paths_take_small_bodies(world: World) -> None:
+    """64 KiB is enough for everything but settlements."""
+    _, key = await world.account()
+    headers = {"Authorization": f"Bearer {key}"}
+    response = await world.http.post("/api/v1/grants", data=b" " * (MAX_BODY_BYTES + 1), headers=headers)
+    assert response.status == 413

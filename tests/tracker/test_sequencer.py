@@ -1,0 +1,107 @@
+"""Numbering of leaves, heads and proofs; one holder at a time."""
+
+import pytest
+from gpunode_protocol.merkle import consistency_is_valid, inclusion_is_valid, tree_hash
+from gpunode_protocol.tree_head import TreeHead
+from gpunode_tracker.config import TrackerSettings
+from gpunode_tracker.entries import Bookkeeper
+from gpunode_tracker.errors import InvalidRequest, StorageUnavailable
+from gpunode_tracker.sequencer import NotTheSequencer, Sequencer
+from gpunode_tracker.storage import ledger
+from gpunode_tracker.tracker import Tracker
+
+from tests.tracker.parties import START_AT, TestClock
+
+
+async def _write(tracker: Tracker, count: int) -> None:
+    async with tracker.database.write() as connection:
+        for _ in range(count):
+            await ledger.append(connection, Bookkeeper(tracker.keys.network, START_AT).issue("a", 1))
+
+
+def _head(tracker: Tracker) -> TreeHead:
+    assert tracker.sequencer.head is not None
+    return tracker.keys.trust.open_tree_head(tracker.sequencer.head).body
+
+
+async def _leaves(tracker: Tracker) -> list[bytes]:
+    async with tracker.database.read() as connection:
+        return await ledger.leaf_hashes(connection, 0)
+
+
+async def test_heads_cover_all_leaves(tracker: Tracker) -> None:
+    """Each run signs a head over everything written before; without new entries the head stays."""
+    first = _head(tracker)
+    await _write(tracker, 5)
+    assert await tracker.sequencer.run_once(tracker.keys) == 5
+    assert await tracker.sequencer.run_once(tracker.keys) == 0
+    head = _head(tracker)
+    assert (first.size, head.size, head.root) == (0, 5, tree_hash(await _leaves(tracker)))
+    assert head.log == first.log
+
+
+async def test_proofs_verify(tracker: Tracker) -> None:
+    """Inclusion of every leaf, and consistency between all sizes."""
+    heads = [_head(tracker)]
+    for count in (1, 2, 4):
+        await _write(tracker, count)
+        await tracker.sequencer.run_once(tracker.keys)
+        heads.append(_head(tracker))
+    leaves, newest = await _leaves(tracker), heads[-1]
+    for index, leaf in enumerate(leaves):
+        path = tracker.sequencer.inclusion(index)
+        assert inclusion_is_valid(index, newest.size, leaf, path, newest.root)
+    for old in heads:
+        path = tracker.sequencer.consistency(old.size, newest.size)
+        assert consistency_is_valid(old.size, newest.size, old.root, newest.root, path)
+
+
+async def test_no_proof_beyond_the_head(tracker: Tracker) -> None:
+    """Sizes that do not exist are refused."""
+    await _write(tracker, 2)
+    await tracker.sequencer.run_once(tracker.keys)
+    for sizes in ((0, 3), (2, 1), (-1, 2)):
+        with pytest.raises(InvalidRequest):
+            tracker.sequencer.consistency(*sizes)
+
+
+async def test_the_log_goes_on_after_a_restart(settings: TrackerSettings, clock: TestClock) -> None:
+    """The same log, the old leaves under the new heads, entries of the time between numbered at once."""
+    tracker = await Tracker.open(settings, clock)
+    await _write(tracker, 3)
+    await tracker.sequencer.run_once(tracker.keys)
+    before = _head(tracker)
+    await _write(tracker, 2)
+    await tracker.close()
+    tracker = await Tracker.open(settings, clock)
+    after = _head(tracker)
+    path = tracker.sequencer.consistency(3, 5)
+    await tracker.close()
+    assert (after.log, after.size, after.epoch) == (before.log, 5, before.epoch + 1)
+    assert consistency_is_valid(3, 5, before.root, after.root, path)
+
+
+async def test_only_the_newest_epoch_numbers(tracker: Tracker) -> None:
+    """A second process takes over, and the first one stops instead of forking the log."""
+    rival = Sequencer(tracker.database, _head(tracker).log, tracker.clock)
+    await rival.start(tracker.keys)
+    await _write(tracker, 1)
+    with pytest.raises(NotTheSequencer):
+        await tracker.sequencer.run_once(tracker.keys)
+    assert await rival.run_once(tracker.keys) == 1
+
+
+async def test_a_failed_write_leaves_no_trace(tracker: Tracker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the commit fails, the tree in memory goes back too."""
+    await _write(tracker, 3)
+
+    async def fail(*_args: object) -> None:
+        raise StorageUnavailable
+
+    with monkeypatch.context() as patch:
+        patch.setattr("gpunode_tracker.sequencer.add", fail)
+        with pytest.raises(StorageUnavailable):
+            await tracker.sequencer.run_once(tracker.keys)
+    assert tracker.sequencer.size == 0
+    assert await tracker.sequencer.run_once(tracker.keys) == 3
+    assert _head(tracker).root == tree_hash(await _leaves(tracker))

@@ -1,0 +1,69 @@
+"""What the tracker does by itself."""
+
+import asyncio
+import logging
+
+import pytest
+from gpunode_protocol import tracker_api as api
+from gpunode_tracker import upkeep
+from gpunode_tracker.errors import StorageUnavailable
+from gpunode_tracker.storage import ledger
+from gpunode_tracker.storage.tables import used_challenges
+from gpunode_tracker.tracker import Tracker
+from gpunode_tracker.upkeep import Upkeep, tidy
+from sqlalchemy import select
+
+from tests.tracker.conftest import World
+from tests.tracker.parties import TestClock
+
+
+async def test_a_head_follows_every_entry(world: World) -> None:
+    """Without anybody asking, new entries are under a signed head within a second."""
+    await world.job()
+    async with asyncio.timeout(5):
+        while world.tracker.sequencer.size < 2:
+            await asyncio.sleep(0.05)
+    envelope = api.HeadReply.model_validate_json(await (await world.get(api.HEAD_PATH)).text()).head
+    assert world.tracker.keys.trust.open_tree_head(envelope).body.size == 2
+
+
+async def test_a_stop_numbers_the_last_entries(tracker: Tracker) -> None:
+    """A clean exit leaves nothing unsequenced."""
+    from gpunode_tracker.administration import Administration
+
+    keeper = Upkeep(tracker)
+    keeper.start()
+    admin = Administration(tracker.settings, tracker.database, tracker.keys, tracker.clock)
+    await admin.create_account("late", credits_given=1)
+    await keeper.stop()
+    async with tracker.database.read() as connection:
+        assert await ledger.unsequenced(connection, 9) == []
+
+
+async def test_tidying(world: World, clock: TestClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Used challenges go when they have expired, reservations return, long sums get checkpoints."""
+    monkeypatch.setattr(upkeep, "CHECKPOINT_TRANSFERS", 1)
+    deal = await world.job()
+    clock.advance(3 * 3600 + 1)
+    await tidy(world.tracker)
+    async with world.tracker.database.read() as connection:
+        assert (await connection.execute(select(used_challenges))).all() == []
+        assert await ledger.accounts_with_long_sums(connection, more_than=1, limit=9) == []
+    assert (await world.balance(key=deal.key)).spendable_microcredits == 100_000_000
+
+
+async def test_a_failure_is_tried_again(tracker: Tracker, caplog: pytest.LogCaptureFixture) -> None:
+    """A full disk or a bug ends no task; both are logged."""
+    keeper = Upkeep(tracker)
+    caplog.set_level(logging.ERROR)
+
+    async def full() -> None:
+        raise StorageUnavailable
+
+    async def broken() -> None:
+        raise ValueError
+
+    await keeper._attempt(full)
+    await keeper._attempt(broken)
+    assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
+    assert caplog.records[1].exc_info is not None
