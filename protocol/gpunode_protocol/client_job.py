@@ -172,6 +172,8 @@ class ClientJob:
     def receive_data(self, data: bytes, now: float) -> list[JobEvent]:
         """Return the events in received bytes; ``now``: monotonic seconds."""
         events: list[JobEvent] = []
+        if self.is_over:
+            return events
         try:
             for payload in self._parser.feed(data):
                 if self.is_over:

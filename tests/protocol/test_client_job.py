@@ -1,25 +1,52 @@
 """The client's side of a job stream."""
 
+from typing import Any
+
 import pytest
 from gpunode_protocol.blobs import Blob, blob_frames
-from gpunode_protocol.client_job import Completed, Failed, JobEvent
-from gpunode_protocol.errors import ErrorCode, JobError, UnexpectedMessage, VerificationFailed
+from gpunode_protocol.client_job import Completed, Failed, JobEvent, parse_error_is_retryable
+from gpunode_protocol.errors import (
+    ErrorCode,
+    GpunodeError,
+    JobError,
+    MalformedMessage,
+    UnexpectedMessage,
+    VerificationFailed,
+)
+from gpunode_protocol.framing import frame
 from gpunode_protocol.messages import (
+    AcceptedFrame,
     BlobFrame,
     CancelFrame,
+    DoneFrame,
+    DrainingFrame,
     Frame,
     PingFrame,
+    ProgressFrame,
+    QueuedFrame,
     RequestFrame,
     SegmentFrame,
     TokensFrame,
+    VoucherFrame,
     encode_frame,
 )
-from gpunode_protocol.node_stream import NodeStream
 from gpunode_protocol.patience import Patience, patience_for
+from gpunode_protocol.payloads import Usage, input_tokens_bound
+from gpunode_protocol.requests import Resume
+from gpunode_protocol.safe_msgpack import pack
+from gpunode_protocol.signing import Envelope
 from gpunode_protocol.tasks import Task
 
-from tests.protocol.conversation import Conversation, accepted_frame
-from tests.protocol.samples import NOW, SALT, chat_params, embedding_params, image_params, signed_request, speech_params
+from tests.protocol.conversation import PROMPT_DIGEST, Conversation, accepted_frame
+from tests.protocol.samples import (
+    FINGERPRINT,
+    SALT,
+    chat_params,
+    embedding_params,
+    image_params,
+    signed_request,
+    speech_params,
+)
 
 
 def _failure(events: list[JobEvent]) -> Exception:
@@ -185,62 +212,218 @@ def test_cancel_stops_the_upload() -> None:
     assert [type(event) for event in talk.client_sends()] == [CancelFrame]
 
 
-def _reattached(talk: Conversation) -> Conversation:
-    """Cut the stream and let the client come back with the same request to the same job."""
-    again = Conversation(talk.request)
-    again.client = talk.client.reattached(talk.now)
-    again.stream, again.node, again.now = NodeStream(), talk.node, talk.now
-    return again
+def _vouched(talk: Conversation) -> int:
+    """Return how many vouchers the client has sent."""
+    return sum(isinstance(event, VoucherFrame) for event in talk.node_events)
 
 
-def test_reattached_client_hears_all_again() -> None:
-    """On a second stream the job is heard from its beginning, and ends as if nothing had been."""
+def test_voucher_every_64_tokens() -> None:
+    """While tokens come quickly, every 64th causes a voucher for all so far."""
+    talk = Conversation.about(chat_params(max_tokens=1_000))
+    for expected in range(1, 5):
+        talk.say(63, each_s=0.001)
+        assert _vouched(talk) == expected - 1
+        talk.say(1)
+        assert _vouched(talk) == expected
+        assert talk.node.vouched_count == 64 * expected
+
+
+def test_voucher_every_two_seconds() -> None:
+    """While tokens come slowly, a voucher goes out 2 s after the first that is not vouched for."""
     talk = Conversation.about()
-    talk.say(150)
-    again = _reattached(talk)
-    again.client_sends()
-    again.node_sends()
-    again.say(20)
-    (completed,) = again.finish()
+    talk.now = 1.0
+    talk.say(1)
+    assert talk.client.next_timer() == 3.0
+    assert talk.client.on_timer(2.9) == []
+    talk.client_sends()
+    assert _vouched(talk) == 0
+    assert talk.client.on_timer(3.0) == []
+    talk.client_sends()
+    assert (_vouched(talk), talk.node.vouched_count) == (1, 1)
+    assert talk.client.on_timer(5.0) == []
+    talk.client_sends()
+    assert _vouched(talk) == 1  # nothing new came
+
+
+def test_voucher_with_a_late_token() -> None:
+    """A token that comes 2 s after the last voucher is vouched for at once."""
+    talk = Conversation.about()
+    talk.say(64, each_s=0.01)
+    talk.say(1, each_s=2.0)
+    assert talk.node.vouched_count == 65
+
+
+def test_the_node_never_has_to_wait() -> None:
+    """With vouchers every 64 tokens the node's limit of 128 is never reached."""
+    talk = Conversation.about(chat_params(max_tokens=1_000))
+    for _ in range(1_000):
+        assert talk.node.may_produce
+        talk.say(1)
+
+
+def test_no_voucher_for_nothing() -> None:
+    """A job without output ends with its final voucher only."""
+    talk = Conversation.about()
+    assert talk.client.closing_voucher() is None
+    (completed,) = talk.finish(finish_reason="length")
     assert isinstance(completed, Completed)
-    assert completed.usage.output_tokens == 170
-    assert again.node.is_settled
+    assert (completed.voucher.body.count, completed.voucher.body.input_count) == (0, 17)
+    assert _vouched(talk) == 1
 
 
-def test_reattached_client_repeats_its_last_voucher() -> None:
-    """The voucher may have been lost with the stream, and the node be waiting for it."""
+def test_cancel_is_answered_and_paid() -> None:
+    """After a cancel the node ends with done, and what was received is vouched for."""
     talk = Conversation.about()
-    for number in range(127):
-        talk.node.tokens([number], "x", now=0.0)
-    frames = b"".join(talk.node.frames[1:])
-    talk.client.receive_data(frames, 0.0)  # the voucher that this causes gets lost
-    assert talk.client.last_voucher is not None
-    again = _reattached(talk)
-    again.client_sends()
-    assert again.node.vouched_count == 127
-    again.node_sends()
-    assert isinstance(again.finish()[-1], Completed)
+    talk.say(10)
+    talk.client.cancel("enough")
+    talk.client_sends()
+    assert talk.has_cancel()
+    talk.node.tokens([99], "on its way", now=0.0)
+    (tokens, completed) = talk.finish(finish_reason="cancelled", output_tokens=11)
+    assert isinstance(tokens, TokensFrame)
+    assert isinstance(completed, Completed)
+    assert completed.finish_reason == "cancelled"
+    assert talk.node.is_settled
 
 
-def test_reattached_client_knows_all_its_vouchers() -> None:
-    """The receipt may name an earlier voucher than the last one, which the node never got."""
+def test_cancel_after_the_end_says_nothing() -> None:
+    """A job that is over cannot be cancelled."""
     talk = Conversation.about()
-    talk.say(64)
-    for number in range(64):
-        talk.node.tokens([number], "x", now=0.0)
-    talk.client.receive_data(b"".join(talk.node.frames[65:]), 0.0)
-    talk.node.finish(usage=talk.usage(), finish_reason="stop", now=1.0, finished_at=NOW)
-    assert talk.node.vouched_count == 64
-    again = _reattached(talk)
-    again.client_sends()
-    assert isinstance(again.node_sends()[-1], Completed)
+    talk.finish()
+    talk.client.cancel()
+    assert talk.client.data_to_send() == []
+    assert not talk.client.cancelled
 
 
-def test_reattached_client_sends_no_input_twice() -> None:
-    """Inputs that were sent are at the node."""
-    talk = Conversation(signed_request(speech_params(), Task.WHISPER), inputs=AUDIO)
-    talk.accept(prompt_tokens=0)
-    again = _reattached(talk)
-    again.client_sends()
-    again.node_sends()
-    assert [type(event) for event in again.node_events if isinstance(event, BlobFrame)] == []
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"prompt_tokens": 10_000}, ErrorCode.INVALID_PARAMETERS),
+        ({"fingerprint": b"\0" * 32}, ErrorCode.FINGERPRINT_MISMATCH),
+        ({"prompt_digest": b"\0" * 32}, ErrorCode.RESUME_REFUSED),
+    ],
+)
+def test_quotes_that_do_not_fit(changes: dict[str, Any], code: ErrorCode) -> None:
+    """More prompt tokens than the prompt has bytes, other weights or another rendered prompt: the client leaves."""
+    resume = Resume(ids=(1,), text_offset=1, prompt_digest=PROMPT_DIGEST)
+    request = signed_request(segment=1, start=1, fingerprint=FINGERPRINT, resume=resume)
+    assert isinstance(Conversation(request).accept()[-1], AcceptedFrame)
+    error = _failure(Conversation(request).accept(**changes))
+    assert isinstance(error, JobError)
+    assert error.code is code
+
+
+def test_quote_at_its_bound() -> None:
+    """The bound itself is accepted."""
+    bound = input_tokens_bound(chat_params())
+    assert isinstance(Conversation(signed_request()).accept(prompt_tokens=bound)[-1], AcceptedFrame)
+    assert isinstance(Conversation(signed_request()).accept(prompt_tokens=bound + 1)[-1], Failed)
+
+
+def test_order_of_frames() -> None:
+    """Nothing but pings, draining and errors comes before accepted, which comes once."""
+    for message in (
+        TokensFrame(ids=(1,), text="x"),
+        QueuedFrame(position=1, eta_s=1),
+        DoneFrame(finish_reason="stop", usage=Usage(), digest=b"\0" * 32, receipt=Envelope(body=b"", signature=b"")),
+    ):
+        assert isinstance(_failure(_send(Conversation(signed_request()), message)), UnexpectedMessage)
+    talk = Conversation(signed_request())
+    assert _send(talk, PingFrame(), DrainingFrame(deadline_s=3)) == [DrainingFrame(deadline_s=3)]
+    assert isinstance(_failure(_send(talk, accepted_frame(), accepted_frame())), UnexpectedMessage)
+
+
+def test_what_the_caller_hears() -> None:
+    """Everything but pings is reported, in order."""
+    talk = Conversation(signed_request())
+    messages = [accepted_frame(position=2), QueuedFrame(position=0, eta_s=1.0), TokensFrame(ids=(1,), text="x")]
+    assert _send(talk, *messages, PingFrame(), DrainingFrame(deadline_s=9.0)) == [
+        *messages,
+        DrainingFrame(deadline_s=9.0),
+    ]
+    assert talk.client.first_output_at == 0.0
+
+
+def test_unknown_frames_fail() -> None:
+    """A frame of an unknown type fails the job: the node speaks another version."""
+    talk = Conversation.about()
+    data = frame(pack({"type": "meteor"}))
+    assert isinstance(_failure(talk.client.receive_data(data, 0.0)), UnexpectedMessage)
+
+
+def test_error_of_the_node() -> None:
+    """The node's error is the job's, and ends it."""
+    talk = Conversation.about()
+    talk.say(3)
+    talk.node.fail(JobError(ErrorCode.ENGINE_FAILED, "The engine crashed.", retryable=True))
+    error = _failure(talk.node_sends())
+    assert isinstance(error, JobError)
+    assert (error.code, error.retryable) == (ErrorCode.ENGINE_FAILED, True)
+    assert talk.client.receive_data(encode_frame(PingFrame()), 1.0) == []
+    assert talk.client.on_timer(1e9) == []
+    voucher = talk.client.closing_voucher()
+    assert voucher is not None
+    assert voucher.body.count == 3
+    assert talk.client.closing_voucher() is voucher
+
+
+def test_a_failed_job_fails_once() -> None:
+    """After a failure nothing is read any more, whatever comes."""
+    talk = Conversation.about()
+    assert len(talk.client.receive_data(b"\xff\xff\xff\xff", 0.0)) == 1
+    assert talk.client.receive_data(b"\xff\xff\xff\xff", 0.0) == []
+
+
+def test_silent_node() -> None:
+    """Without any frame for 5 s the node is given up."""
+    talk = Conversation.about()
+    assert talk.client.next_timer() == 5.0
+    assert isinstance(_failure(talk.client.on_timer(5.0)), JobError)
+
+
+def test_picture_job() -> None:
+    """A picture job with progress, previews and two pictures completes."""
+    talk = Conversation.about(image_params(), Task.IMAGE_GEN)
+    for number in range(2):
+        talk.node.progress(16 * (number + 1), 32, b"preview")
+        talk.node.blob(Blob(id=number, media_type="image/png", data=bytes(400_000), units=64), now=1.0)
+    events = talk.node_sends()
+    assert [type(event) for event in events] == [ProgressFrame, Blob, ProgressFrame, Blob]
+    (completed,) = talk.finish(input_tokens=0, images=2, image_units=128)
+    assert isinstance(completed, Completed)
+    assert talk.node.is_settled
+
+
+def test_speech_job() -> None:
+    """A speech job bills the audio up to its last segment's end."""
+    talk = Conversation.about(speech_params(), Task.WHISPER)
+    talk.node.segment(SegmentFrame(start_ms=0, end_ms=4_600, text="hello"), now=1.0)
+    talk.node_sends()
+    (completed,) = talk.finish(input_tokens=0, audio_ms=4_600)
+    assert isinstance(completed, Completed)
+    assert completed.voucher.body.count == 4_600
+
+
+def test_embedding_job() -> None:
+    """An embedding job bills its input and has one blob."""
+    talk = Conversation.about(embedding_params(), Task.EMBEDDING)
+    talk.node.blob(Blob(id=0, media_type="application/octet-stream", data=bytes(3_072)), now=1.0)
+    (blob,) = talk.node_sends()
+    assert isinstance(blob, Blob)
+    (completed,) = talk.finish()
+    assert isinstance(completed, Completed)
+    assert (completed.voucher.body.count, completed.voucher.body.input_count) == (0, 17)
+
+
+@pytest.mark.parametrize(
+    ("error", "retryable"),
+    [
+        (MalformedMessage(), True),
+        (VerificationFailed(), False),
+        (JobError(ErrorCode.BUSY, "busy", retryable=True), True),
+        (JobError(ErrorCode.GRANT_EXPIRED, "expired"), False),
+    ],
+)
+def test_whether_another_node_may_be_tried(error: GpunodeError, retryable: bool) -> None:
+    """Broken bytes are the node's fault, errors say it themselves."""
+    assert parse_error_is_retryable(error) is retryable
