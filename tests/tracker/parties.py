@@ -14,7 +14,7 @@ from gpunode_protocol.tracker_api import SettlementItem
 from gpunode_protocol.vouchers import Voucher
 
 MODEL = "smollm2-135m"
-START_AT = 1_800_000_000
+START_AT = 1_750_000_000
 """Where the tests' clock stands at first, Unix seconds."""
 
 

@@ -1,6 +1,5 @@
 """``gpunode tracker show``: the network at a glance."""
 
-import time
 from dataclasses import asdict
 from typing import Any
 
@@ -21,7 +20,7 @@ async def overview(admin: Administration) -> dict[str, Any]:
         "network": admin.keys.network,
         "root_public_key": admin.keys.trust.root_public_key.hex(),
         "root_key_here": (data_dir / ROOT_KEY_FILE).exists(),
-        "signing_key": key_in_use(admin.keys.keyset.body, time.time()).kid,
+        "signing_key": key_in_use(admin.keys.keyset.body, admin.clock()).kid,
         "keys": [
             {"kid": key.kid, "not_before": key.not_before, "retired_at": key.retired_at}
             for key in admin.keys.keyset.body.keys

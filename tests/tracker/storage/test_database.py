@@ -15,6 +15,8 @@ from sqlalchemy import text
 
 from tests.tracker.conftest import World
 
+_POOLED_CONNECTIONS = 5  # SQLAlchemy's default
+
 
 async def test_writers_take_turns(tracker: Tracker) -> None:
     """Read, wait, write: no update of twenty concurrent ones is lost."""
@@ -34,10 +36,14 @@ async def test_writers_take_turns(tracker: Tracker) -> None:
 
 async def test_an_error_undoes_everything(tracker: Tracker) -> None:
     """What fails half-way leaves nothing."""
-    with pytest.raises(RuntimeError):
+
+    async def fail_half_way() -> None:
         async with tracker.database.write() as connection:
             await constant(connection, "half", b"x")
             raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        await fail_half_way()
     async with tracker.database.read() as connection:
         assert await find_constant(connection, "half") is None
 
@@ -76,15 +82,16 @@ async def test_a_full_disk_loses_nothing(world: World) -> None:
 
 async def _limit_pages(database: Database, pages: int) -> None:
     """Simulate a full disk on every pooled connection."""
+    barrier = asyncio.Barrier(_POOLED_CONNECTIONS)
     async with asyncio.TaskGroup() as group:
-        for _ in range(5):
-            group.create_task(_limit_connection(database, pages))
+        for _ in range(_POOLED_CONNECTIONS):
+            group.create_task(_limit_connection(database, pages, barrier))
 
 
-async def _limit_connection(database: Database, pages: int) -> None:
+async def _limit_connection(database: Database, pages: int, barrier: asyncio.Barrier) -> None:
     async with database.read() as connection:
         await connection.execute(text(f"PRAGMA max_page_count = {pages}"))
-        await asyncio.sleep(0.01)  # hold it until the others have one of their own
+        await barrier.wait()  # hold it until the others have one of their own
 
 
 async def test_another_process_that_writes_too_long(settings: TrackerSettings, monkeypatch: pytest.MonkeyPatch) -> None:
