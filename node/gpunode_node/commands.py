@@ -57,6 +57,9 @@ def start(  # noqa: PLR0913 -- one parameter an option
     drain_timeout: Annotated[
         float | None, typer.Option(metavar="SECONDS", help="What running jobs get at a stop.")
     ] = None,
+    heartbeat_interval: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="How often to ask the tracker what was revoked.")
+    ] = None,
     no_quic: Annotated[bool, typer.Option("--no-quic", help="Leave QUIC out.")] = False,
 ) -> int:
     """Run a node: join a network, serve models, earn credits."""
@@ -82,6 +85,7 @@ def start(  # noqa: PLR0913 -- one parameter an option
             "engine_threads": threads,
             "exposure_credits": exposure_credits,
             "drain_timeout_s": drain_timeout,
+            "heartbeat_interval_s": heartbeat_interval,
             "quic": False if no_quic else None,
         }
     )

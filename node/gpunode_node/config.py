@@ -11,6 +11,7 @@ from gpunode_engines.config import EngineSettings
 from gpunode_protocol.adverts import MAX_MODELS
 from gpunode_protocol.prices import MICROCREDITS_PER_CREDIT
 from gpunode_protocol.regions import Region
+from gpunode_protocol.tracker_api import HEARTBEAT_INTERVAL_S
 from gpunode_protocol.validation import NetworkId, first_problem
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import (
@@ -52,6 +53,8 @@ class NodeSettings(EngineSettings):
         queue_limit: jobs that may wait for each model.
         exposure_credits: what is risked for one open grant, which other nodes may have spent already.
         drain_timeout_s: seconds that running jobs get to finish at a stop.
+        heartbeat_interval_s: seconds between heartbeats, which bring revocations; a tracker forgets a node that was
+            silent for two minutes.
     """
 
     model_config = SettingsConfigDict(
@@ -74,6 +77,7 @@ class NodeSettings(EngineSettings):
     queue_limit: Annotated[int, Ge(0), Le(10_000)] = DEFAULT_QUEUE_LIMIT
     exposure_credits: Annotated[int, Ge(0), Le(1_000_000_000)] = 50
     drain_timeout_s: Annotated[float, Ge(0), Le(3_600)] = 120.0
+    heartbeat_interval_s: Annotated[float, Ge(1), Le(HEARTBEAT_INTERVAL_S)] = float(HEARTBEAT_INTERVAL_S)
 
     @field_validator("model", "listen", "announce_address", mode="before")
     @classmethod

@@ -88,7 +88,7 @@ class NodeDaemon:
         announcing = asyncio.create_task(parts.announcer.run())
         keeping = [
             announcing,
-            asyncio.create_task(parts.link.run(lambda: vitals_of(parts))),
+            asyncio.create_task(parts.link.run(lambda: vitals_of(parts), self._settings.heartbeat_interval_s)),
             asyncio.create_task(parts.settler.run()),
             asyncio.create_task(self._keep_house(parts)),
         ]

@@ -137,16 +137,16 @@ class TrackerLink:
         logger.info("registered", extra={"event": "registered", "peer_id": self._identity.peer_id})
         return credentials
 
-    async def run(self, vitals: Callable[[], Vitals]) -> None:
-        """Send heartbeats for ever; after a failure sooner, but ever more slowly."""
+    async def run(self, vitals: Callable[[], Vitals], interval_s: float = HEARTBEAT_INTERVAL_S) -> None:
+        """Send heartbeats for ever, every ``interval_s`` seconds; a failed one again soon, but ever more slowly."""
         failures = 0
         while True:
             if await self.beat(vitals()):
                 failures = 0
-                await asyncio.sleep(HEARTBEAT_INTERVAL_S)
+                await asyncio.sleep(interval_s)
             else:
                 failures += 1
-                await asyncio.sleep(min(RETRY_S * 2 ** (failures - 1), HEARTBEAT_INTERVAL_S))
+                await asyncio.sleep(min(RETRY_S * 2 ** (failures - 1), interval_s))
 
     async def beat(self, vitals: Vitals, *, leaving: bool = False) -> bool:
         """Send one heartbeat and take what comes back; return whether the tracker answered."""
