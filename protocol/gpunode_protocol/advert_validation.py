@@ -45,8 +45,6 @@ def validate_advert_record(
         raise AdvertRejected("certificate", str(error)) from error
     except ProtocolError as error:
         raise AdvertRejected("malformed", str(error)) from error
-    except GpunodeError as error:
-        raise AdvertRejected("peer", str(error)) from error
     body = advert.body
     if record.subkey != body.peer:
         raise AdvertRejected("subkey")

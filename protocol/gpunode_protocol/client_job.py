@@ -171,9 +171,10 @@ class ClientJob:
 
     def receive_data(self, data: bytes, now: float) -> list[JobEvent]:
         """Return the events in received bytes; ``now``: monotonic seconds."""
+        return [] if self.is_over else self._read(data, now)
+
+    def _read(self, data: bytes, now: float) -> list[JobEvent]:
         events: list[JobEvent] = []
-        if self.is_over:
-            return events
         try:
             for payload in self._parser.feed(data):
                 if self.is_over:
@@ -217,8 +218,8 @@ class ClientJob:
                 self._mark_output(now)
             case BlobFrame():
                 return self._receive_blob(message, now)
-            case DoneFrame():
-                return self._complete(message)
+            case DoneFrame() if self.accepted is not None:
+                return self._complete(message, self.accepted)
             case ErrorFrame():
                 return self._fail(message.to_error())
         return message if isinstance(message, _REPORTED) else None
@@ -256,14 +257,12 @@ class ClientJob:
         self._mark_output(now)
         return blob
 
-    def _complete(self, message: DoneFrame) -> Completed:
-        if self.accepted is None:
-            raise UnexpectedMessage("The node finished a job that it never accepted.")
+    def _complete(self, message: DoneFrame, accepted: AcceptedFrame) -> Completed:
         received = Received(
             request=self.request,
             jti=self.jti,
             params=self.params,
-            accepted=self.accepted,
+            accepted=accepted,
             output=self.output,
             voucher_digests=frozenset(self._voucher_digests),
         )

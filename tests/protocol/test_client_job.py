@@ -38,6 +38,7 @@ from gpunode_protocol.tasks import Task
 from tests.protocol.conversation import PROMPT_DIGEST, Conversation, accepted_frame
 from tests.protocol.samples import (
     FINGERPRINT,
+    NOW,
     SALT,
     chat_params,
     embedding_params,
@@ -249,6 +250,15 @@ def test_error_of_the_node() -> None:
     assert voucher is not None
     assert voucher.body.count == 3
     assert talk.client.closing_voucher() is voucher
+
+
+def test_nothing_counts_after_done() -> None:
+    """What a node sends behind done, in the same piece, is not read."""
+    talk = Conversation.about()
+    talk.node.finish(usage=talk.usage(), finish_reason="stop", now=1.0, finished_at=NOW)
+    data = talk.node.frames[-1] + encode_frame(TokensFrame(ids=(1,), text="x")) + b"\xff\xff\xff\xff"[:3]
+    (event,) = talk.client.receive_data(data, 0.0)
+    assert isinstance(event, Completed)
 
 
 def test_a_failed_job_fails_once() -> None:
