@@ -116,7 +116,7 @@ class World:
         assert response.status == 200, await response.text()
         return api.BalanceReply.model_validate_json(await response.text())
 
-    async def job(self, *, open_microcredits: int = 1_000_000, **request: Any) -> "Deal":
+    async def job(self, *, open_microcredits: int | None = 1_000_000, **request: Any) -> "Deal":
         """Return a job between a new client with a grant and a new registered node."""
         account, key = await self.account()
         client, node = Identity.generate(), Identity.generate()

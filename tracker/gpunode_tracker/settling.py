@@ -11,23 +11,21 @@ from gpunode_protocol.tracker_api import SettlementItem, SettlementResult
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gpunode_tracker import Clock
-from gpunode_tracker.entries import PROMOTIONAL, Bookkeeper, account_name, node_name, reserved_name
-from gpunode_tracker.settlement import Duplicate, Equivocation, Pay, Rejected, Terms, decide, overlap_reason
+from gpunode_tracker.entries import PROMOTIONAL, Bookkeeper, account_name, node_name
+from gpunode_tracker.settlement import Duplicate, Equivocation, Pay, Rejected, decide, overlap_reason
+from gpunode_tracker.settlement_books import SettlementBooks
 from gpunode_tracker.storage import ledger
-from gpunode_tracker.storage.accounts import Account, find_account
+from gpunode_tracker.storage.accounts import Account
 from gpunode_tracker.storage.database import Database
-from gpunode_tracker.storage.grants import StoredGrant, find_grant
-from gpunode_tracker.storage.nodes import StoredNode, find_node
-from gpunode_tracker.storage.prices import prices_of_version
+from gpunode_tracker.storage.grants import StoredGrant
+from gpunode_tracker.storage.nodes import StoredNode
 from gpunode_tracker.storage.settlements import (
     Claim,
     StoredSettlement,
     add_evidence,
     add_receipt,
-    find_settlement,
-    other_segments,
-    paid_to_node,
     save_settlement,
+    settlements_of_job,
 )
 
 logger = logging.getLogger(__name__)
@@ -59,27 +57,24 @@ class Settling:
                 results += [claim for claim in chunk if isinstance(claim, SettlementResult)]
                 continue
             async with self._database.write() as connection:
+                books = SettlementBooks(connection)
                 for claim in chunk:
                     if isinstance(claim, Claim):
-                        results.append(await self._settle_claim(connection, claim))
+                        results.append(await self._settle_claim(books, claim))
                     else:
                         results.append(claim)
         return results
 
-    async def _settle_claim(self, connection: AsyncConnection, claim: Claim) -> SettlementResult:
-        voucher = claim.voucher.body
-        grant = await find_grant(connection, voucher.jti, lock=True)
+    async def _settle_claim(self, books: SettlementBooks, claim: Claim) -> SettlementResult:
+        connection, voucher = books.connection, claim.voucher.body
+        grant = await books.grant(voucher.jti)
         if grant is None:
             return _rejected("this tracker issued no such grant")
-        node = await find_node(connection, voucher.node)
+        node = await books.node(voucher.node)
         if node is None:
             return _rejected("this node is not registered here")
-        account = await find_account(connection, grant.account_id)
-        if account is None:
-            raise LookupError("a grant without an account")
-        earlier = await find_settlement(connection, voucher)
-        terms = await self._terms(connection, grant, node)
-        others = await other_segments(connection, voucher)
+        earlier, others = await settlements_of_job(connection, voucher)
+        terms = await books.terms(grant, node)
         decision = decide(voucher, claim.voucher.digest, terms, earlier.settled if earlier else None, others)
         match decision:
             case Rejected(reason):
@@ -96,31 +91,17 @@ class Settling:
                 )
                 return SettlementResult(status="equivocation", reason=reason)
             case Pay():
-                return await self._pay(connection, claim, decision, (account, node, earlier))
-
-    async def _terms(self, connection: AsyncConnection, grant: StoredGrant, node: StoredNode) -> Terms:
-        left = await ledger.balance(connection, reserved_name(grant.jti))
-        named = grant.node_caps is None or node.peer in grant.node_caps
-        if grant.node_caps is not None:
-            left = min(left, grant.node_caps.get(node.peer, 0) - await paid_to_node(connection, grant.jti, node.peer))
-        return Terms(
-            client=grant.client,
-            tasks=grant.tasks,
-            named=named,
-            payable_microcredits=left,
-            returned=grant.returned_at is not None,
-            free=node.account_id == grant.account_id,
-            prices=await prices_of_version(connection, grant.price_version),
-        )
+                return await self._pay(books, claim, decision, (grant, node, earlier))
 
     async def _pay(
         self,
-        connection: AsyncConnection,
+        books: SettlementBooks,
         claim: Claim,
         pay: Pay,
-        parties: tuple[Account, StoredNode, StoredSettlement | None],
+        parties: tuple[StoredGrant, StoredNode, StoredSettlement | None],
     ) -> SettlementResult:
-        account, node, earlier = parties
+        connection, (grant, node, earlier) = books.connection, parties
+        account = await books.account(grant.account_id)
         new = Bookkeeper(self._network, int(self._clock())).settle(
             settled_job(claim),
             account_id=account.id,
@@ -128,6 +109,7 @@ class Settling:
             microcredits=pay.microcredits,
             memo="" if pay.microcredits == pay.due else "the grant's reservation did not cover all",
         )
+        books.note_payment(grant, node, pay.microcredits)
         row = await ledger.append(connection, new)
         paid = pay.microcredits + (earlier.settled.paid if earlier else 0)
         settlement_id = await save_settlement(connection, claim, paid=paid, entry_row=row, earlier=earlier)

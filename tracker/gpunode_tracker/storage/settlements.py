@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from gpunode_protocol.receipts import Receipt
 from gpunode_protocol.signing import Envelope, Signed, read_body
 from gpunode_protocol.vouchers import Voucher
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import Row, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gpunode_tracker.settlement import OtherSegment, Settled
@@ -35,32 +36,25 @@ class Claim:
     receipt: Signed[Receipt] | None
 
 
-async def find_settlement(connection: AsyncConnection, voucher: Voucher) -> StoredSettlement | None:
-    """Return the settlement that a voucher belongs to."""
-    return await _one(
-        connection,
-        settlements.c.client == voucher.client,
-        settlements.c.job == voucher.job,
-        settlements.c.segment == voucher.segment,
-        settlements.c.node == voucher.node,
-    )
+async def settlements_of_job(
+    connection: AsyncConnection, voucher: Voucher
+) -> tuple[StoredSettlement | None, list[OtherSegment]]:
+    """Return the voucher's own settlement, and what else was settled of the same client and job."""
+    query = select(settlements).where(settlements.c.client == voucher.client, settlements.c.job == voucher.job)
+    own, others = None, []
+    for row in await connection.execute(query):
+        if (row.segment, row.node) == (voucher.segment, voucher.node):
+            own = _stored(row)
+        else:
+            others.append(OtherSegment(row.id, row.segment, row.node, row.start, row._mapping["count"]))  # noqa: SLF001 -- SQLAlchemy's public name; plain .count is a tuple's method
+    return own, others
 
 
 async def settlement_of_receipt(connection: AsyncConnection, receipt_digest: bytes) -> StoredSettlement | None:
     """Return the settlement of a receipt that is held here."""
-    return await _one(
-        connection, settlements.c.receipt_digest == receipt_digest, settlements.c.receipt_body.is_not(None)
-    )
-
-
-async def other_segments(connection: AsyncConnection, voucher: Voucher) -> list[OtherSegment]:
-    """Return what was settled of the same client and job beside the voucher's own settlement."""
-    names = ("id", "segment", "node", "start", "count")
-    query = select(*(settlements.c[name] for name in names)).where(
-        settlements.c.client == voucher.client, settlements.c.job == voucher.job
-    )
-    found = [OtherSegment(*row) for row in await connection.execute(query)]
-    return [other for other in found if (other.segment, other.node) != (voucher.segment, voucher.node)]
+    held = (settlements.c.receipt_digest == receipt_digest, settlements.c.receipt_body.is_not(None))
+    row = (await connection.execute(select(settlements).where(*held).limit(1))).first()
+    return _stored(row) if row is not None else None
 
 
 async def paid_to_node(connection: AsyncConnection, jti: str, node: str) -> int:
@@ -136,10 +130,7 @@ def _receipt_values(claim: Claim) -> dict[str, bytes]:
     return {"receipt_body": claim.receipt.envelope.body, "receipt_signature": claim.receipt.envelope.signature}
 
 
-async def _one(connection: AsyncConnection, *conditions: object) -> StoredSettlement | None:
-    row = (await connection.execute(select(settlements).where(*conditions).limit(1))).first()  # type: ignore[arg-type]  # -- conditions are column expressions
-    if row is None:
-        return None
+def _stored(row: Row[Any]) -> StoredSettlement:
     voucher = Envelope(body=row.voucher_body, signature=row.voucher_signature)
     receipt = Envelope(body=row.receipt_body, signature=row.receipt_signature) if row.receipt_body else None
     state = Settled(voucher=read_body(Voucher, voucher), voucher_digest=row.voucher_digest, paid=row.paid)
