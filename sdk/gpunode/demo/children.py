@@ -15,7 +15,9 @@ from gpunode.demo import _child_launcher
 from gpunode.errors import ClientError
 
 STOP_TIMEOUT_S: Final = 8.0
-"""What the processes get to end by themselves after SIGTERM; a node drains meanwhile."""
+"""What all processes get to end by themselves."""
+PATIENCE_S: Final = 2.0
+"""What a process gets to drain before it is told to end at once."""
 _POLL_INTERVAL_S: Final = 0.05
 _TAIL_LINES: Final = 12
 
@@ -101,17 +103,24 @@ class Children:
                 raise _failed(child)
 
     def stop(self) -> None:
-        """End all processes: politely, then by force. Signals to the demo wait until this is done."""
+        """End all processes: politely, the first one last, then by force. Signals to the demo wait until it is done."""
         with _signals_ignored():
-            for child in self._children:
-                if not child.has_ended:
-                    child.process.terminate()
             deadline = time.monotonic() + STOP_TIMEOUT_S
-            while time.monotonic() < deadline and not all(child.has_ended for child in self._children):
-                time.sleep(_POLL_INTERVAL_S)
+            for children in (self._children[1:], self._children[:1]):  # nodes say goodbye to the tracker
+                _terminate(children, deadline)
             for child in self._children:
                 _kill_group(child)
             self._children.clear()
+
+
+def _terminate(children: Sequence[Child], deadline: float) -> None:
+    """Ask processes to end and wait for them; after a while ask again, which means: at once."""
+    for again_at in (time.monotonic() + PATIENCE_S, deadline):
+        for child in children:
+            if not child.has_ended:
+                child.process.terminate()
+        while time.monotonic() < again_at and not all(child.has_ended for child in children):
+            time.sleep(_POLL_INTERVAL_S)
 
 
 def _kill_group(child: Child) -> None:

@@ -1,11 +1,10 @@
 """The demo's network: a tracker and nodes on loopback, an account, and the client that uses them."""
 
 import json
-import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import cycle, islice
+from itertools import cycle
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,7 +19,6 @@ START_TIMEOUT_S: Final = 90.0
 LEDGER_TIMEOUT_S: Final = 20.0
 _POLL_INTERVAL_S: Final = 0.05
 _DHT_POLL_INTERVAL_S: Final = 0.25
-_REGIONS: Final = tuple(Region)
 
 Say = Callable[[str], None]
 """Shows the user what is going on."""
@@ -73,29 +71,24 @@ class DemoNetwork:
 
 
 def start_network(folder: Path, children: Children, *, nodes: int, model: str, say: Say) -> DemoNetwork:
-    """Start everything at once and wait until every node is found in the DHT.
+    """Start a tracker, then the nodes all at once, and wait until every node is found in the DHT.
 
     Raises:
         DemoFailed: a process ended, or the network did not come up in time.
     """
-    port = _free_port()
-    url = f"http://127.0.0.1:{port}"
+    say("Starting a tracker")
     data_dir = folder / "t"
-    say("Starting a tracker and the nodes")
-    children.start(
-        "tracker",
-        ["tracker", "start", "--data-dir", str(data_dir), "--listen", f"127.0.0.1:{port}", "--mesh-port", "0"],
-    )
+    options = ["--data-dir", str(data_dir), "--listen", "127.0.0.1:0", "--mesh-port", "0"]
+    children.start("tracker", ["tracker", "start", *options])
+    url = str(_read_when_ready(data_dir, children)["url"])  # from now on it is also the mesh's bootstrap peer
     folders = [folder / f"n{number}" for number in range(nodes)]
-    regions = list(islice(cycle(_REGIONS), nodes))
-    for number, (node_dir, region) in enumerate(zip(folders, regions, strict=True)):
+    for number, (node_dir, region) in enumerate(zip(folders, cycle(Region), strict=False)):
         children.start(f"node{number}", _node_arguments(url, node_dir, region, model))
-    _read_when_ready(data_dir, children)
     say("Making an account with 1,000 credits")
     account, key = _make_account(children, data_dir)
     client = InferenceClient(url, api_key=key, state_dir=folder / "c")
     try:
-        say(f"Waiting for {nodes} nodes to load {model}, measure their speed and announce themselves")
+        say(f"Waiting for {nodes} nodes to load {model} and to appear in the DHT")
         client.connect()
         found = (_read_when_ready(node_dir, children) for node_dir in folders)
         ready = tuple(
@@ -152,11 +145,3 @@ def _wait_in_dht(network: DemoNetwork, model: str) -> None:
         if time.monotonic() > deadline:
             raise DemoFailed(f"Only {len(wanted & found)} of {len(wanted)} nodes came into the DHT. Try again.")
         time.sleep(_DHT_POLL_INTERVAL_S)
-
-
-def _free_port() -> int:
-    """Return a port that is free now: the nodes start together with the tracker, so they must know it before."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
