@@ -7,17 +7,15 @@ from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from typing import Any
 
-import psutil  # type: ignore[import-untyped]  # -- ships no annotations
 import stamina.instrumentation
 
 from gpunode_node.config import NodeSettings
 from gpunode_node.control_commands import ControlCommands
 from gpunode_node.control_server import ControlServer
 from gpunode_node.node_folder import NodeFolder
-from gpunode_node.node_parts import NodeParts
-from gpunode_node.startup import MEBIBYTE, Startup, World
+from gpunode_node.node_parts import NodeParts, vitals_of
+from gpunode_node.startup import Startup, World
 from gpunode_node.stop_signals import StopSignals
-from gpunode_node.tracker_link import Vitals
 
 logger = logging.getLogger(__name__)
 
@@ -142,18 +140,6 @@ class NodeDaemon:
                         extra={"event": "undelivered", **counts},
                     )
         logger.info("drained", extra={"event": "drained"})
-
-
-def vitals_of(parts: NodeParts) -> Vitals:
-    """Return what a heartbeat says now."""
-    memory = psutil.virtual_memory()
-    busy = all(model.scheduler.active >= model.scheduler.slots for model in parts.models)
-    return Vitals(
-        adverts=parts.announcer.adverts,
-        busy=busy,
-        memory_used_mb=int(memory.total - memory.available) // MEBIBYTE,
-        memory_total_mb=int(memory.total) // MEBIBYTE,
-    )
 
 
 async def _end(tasks: list[asyncio.Task[Any]]) -> None:

@@ -60,7 +60,8 @@ class NodeFolder:
             NodeFolderInUse: another daemon has it. StateUnwritable: it cannot be made.
         """
         try:
-            self.mesh.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.mesh.mkdir(mode=0o700, exist_ok=True)
             descriptor = os.open(self.path / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise StateUnwritable(

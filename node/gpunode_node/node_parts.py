@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+import psutil  # type: ignore[import-untyped]  # -- ships no annotations
 from gpunode_engines.devices import Machine
 from gpunode_protocol.identity import Identity
 from gpunode_protocol.regions import Region
@@ -16,7 +17,9 @@ from gpunode_node.network_state import NetworkState
 from gpunode_node.outbox import Outbox
 from gpunode_node.served_model import ServedModel
 from gpunode_node.settler import Settler
-from gpunode_node.tracker_link import TrackerLink
+from gpunode_node.tracker_link import TrackerLink, Vitals
+
+MEBIBYTE = 1024 * 1024
 
 
 @dataclass(kw_only=True)
@@ -39,3 +42,15 @@ class NodeParts:
     settler: Settler
     started_at: float
     addresses: tuple[str, ...] = field(default=())
+
+
+def vitals_of(parts: NodeParts) -> Vitals:
+    """Return what a heartbeat says now."""
+    memory = psutil.virtual_memory()
+    busy = all(model.scheduler.active >= model.scheduler.slots for model in parts.models)
+    return Vitals(
+        adverts=parts.announcer.adverts,
+        busy=busy,
+        memory_used_mb=int(memory.total - memory.available) // MEBIBYTE,
+        memory_total_mb=int(memory.total) // MEBIBYTE,
+    )

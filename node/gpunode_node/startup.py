@@ -31,7 +31,7 @@ from gpunode_node.model_loading import CatalogueEngines, EngineFactory, load_mod
 from gpunode_node.network_state import NetworkState
 from gpunode_node.node_adverts import NodeAdverts, StandingSource
 from gpunode_node.node_folder import NodeFolder
-from gpunode_node.node_parts import NodeParts
+from gpunode_node.node_parts import MEBIBYTE, NodeParts
 from gpunode_node.outbox import Outbox
 from gpunode_node.probe_server import ProbeStreams
 from gpunode_node.settler import Settler
@@ -39,8 +39,6 @@ from gpunode_node.tracker_client import TrackerClient
 from gpunode_node.tracker_link import SelfDescription, TrackerLink
 
 logger = logging.getLogger(__name__)
-
-MEBIBYTE = 1024 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)

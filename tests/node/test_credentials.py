@@ -1,0 +1,26 @@
+"""Token and certificate in a file."""
+
+from pathlib import Path
+
+from gpunode_node.credentials import Credentials, CredentialsFile
+from gpunode_protocol.regions import Region
+
+from tests.node.fake_tracker import certificate
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    """They come back, from a private file, and the token is not shown."""
+    file = CredentialsFile(tmp_path / "worker.json")
+    assert file.load() is None
+    for region in (Region.ASIA, None):
+        credentials = Credentials("secret-token", certificate(), region)
+        file.save(credentials)
+        assert file.load() == credentials
+        assert "secret-token" not in repr(credentials)
+    assert (tmp_path / "worker.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_damaged_file(tmp_path: Path) -> None:
+    """It counts as absent: the node registers again."""
+    (tmp_path / "worker.json").write_text('{"token": "x", "region": "nowhere"}')
+    assert CredentialsFile(tmp_path / "worker.json").load() is None

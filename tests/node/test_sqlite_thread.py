@@ -1,0 +1,58 @@
+"""A database beside the event loop."""
+
+import sqlite3
+import threading
+from pathlib import Path
+
+import pytest
+from gpunode_node.errors import StateUnwritable
+from gpunode_node.sqlite_thread import SqliteThread
+
+_SCHEMA = "CREATE TABLE IF NOT EXISTS t (x INTEGER PRIMARY KEY);"
+
+
+def _insert(connection: sqlite3.Connection, value: int) -> None:
+    connection.execute("INSERT INTO t VALUES (?)", (value,))
+
+
+async def test_one_thread_one_transaction(tmp_path: Path) -> None:
+    """Work runs in the same other thread; what raises is rolled back."""
+    database = SqliteThread(tmp_path / "a.db", _SCHEMA, "FULL")
+    await database.open()
+
+    def fail(connection: sqlite3.Connection) -> None:
+        _insert(connection, 1)
+        _insert(connection, 1)
+
+    with pytest.raises(sqlite3.IntegrityError):
+        await database.run(fail)
+    await database.run(lambda connection: _insert(connection, 2))
+    assert await database.run(lambda connection: connection.execute("SELECT x FROM t").fetchall()) == [(2,)]
+    threads = {await database.run(lambda _: threading.get_ident()) for _ in range(3)}
+    assert len(threads) == 1
+    assert threading.get_ident() not in threads
+    await database.close()
+    await database.close()
+
+
+async def test_durability_is_as_asked(tmp_path: Path) -> None:
+    """WAL, and the level of synchronisation (https://www.sqlite.org/pragma.html#pragma_synchronous)."""
+    for name, level, number in (("a.db", "FULL", 2), ("b.db", "NORMAL", 1)):
+        database = SqliteThread(tmp_path / name, _SCHEMA, level)  # type: ignore[arg-type]  # -- both are allowed
+        await database.open()
+        assert await database.run(lambda c: c.execute("PRAGMA synchronous").fetchone()) == (number,)
+        assert await database.run(lambda c: c.execute("PRAGMA journal_mode").fetchone()) == ("wal",)
+        await database.close()
+
+
+async def test_a_closed_database(tmp_path: Path) -> None:
+    """Using it before it is open is an error."""
+    with pytest.raises(sqlite3.ProgrammingError):
+        await SqliteThread(tmp_path / "a.db", _SCHEMA, "FULL").run(lambda _: None)
+
+
+async def test_a_folder_that_is_a_file(tmp_path: Path) -> None:
+    """The message names the file."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StateUnwritable, match=r"a\.db"):
+        await SqliteThread(tmp_path / "file" / "a.db", _SCHEMA, "FULL").open()

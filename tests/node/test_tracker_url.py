@@ -1,0 +1,43 @@
+"""The tracker's address as users write it."""
+
+import pytest
+from gpunode_node.errors import BadTrackerAddress
+from gpunode_node.tracker_url import is_loopback_url, tracker_url
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("tracker.example", "https://tracker.example"),
+        ("tracker.example:8470", "https://tracker.example:8470"),
+        ("https://tracker.example/", "https://tracker.example"),
+        ("127.0.0.1:8470", "http://127.0.0.1:8470"),
+        ("localhost", "http://localhost"),
+        ("http://[::1]:8470", "http://[::1]:8470"),
+        ("https://localhost:8470", "https://localhost:8470"),
+    ],
+)
+def test_addresses(text: str, url: str) -> None:
+    """https everywhere but on this machine."""
+    assert tracker_url(text) == url
+
+
+def test_plain_http_must_be_accepted() -> None:
+    """To another machine only with insecure, which also makes it the default."""
+    with pytest.raises(BadTrackerAddress, match="--insecure"):
+        tracker_url("http://tracker.example")
+    assert tracker_url("http://tracker.example", insecure=True) == "http://tracker.example"
+    assert tracker_url("tracker.example:8470", insecure=True) == "http://tracker.example:8470"
+
+
+@pytest.mark.parametrize("text", ["", "ftp://x", "host:port", "host:99999", "https://a/b", "https://user@host", "[::1"])
+def test_nonsense(text: str) -> None:
+    """What is no address is refused with an example."""
+    with pytest.raises(BadTrackerAddress, match="looks like"):
+        tracker_url(text)
+
+
+def test_loopback() -> None:
+    """Names and addresses of this machine."""
+    assert is_loopback_url("http://127.9.9.9:1")
+    assert not is_loopback_url("http://10.0.0.1")
