@@ -6,11 +6,13 @@ import logging
 import pytest
 from gpunode_protocol import tracker_api as api
 from gpunode_tracker import upkeep
+from gpunode_tracker.entries import account_name, reserved_name
 from gpunode_tracker.errors import StorageUnavailable
 from gpunode_tracker.storage import ledger
-from gpunode_tracker.storage.tables import used_challenges
+from gpunode_tracker.storage.documents import DocumentKind, newest
+from gpunode_tracker.storage.tables import balance_checkpoints, signed_documents, used_challenges
 from gpunode_tracker.tracker import Tracker
-from gpunode_tracker.upkeep import Upkeep, tidy
+from gpunode_tracker.upkeep import Upkeep
 from sqlalchemy import select
 
 from tests.tracker.conftest import World
@@ -51,13 +53,28 @@ async def test_a_stop_numbers_the_last_entries(tracker: Tracker) -> None:
 async def test_tidying(world: World, clock: TestClock, monkeypatch: pytest.MonkeyPatch) -> None:
     """Used challenges go when they have expired, reservations return, long sums get checkpoints."""
     monkeypatch.setattr(upkeep, "CHECKPOINT_TRANSFERS", 1)
+    keeper = Upkeep(world.tracker)
+    await keeper._tidy()
     deal = await world.job()
     clock.advance(3 * 3600 + 1)
-    await tidy(world.tracker)
+    await keeper._tidy()
     async with world.tracker.database.read() as connection:
         assert (await connection.execute(select(used_challenges))).all() == []
-        assert await ledger.accounts_with_long_sums(connection, more_than=1, limit=9) == []
+        shortened = (await connection.execute(select(balance_checkpoints.c.account))).scalars().all()
+        assert set(shortened) == {account_name(deal.account), reserved_name(deal.grant.jti)}
     assert (await world.balance(key=deal.key)).spendable_microcredits == 100_000_000
+
+
+async def test_old_heads_are_dropped(world: World, clock: TestClock) -> None:
+    """After a day, except the newest, however old it is."""
+    await world.account()
+    await world.tracker.sequence()
+    clock.advance(10 * 24 * 3600)
+    await upkeep.drop_expired(world.tracker)
+    async with world.tracker.database.read() as connection:
+        heads = select(signed_documents.c.sequence).where(signed_documents.c.kind == DocumentKind.TREE_HEAD)
+        assert (await connection.execute(heads)).scalars().all() == [1]
+        assert await newest(connection, DocumentKind.TREE_HEAD) == world.tracker.sequencer.head
 
 
 async def test_a_failure_is_tried_again(tracker: Tracker, caplog: pytest.LogCaptureFixture) -> None:

@@ -9,6 +9,14 @@ from gpunode_protocol.errors import GpunodeError
 from gpunode_tracker.entries import Bookkeeper, reserved_name
 from gpunode_tracker.sequencer import NotTheSequencer
 from gpunode_tracker.storage import ledger
+from gpunode_tracker.storage.checkpoints import (
+    accounts_between,
+    newest_transfer,
+    transfers_since_checkpoint,
+    write_checkpoint,
+)
+from gpunode_tracker.storage.database import Database
+from gpunode_tracker.storage.documents import forget_heads
 from gpunode_tracker.storage.grants import grants_to_return, mark_returned
 from gpunode_tracker.storage.nodes import forget_challenges
 from gpunode_tracker.tracker import Tracker
@@ -17,14 +25,14 @@ logger = logging.getLogger(__name__)
 
 HEAD_INTERVAL_S = 1.0
 """The operator's commands write to the ledger too, so it is looked at this often even when nobody called."""
-HEAD_DELAY_S = 0.1
-"""Entries of this long are put under one head."""
+HEAD_DELAY_S = 0.5
+"""Entries of this long come under one head."""
 REFRESH_INTERVAL_S = 2.0
-RETURN_INTERVAL_S = 30.0
+TIDY_INTERVAL_S = 30.0
 RETURN_BATCH_GRANTS = 100
 CHECKPOINT_TRANSFERS = 1_000
 """Balances that add up more transfers than this get a checkpoint."""
-CHECKPOINT_BATCH = 100
+HEADS_KEPT_S = 24 * 3600
 
 
 async def return_expired(tracker: Tracker) -> int:
@@ -46,15 +54,32 @@ async def return_expired(tracker: Tracker) -> int:
         tracker.wake_sequencer.set()
 
 
-async def tidy(tracker: Tracker) -> None:
-    """Return expired reservations, drop what has expired, shorten long sums."""
-    await return_expired(tracker)
+async def shorten_sums(database: Database, after: int | None) -> int:
+    """Write checkpoints for accounts with long sums that transfers after number ``after`` touched; None = none yet.
+
+    Returns:
+        The number of the newest transfer seen, for the next call.
+    """
+    async with database.read() as connection:
+        until = await newest_transfer(connection)
+        if after is None:
+            return until  # what nobody touches needs no shorter sum
+        touched = await accounts_between(connection, after, until)
+        counts = [(account, await transfers_since_checkpoint(connection, account)) for account in touched]
+    long = [account for account, count in counts if count > CHECKPOINT_TRANSFERS]
+    if long:
+        async with database.write() as connection:
+            for account in long:
+                await write_checkpoint(connection, account)
+    return until
+
+
+async def drop_expired(tracker: Tracker) -> None:
+    """Forget used challenges, adverts and tree heads whose time is over."""
     tracker.index.prune(tracker.clock())
     async with tracker.database.write() as connection:
         await forget_challenges(connection, now=tracker.now)
-        long = await ledger.accounts_with_long_sums(connection, more_than=CHECKPOINT_TRANSFERS, limit=CHECKPOINT_BATCH)
-        for account in long:
-            await ledger.write_checkpoint(connection, account)
+        await forget_heads(connection, issued_before=tracker.now - HEADS_KEPT_S)
 
 
 class Upkeep:
@@ -63,6 +88,7 @@ class Upkeep:
     def __init__(self, tracker: Tracker) -> None:
         self._tracker = tracker
         self._tasks: list[asyncio.Task[None]] = []
+        self._last_transfer: int | None = None
 
     def start(self) -> None:
         """Start the tasks."""
@@ -70,7 +96,7 @@ class Upkeep:
         self._tasks = [
             asyncio.create_task(self._sequence()),
             asyncio.create_task(self._every(REFRESH_INTERVAL_S, tracker.refresh)),
-            asyncio.create_task(self._every(RETURN_INTERVAL_S, lambda: tidy(tracker))),
+            asyncio.create_task(self._every(TIDY_INTERVAL_S, self._tidy)),
         ]
 
     async def stop(self) -> None:
@@ -91,6 +117,11 @@ class Upkeep:
                 pass
             wake.clear()
             await self._attempt(self._tracker.sequence)
+
+    async def _tidy(self) -> None:
+        await return_expired(self._tracker)
+        await drop_expired(self._tracker)
+        self._last_transfer = await shorten_sums(self._tracker.database, self._last_transfer)
 
     async def _every(self, interval_s: float, action: Callable[[], Awaitable[None]]) -> None:
         while True:

@@ -4,9 +4,8 @@ import random
 
 from gpunode_tracker.entries import ISSUANCE, Bookkeeper, account_name
 from gpunode_tracker.storage import ledger
-from gpunode_tracker.storage.tables import balance_checkpoints
+from gpunode_tracker.storage.checkpoints import write_checkpoint
 from gpunode_tracker.tracker import Tracker
-from sqlalchemy import delete, select
 
 from tests.tracker.parties import START_AT
 
@@ -23,27 +22,11 @@ async def test_balances_are_sums(tracker: Tracker) -> None:
             await ledger.append(connection, BOOK.issue(account, amount))
             plain[account] += amount
             if rng.random() < 0.2:
-                await ledger.write_checkpoint(connection, account_name(rng.choice(["a", "b", "nobody"])))
+                await write_checkpoint(connection, account_name(rng.choice(["a", "b", "nobody"])))
         balances = [await ledger.balance(connection, account_name(account)) for account in plain]
         issued = await ledger.balance(connection, ISSUANCE)
     assert balances == list(plain.values())
     assert issued == -sum(balances)
-
-
-async def test_checkpoints_can_be_deleted(tracker: Tracker) -> None:
-    """They are derived: without them everything is the same."""
-    async with tracker.database.write() as connection:
-        for _ in range(5):
-            await ledger.append(connection, BOOK.issue("a", 7))
-        long = await ledger.accounts_with_long_sums(connection, more_than=4, limit=9)
-        assert sorted(long) == [account_name("a"), ISSUANCE]
-        for account in long:
-            await ledger.write_checkpoint(connection, account)
-        assert await ledger.accounts_with_long_sums(connection, more_than=0, limit=9) == []
-        assert len((await connection.execute(select(balance_checkpoints))).all()) == 2
-        with_checkpoint = await ledger.balance(connection, ISSUANCE)
-        await connection.execute(delete(balance_checkpoints))
-        assert await ledger.balance(connection, ISSUANCE) == with_checkpoint == -35
 
 
 async def test_entries_have_owners(tracker: Tracker) -> None:

@@ -3,7 +3,7 @@
 from enum import StrEnum
 
 from gpunode_protocol.signing import Envelope
-from sqlalchemy import insert, select
+from sqlalchemy import delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gpunode_tracker.storage.tables import meta, signed_documents
@@ -36,6 +36,14 @@ async def add(
     """Keep a document; ``sequence`` must be new."""
     values = {"body": envelope.body, "signature": envelope.signature, "issued_at": issued_at}
     await connection.execute(insert(signed_documents).values(kind=kind, sequence=sequence, **values))
+
+
+async def forget_heads(connection: AsyncConnection, *, issued_before: int) -> None:
+    """Drop signed tree heads that are that old, except the newest: any root can be computed from the leaves."""
+    of_kind = signed_documents.c.kind == DocumentKind.TREE_HEAD
+    newest_head = select(func.max(signed_documents.c.sequence)).where(of_kind).scalar_subquery()
+    old = (signed_documents.c.issued_at < issued_before, signed_documents.c.sequence < newest_head)
+    await connection.execute(delete(signed_documents).where(of_kind, *old))
 
 
 async def constant(connection: AsyncConnection, key: str, default: bytes) -> bytes:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from gpunode_protocol.ledger_entries import LedgerEntry
-from sqlalchemy import bindparam, delete, func, insert, select, update
+from sqlalchemy import bindparam, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gpunode_tracker.entries import NewEntry
@@ -54,31 +54,6 @@ async def balance(connection: AsyncConnection, account: str) -> int:
     last, amount = (checkpoint.last_transfer, checkpoint.microcredits) if checkpoint else (0, 0)
     newer = select(func.sum(transfers.c.microcredits)).where(transfers.c.account == account, transfers.c.id > last)
     return amount + int((await connection.execute(newer)).scalar_one() or 0)
-
-
-async def write_checkpoint(connection: AsyncConnection, account: str) -> None:
-    """Remember the account's present sum, so that later sums are short. Needs a writing transaction."""
-    newest = select(func.max(transfers.c.id)).where(transfers.c.account == account)
-    last = (await connection.execute(newest)).scalar_one()
-    if last is None:
-        return
-    amount = await balance(connection, account)
-    await connection.execute(delete(balance_checkpoints).where(balance_checkpoints.c.account == account))
-    values = {"account": account, "last_transfer": last, "microcredits": amount}
-    await connection.execute(insert(balance_checkpoints).values(**values))
-
-
-async def accounts_with_long_sums(connection: AsyncConnection, *, more_than: int, limit: int) -> list[str]:
-    """Return accounts with more transfers than that since their checkpoint."""
-    query = (
-        select(transfers.c.account)
-        .outerjoin(balance_checkpoints, balance_checkpoints.c.account == transfers.c.account)
-        .where(transfers.c.id > func.coalesce(balance_checkpoints.c.last_transfer, 0))
-        .group_by(transfers.c.account)
-        .having(func.count() > more_than)
-        .limit(limit)
-    )
-    return list((await connection.execute(query)).scalars())
 
 
 async def entries_of(

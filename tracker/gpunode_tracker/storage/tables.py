@@ -100,7 +100,7 @@ grants = Table(
     "grants",
     metadata,
     Column("jti", Text, primary_key=True),
-    Column("account_id", ForeignKey("accounts.id"), nullable=False, index=True),
+    Column("account_id", ForeignKey("accounts.id"), nullable=False),
     Column("client", Text, nullable=False),
     Column("tasks", JSON, nullable=False),
     Column("node_caps", JSON(none_as_null=True)),  # {peer: micro-credits}; NULL for an open cap
@@ -111,6 +111,7 @@ grants = Table(
     Column("revoked_at", BigInteger),
     Column("release_at", BigInteger, nullable=False),  # from then on the rest goes back
     Column("returned_at", BigInteger),
+    Index("ix_grants_account_id_returned_at", "account_id", "returned_at"),
     Index("ix_grants_returned_at_release_at", "returned_at", "release_at"),
 )
 

@@ -111,7 +111,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("jti", name=op.f("pk_grants")),
     )
-    op.create_index(op.f("ix_grants_account_id"), "grants", ["account_id"], unique=False)
+    op.create_index("ix_grants_account_id_returned_at", "grants", ["account_id", "returned_at"], unique=False)
     op.create_index("ix_grants_returned_at_release_at", "grants", ["returned_at", "release_at"], unique=False)
     op.create_table(
         "nodes",
@@ -237,7 +237,7 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_nodes_account_id"), table_name="nodes")
     op.drop_table("nodes")
     op.drop_index("ix_grants_returned_at_release_at", table_name="grants")
-    op.drop_index(op.f("ix_grants_account_id"), table_name="grants")
+    op.drop_index("ix_grants_account_id_returned_at", table_name="grants")
     op.drop_table("grants")
     op.drop_table("entry_owners")
     op.drop_index(op.f("ix_api_keys_account_id"), table_name="api_keys")
