@@ -80,9 +80,14 @@ def grant_claims(**changes: Any) -> Grant:
     return Grant(**{**fields, **changes})
 
 
-def grant_token(**changes: Any) -> str:
+def token_of(grant: Grant) -> str:
     """Return a grant signed by the tracker."""
-    return issue_grant(grant_claims(**changes), signer=TRACKER, kid=KID)
+    return issue_grant(grant, signer=TRACKER, kid=KID)
+
+
+def grant_token(**changes: Any) -> str:
+    """Return the usual grant with changes, signed by the tracker."""
+    return token_of(grant_claims(**changes))
 
 
 def request_body(params: Params | None = None, task: Task = Task.LLM, **changes: Any) -> JobRequest:
