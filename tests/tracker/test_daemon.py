@@ -26,7 +26,7 @@ START_TIMEOUT_S = 60
 
 
 @asynccontextmanager
-async def _running(data_dir: Path, *arguments: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, RunInfo]]:
+async def running(data_dir: Path, *arguments: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, RunInfo]]:
     """Start a tracker and wait until it says that it is ready."""
     command = [sys.executable, "-m", "gpunode", "--log", "json", "tracker", "start", "--listen", "127.0.0.1:0"]
     process = await asyncio.create_subprocess_exec(
@@ -63,7 +63,7 @@ async def test_sigterm_stops_it_cleanly(tmp_path: Path) -> None:
     """It serves, writes run.json, and at SIGTERM exits 0 and takes the file away; the network stays."""
     networks = set()
     for number in (signal.SIGTERM, signal.SIGINT):
-        async with _running(tmp_path, "--no-mesh") as (process, info):
+        async with running(tmp_path, "--no-mesh") as (process, info):
             assert info.pid == process.pid
             networks.add((await _get(info.url + api.NETWORK_PATH))["network"])
             process.send_signal(number)
@@ -75,7 +75,7 @@ async def test_sigterm_stops_it_cleanly(tmp_path: Path) -> None:
 
 async def test_the_mesh_may_die(tmp_path: Path) -> None:
     """It is the bootstrap peer; without its p2pd HTTP goes on working, and no p2pd outlives it."""
-    async with _running(tmp_path, "--mesh-listen", "/ip4/127.0.0.1/tcp/0") as (process, info):
+    async with running(tmp_path, "--mesh-listen", "/ip4/127.0.0.1/tcp/0") as (process, info):
         assert info.bootstrap
         assert all(address.endswith(f"/p2p/{info.peer_id}") for address in info.bootstrap)
         assert (await _get(info.url + api.NETWORK_PATH))["bootstrap"] == list(info.bootstrap)
@@ -95,7 +95,7 @@ async def test_tls(tmp_path: Path) -> None:
     """With certificate and key it speaks TLS."""
     certificate, key = _self_signed(tmp_path)
     options = ("--no-mesh", "--tls-cert", str(certificate), "--tls-key", str(key))
-    async with _running(tmp_path / "data", *options) as (_, info):
+    async with running(tmp_path / "data", *options) as (_, info):
         assert info.url.startswith("https://127.0.0.1:")
         context = ssl.create_default_context(cafile=str(certificate))
         assert await _get(info.url + api.HEALTH_PATH, context) == {"status": "ok"}
@@ -113,7 +113,7 @@ async def test_an_unusable_certificate(tmp_path: Path) -> None:
 
 async def test_a_second_tracker_on_the_same_folder(tmp_path: Path) -> None:
     """It is refused, and the first one goes on."""
-    async with _running(tmp_path, "--no-mesh") as (_, info):
+    async with running(tmp_path, "--no-mesh") as (_, info):
         assert "Another tracker runs" in await _failure(tmp_path, "--no-mesh")
         assert (await _get(info.url + api.HEALTH_PATH))["status"] == "ok"
         assert read_run_file(tmp_path) == info
