@@ -32,7 +32,7 @@ class JobClient:
 
     Args:
         vouches: whether vouchers are sent at all.
-        until: stop reading after the first event for which this is true.
+        before: the machine of a stream that was cut; this one re-attaches to its job.
     """
 
     stream: MemoryStream
@@ -41,8 +41,12 @@ class JobClient:
     jti: str = "grant-1"
     vouches: bool = True
     events: list[JobEvent] = field(default_factory=list)
+    before: ClientJob | None = None
 
     def __post_init__(self) -> None:
+        if self.before is not None:
+            self.job = self.before.reattached(asyncio.get_running_loop().time())
+            return
         self.job = ClientJob(
             self.signer,
             self.request,

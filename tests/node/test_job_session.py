@@ -216,7 +216,7 @@ async def test_a_client_that_comes_back_gets_everything_again(tmp_path: Path) ->
         await first.run(until=_has_tokens)
         await first.stream.close()
         await asyncio.sleep(3)
-        second = await ask(node, asked)
+        second = await JobClient(node.connect(), asked, before=first.job).run()
         assert second.text == "Paris is nice."
         assert second.completed.usage.output_tokens == 14
 
