@@ -9,6 +9,7 @@ import pytest
 from gpunode import InferenceClient
 
 from tests.acceptance.network import Network
+from tests.acceptance.raw_peer import RawPeer
 
 
 @pytest.fixture(scope="session")
@@ -30,3 +31,26 @@ def client(network: Network) -> Iterator[InferenceClient]:
     """Return a connected client that is used by many tests."""
     with InferenceClient(network.url, api_key=network.api_key, state_dir=network.folder / "client") as connected:
         yield connected
+
+
+@pytest.fixture(scope="session")
+def raw_peer(network: Network) -> Iterator[RawPeer]:
+    """Return a peer that speaks the wire protocol by itself."""
+    peer = RawPeer(network, network.folder / "raw")
+    yield peer
+    peer.stop()
+
+
+@pytest.fixture
+def raw(raw_peer: RawPeer) -> Iterator[RawPeer]:
+    """Return that peer; what a test opens is closed after it."""
+    yield raw_peer
+    raw_peer.close_streams()
+
+
+@pytest.fixture
+def asia_goes_on_serving(client: InferenceClient, network: Network) -> Iterator[None]:
+    """Whatever a test does to the node in Asia, it serves honest clients afterwards."""
+    yield
+    result = client.chat(messages=[{"role": "user", "content": "Hello"}], region="asia", max_tokens=1)
+    assert result.route.node == network.nodes["asia"].run["peer_id"]

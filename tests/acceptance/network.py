@@ -1,15 +1,32 @@
 """One network for all acceptance tests: a tracker, nodes in three regions, and an account with a key."""
 
-from collections.abc import Iterator
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Any
 
+from gpunode import InferenceClient
+from gpunode_node.control_client import ask_daemon
+from gpunode_node.node_folder import NodeFolder
+from gpunode_protocol.ledger_entries import LedgerEntry
+from gpunode_protocol.signing import WireModel
+
 from tests.acceptance.processes import Daemon, json_of, run_gpunode, wait_until
 
 REGIONS = ("asia", "europe", "america")
 MODEL = "smollm2-135m"
+MESH_ADDRESSES = ("/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/udp/0/quic-v1")
+HTTP_TIMEOUT_S = 15.0
+
+
+def tracker_arguments(listen: str, mesh_addresses: Sequence[str]) -> list[str]:
+    """Return the command of a tracker; ``listen``: HOST:PORT, ``mesh_addresses``: multiaddrs."""
+    mesh_options = [part for address in mesh_addresses for part in ("--mesh-listen", address)]
+    return ["tracker", "start", "--listen", listen, *mesh_options]
 
 
 @dataclass
@@ -23,11 +40,12 @@ class Network:
 
     def start(self) -> None:
         """Start tracker and nodes, wait for all, make an account."""
-        mesh_addresses = ("--mesh-listen", "/ip4/127.0.0.1/tcp/0", "--mesh-listen", "/ip4/127.0.0.1/udp/0/quic-v1")
-        self.tracker = Daemon(["tracker", "start", "--listen", "127.0.0.1:0", *mesh_addresses], self.folder / "tracker")
-        self.url = self.tracker.wait_ready()["url"]
+        self.tracker = Daemon(tracker_arguments("127.0.0.1:0", MESH_ADDRESSES), self.folder / "tracker")
+        run = self.tracker.wait_ready()
+        self.url = run["url"]
         # a restarted tracker must be found where it was
-        self.tracker.arguments[3] = self.url.removeprefix("http://")
+        addresses = sorted({address.partition("/p2p/")[0] for address in run["bootstrap"]})
+        self.tracker.arguments = tracker_arguments(self.url.removeprefix("http://"), addresses)
         for region in REGIONS:
             self.nodes[region] = self.add_node(region)
         for node in self.nodes.values():
@@ -37,7 +55,8 @@ class Network:
 
     def add_node(self, region: str, *options: str, name: str = "") -> Daemon:
         """Start one more node; the caller waits for it and stops it."""
-        arguments = ["start", "--bootstrap", self.url, "--region", region, "--threads", "1", "--model", MODEL, *options]
+        common = ["--bootstrap", self.url, "--threads", "1", "--model", MODEL, "--heartbeat-interval", "1"]
+        arguments = ["start", "--region", region, *common, *options]
         return Daemon(arguments, self.folder / (name or f"{region}-{next(self._numbers)}"))
 
     def stop(self) -> None:
@@ -69,6 +88,46 @@ class Network:
         node.start()
         node.wait_ready()
 
-    def wait_ready_again(self) -> None:
-        """Wait until the tracker answers again."""
-        wait_until(lambda: self.tracker.wait_ready(), "the tracker is back")
+    def revive_tracker(self) -> None:
+        """Start the tracker that a test ended, and wait until every node has heard of it again."""
+        self.tracker.start()
+        self.tracker.wait_ready()
+        for node in self.nodes.values():
+            wait_until(lambda node=node: not status_of(node)["problems"], f"{node.data_dir.name} has no more problems")
+
+    def call(
+        self, method: str, path: str, body: WireModel | None = None, *, api_key: str | None = None
+    ) -> tuple[int, Any]:
+        """Call the tracker's REST interface; return status and JSON."""
+        data = body.model_dump_json(exclude_none=True).encode() if body else None
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {api_key or self.api_key}"}
+        request = urllib.request.Request(self.url + path, data, headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=HTTP_TIMEOUT_S) as reply:
+                return reply.status, json.load(reply)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, json.load(error)
+
+
+def status_of(node: Daemon) -> dict[str, Any]:
+    """Return what ``gpunode status`` says, straight from the node's control socket."""
+    return ask_daemon(NodeFolder(node.data_dir).control, "status")
+
+
+def is_idle(node: Daemon) -> bool:
+    """Whether the node works on nothing and owes the tracker nothing."""
+    status = status_of(node)
+    busy = status["jobs_unfinished"] + sum(model["active"] + model["queued"] for model in status["models"])
+    return not busy and not any(status["outbox"][state] for state in ("held", "ready", "unwritten"))
+
+
+def settlements(client: InferenceClient, *, job: str | None = None) -> list[LedgerEntry]:
+    """Return the account's newest settlements, newest first; ``job``: of this job only."""
+    entries = [own.entry for own in client.ledger_entries(limit=200).entries]
+    return [entry for entry in entries if entry.settled and job in {None, entry.settled.job}]
+
+
+def wait_settled(client: InferenceClient, job: str, deadline_s: float = 30.0) -> list[LedgerEntry]:
+    """Return a job's settlements once there is one."""
+    return wait_until(lambda: settlements(client, job=job), f"the settlement of job {job}", deadline_s)

@@ -1,5 +1,6 @@
 """Real processes of a network on loopback: a tracker, nodes and commands, each with a folder and a log of its own."""
 
+import contextlib
 import json
 import os
 import signal
@@ -11,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 START_DEADLINE_S = 90.0
 STOP_DEADLINE_S = 40.0
@@ -26,6 +29,11 @@ def wait_until(condition: Callable[[], Any], what: str, deadline_s: float = 30.0
             raise AssertionError(f"{what}: not within {deadline_s:g} s")
         _NEVER.wait(_POLL_S)
     return value
+
+
+def wait_gone(processes: list[psutil.Process]) -> None:
+    """Wait until none of the processes runs any more."""
+    wait_until(lambda: not any(process.is_running() for process in processes), f"the end of {processes}")
 
 
 def clean_environment(home: Path) -> dict[str, str]:
@@ -91,16 +99,24 @@ class Daemon:
         """The contents of ``run.json``."""
         return json.loads(self._run_file.read_text())
 
-    def children(self) -> list[int]:
-        """Return the process ids of the daemon's children and their children."""
-        import psutil
-
-        return [child.pid for child in psutil.Process(self.process.pid).children(recursive=True)]
+    def family(self) -> list[psutil.Process]:
+        """Return the daemon's children and their children."""
+        return psutil.Process(self.process.pid).children(recursive=True)
 
     def kill(self) -> None:
         """End the daemon with SIGKILL and wait until it is gone."""
         self.process.kill()
         self.process.wait(STOP_DEADLINE_S)
+
+    def kill_all(self) -> None:
+        """End the daemon and everything that it started with SIGKILL, and wait until all are gone."""
+        family = self.family()
+        self.process.kill()
+        for child in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
+        self.process.wait(STOP_DEADLINE_S)
+        wait_gone(family)
 
     def terminate(self) -> int:
         """Ask the daemon to stop; return its exit code."""

@@ -21,7 +21,7 @@ def test_an_answer_comes_from_a_node_found_in_the_dht(network: Network, client: 
     assert result.route.node in {node.run["peer_id"] for node in network.nodes.values()}
 
 
-def test_the_ledger_proves_the_receipt(network: Network, client: InferenceClient) -> None:
+def test_the_ledger_proves_the_receipt(client: InferenceClient) -> None:
     """A finished job is settled and its receipt can be proven soon after."""
     result = client.chat(messages=QUESTION, model=MODEL, max_tokens=8, temperature=0)
 
