@@ -36,7 +36,7 @@ class ScriptedNode:
 
     words: the answer, a token each. cut_after: the stream ends after so many tokens. refuse: errors for the next
     requests, in turn. overstate: tokens that the receipt claims too many. endless: repeats the words until cancelled.
-    silent: accepts nothing and says nothing.
+    silent: accepts nothing and says nothing. sign_receipts_as: another key than its own.
     """
 
     identity: Identity
@@ -48,6 +48,7 @@ class ScriptedNode:
     overstate: int = 0
     endless: bool = False
     silent: bool = False
+    sign_receipts_as: Identity | None = None
     active: int = 0
     queued: int = 0
     draining: bool = False
@@ -95,7 +96,8 @@ class _Conversation:
         assert isinstance(first, RequestFrame)
         self._node.requests.append(first)
         if self._node.silent:
-            await self._stream.read()
+            while await self._stream.read():
+                pass
             return
         if self._node.refuse:
             await self._stream.write(encode_frame(ErrorFrame.of(self._node.refuse.pop(0))))
@@ -151,6 +153,8 @@ class _Conversation:
             await self._flush()
             await asyncio.sleep(0)
             number += 1
+        if node.sign_receipts_as is not None:
+            job.identity = node.sign_receipts_as
         reason = "cancelled" if self._cancelled.is_set() else "stop"
         usage = Usage(input_tokens=PROMPT_TOKENS, output_tokens=number + node.overstate)
         job.finish(usage=usage, finish_reason=reason, now=2.0, finished_at=int(node.clock()))

@@ -14,7 +14,7 @@ from gpunode.config import ClientConfig
 from gpunode.errors import TrackerUnreachable
 from gpunode_protocol import tracker_api as api
 from gpunode_protocol.adverts import Advert, Gpu, ModelAdvert, Speed
-from gpunode_protocol.certificates import certificate_for
+from gpunode_protocol.certificates import Certificate, certificate_for
 from gpunode_protocol.grants import Cap, Confirmation, Grant, audience, issue_grant
 from gpunode_protocol.identity import Identity, PeerId
 from gpunode_protocol.keyset import KeySet, TrackerKey, key_id_of, network_id_of
@@ -23,7 +23,7 @@ from gpunode_protocol.messages import JOB_PROTOCOL, PROBE_PROTOCOL
 from gpunode_protocol.prices import DEFAULT_PRICES
 from gpunode_protocol.regions import Region
 from gpunode_protocol.revocations import Revocations
-from gpunode_protocol.signing import Signed, sign
+from gpunode_protocol.signing import Signed, read_body, sign
 from gpunode_protocol.tasks import Task
 from gpunode_protocol.trust import NodeIndex, Trust
 
@@ -203,6 +203,7 @@ class World:
         self.mesh = MemoryNetwork()
         self.tracker = FakeTracker(self.keys, self.clock)
         self.nodes: list[ScriptedNode] = []
+        self.adverts: dict[PeerId, Signed[Advert]] = {}
 
     def clock(self) -> float:
         """Unix seconds."""
@@ -215,6 +216,7 @@ class World:
         identity = Identity.from_seed(bytes([10 + len(self.nodes)]) * 32)
         node = ScriptedNode(identity, self.keys.trust, clock=self.clock, **script)
         advert = self.keys.advert(identity, region=region, model=model)
+        self.adverts[node.peer_id] = advert
         if where in {"dht", "both"}:
             self.mesh.announce(advert)
         if where in {"index", "both"}:
@@ -228,6 +230,14 @@ class World:
         """Take a node off the network; its adverts stay."""
         for protocol in (PROBE_PROTOCOL, JOB_PROTOCOL):
             self.mesh.handlers.pop((peer, protocol), None)
+
+    def remove_probe(self, peer: PeerId) -> None:
+        """Let a node answer no probes, so that it is tried after those that do."""
+        del self.mesh.handlers[peer, PROBE_PROTOCOL]
+
+    def certificate_serial(self, node: ScriptedNode) -> str:
+        """Return the serial of the certificate in a node's advert."""
+        return read_body(Certificate, self.adverts[node.peer_id].body.certificate).serial
 
     def config(self, **settings: Any) -> ClientConfig:
         """Return a client's configuration."""

@@ -1,0 +1,159 @@
+import asyncio
+import json
+import stat
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gpunode._grants import GrantStore, GrantTerms
+from gpunode.errors import InsufficientCredits, TrackerError, TrackerUnreachable
+from gpunode_protocol.identity import Identity
+from gpunode_protocol.tasks import Task
+from gpunode_protocol.tracker_api import GrantReply, GrantRequest
+
+from tests.sdk.world import EPOCH, FakeTracker, Keys
+
+CLIENT = Identity.from_seed(b"\x04" * 32)
+
+
+class _Desk:
+    """A grant store with its tracker, clock and background work."""
+
+    def __init__(self, folder: Path, *, client: Identity = CLIENT) -> None:
+        self.now = float(EPOCH)
+        self.keys = Keys()
+        self.tracker = FakeTracker(self.keys, lambda: self.now)
+        self.path = folder / "grants.json"
+        self.client = client
+        self.spawned: list[Coroutine[Any, Any, None]] = []
+        self.store = self.reopened()
+
+    def reopened(self) -> GrantStore:
+        """Return a store as after a restart."""
+        return GrantStore(
+            self.tracker,
+            self.path,
+            terms=GrantTerms(self.client.peer_id, 10_000_000),
+            trust=lambda: self.keys.trust,
+            clock=lambda: self.now,
+            spawn=self.spawned.append,
+        )
+
+    async def settle(self) -> None:
+        """Do the background work."""
+        while self.spawned:
+            await self.spawned.pop(0)
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> _Desk:
+    """A new client's desk."""
+    return _Desk(tmp_path)
+
+
+async def test_one_grant_serves_many_jobs(desk: _Desk) -> None:
+    """The tracker is asked once, also by jobs that start together."""
+    grants = await asyncio.gather(*(desk.store.get(Task.LLM) for _ in range(5)))
+    assert {held.grant.jti for held in grants} == {"grant-1"}
+    assert desk.tracker.grants[0].open_microcredits == 10_000_000
+
+
+async def test_a_grant_outlives_the_process(desk: _Desk) -> None:
+    """It is kept in a file that only its owner can read."""
+    await desk.store.get(Task.LLM)
+    assert stat.S_IMODE(desk.path.stat().st_mode) == 0o600
+    desk.tracker.down = True
+    assert (await desk.reopened().get(Task.LLM)).grant.jti == "grant-1"
+
+
+async def test_past_half_its_life_it_is_renewed_in_the_background(desk: _Desk) -> None:
+    """The old one serves until the new one is there."""
+    await desk.store.get(Task.LLM)
+    desk.now += 1_801
+    assert (await desk.store.get(Task.LLM)).grant.jti == "grant-1"
+    assert (await desk.store.get(Task.LLM)).grant.jti == "grant-1"
+    assert len(desk.spawned) == 1
+    await desk.settle()
+    assert (await desk.store.get(Task.LLM)).grant.jti == "grant-2"
+
+
+async def test_a_failed_renewal_is_not_hurried(desk: _Desk) -> None:
+    """The tracker is down: the old grant serves, the next attempt comes half a minute later."""
+    await desk.store.get(Task.LLM)
+    desk.now += 1_801
+    desk.tracker.down = True
+    await desk.store.get(Task.LLM)
+    await desk.settle()
+    desk.tracker.down = False
+    await desk.store.get(Task.LLM)
+    await desk.settle()
+    assert len(desk.tracker.grants) == 1
+    desk.now += 31
+    await desk.store.get(Task.LLM)
+    await desk.settle()
+    assert len(desk.tracker.grants) == 2
+
+
+async def test_an_expired_grant_is_not_used(desk: _Desk) -> None:
+    """With the tracker down, that is an error."""
+    await desk.store.get(Task.LLM)
+    desk.now += 3_600
+    desk.tracker.down = True
+    with pytest.raises(TrackerUnreachable):
+        await desk.store.get(Task.LLM)
+
+
+async def test_a_dearer_job_gets_a_larger_grant(desk: _Desk) -> None:
+    """A grant whose cap is below the job's worst case would be refused."""
+    await desk.store.get(Task.LLM)
+    held = await desk.store.get(Task.LLM, cost_microcredits=20_000_000)
+    assert held.grant.cap.open == 20_000_000
+
+
+async def test_a_refused_grant_is_replaced_once_for_all(desk: _Desk) -> None:
+    """Two jobs whose grant was refused share the new one."""
+    await desk.store.get(Task.LLM)
+    first = await desk.store.replace(Task.LLM, refused="grant-1")
+    second = await desk.store.replace(Task.LLM, refused="grant-1")
+    assert (first.grant.jti, second.grant.jti) == ("grant-2", "grant-2")
+
+
+async def test_a_poor_account_reserves_what_it_has(desk: _Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Less than the usual reservation is fine if the job fits."""
+    issue, desk.tracker.spendable_microcredits = desk.tracker.grant, 3_000_000
+
+    async def grant(request: GrantRequest) -> GrantReply:
+        if (request.open_microcredits or 0) > 3_000_000:
+            raise InsufficientCredits("too few credits", status=402)
+        return await issue(request)
+
+    monkeypatch.setattr(desk.tracker, "grant", grant)
+    assert (await desk.store.get(Task.LLM, cost_microcredits=1_000)).grant.cap.open == 3_000_000
+    with pytest.raises(InsufficientCredits):
+        await desk.store.get(Task.LLM, cost_microcredits=4_000_000)
+
+
+async def test_a_forged_grant_is_not_taken(desk: _Desk) -> None:
+    """What the tracker sends must verify against the pinned network."""
+    desk.tracker.keys = Keys(signer=Identity.from_seed(b"\x09" * 32))
+    with pytest.raises(TrackerError, match="does not verify"):
+        await desk.store.get(Task.LLM)
+
+
+async def test_kept_grants_of_another_key_or_damaged_files_count_as_none(desk: _Desk, tmp_path: Path) -> None:
+    """The identity was replaced, or the file is garbage."""
+    await desk.store.get(Task.LLM)
+    other = _Desk(tmp_path, client=Identity.from_seed(b"\x08" * 32))
+    assert (await other.store.get(Task.LLM)).grant.cnf.peer == other.client.peer_id
+    for content in ("{", json.dumps(["not a token", 7]), json.dumps({"a": 1})):
+        desk.path.write_text(content, encoding="utf-8")
+        assert await desk.reopened().get(Task.LLM)
+
+
+async def test_a_grant_in_a_nodes_name(desk: _Desk) -> None:
+    """It is for that node only, and not kept for others."""
+    node = Identity.from_seed(b"\x03" * 32).peer_id
+    held = await desk.store.named(Task.LLM, node, cost_microcredits=60_000_000)
+    assert held.grant.cap.nodes == {node: 60_000_000}
+    assert (await desk.store.get(Task.LLM)).grant.cap.open == 10_000_000

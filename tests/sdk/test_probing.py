@@ -1,0 +1,106 @@
+import asyncio
+from pathlib import Path
+
+from gpunode._probing import Prober
+from gpunode._selection import Candidate
+from gpunode_protocol.identity import Identity
+from gpunode_protocol.mesh import MeshConfig
+from gpunode_protocol.mesh.advert_records import AdvertValidator
+from gpunode_protocol.messages import PROBE_PROTOCOL
+
+from tests.node.virtual_time import virtual_time
+from tests.sdk.memory_mesh import MemoryMesh, MemoryNetwork, MemoryStream
+from tests.sdk.scripted_node import ScriptedNode
+from tests.sdk.world import EPOCH, Keys
+
+KEYS = Keys()
+
+
+class _Field:
+    """Nodes at chosen distances, in virtual time."""
+
+    def __init__(self, folder: Path) -> None:
+        self.network = MemoryNetwork()
+        config = MeshConfig(identity_path=folder / "identity.key")
+        mesh = MemoryMesh(self.network, config, AdvertValidator(KEYS.trust), lambda: EPOCH)
+        mesh.is_running = True
+        self.prober = Prober(mesh, monotonic=asyncio.get_running_loop().time)
+
+    def add(self, number: int, rtt_s: float | None) -> Candidate:
+        """Add a node that answers after ``rtt_s`` seconds, or never."""
+        identity = Identity.from_seed(bytes([number]) * 32)
+        node = ScriptedNode(identity, KEYS.trust, active=number)
+
+        async def serve(stream: MemoryStream) -> None:
+            read = stream.read
+
+            async def late(max_bytes: int = 65536) -> bytes:
+                data = await read(max_bytes)
+                await asyncio.sleep(10_000 if rtt_s is None else rtt_s)
+                return data
+
+            stream.read = late  # type: ignore[method-assign]  # -- the way there takes its time
+            await node.serve_probe(stream)
+
+        self.network.handlers[node.peer_id, PROBE_PROTOCOL] = serve
+        return Candidate(KEYS.advert(identity), "dht")
+
+
+@virtual_time
+async def test_round_trips_and_loads(tmp_path: Path) -> None:
+    """What the node says of itself, and how long the answer took."""
+    field = _Field(tmp_path)
+    node = field.add(3, 0.04)
+    probes = await field.prober.probe_all([node])
+    assert round(probes[node.node].rtt_ms) == 40
+    assert (probes[node.node].active, probes[node.node].slots) == (3, 4)
+
+
+@virtual_time
+async def test_nobody_waits_for_stragglers(tmp_path: Path) -> None:
+    """Once the first has answered, the others get as long again, not two seconds."""
+    field = _Field(tmp_path)
+    near, middle, silent = field.add(1, 0.1), field.add(2, 0.15), field.add(3, None)
+    started_at = asyncio.get_running_loop().time()
+    probes = await field.prober.probe_all([near, middle, silent])
+    assert set(probes) == {near.node, middle.node}
+    assert asyncio.get_running_loop().time() - started_at < 0.5
+
+
+@virtual_time
+async def test_silence_ends_after_two_seconds(tmp_path: Path) -> None:
+    """If nobody answers at all."""
+    field = _Field(tmp_path)
+    started_at = asyncio.get_running_loop().time()
+    assert await field.prober.probe_all([field.add(1, None)]) == {}
+    assert asyncio.get_running_loop().time() - started_at == 2
+    assert await field.prober.probe_all([]) == {}
+
+
+@virtual_time
+async def test_the_smallest_round_trip_of_ten_minutes_counts(tmp_path: Path) -> None:
+    """Queues only add; but after ten minutes a route may be another one."""
+    field = _Field(tmp_path)
+    quick, slow = field.add(1, 0.02), field.add(1, 0.2)
+    assert quick.node == slow.node
+    field.add(1, 0.02)
+    await field.prober.probe_all([quick])
+    field.add(1, 0.2)
+    assert round((await field.prober.probe_all([quick]))[quick.node].rtt_ms) == 20
+    await asyncio.sleep(601)
+    assert field.prober.rtt_ms(quick.node) is None
+    assert round((await field.prober.probe_all([quick]))[quick.node].rtt_ms) == 200
+
+
+@virtual_time
+async def test_a_node_that_cannot_be_reached_or_talks_nonsense_has_no_probe(tmp_path: Path) -> None:
+    """Neither ends the probing of the others."""
+    field = _Field(tmp_path)
+    fine, garbled = field.add(1, 0.01), field.add(2, 0.01)
+
+    async def nonsense(stream: MemoryStream) -> None:
+        await stream.write(b"\x00\x00\x00\x01\xff")
+
+    field.network.handlers[garbled.node, PROBE_PROTOCOL] = nonsense
+    gone = Candidate(KEYS.advert(Identity.from_seed(b"\x09" * 32)), "dht")
+    assert set(await field.prober.probe_all([fine, garbled, gone])) == {fine.node}

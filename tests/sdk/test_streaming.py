@@ -1,0 +1,87 @@
+import asyncio
+import gc
+
+import pytest
+from gpunode.errors import ClientError, NoNodeFound
+
+from tests.sdk.world import HELLO, World
+
+
+async def test_chunks_come_one_by_one_and_the_result_at_the_end(world: World) -> None:
+    """Texts and ids join to the answer; before the end there is no result."""
+    node = world.add_node()
+    async with world.client() as client, await client.chat(messages=HELLO, stream=True) as chunks:
+        assert chunks.route is None
+        first = await anext(chunks)
+        assert (first.text, first.ids) == ("Paris", (0,))
+        assert chunks.route is not None
+        assert chunks.route.node == node.peer_id
+        with pytest.raises(ClientError, match="has not come to its end"):
+            _ = chunks.result
+        rest = [chunk async for chunk in chunks]
+        assert first.text + "".join(chunk.text for chunk in rest) == chunks.result.response
+
+
+async def test_leaving_early_cancels_the_job_and_pays_for_it(world: World) -> None:
+    """The node is told, ends the job, and gets a voucher for what was received."""
+    node = world.add_node(endless=True)
+    async with world.client() as client:
+        async with await client.chat(messages=HELLO, stream=True) as chunks:
+            async for _ in chunks:
+                break
+        await node.cancelled.wait()
+    receipt = node.jobs[0].receipt
+    assert receipt is not None
+    assert receipt.body.finish_reason == "cancelled"
+    assert node.jobs[0].is_settled
+
+
+async def test_a_forgotten_stream_cancels_the_job(world: World) -> None:
+    """No close() is needed: the garbage collector's word is enough, without a reference cycle."""
+    node = world.add_node(endless=True)
+    async with world.client() as client:
+        chunks = await client.chat(messages=HELLO, stream=True)
+        await anext(chunks)
+        gc.disable()
+        try:
+            del chunks
+            async with asyncio.timeout(5):
+                await node.cancelled.wait()
+        finally:
+            gc.enable()
+
+
+async def test_closing_the_client_closes_its_streams(world: World) -> None:
+    """A stream that is open when the client closes is cancelled, not left to the node's patience."""
+    node = world.add_node(endless=True)
+    client = world.client()
+    chunks = await client.chat(messages=HELLO, stream=True)
+    await anext(chunks)
+    await client.close()
+    assert node.cancelled.is_set()
+    assert node.jobs[0].is_settled
+
+
+async def test_a_cancelled_task_cancels_the_job(world: World) -> None:
+    """Cancelling the caller's task is an early close too."""
+    node = world.add_node(endless=True)
+    received = asyncio.Event()
+
+    async def read_on() -> None:
+        async for _ in await client.chat(messages=HELLO, stream=True):
+            received.set()
+
+    async with world.client() as client:
+        reader = asyncio.create_task(read_on())
+        await received.wait()
+        reader.cancel()
+        await asyncio.gather(reader, return_exceptions=True)
+        await node.cancelled.wait()
+
+
+async def test_errors_come_out_of_the_iteration(world: World) -> None:
+    """The stream is lazy: finding nobody is told at the first step."""
+    async with world.client() as client:
+        chunks = await client.chat(messages=HELLO, stream=True)
+        with pytest.raises(NoNodeFound):
+            await anext(chunks)
