@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
@@ -89,7 +89,7 @@ class TrackerLink:
         self._credentials = file.load()
         self._registering = asyncio.Lock()
         self._refreshed_at = 0.0
-        self.problem = "not asked yet"  #: why the tracker could not be reached, empty when it could
+        self.problem = ""  #: why the tracker could not be reached, empty when it could
         self.head: Envelope | None = None  #: the ledger's newest signed head
 
     @property
@@ -109,7 +109,8 @@ class TrackerLink:
             OtherNetwork, Untrusted, ProtocolError: it is not acceptable.
         """
         self._refreshed_at = asyncio.get_running_loop().time()
-        self._state.accept(await self._client.network())
+        with self._noting_problems():
+            self._state.accept(await self._client.network())
 
     async def register(self) -> Credentials:
         """Prove possession of the key; get a token and a certificate.
@@ -117,6 +118,10 @@ class TrackerLink:
         Raises:
             TrackerUnreachable, TrackerRefused: not registered. Untrusted, ProtocolError: a bad certificate.
         """
+        with self._noting_problems():
+            return await self._register()
+
+    async def _register(self) -> Credentials:
         challenge = await self._client.challenge()
         description = self._description
         registration = Registration(
@@ -133,7 +138,6 @@ class TrackerLink:
         reply = await self._client.register(sign(self._identity, registration).envelope)
         credentials = Credentials(reply.token, reply.certificate, description.region or reply.region)
         self._keep(credentials)
-        self.problem = ""
         logger.info("registered", extra={"event": "registered", "peer_id": self._identity.peer_id})
         return credentials
 
@@ -159,18 +163,12 @@ class TrackerLink:
         )
         peer = self._identity.peer_id
         try:
-            reply = await self._with_token(lambda token: self._client.heartbeat(peer, token, body))
-            self._take(reply)
-            if not leaving and asyncio.get_running_loop().time() - self._refreshed_at > NETWORK_REFRESH_S:
-                await self.fetch_network()
-        except GpunodeError as error:
-            if not self.problem:
-                logger.warning("tracker: %s", error, extra={"event": "tracker_lost"})
-            self.problem = str(error)
+            with self._noting_problems():
+                self._take(await self._with_token(lambda token: self._client.heartbeat(peer, token, body)))
+                if not leaving and asyncio.get_running_loop().time() - self._refreshed_at > NETWORK_REFRESH_S:
+                    await self.fetch_network()
+        except GpunodeError:
             return False
-        if self.problem:
-            logger.info("the tracker answers again", extra={"event": "tracker_back"})
-        self.problem = ""
         return True
 
     async def settle(self, batch: SettlementBatch) -> SettlementReply:
@@ -189,6 +187,20 @@ class TrackerLink:
             self._identity, Link(network=network, peer=self._identity.peer_id, challenge=challenge.challenge)
         )
         return await self._client.link(self._identity.peer_id, consent.envelope, api_key)
+
+    @contextlib.contextmanager
+    def _noting_problems(self) -> Iterator[None]:
+        """Keep the last failure in ``problem``, and log when it comes and when it goes."""
+        try:
+            yield
+        except GpunodeError as error:
+            if not self.problem:
+                logger.warning("tracker: %s", error, extra={"event": "tracker_lost"})
+            self.problem = str(error)
+            raise
+        if self.problem:
+            logger.info("the tracker answers again", extra={"event": "tracker_back"})
+        self.problem = ""
 
     async def _with_token(self, call: Callable[[str], Awaitable[T]]) -> T:
         """Make a call with the worker token; when the tracker does not know it any more, register and call again."""

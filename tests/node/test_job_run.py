@@ -101,11 +101,19 @@ async def test_a_bug_becomes_an_internal_error(tmp_path: Path, caplog: pytest.Lo
 @virtual_time
 async def test_a_job_waits_for_a_restarting_engine(tmp_path: Path) -> None:
     """Between preparation and generation the engine may be lost; the job starts when it is back."""
-    engine = FakeEngine(answer="Paris.")
-    async with running_node(tmp_path, engine) as node:
-        back = asyncio.Event()
-        engine.wait_healthy = back.wait  # type: ignore[method-assign,assignment]  # -- the test holds it back
-        type(engine).healthy = property(lambda _: back.is_set())  # type: ignore[method-assign,assignment]  # -- as above
+    back = asyncio.Event()
+
+    class Restarting(FakeEngine):
+        """Healthy from a moment on."""
+
+        @property
+        def healthy(self) -> bool:
+            return back.is_set()
+
+        async def wait_healthy(self) -> None:
+            await back.wait()
+
+    async with running_node(tmp_path, Restarting(answer="Paris.")) as node:
         asyncio.get_running_loop().call_later(7, back.set)
         client = await ask(node, request())
         assert client.text == "Paris."

@@ -1,0 +1,67 @@
+"""From catalogue entries to started engines."""
+
+from pathlib import Path
+
+import pytest
+from gpunode_engines.catalogue import CatalogueEntry, resolve_model
+from gpunode_engines.config import EngineSettings
+from gpunode_engines.devices import Machine
+from gpunode_engines.errors import EngineStartFailed, ModelNotPulled
+from gpunode_engines.text_fake import FakeEngine
+from gpunode_node import model_loading
+from gpunode_node.model_loading import CatalogueEngines, load_models, stop_models
+
+MACHINE = Machine(physical_cores=1, logical_cores=1, memory_bytes=2**33, available_memory_bytes=2**33, gpus=())
+PACKAGED, HUB = resolve_model("smollm2-135m"), resolve_model("qwen2.5-0.5b")
+
+
+class _Factory:
+    """Fake engines; the one with the number ``failing`` does not start."""
+
+    def __init__(self, failing: int = -1) -> None:
+        self.failing = failing
+        self.engines: list[FakeEngine] = []
+
+    async def __call__(self, entry: CatalogueEntry) -> FakeEngine:
+        engine = FakeEngine(model=entry.name)
+        if len(self.engines) == self.failing:
+
+            async def fail() -> None:
+                raise EngineStartFailed("no memory")
+
+            engine.start = fail  # type: ignore[method-assign,assignment]  # -- the test breaks it
+        self.engines.append(engine)
+        return engine
+
+
+async def test_models_are_started_and_measured() -> None:
+    """Each is served under its catalogue name, with the queue's limit."""
+    models = await load_models([PACKAGED, HUB], _Factory(), 5)
+    assert [model.name for model in models] == [PACKAGED.name, HUB.name]
+    assert all(model.engine.healthy and model.speed.decode_tokens_per_s > 0 for model in models)
+    await stop_models(models)
+    assert not any(model.engine.healthy for model in models)
+
+
+async def test_nothing_is_left_of_a_failed_start() -> None:
+    """What was started before the failure is stopped."""
+    factory = _Factory(failing=1)
+    with pytest.raises(EngineStartFailed):
+        await load_models([PACKAGED, HUB], factory, 5)
+    assert not factory.engines[0].healthy
+
+
+async def test_a_model_that_is_not_here_is_pulled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only from a hub: a package's model is installed by its user."""
+    pulled: list[str] = []
+
+    def missing(entry: CatalogueEntry, *_: object) -> None:
+        raise ModelNotPulled(entry.name)
+
+    monkeypatch.setattr(model_loading, "plan_engine", missing)
+    monkeypatch.setattr(model_loading, "pull", lambda entry, *_: pulled.append(entry.name))
+    create = CatalogueEngines(EngineSettings(models_dir=tmp_path), MACHINE)
+    for entry in (PACKAGED, HUB):
+        with pytest.raises(ModelNotPulled):
+            await create(entry)
+    assert pulled == [HUB.name]

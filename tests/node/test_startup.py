@@ -1,0 +1,60 @@
+"""Starting the parts in order: see ``test_daemon`` for whole starts."""
+
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from gpunode_engines.errors import ModelNotFound
+from gpunode_node.errors import InvalidSettings
+from gpunode_node.node_folder import NodeFolder
+from gpunode_node.node_parts import NodeParts
+from gpunode_node.startup import Startup, gpu_of
+from gpunode_protocol.messages import JOB_PROTOCOL, PROBE_PROTOCOL
+
+from tests.node.fake_tracker import FakeTracker, network_info, running_tracker
+from tests.node.running_daemon import MACHINE, FakeWorld, settings_of
+
+
+async def _start(folder: Path, tracker: FakeTracker, stack: AsyncExitStack, **changes: object) -> NodeParts:
+    settings = settings_of(folder, tracker, **changes)
+    taken = NodeFolder(settings.data_dir)
+    taken.take()
+    stack.callback(taken.give_back)
+    return await Startup(settings, taken, FakeWorld().world(), stack).run()
+
+
+async def test_the_mesh_is_told_what_the_tracker_and_the_owner_said(tmp_path: Path) -> None:
+    """Bootstrap peers, addresses and QUIC; both protocols are served; nothing is announced yet."""
+    async with running_tracker() as tracker, AsyncExitStack() as stack:
+        tracker.info = network_info(bootstrap=("/ip4/11.0.0.1/tcp/4001/p2p/x",))
+        parts = await _start(tmp_path / "n", tracker, stack, port=4_002, quic=False, announce_address=("/ip4/1.1.1.1",))
+        mesh = parts.membership.mesh
+        assert mesh.config.bootstrap == ("/ip4/11.0.0.1/tcp/4001/p2p/x",)  # type: ignore[attr-defined]  # -- the fake's
+        assert mesh.config.listen_addresses[0] == "/ip4/127.0.0.1/tcp/4002"  # type: ignore[attr-defined]  # -- as above
+        assert mesh.config.quic is False  # type: ignore[attr-defined]  # -- as above
+        assert set(mesh.handlers) == {JOB_PROTOCOL, PROBE_PROTOCOL}  # type: ignore[attr-defined]  # -- as above
+        assert mesh.announced == []  # type: ignore[attr-defined]  # -- as above
+
+
+async def test_which_models(tmp_path: Path) -> None:
+    """Those that the owner names, once each; unknown ones are refused; none without a default is a setting's matter."""
+    async with running_tracker() as tracker:
+        async with AsyncExitStack() as stack:
+            parts = await _start(tmp_path / "n", tracker, stack, model=("smollm2", "smollm2-135m", "qwen2.5-7b"))
+            assert [model.name for model in parts.models] == ["smollm2-135m", "qwen2.5-7b-instruct"]
+        async with AsyncExitStack() as stack:
+            with pytest.raises(ModelNotFound):
+                await _start(tmp_path / "n", tracker, stack, model=("gpt-9",))
+        tracker.info = network_info(default_models={})
+        async with AsyncExitStack() as stack:
+            with pytest.raises(InvalidSettings, match="--model"):
+                await _start(tmp_path / "n", tracker, stack)
+
+
+def test_graphics_cards() -> None:
+    """Cards of the first one's model are counted; none is said as none."""
+    assert (gpu_of(MACHINE).model, gpu_of(MACHINE).count, gpu_of(MACHINE).memory_mb) == ("GTX", 2, 8_192)
+    mixed = replace(MACHINE, gpus=(*MACHINE.gpus, replace(MACHINE.gpus[0], name="other")))
+    assert gpu_of(mixed).count == 2
+    assert gpu_of(replace(MACHINE, gpus=())).count == 0
