@@ -11,12 +11,13 @@ from gpunode_protocol.messages import LIVENESS_TIMEOUT_S
 class Patience:
     """How long a client waits, in seconds.
 
-    liveness_s: for any frame. first_output_s: for ``accepted``, and from then on, or from the head of the queue, to the
-    first output. queue_s: in the queue, and for each piece of input to be taken. cancel_s: from a cancel to ``done``.
-    min_units_per_s: output units a second, over ``progress_window_s``; 0 = no demand.
+    liveness_s: for any frame. accept_s: for ``accepted``. first_output_s: from ``accepted``, or from the head of the
+    queue, to the first output. queue_s: in the queue, and for each piece of input to be taken. cancel_s: from a cancel
+    to ``done``. min_units_per_s: output units a second, over ``progress_window_s``; 0 = no demand.
     """
 
     liveness_s: float = LIVENESS_TIMEOUT_S
+    accept_s: float = 30.0
     first_output_s: float = 30.0
     queue_s: float = 300.0
     cancel_s: float = 30.0
@@ -24,6 +25,8 @@ class Patience:
     progress_window_s: float = 10.0
 
 
+MIN_ACCEPT_S = 5.0
+"""Rendering and counting a long prompt takes a slow machine seconds, before it can quote."""
 MIN_FIRST_OUTPUT_S = 2.0
 MAX_FIRST_OUTPUT_S = 30.0
 
@@ -31,10 +34,13 @@ MAX_FIRST_OUTPUT_S = 30.0
 def patience_for(*, predicted_first_output_s: float, advertised_units_per_s: float) -> Patience:
     """Return the design's deadlines.
 
-    First output within max(2 s, 4 x predicted), at most 30 s; after it a quarter of the advertised speed.
+    First output within max(2 s, 4 x predicted), at most 30 s; ``accepted`` within the same, but at least 5 s; after the
+    first output a quarter of the advertised speed.
     """
     first_s = min(MAX_FIRST_OUTPUT_S, max(MIN_FIRST_OUTPUT_S, 4 * predicted_first_output_s))
-    return Patience(first_output_s=first_s, min_units_per_s=advertised_units_per_s / 4)
+    return Patience(
+        accept_s=max(MIN_ACCEPT_S, first_s), first_output_s=first_s, min_units_per_s=advertised_units_per_s / 4
+    )
 
 
 class JobClock:
@@ -105,8 +111,8 @@ class JobClock:
             text = f"The node did not stop within {patience.cancel_s:g} s of the cancel."
             yield self._cancelled_at + patience.cancel_s, ErrorCode.TIME_LIMIT, text
         elif self._accepted_at is None:
-            text = f"The node did not accept the job within {patience.first_output_s:g} s."
-            yield self._opened_at + patience.first_output_s, ErrorCode.TIME_LIMIT, text
+            text = f"The node did not accept the job within {patience.accept_s:g} s."
+            yield self._opened_at + patience.accept_s, ErrorCode.TIME_LIMIT, text
         elif self._upload_at is not None:
             text = f"The node took no input for {patience.queue_s:g} s."
             yield self._upload_at + patience.queue_s, ErrorCode.TIME_LIMIT, text

@@ -4,7 +4,9 @@ import pytest
 from gpunode_protocol.errors import ErrorCode
 from gpunode_protocol.patience import JobClock, Patience, patience_for
 
-PATIENCE = Patience(liveness_s=5, first_output_s=4, queue_s=60, cancel_s=8, min_units_per_s=10, progress_window_s=10)
+PATIENCE = Patience(
+    liveness_s=5, accept_s=3, first_output_s=4, queue_s=60, cancel_s=8, min_units_per_s=10, progress_window_s=10
+)
 
 
 class Clock:
@@ -32,6 +34,12 @@ def test_first_output_deadline(predicted_s: float, first_s: float) -> None:
     assert patience_for(predicted_first_output_s=predicted_s, advertised_units_per_s=40.0).first_output_s == first_s
 
 
+@pytest.mark.parametrize(("predicted_s", "accept_s"), [(0.0, 5.0), (1.0, 5.0), (2.0, 8.0), (100.0, 30.0)])
+def test_accept_deadline(predicted_s: float, accept_s: float) -> None:
+    """As long as for the first output, at least 5 s: a long prompt is rendered and counted first."""
+    assert patience_for(predicted_first_output_s=predicted_s, advertised_units_per_s=40.0).accept_s == accept_s
+
+
 def test_speed_demand() -> None:
     """A quarter of the advertised speed is demanded."""
     assert patience_for(predicted_first_output_s=1.0, advertised_units_per_s=40.0).min_units_per_s == 10.0
@@ -50,8 +58,8 @@ def test_silence() -> None:
 
 
 def test_pings_keep_no_job_that_is_not_accepted() -> None:
-    """A node that pings but does not accept is given up after the first output's time."""
-    assert Clock().lasts_until(100) == (4, "The node did not accept the job within 4 s.")
+    """A node that pings but does not accept is given up."""
+    assert Clock().lasts_until(100) == (3, "The node did not accept the job within 3 s.")
 
 
 def test_pings_keep_no_accepted_job() -> None:
