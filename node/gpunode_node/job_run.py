@@ -31,8 +31,6 @@ T = TypeVar("T")
 
 REATTACH_GRACE_S = 5.0
 """A job whose stream was closed without a cancel goes on for so long, in case its client comes back."""
-JOB_WALL_CLOCK_S = 300.0
-"""Longest time that a job may hold a slot."""
 
 
 class Attachment(Protocol):
@@ -174,7 +172,7 @@ class JobRun:
         engine = self._model.engine
         if not engine.healthy:
             await self._until_deadline(engine.wait_healthy())
-        limit_s = min(self._left_s(), JOB_WALL_CLOCK_S)
+        limit_s = min(self._left_s(), self._services.job_time_limit_s)
         job_key = f"{self.key.client}/{self.key.job}/{self.key.segment}"
         order = llm_jobs.generate_request(self.request.body, self._params, prompt, job_key=job_key, deadline_s=limit_s)
         relay = TokenRelay(

@@ -13,6 +13,8 @@ from gpunode_protocol.trust import Trust
 from gpunode_node.admission_desk import AdmissionDesk
 from gpunode_node.outbox import Outbox
 
+DEFAULT_JOB_TIME_LIMIT_S = 300.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkView:
@@ -43,6 +45,7 @@ class JobServices:
         network: returns the newest view.
         desk, outbox: open.
         outbox_ready: called when the outbox has something for the tracker.
+        job_time_limit_s: longest time that a job may hold a slot, seconds.
         unix_time: seconds.
     """
 
@@ -51,4 +54,5 @@ class JobServices:
     desk: AdmissionDesk
     outbox: Outbox
     outbox_ready: Callable[[], None]
+    job_time_limit_s: float = DEFAULT_JOB_TIME_LIMIT_S
     unix_time: Callable[[], float]

@@ -26,6 +26,7 @@ from gpunode_node.job_intake import JobIntake
 from gpunode_node.job_registry import JobRegistry
 from gpunode_node.job_services import JobServices
 from gpunode_node.job_session import JobStreams
+from gpunode_node.ledger_watch import LedgerWatch
 from gpunode_node.mesh_membership import MeshMembership, join_mesh
 from gpunode_node.model_loading import CatalogueEngines, EngineFactory, load_models, stop_models
 from gpunode_node.network_state import NetworkState
@@ -99,6 +100,7 @@ class Startup:
             desk=desk,
             outbox=outbox,
             outbox_ready=settler.nudge,
+            job_time_limit_s=settings.engine_time_limit_s,
             unix_time=world.unix_time,
         )
         registry = JobRegistry()
@@ -131,7 +133,9 @@ class Startup:
     def _link(self, identity: Identity, network: NetworkState) -> TrackerLink:
         client = TrackerClient(self._settings.tracker, ca_file=self._settings.ca_file)
         self._stack.push_async_callback(client.close)
-        return TrackerLink(client, identity, network, CredentialsFile(self._folder.worker), self._world.unix_time)
+        watch = LedgerWatch(self._folder.ledger_head, client.consistency)
+        file = CredentialsFile(self._folder.worker)
+        return TrackerLink(client, identity, network, file, watch, self._world.unix_time)
 
     async def _stores(self, identity: Identity) -> tuple[AdmissionDesk, Outbox]:
         desk = AdmissionDesk(self._folder.admission, identity.peer_id, self._settings.exposure_microcredits)

@@ -69,6 +69,11 @@ class TrackerClient:
         """Return what the node has earned."""
         return await self._call("GET", api.NODE_BALANCE_PATH.format(peer=peer), api.BalanceReply, token=token)
 
+    async def consistency(self, from_size: int, to_size: int) -> api.ConsistencyReply:
+        """Return the proof that the ledger of ``to_size`` entries extends the one of ``from_size``."""
+        path = f"{api.CONSISTENCY_PATH}?from={from_size}&to={to_size}"
+        return await self._call("GET", path, api.ConsistencyReply)
+
     async def link(self, peer: PeerId, link: Envelope, api_key: str) -> api.LinkReply:
         """Attach the node to an account."""
         path = api.LINK_PATH.format(peer=peer)

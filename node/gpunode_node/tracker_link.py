@@ -26,6 +26,7 @@ from gpunode_protocol.tracker_api import (
 
 from gpunode_node.credentials import Credentials, CredentialsFile
 from gpunode_node.errors import TrackerRefused, TrackerUnreachable
+from gpunode_node.ledger_watch import LedgerWatch, watch_quietly
 from gpunode_node.network_state import NetworkState
 from gpunode_node.tracker_client import TrackerClient
 
@@ -69,6 +70,7 @@ class TrackerLink:
         identity: the node's key.
         state: learns of newer keys, revocations and prices.
         file: where token and certificate are kept.
+        watch: checks the ledger's heads.
         unix_time: seconds.
     """
 
@@ -78,6 +80,7 @@ class TrackerLink:
         identity: Identity,
         state: NetworkState,
         file: CredentialsFile,
+        watch: LedgerWatch,
         unix_time: Callable[[], float],
     ) -> None:
         self._client = client
@@ -90,7 +93,7 @@ class TrackerLink:
         self._registering = asyncio.Lock()
         self._refreshed_at = 0.0
         self.problem = ""  #: why the tracker could not be reached, empty when it could
-        self.head: Envelope | None = None  #: the ledger's newest signed head
+        self.watch = watch
 
     @property
     def credentials(self) -> Credentials | None:
@@ -164,7 +167,10 @@ class TrackerLink:
         peer = self._identity.peer_id
         try:
             with self._noting_problems():
-                self._take(await self._with_token(lambda token: self._client.heartbeat(peer, token, body)))
+                reply = await self._with_token(lambda token: self._client.heartbeat(peer, token, body))
+                self._take(reply)
+                if reply.head is not None and not leaving:
+                    await watch_quietly(self.watch, self._state.view.trust, reply.head)
                 if not leaving and asyncio.get_running_loop().time() - self._refreshed_at > NETWORK_REFRESH_S:
                     await self.fetch_network()
         except GpunodeError:
@@ -222,8 +228,6 @@ class TrackerLink:
         self._state.accept_heartbeat(reply)
         for reason in reply.adverts_refused:
             logger.warning("the tracker refused an advert: %s", reason, extra={"event": "advert_refused"})
-        if reply.head is not None:
-            self.head = reply.head
         if reply.certificate is not None and self._credentials is not None:
             with contextlib.suppress(GpunodeError):  # the old one goes on counting until it expires
                 self._keep(replace(self._credentials, certificate=reply.certificate))

@@ -1,12 +1,21 @@
-"""Vouchers and receipts for the tests of the outbox."""
+"""Vouchers, receipts and heads of the ledger for the tests."""
 
 from gpunode_protocol.payloads import Usage
 from gpunode_protocol.receipts import Receipt
 from gpunode_protocol.signing import Signed, sign
 from gpunode_protocol.tasks import Task
+from gpunode_protocol.tree_head import TreeHead
 from gpunode_protocol.vouchers import Voucher
 
-from tests.node.world import CLIENT, EPOCH, NETWORK, NODE, job_id
+from tests.node.world import CLIENT, EPOCH, KID, NETWORK, NODE, TRACKER, job_id
+
+
+def tree_head(size: int, root: bytes, *, issued_at: int = EPOCH, log: str = "log-1") -> Signed[TreeHead]:
+    """Return a signed head of the ledger."""
+    return sign(
+        TRACKER,
+        TreeHead(network=NETWORK, log=log, epoch=1, size=size, root=root, issued_at=issued_at, kid=KID),
+    )
 
 
 def voucher(number: int, count: int = 10, receipt: Signed[Receipt] | None = None) -> Signed[Voucher]:

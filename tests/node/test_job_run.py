@@ -83,6 +83,16 @@ async def test_a_deadline_in_the_queue(tmp_path: Path) -> None:
 
 
 @virtual_time
+async def test_a_slot_is_held_for_a_limited_time(tmp_path: Path) -> None:
+    """The node's own limit counts from the start of the generation."""
+    async with running_node(tmp_path, FakeEngine(answer="x" * 999, tokens_per_s=1)) as node:
+        client = await ask(node, request(params=llm_params(max_tokens=999)))
+        assert client.error.code is ErrorCode.TIME_LIMIT
+        assert 295 < len(client.text) <= 300
+        assert node.engine.active_jobs == 0
+
+
+@virtual_time
 async def test_a_bug_becomes_an_internal_error(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """The client hears of it, the log has the details, and nothing of it reaches the wire."""
     engine = FakeEngine()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from gpunode_node.credentials import CredentialsFile
 from gpunode_node.errors import TrackerRefused, TrackerUnreachable
+from gpunode_node.ledger_watch import LedgerWatch
 from gpunode_node.network_state import NetworkState
 from gpunode_node.tracker_client import TrackerClient
 from gpunode_node.tracker_link import SelfDescription, TrackerLink, Vitals
@@ -19,7 +20,7 @@ from gpunode_protocol.tasks import Task
 from gpunode_protocol.tracker_api import SettlementBatch, SettlementItem
 
 from tests.node.fake_tracker import FakeTracker, certificate, running_tracker
-from tests.node.settlements import voucher
+from tests.node.settlements import tree_head, voucher
 from tests.node.world import EPOCH, KID, NETWORK, NODE, OTHER, TRACKER, revocations
 
 
@@ -28,7 +29,8 @@ async def _linked(folder: Path) -> AsyncIterator[tuple[FakeTracker, TrackerLink,
     async with running_tracker() as tracker:
         state = NetworkState(folder / "network.json")
         client = TrackerClient(tracker.url, attempts=1)
-        link = TrackerLink(client, NODE, state, CredentialsFile(folder / "worker.json"), lambda: EPOCH)
+        watch = LedgerWatch(folder / "ledger.json", client.consistency)
+        link = TrackerLink(client, NODE, state, CredentialsFile(folder / "worker.json"), watch, lambda: EPOCH)
         await link.fetch_network()
         yield tracker, link, state
         await client.close()
@@ -132,6 +134,16 @@ async def test_heartbeats_repeat(tmp_path: Path) -> None:
         await beat.wait()
         running.cancel()
         assert len(tracker.heartbeats) == 1
+
+
+async def test_heartbeats_bring_the_ledgers_head(tmp_path: Path) -> None:
+    """Each is checked against the one before; a contradiction stays visible."""
+    async with _linked(tmp_path) as (tracker, link, _):
+        await link.register()
+        for number, root in enumerate((b"a" * 32, b"b" * 32)):
+            tracker.heartbeat_changes = {"head": tree_head(3, root, issued_at=EPOCH + number).envelope}
+            assert await link.beat(Vitals()) is True
+        assert "two histories" in link.watch.problem
 
 
 async def test_link(tmp_path: Path) -> None:

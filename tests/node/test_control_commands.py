@@ -1,0 +1,16 @@
+"""The table of control commands; their answers are tested in ``test_status``."""
+
+from typing import Any, cast
+
+import pytest
+from gpunode_node.control_commands import ControlCommands
+from gpunode_node.errors import ControlRefused
+
+
+async def test_commands() -> None:
+    """Three commands; a link without a key is refused before anything is asked of the tracker."""
+    table = ControlCommands(cast("Any", None), lambda: 0.0).table()
+    assert set(table) == {"status", "earnings", "link"}
+    for arguments in ({}, {"api_key": 5}, {"api_key": ""}):
+        with pytest.raises(ControlRefused, match="API key"):
+            await table["link"](arguments)

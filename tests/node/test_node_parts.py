@@ -1,0 +1,28 @@
+"""What a heartbeat says of the node."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+from gpunode_node.node_parts import vitals_of
+from gpunode_node.scheduler import Ticket
+
+from tests.node.virtual_time import virtual_time
+from tests.node.world import running_node
+
+
+@virtual_time
+async def test_busy_when_no_slot_is_free(tmp_path: Path) -> None:
+    """A node with a free slot is online."""
+    async with running_node(tmp_path) as node:
+        announcer = SimpleNamespace(adverts=("advert",))
+        parts = cast("Any", SimpleNamespace(models=[node.model], announcer=announcer))
+        busy = []
+        for _ in range(4):
+            busy.append(vitals_of(parts).busy)
+            node.model.scheduler.enter(Ticket(0, 1, 1, lambda: None, lambda *_: None), 0)
+        vitals = vitals_of(parts)
+        assert busy == [False] * 4
+        assert vitals.busy
+        assert 0 < vitals.memory_used_mb < vitals.memory_total_mb
+        assert vitals.adverts == ("advert",)

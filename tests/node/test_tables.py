@@ -1,0 +1,27 @@
+"""Answers as tables; ``test_status`` renders those of a whole node."""
+
+import pytest
+from gpunode_node import tables
+
+
+def test_problems_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    """A node in trouble says what kind of trouble."""
+    answer = {
+        "peer_id": "12D3KooW",
+        "network": "abc",
+        "region": "asia",
+        "country": "",
+        "uptime_s": 7.0,
+        "draining": True,
+        "problems": ["The tracker does not answer."],
+        "tracker": {"url": "https://t", "problem": "x"},
+        "mesh": {"state": "degraded", "peers_known": 0, "reachable": False},
+        "addresses": [],
+        "models": [],
+        "jobs_unfinished": 2,
+        "outbox": {"ready": 1, "held": 2, "unwritten": 3},
+    }
+    tables.show("status", answer)
+    text = capsys.readouterr().out
+    for words in ("7 s, draining", "(no answer)", "through relays", "does not answer.", "1 ready, 2 held, 3 not"):
+        assert words in text
