@@ -186,9 +186,11 @@ class JobRun:
                 accounting.submit(link.completed.voucher, link.completed.receipt)
         elif isinstance(failure, VerificationFailed):
             link.abort()
-        else:
-            accounting.submit(link.job.closing_voucher())
+        elif (voucher := link.job.closing_voucher()) is not None:
+            accounting.submit(voucher)
             await link.hand_over()
+        else:
+            await link.stream.close()  # the node waits for it, so that its last words are read
 
     async def _give_up(self, choice: Choice, link: JobLink, error: GpunodeError) -> None:
         """Raise, unless another attempt may be made."""

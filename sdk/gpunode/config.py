@@ -69,8 +69,8 @@ class ClientConfig(BaseSettings):
     @field_validator("tracker")
     @classmethod
     def _complete_url(cls, value: str) -> str:
-        text = value.strip().rstrip("/")
-        url = text if "://" in text or not text else f"https://{text}"
+        text = value.strip()
+        url = (text if "://" in text or not text else f"https://{text}").rstrip("/")
         if not url:
             return url
         parts = urlsplit(url)

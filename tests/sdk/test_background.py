@@ -1,0 +1,58 @@
+import asyncio
+import logging
+
+import pytest
+from gpunode._background import Background
+from gpunode.errors import TrackerUnreachable
+
+from tests.node.virtual_time import virtual_time
+
+
+@virtual_time
+async def test_closing_waits_for_what_runs_and_what_that_starts() -> None:
+    """Work may start more work."""
+    background, done = Background(), []
+
+    async def last() -> None:
+        await asyncio.sleep(1)
+        done.append("last")
+
+    async def first() -> None:
+        await asyncio.sleep(1)
+        background.spawn(last())
+
+    background.spawn(first())
+    await background.close()
+    assert done == ["last"]
+
+
+@virtual_time
+async def test_closing_does_not_wait_for_ever() -> None:
+    """After the deadline, the rest is cancelled."""
+    background, ended = Background(), []
+
+    async def endless() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(asyncio.get_running_loop().time())
+
+    started_at = asyncio.get_running_loop().time()
+    background.spawn(endless())
+    await background.close(3)
+    assert [at - started_at for at in ended] == [3]
+
+
+async def test_failures_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """Foreseen ones with their message, others with a traceback."""
+    background = Background()
+
+    async def fail(error: Exception) -> None:
+        raise error
+
+    with caplog.at_level(logging.WARNING):
+        background.spawn(fail(TrackerUnreachable("nobody there")))
+        background.spawn(fail(ZeroDivisionError()))
+        await background.close()
+    assert [record.exc_info is not None for record in caplog.records] == [False, True]
+    assert "nobody there" in caplog.text

@@ -1,0 +1,48 @@
+import json
+
+import pytest
+from gpunode import cli_nodes
+from gpunode.cli import main
+from gpunode.client import InferenceClient
+from gpunode_protocol.regions import Region
+
+from tests.sdk.world import MODEL, World
+
+
+@pytest.fixture(autouse=True)
+def _client_of_the_world(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command talks to the network in memory."""
+
+    def open_client(*_: object, **__: object) -> InferenceClient:
+        return InferenceClient.from_config(world.config(), world.surroundings())
+
+    monkeypatch.setattr(cli_nodes, "open_client", open_client)
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+def test_json_lists_the_nodes(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    """One list, an object for each node."""
+    world.add_node()
+    world.add_node(region=Region.EUROPE)
+    assert main(["nodes", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert {node["region"] for node in told} == {"asia", "europe"}
+    assert {node["model"] for node in told} == {MODEL}
+
+
+def test_a_table_is_printed_once_where_there_is_no_terminal(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    """A pipe must come to an end."""
+    node = world.add_node(active=1, queued=2)
+    assert main(["nodes"]) == 0
+    out = capsys.readouterr().out
+    assert node.peer_id[-8:] in out
+    assert "1+2/4" in out
+
+
+def test_only_a_region(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    """``--in`` filters; a region that there is not is refused."""
+    world.add_node()
+    assert main(["nodes", "--in", "africa", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == []
+    assert main(["nodes", "--in", "mars"]) == 1
+    assert "asia, europe" in capsys.readouterr().err

@@ -1,0 +1,40 @@
+from uuid import UUID
+
+from gpunode._job_requests import Job, new_job_id, patience_with, worst_cost_microcredits
+from gpunode._selection import Candidate, Choice, Probe
+from gpunode_protocol.identity import Identity
+from gpunode_protocol.payloads import ChatMessage, LlmParams, input_tokens_bound
+from gpunode_protocol.prices import DEFAULT_PRICES
+from gpunode_protocol.tasks import Task
+
+from tests.sdk.world import EPOCH, MODEL, Keys
+
+PARAMS = LlmParams(messages=(ChatMessage(role="user", content="hi"),), max_tokens=100)
+
+
+def test_job_ids_are_uuids_of_version_7() -> None:
+    """They begin with the time in milliseconds and never repeat."""
+    ids = [UUID(new_job_id(EPOCH + 0.123)) for _ in range(100)]
+    assert {(made.version, made.variant) for made in ids} == {(7, "specified in RFC 4122")}
+    assert {made.int >> 80 for made in ids} == {EPOCH * 1000 + 123}
+    assert len(set(ids)) == 100
+
+
+def test_the_worst_cost_counts_the_bound_of_the_prompt_and_all_tokens() -> None:
+    """So that a grant never falls short; a task without a price costs nothing."""
+    cost = worst_cost_microcredits(DEFAULT_PRICES, Task.LLM, MODEL, PARAMS)
+    assert cost == 10 * input_tokens_bound(PARAMS) + 30 * 100
+    unpriced = DEFAULT_PRICES.model_copy(update={"tasks": {}})
+    assert worst_cost_microcredits(unpriced, Task.LLM, MODEL, PARAMS) == 0
+
+
+def test_patience_follows_from_speed_and_queue() -> None:
+    """4 x (prefill + wait) until the first token, then a quarter of the advertised speed."""
+    candidate = Candidate(Keys().advert(Identity.from_seed(b"\x03" * 32)), "dht")
+    job = Job(id="x", task=Task.LLM, params=PARAMS, cost_microcredits=0, ends_at=0.0, deadline_at=0)
+    prefill_s = input_tokens_bound(PARAMS) / 500
+    quick = patience_with(Choice(candidate), job)
+    assert quick.first_output_s == max(2.0, 4 * prefill_s)
+    assert quick.min_units_per_s == 12.5
+    waiting = Probe(rtt_ms=1, active=4, queued=1, slots=4, wait_ms=2_000)
+    assert patience_with(Choice(candidate, waiting), job).first_output_s == 4 * (prefill_s + 2)

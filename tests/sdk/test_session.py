@@ -1,0 +1,75 @@
+import asyncio
+
+import pytest
+from gpunode._session import Session
+from gpunode.errors import ClientError, TrackerUnreachable
+from gpunode_protocol.mesh import Mesh, MeshConfig, RecordValidator
+
+from tests.sdk.memory_mesh import MemoryMesh
+from tests.sdk.world import World
+
+
+class _Meshes:
+    """Makes meshes and remembers them."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.made: list[MemoryMesh] = []
+
+    def __call__(self, config: MeshConfig, validator: RecordValidator) -> Mesh:
+        """Make one."""
+        self.made.append(MemoryMesh(self.world.mesh, config, validator, self.world.clock))
+        return self.made[-1]
+
+
+async def test_the_mesh_is_joined_once_as_a_client(world: World) -> None:
+    """It stores nothing for others and listens nowhere; calls at once share it."""
+    meshes = _Meshes(world)
+    world.tracker.info = world.keys.network_info(bootstrap=("/ip4/127.0.0.1/tcp/1/p2p/x",))
+    session = Session(world.config(), world.surroundings(create_mesh=meshes))
+    await asyncio.gather(session.ready(), session.ready())
+    (mesh,) = meshes.made
+    assert (mesh.config.client_mode, mesh.config.listen_addresses) == (True, ())
+    assert mesh.config.bootstrap == ("/ip4/127.0.0.1/tcp/1/p2p/x",)
+    await session.close()
+    assert not mesh.is_running
+
+
+async def test_a_failed_start_leaves_nothing_and_may_be_repeated(world: World) -> None:
+    """First contact with the tracker down; then it comes back."""
+    meshes = _Meshes(world)
+    session = Session(world.config(), world.surroundings(create_mesh=meshes))
+    world.tracker.down = True
+    with pytest.raises(TrackerUnreachable):
+        await session.ready()
+    assert meshes.made == []
+    world.tracker.down = False
+    await session.ready()
+    assert meshes.made[0].is_running
+    await session.close()
+
+
+async def test_new_keys_and_revocations_reach_the_validator(world: World) -> None:
+    """The network is asked again after five minutes, in the background."""
+    session = Session(world.config(), world.surroundings())
+    await session.ready()
+    world.now += 301
+    world.tracker.info = world.keys.network_info(revocations=world.keys.revocations("bad", sequence=2).envelope)
+    await session.ready()
+    await session._background.close()
+    ready = await session.ready()
+    assert ready.validator.revocations is not None
+    assert ready.validator.revocations.certificates == ("bad",)
+    await session.close()
+
+
+async def test_without_hivemind_the_error_says_what_to_install(world: World) -> None:
+    """The base installation has no mesh."""
+
+    def missing(_config: MeshConfig, _validator: RecordValidator) -> Mesh:
+        raise ModuleNotFoundError("No module named 'hivemind'", name="hivemind")
+
+    session = Session(world.config(), world.surroundings(create_mesh=missing))
+    with pytest.raises(ClientError, match=r"gpunode\[mesh\]"):
+        await session.ready()
+    await session.close()

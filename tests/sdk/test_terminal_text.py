@@ -1,0 +1,17 @@
+from gpunode.terminal_text import milliseconds, printable, short_id
+
+
+def test_escape_sequences_do_not_reach_the_terminal() -> None:
+    """An answer must not rewrite the screen; line breaks, tabs and all languages stay."""
+    assert printable("a\x1b[2Jb\x07\x9bc\r\n\tü漢") == "a[2Jbc\n\tü漢"
+
+
+def test_peer_ids_are_shortened_at_their_end() -> None:
+    """They all begin alike."""
+    assert short_id("12D3KooWGBAb2U2Af7Cs7c7yMWTLMhTJ7xXk3JZWQfNKGMcfr7Qe") == "…GMcfr7Qe"
+    assert short_id("short") == "short"
+
+
+def test_durations() -> None:
+    """One decimal where it matters."""
+    assert [milliseconds(value) for value in (None, 0.44, 187.4)] == ["-", "0.4 ms", "187 ms"]
