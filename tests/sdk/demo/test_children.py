@@ -104,7 +104,8 @@ open({str(tmp_path / "pid")!r}, "w").write(str(inner.pid))
     inner = int((tmp_path / "pid").read_text(encoding="utf-8"))
     children.stop()
     assert child.process.returncode == -signal.SIGKILL
-    assert not _is_alive(inner) or _is_zombie(inner)
+    while _is_alive(inner) and not _is_zombie(inner):
+        pass  # the kernel takes a moment; the test's time limit is the deadline
 
 
 def _is_zombie(pid: int) -> bool:
