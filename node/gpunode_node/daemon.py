@@ -44,8 +44,8 @@ class NodeDaemon:
         Raises:
             GpunodeError: the node cannot start, with what to do.
         """
-        # by default stamina prints its retries to standard output
-        stamina.instrumentation.set_on_retry_hooks([stamina.instrumentation.LoggingOnRetryHook])
+        # by default stamina prints each retry to standard output; what came of the call is logged where it was made
+        stamina.instrumentation.set_on_retry_hooks([])
         main = asyncio.create_task(self._run_until_asked())
         with StopSignals(main, self._asked) as signals:
             try:

@@ -1,9 +1,10 @@
 """The first words with the tracker. Known before: its silence degrades the start. Never met: it must answer."""
 
 import asyncio
+import contextlib
 import logging
 
-from gpunode_node.errors import TrackerUnreachable
+from gpunode_node.errors import TrackerRefused, TrackerUnreachable
 from gpunode_node.network_state import NetworkState
 from gpunode_node.tracker_link import TrackerLink
 
@@ -11,6 +12,8 @@ logger = logging.getLogger(__name__)
 
 FIRST_CONTACT_TIMEOUT_S = 30.0
 """A node that never met its tracker waits so long for it before it gives up."""
+BOOTSTRAP_TIMEOUT_S = 30.0
+"""A node waits so long for a bootstrap peer before it starts its mesh without one."""
 RETRY_S = 1.0
 
 
@@ -41,6 +44,27 @@ async def meet_tracker(link: TrackerLink, state: NetworkState) -> None:
             await asyncio.sleep(RETRY_S)
         else:
             return
+
+
+async def wait_for_bootstrap(link: TrackerLink, state: NetworkState) -> None:
+    """Ask again while the tracker names no bootstrap peer: its mesh starts some seconds after its HTTP does.
+
+    A mesh that is started without one would be a network of its own. A tracker without a mesh stays without.
+
+    Raises:
+        OtherNetwork, Untrusted, ProtocolError: an answer that cannot be accepted.
+    """
+    clock = asyncio.get_running_loop().time
+    give_up_at = clock() + BOOTSTRAP_TIMEOUT_S
+    while not state.info.bootstrap and clock() < give_up_at:
+        await asyncio.sleep(RETRY_S)
+        with contextlib.suppress(TrackerUnreachable, TrackerRefused):
+            await link.fetch_network()
+    if not state.info.bootstrap:
+        logger.warning(
+            "the tracker names no bootstrap peer: only clients that ask the tracker will find this node",
+            extra={"event": "no_bootstrap"},
+        )
 
 
 async def register_or_go_on(link: TrackerLink) -> None:

@@ -82,7 +82,7 @@ class NetworkState:
         known = self._view.revocations if self._view else None
         if known is not None and known.sequence > revocations.sequence:
             revocations = known
-        self._pin, self._info = info.root_public_key, info
+        self._pin, self._info = info.root_public_key, self._with_bootstrap(info)
         self._set_view(NetworkView(trust=trust, revocations=revocations, prices=info.prices))
         self._save()
 
@@ -90,7 +90,7 @@ class NetworkState:
         """Take newer keys, revocations, bootstrap addresses and shard bits; what does not verify changes nothing."""
         info = self.info.model_copy(
             update={
-                "bootstrap": reply.bootstrap,
+                "bootstrap": reply.bootstrap or self.info.bootstrap,
                 "shard_bits": reply.shard_bits,
                 "previous_shard_bits": reply.previous_shard_bits,
             }
@@ -110,6 +110,12 @@ class NetworkState:
         self._set_view(replace(self.view, trust=trust, revocations=revocations))
         if changed:
             self._save()
+
+    def _with_bootstrap(self, info: NetworkInfo) -> NetworkInfo:
+        """Keep the known bootstrap peers while the tracker, just started, names none."""
+        if info.bootstrap or self._info is None:
+            return info
+        return info.model_copy(update={"bootstrap": self._info.bootstrap})
 
     def _newer_trust(self, keyset: Envelope) -> Trust:
         try:

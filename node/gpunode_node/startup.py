@@ -21,7 +21,7 @@ from gpunode_node.announcer import Announcer
 from gpunode_node.config import NodeSettings
 from gpunode_node.credentials import CredentialsFile
 from gpunode_node.errors import InvalidSettings, RegionUnknown
-from gpunode_node.first_contact import meet_tracker, register_or_go_on
+from gpunode_node.first_contact import meet_tracker, register_or_go_on, wait_for_bootstrap
 from gpunode_node.job_intake import JobIntake
 from gpunode_node.job_registry import JobRegistry
 from gpunode_node.job_services import JobServices
@@ -106,6 +106,7 @@ class Startup:
         registry = JobRegistry()
         stack.push_async_callback(registry.close)
         intake = JobIntake(services, registry, models)
+        await wait_for_bootstrap(link, network)  # by now models are loaded, so it rarely takes time
         membership = await self._join(network, intake)
         stack.push_async_callback(membership.mesh.stop)
         standing = StandingSource(settings, gpu_of(machine), region, network, link, membership.mesh)

@@ -25,7 +25,7 @@ def network_info(**changes: Any) -> api.NetworkInfo:
         "root_public_key": ROOT.public_key,
         "keyset": KEYSET.envelope,
         "revocations": revocations().envelope,
-        "bootstrap": (),
+        "bootstrap": ("/ip4/127.0.0.1/tcp/4000/p2p/x",),
         "shard_bits": 0,
         "prices": DEFAULT_PRICES,
         "default_models": {"llm": "smollm2-135m"},

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from gpunode_node.errors import OtherNetwork, TrackerRefused, TrackerUnreachable
-from gpunode_node.first_contact import FIRST_CONTACT_TIMEOUT_S, meet_tracker, register_or_go_on
+from gpunode_node.first_contact import FIRST_CONTACT_TIMEOUT_S, meet_tracker, register_or_go_on, wait_for_bootstrap
 from gpunode_node.network_state import NetworkState
 
 from tests.node.fake_tracker import network_info
@@ -18,11 +18,12 @@ class _Link:
     def __init__(self, state: NetworkState, *failures: Exception) -> None:
         self.state = state
         self.failures = list(failures)
+        self.info = network_info()
 
     async def fetch_network(self) -> None:
         if self.failures:
             raise self.failures.pop(0)
-        self.state.accept(network_info())
+        self.state.accept(self.info)
 
     async def register(self) -> None:
         if self.failures:
@@ -65,6 +66,31 @@ async def test_another_network_is_no_reason_to_wait(tmp_path: Path) -> None:
     """Refusals are final."""
     with pytest.raises(OtherNetwork):
         await _meet(NetworkState(tmp_path / "n.json"), OtherNetwork("other"))
+
+
+@virtual_time
+async def test_a_tracker_whose_mesh_is_not_up_yet(tmp_path: Path) -> None:
+    """The node waits for a bootstrap peer, through a silent moment as well."""
+    state = NetworkState(tmp_path / "n.json")
+    state.accept(network_info(bootstrap=()))
+    link = _Link(state, TrackerUnreachable("down"), TrackerUnreachable("down"))
+    link.info = network_info(bootstrap=("/ip4/11.0.0.1/tcp/1/p2p/x",))
+    started_at = asyncio.get_running_loop().time()
+    for _ in range(2):  # the second time there is nothing to wait for
+        await wait_for_bootstrap(link, state)  # type: ignore[arg-type]  # -- as above
+    assert state.info.bootstrap == ("/ip4/11.0.0.1/tcp/1/p2p/x",)
+    assert asyncio.get_running_loop().time() - started_at == pytest.approx(3)
+
+
+@virtual_time
+async def test_a_tracker_without_a_mesh(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """After a while the node goes on without bootstrap peers, and says what that means."""
+    state = NetworkState(tmp_path / "n.json")
+    state.accept(network_info(bootstrap=()))
+    link = _Link(state)
+    link.info = network_info(bootstrap=())
+    await wait_for_bootstrap(link, state)  # type: ignore[arg-type]  # -- as above
+    assert "no bootstrap peer" in caplog.text
 
 
 @virtual_time

@@ -109,6 +109,16 @@ def test_heartbeats_bring_keys_and_shard_bits(tmp_path: Path) -> None:
     assert state.info.bootstrap == ("/ip4/11.0.0.1/tcp/1",)
 
 
+def test_known_bootstrap_peers_are_kept(tmp_path: Path) -> None:
+    """A tracker that has just started names none yet."""
+    state = NetworkState(tmp_path / "n.json")
+    peers = ("/ip4/11.0.0.1/tcp/1",)
+    state.accept(network_info(bootstrap=peers))
+    state.accept(network_info(bootstrap=()))
+    state.accept_heartbeat(_heartbeat())
+    assert state.info.bootstrap == NetworkState(tmp_path / "n.json").info.bootstrap == peers
+
+
 def test_new_prices(tmp_path: Path) -> None:
     """Network info brings prices; revocations never go back."""
     state = NetworkState(tmp_path / "n.json")
