@@ -19,7 +19,6 @@ from gpunode_tracker.settlement import (
     Settled,
     Terms,
     decide,
-    overlap_reason,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -124,26 +123,37 @@ def test_a_second_time_changes_nothing(vouchers: list[Signed[Voucher]]) -> None:
     assert book.paid == paid
 
 
-@pytest.mark.parametrize(
-    ("first", "second"),
-    [
-        (JOB.finished(10)[0], JOB.finished(12)[0]),
-        (JOB.finished(10)[0], JOB.finished(9)[0]),
-        (JOB.finished(10)[0], JOB.finished(10, digest=b"x" * 32)[0]),
-        (JOB.finished(10)[0], JOB.voucher(11)),
-        (JOB.voucher(11), JOB.finished(10)[0]),
-        (JOB.voucher(10), JOB.voucher(10, digest=b"x" * 32)),
-        (JOB.voucher(10), JOB.voucher(20, jti="other")),
-        (JOB.voucher(10), JOB.voucher(20, start=5)),
-    ],
-)
+CONTRADICTIONS = [
+    (JOB.finished(10)[0], JOB.finished(12)[0]),
+    (JOB.finished(10)[0], JOB.finished(9)[0]),
+    (JOB.finished(10)[0], JOB.finished(10, digest=b"x" * 32)[0]),
+    (JOB.finished(10)[0], JOB.voucher(11)),
+    (JOB.voucher(11), JOB.finished(10)[0]),
+    (JOB.voucher(10), JOB.voucher(10, digest=b"x" * 32)),
+    (JOB.voucher(10), JOB.voucher(20, start=5)),
+]
+
+
+@pytest.mark.parametrize(("first", "second"), CONTRADICTIONS)
 def test_contradictions(first: Signed[Voucher], second: Signed[Voucher]) -> None:
-    """What contradicts an earlier voucher of the same segment is equivocation and pays nothing."""
+    """A contradiction is named; it pays what it promises beyond the voucher before, else nothing."""
     book = Book(10**9)
     book.submit(first)
-    paid = book.paid
-    assert isinstance(book.submit(second), Equivocation)
-    assert book.paid == paid
+    decision = book.submit(second)
+    more = _cost(second.body) - _cost(first.body)
+    if more > 0:
+        assert isinstance(decision, Pay)
+        assert (decision.microcredits, bool(decision.contradiction)) == (more, True)
+    else:
+        assert isinstance(decision, Equivocation)
+
+
+def test_a_contradiction_without_funds_changes_nothing() -> None:
+    """Nor does one that the grant does not cover: two vouchers in turns cannot fill the ledger."""
+    book = Book(10 * OUTPUT)
+    book.submit(JOB.finished(10)[0])
+    assert isinstance(book.submit(JOB.finished(12)[0]), Equivocation)
+    assert isinstance(book.submit(JOB.voucher(20, task=Task.WHISPER)), Equivocation)
 
 
 def test_a_final_voucher_may_end_on_a_vouched_count() -> None:
@@ -195,19 +205,11 @@ def test_free_jobs_are_recorded_at_their_end() -> None:
     assert isinstance(decide(partial.body, partial.digest, free, None, ()), Rejected)
 
 
-def test_ranges_at_one_node_must_be_disjoint() -> None:
-    """A node sees its own segments, so an overlap is equivocation; touching ranges are not."""
+def test_overlapping_ranges_are_paid_and_named() -> None:
+    """The client contradicts itself, wherever the other segment ran; touching and empty ranges are no overlap."""
     voucher = Job(**(vars(JOB) | {"segment": 1, "start": 10})).voucher(10)
-    touching = OtherSegment(7, 0, NODE.peer_id, 0, 10)
-    overlapping = OtherSegment(7, 0, NODE.peer_id, 0, 11)
-    empty = OtherSegment(7, 2, NODE.peer_id, 15, 0)
-    assert isinstance(decide(voucher.body, voucher.digest, TERMS, None, (touching, empty)), Pay)
-    refused = decide(voucher.body, voucher.digest, TERMS, None, (touching, overlapping))
-    assert refused == Equivocation(overlap_reason(voucher.body, overlapping), overlapping)
-
-
-def test_ranges_at_two_nodes() -> None:
-    """The client contradicts itself, which the second node cannot know: it is paid, and the clash is named."""
-    voucher = JOB.voucher(10)
-    elsewhere = OtherSegment(7, 1, CLIENT.peer_id, 5, 10)
-    assert decide(voucher.body, voucher.digest, TERMS, None, (elsewhere,)) == Pay(10 * OUTPUT, 10 * OUTPUT, elsewhere)
+    cost = 10 * OUTPUT
+    touching, overlapping, empty = OtherSegment(7, 0, 0, 10), OtherSegment(7, 0, 0, 11), OtherSegment(7, 2, 15, 0)
+    assert decide(voucher.body, voucher.digest, TERMS, None, (touching, empty)) == Pay(cost, cost)
+    decision = decide(voucher.body, voucher.digest, TERMS, None, (touching, overlapping))
+    assert decision == Pay(cost, cost, clash=overlapping)

@@ -1,6 +1,7 @@
 """Settling over HTTP: once, whoever sends it and however often; never more than was reserved."""
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 from gpunode_protocol import tracker_api as api
@@ -50,14 +51,37 @@ async def test_the_same_receipt_five_times_settles_once(world: World) -> None:
 
 
 async def test_a_differing_receipt_is_equivocation(world: World) -> None:
-    """A second final voucher with another count is kept once as evidence, and pays nothing."""
+    """A second final voucher that promises no more is kept once as evidence, and pays nothing."""
     deal = await world.job()
     await world.settle(deal.job.item(10))
-    other = deal.job.item(12)
+    other = deal.job.item(9)
     results = await world.settle(other, other)
-    assert [result.status for result in results] == ["equivocation"] * 2
+    assert [(result.status, result.paid_microcredits) for result in results] == [("equivocation", 0)] * 2
     assert (await world.balance(token=deal.token)).spendable_microcredits == 10 * OUTPUT
     assert len(await _evidence(world)) == 1
+
+
+async def test_a_contradiction_that_promises_more_pays_the_difference_once(world: World) -> None:
+    """Two final vouchers in turns pay the dearer one, once; the newest receipt can be proven, the other is evidence."""
+    deal = await world.job()
+    (_, old), (voucher, receipt) = deal.job.finished(10), deal.job.finished(12)
+    dearer = SettlementItem(voucher=voucher.envelope, receipt=receipt.envelope)
+    results = await world.settle(deal.job.item(10), dearer, deal.job.item(10), dearer)
+    assert [result.status for result in results] == ["settled", "equivocation", "equivocation", "duplicate"]
+    assert [result.paid_microcredits for result in results] == [10 * OUTPUT, 2 * OUTPUT, 0, 0]
+    assert len(await _evidence(world)) == 1
+    await world.tracker.sequence()
+    for proven, status in ((receipt, 200), (old, 404)):
+        path = api.RECEIPT_PATH.format(receipt=proven.digest.hex())
+        assert (await world.get(path, key=deal.key)).status == status
+
+
+async def test_a_receipt_never_stands_beside_another_voucher(world: World) -> None:
+    """A contradicting final voucher that comes without a receipt takes the earlier one's receipt away."""
+    deal = await world.job()
+    voucher, receipt = deal.job.finished(12)
+    await world.settle(deal.job.item(10), SettlementItem(voucher=voucher.envelope))
+    assert (await world.get(api.RECEIPT_PATH.format(receipt=receipt.digest.hex()), key=deal.key)).status == 404
 
 
 async def test_vouchers_are_cumulative(world: World) -> None:
@@ -213,12 +237,42 @@ async def test_an_accomplice_cannot_void_a_nodes_work(world: World) -> None:
     assert await _evidence(world) == ["its output from 0 on overlaps what segment 0 was settled for"]
 
 
-async def test_a_node_is_not_paid_twice_for_one_range(world: World) -> None:
-    """A node knows its own segments: an overlap among them is equivocation."""
+async def test_another_segment_at_the_same_node_voids_nothing(world: World) -> None:
+    """A client that has a voucher settled which its node never saw still pays the node's own, and leaves evidence."""
     deal = await world.job()
-    again = Job(**(vars(deal.job) | {"segment": 1, "start": 5}))
-    results = await world.settle(deal.job.item(10), again.item(10))
-    assert [result.status for result in results] == ["settled", "equivocation"]
+    unseen = Job(**(vars(deal.job) | {"segment": 63}))
+    results = await world.settle(unseen.partial(1), deal.job.item(100))
+    assert [result.paid_microcredits for result in results] == [OUTPUT, 100 * OUTPUT]
+    assert await _evidence(world) == ["its output from 0 on overlaps what segment 63 was settled for"]
+
+
+VOIDS: list[Callable[[Job], SettlementItem]] = [
+    lambda job: SettlementItem(voucher=job.finished(0)[0].envelope),  # final, for a receipt that nobody signed
+    lambda job: job.partial(1, start=7),
+    lambda job: job.partial(1, model="other-model"),
+    lambda job: job.partial(101),
+]
+
+
+@pytest.mark.parametrize("void", VOIDS, ids=["final", "start", "model", "count"])
+async def test_a_client_cannot_void_its_own_vouchers(world: World, void: Callable[[Job], SettlementItem]) -> None:
+    """Whatever a client has settled first, the node gets what the client signed for it; the contradiction is kept."""
+    deal = await world.job()
+    await world.settle(void(deal.job))
+    (result,) = await world.settle(deal.job.item(100, 20))
+    assert result.status == "equivocation"
+    assert (await world.balance(token=deal.token)).spendable_microcredits >= 100 * OUTPUT + 20 * INPUT
+    assert len(await _evidence(world)) == 1
+
+
+async def test_a_job_under_two_grants_is_paid_from_each(world: World) -> None:
+    """A node remembers a job for its grant's life only, so the same segment under another grant is paid as well."""
+    deal = await world.job()
+    second = await world.grant(deal.key, deal.job.client, open_microcredits=1_000_000)
+    again = Job(**(vars(deal.job) | {"jti": second.jti}))
+    results = await world.settle(deal.job.item(10), again.item(100))
+    assert [result.paid_microcredits for result in results] == [10 * OUTPUT, 100 * OUTPUT]
+    assert len(await _evidence(world)) == 1
 
 
 async def test_resumed_segments_are_paid_beside_each_other(world: World) -> None:

@@ -1,12 +1,13 @@
 """What a voucher pays: the rules, pure. The store asks ``decide`` and writes what it says.
 
-One settlement per (client, job, segment, node). Vouchers are cumulative: the highest pays, a lower one is covered by
-it; a final one closes the settlement. A voucher that its signer contradicts is equivocation. Payment comes out of the
-grant's reservation in order of arrival and never exceeds it, nor the cap of a named node.
+One settlement per (client, job, segment, node, grant). Vouchers are cumulative: the highest pays, a lower one is
+covered by it; a final one closes the settlement. Payment comes out of the grant's reservation in order of arrival and
+never exceeds it, nor the cap of a named node.
 
-Ranges of output of one job must be disjoint. A node sees its own segments, so an overlap among them is equivocation.
-It cannot see what the client signed for other nodes: there an overlap is kept as evidence against the client, and the
-node is paid all the same, else a client could void a node's work by a voucher for an accomplice's.
+Ranges of output of one job must be disjoint, and vouchers of one segment must agree. Only the client signs vouchers,
+and it may hand any of them to the tracker without the node's knowledge. So a contradiction is kept as evidence against
+the client and never takes from a node what its voucher promises, else a client could void a node's work: it pays what
+it promises beyond what this settlement paid before.
 """
 
 from collections.abc import Sequence
@@ -50,11 +51,10 @@ class Settled:
 
 @dataclass(frozen=True)
 class OtherSegment:
-    """Output units of the same job and client that were settled in another segment. settlement: its id."""
+    """Output units of the same job and client that another settlement paid. settlement: its id."""
 
     settlement: int
     segment: int
-    node: str
     start: int
     count: int
 
@@ -63,12 +63,14 @@ class OtherSegment:
 class Pay:
     """Pay (0 for what costs nothing) and let the voucher be the newest.
 
-    due: what was still owed. clash: a segment at another node that the client let overlap, for the evidence.
+    due: what was still owed. clash: another settlement that the client let overlap, for the evidence.
+    contradiction: why the voucher before it in this settlement goes to the evidence.
     """
 
     microcredits: int
     due: int
     clash: OtherSegment | None = None
+    contradiction: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,10 +80,9 @@ class Duplicate:
 
 @dataclass(frozen=True)
 class Equivocation:
-    """Contradicts what its signer said before: keep as evidence, do not pay. clash: None = the same settlement."""
+    """Contradicts what its signer said before, and pays nothing beyond it: keep as evidence."""
 
     reason: str
-    clash: OtherSegment | None = None
 
 
 @dataclass(frozen=True)
@@ -101,42 +102,43 @@ def decide(
 
     Args:
         digest: of the voucher's body.
-        settled: the settlement of this (client, job, segment, node), if there is one.
-        others: other segments of this job by the same client that were settled.
+        settled: the settlement of this (client, job, segment, node, grant), if there is one.
+        others: what else was settled of this job and client.
     """
+    contradiction = ""
     if settled is not None:
-        earlier = _compare(voucher, digest, settled)
-        if earlier is not None:
-            return earlier
+        if digest == settled.voucher_digest:
+            return Duplicate()
+        contradiction = _contradiction(voucher, settled.voucher)
+        if not contradiction and _is_covered(voucher, settled.voucher):
+            return Duplicate()
     refusal = _refusal(voucher, terms)
-    if refusal is not None:
-        return Rejected(refusal)
+    decision = Rejected(refusal) if refusal is not None else _payment(voucher, terms, settled)
+    if contradiction:
+        if not isinstance(decision, Pay) or decision.microcredits == 0:
+            return Equivocation(contradiction)
+        decision = replace(decision, contradiction=contradiction)
     clashes = _overlapping(voucher, others)
-    for clash in clashes:
-        if clash.node == voucher.node:
-            return Equivocation(overlap_reason(voucher, clash), clash)
-    decision = _payment(voucher, terms, settled)
     if clashes and isinstance(decision, Pay):
         return replace(decision, clash=clashes[0])
     return decision
 
 
-def _compare(voucher: Voucher, digest: bytes, settled: Settled) -> Duplicate | Equivocation | None:
-    """Return what the earlier voucher of the same settlement makes of this one; None = it goes beyond."""
-    old = settled.voucher
-    if digest == settled.voucher_digest:
-        return Duplicate()
-    if (voucher.jti, voucher.task, voucher.model, voucher.start) != (old.jti, old.task, old.model, old.start):
-        return Equivocation("grant, task, model or start differ from an earlier voucher of this segment")
-    if old.final:
-        if voucher.final or voucher.count > old.count:
-            return Equivocation("it differs from the final voucher of this segment")
-        return Duplicate()
-    if voucher.final:
-        return Equivocation("a final voucher promises less than an earlier one") if voucher.count < old.count else None
-    if voucher.count == old.count and voucher.digest != old.digest:
-        return Equivocation("an earlier voucher has the same count and another digest")
-    return None if voucher.count > old.count else Duplicate()
+def _contradiction(voucher: Voucher, old: Voucher) -> str:
+    """Return why one signer cannot have meant both vouchers of a settlement, empty if it can."""
+    if (voucher.task, voucher.model, voucher.start) != (old.task, old.model, old.start):
+        return "task, model or start differ from an earlier voucher of this segment"
+    if old.final and (voucher.final or voucher.count > old.count):
+        return "it differs from the final voucher of this segment"
+    if voucher.final and voucher.count < old.count:
+        return "a final voucher promises less than an earlier one"
+    if not old.final and not voucher.final and voucher.count == old.count and voucher.digest != old.digest:
+        return "an earlier voucher has the same count and another digest"
+    return ""
+
+
+def _is_covered(voucher: Voucher, old: Voucher) -> bool:
+    return not voucher.final and (old.final or voucher.count <= old.count)
 
 
 def _refusal(voucher: Voucher, terms: Terms) -> str | None:
@@ -163,7 +165,7 @@ def _overlapping(voucher: Voucher, others: Sequence[OtherSegment]) -> list[Other
 
 
 def overlap_reason(voucher: Voucher, other: OtherSegment) -> str:
-    """Return the words for a voucher whose range another segment was settled for."""
+    """Return the words for a voucher whose range another settlement paid."""
     return f"its output from {voucher.start} on overlaps what segment {other.segment} was settled for"
 
 

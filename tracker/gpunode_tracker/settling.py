@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Sequence
+from typing import Literal
 
 from gpunode_protocol.errors import GpunodeError, VerificationFailed
 from gpunode_protocol.ledger_entries import SettledJob
@@ -81,14 +82,8 @@ class Settling:
                 return _rejected(reason)
             case Duplicate():
                 return await self._note_duplicate(connection, claim, earlier)
-            case Equivocation(reason, clash):
-                contradicted = clash.settlement if clash else earlier.id if earlier else 0
-                await add_evidence(
-                    connection, claim, settlement_id=contradicted, reason=reason, received_at=int(self._clock())
-                )
-                logger.warning(
-                    "Equivocation: %s", reason, extra={"event": "equivocation", "job": voucher.job, "jti": voucher.jti}
-                )
+            case Equivocation(reason):
+                await self._note_contradiction(connection, claim, earlier, reason)
                 return SettlementResult(status="equivocation", reason=reason)
             case Pay():
                 return await self._pay(books, claim, decision, (grant, node, earlier))
@@ -110,10 +105,12 @@ class Settling:
             memo="" if pay.microcredits == pay.due else "the grant's reservation did not cover all",
         )
         books.note_payment(grant, node, pay.microcredits)
+        if pay.contradiction and earlier is not None:
+            await self._note_contradiction(connection, earlier.claim, earlier, pay.contradiction)
         row = await ledger.append(connection, new)
         paid = pay.microcredits + (earlier.settled.paid if earlier else 0)
         settlement_id = await save_settlement(connection, claim, paid=paid, entry_row=row, earlier=earlier)
-        reason = new.entry.memo
+        reason = pay.contradiction or new.entry.memo
         if pay.clash is not None:
             reason = overlap_reason(claim.voucher.body, pay.clash)
             await add_evidence(
@@ -124,7 +121,20 @@ class Settling:
             pay.microcredits,
             extra={"event": "settled", "job": claim.voucher.body.job, "settlement": settlement_id},
         )
-        return SettlementResult(status="settled", entry=new.entry.id, paid_microcredits=pay.microcredits, reason=reason)
+        status: Literal["settled", "equivocation"] = "equivocation" if pay.contradiction else "settled"
+        return SettlementResult(status=status, entry=new.entry.id, paid_microcredits=pay.microcredits, reason=reason)
+
+    async def _note_contradiction(
+        self, connection: AsyncConnection, claim: Claim, earlier: StoredSettlement | None, reason: str
+    ) -> None:
+        """Keep a claim of a settlement that contradicts another claim of it."""
+        if earlier is None:
+            raise LookupError("a contradiction of nothing")
+        await add_evidence(connection, claim, settlement_id=earlier.id, reason=reason, received_at=int(self._clock()))
+        voucher = claim.voucher.body
+        logger.warning(
+            "Equivocation: %s", reason, extra={"event": "equivocation", "job": voucher.job, "jti": voucher.jti}
+        )
 
     async def _note_duplicate(
         self, connection: AsyncConnection, claim: Claim, earlier: StoredSettlement | None

@@ -1,4 +1,4 @@
-"""Settlements: the newest voucher of each (client, job, segment, node), its receipt, and evidence of contradictions."""
+"""Settlements: the newest voucher of each (client, job, segment, node, grant), its receipt, and the contradictions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +18,14 @@ MAX_EVIDENCE_PER_SETTLEMENT = 8
 
 
 @dataclass(frozen=True)
+class Claim:
+    """A voucher whose signature verified, with the receipt that agrees with it, if one came."""
+
+    voucher: Signed[Voucher]
+    receipt: Signed[Receipt] | None
+
+
+@dataclass(frozen=True)
 class StoredSettlement:
     """A settlement with what is needed to prove it. entry_row: of its newest ledger entry."""
 
@@ -27,13 +35,11 @@ class StoredSettlement:
     receipt: Envelope | None
     voucher: Envelope
 
-
-@dataclass(frozen=True)
-class Claim:
-    """A voucher whose signature verified, with the receipt that agrees with it, if one came."""
-
-    voucher: Signed[Voucher]
-    receipt: Signed[Receipt] | None
+    @property
+    def claim(self) -> Claim:
+        """What was settled."""
+        receipt = Signed(read_body(Receipt, self.receipt), self.receipt) if self.receipt is not None else None
+        return Claim(Signed(self.settled.voucher, self.voucher), receipt)
 
 
 async def settlements_of_job(
@@ -43,10 +49,10 @@ async def settlements_of_job(
     query = select(settlements).where(settlements.c.client == voucher.client, settlements.c.job == voucher.job)
     own, others = None, []
     for row in await connection.execute(query):
-        if (row.segment, row.node) == (voucher.segment, voucher.node):
+        if (row.segment, row.node, row.jti) == (voucher.segment, voucher.node, voucher.jti):
             own = _stored(row)
         else:
-            others.append(OtherSegment(row.id, row.segment, row.node, row.start, row._mapping["count"]))  # noqa: SLF001 -- SQLAlchemy's public name; plain .count is a tuple's method
+            others.append(OtherSegment(row.id, row.segment, row.start, row._mapping["count"]))  # noqa: SLF001 -- SQLAlchemy's public name; plain .count is a tuple's method
     return own, others
 
 
@@ -69,6 +75,9 @@ async def save_settlement(
     """Write the state after a payment; return its id. paid: micro-credits in all."""
     body = claim.voucher.body
     values = {
+        "task": body.task,
+        "model": body.model,
+        "start": body.start,
         "count": body.count,
         "input_count": body.input_count,
         "final": body.final,
@@ -84,8 +93,7 @@ async def save_settlement(
     if earlier is not None:
         await connection.execute(update(settlements).where(settlements.c.id == earlier.id).values(**values))
         return earlier.id
-    same = ("client", "job", "segment", "node", "jti", "task", "model", "start")
-    values |= {name: getattr(body, name) for name in same}
+    values |= {name: getattr(body, name) for name in ("client", "job", "segment", "node", "jti")}
     result = await connection.execute(insert(settlements).values(**values).returning(settlements.c.id))
     return int(result.scalar_one())
 
@@ -124,10 +132,12 @@ async def evidence_reasons(connection: AsyncConnection) -> Sequence[str]:
     return list((await connection.execute(select(evidence.c.reason).order_by(evidence.c.received_at))).scalars())
 
 
-def _receipt_values(claim: Claim) -> dict[str, bytes]:
-    if claim.receipt is None:
-        return {}
-    return {"receipt_body": claim.receipt.envelope.body, "receipt_signature": claim.receipt.envelope.signature}
+def _receipt_values(claim: Claim) -> dict[str, bytes | None]:
+    receipt = claim.receipt.envelope if claim.receipt is not None else None
+    return {
+        "receipt_body": receipt.body if receipt is not None else None,
+        "receipt_signature": receipt.signature if receipt is not None else None,
+    }
 
 
 def _stored(row: Row[Any]) -> StoredSettlement:

@@ -184,7 +184,7 @@ settlements = Table(
     Column("receipt_digest", LargeBinary, index=True),
     Column("receipt_body", LargeBinary),
     Column("receipt_signature", LargeBinary),
-    UniqueConstraint("client", "job", "segment", "node"),
+    UniqueConstraint("client", "job", "segment", "node", "jti"),
     Index("ix_settlements_jti_node", "jti", "node", "paid"),
 )
 

@@ -198,7 +198,9 @@ def upgrade() -> None:
         ),
         sa.ForeignKeyConstraint(["jti"], ["grants.jti"], name=op.f("fk_settlements_jti_grants")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_settlements")),
-        sa.UniqueConstraint("client", "job", "segment", "node", name=op.f("uq_settlements_client_job_segment_node")),
+        sa.UniqueConstraint(
+            "client", "job", "segment", "node", "jti", name=op.f("uq_settlements_client_job_segment_node_jti")
+        ),
     )
     op.create_index("ix_settlements_jti_node", "settlements", ["jti", "node", "paid"], unique=False)
     op.create_index(op.f("ix_settlements_receipt_digest"), "settlements", ["receipt_digest"], unique=False)
