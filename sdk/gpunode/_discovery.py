@@ -25,7 +25,10 @@ _log = logging.getLogger(__name__)
 
 ENOUGH: Final = 8
 """With so many candidates there is no need to look in other regions or to wait for the index."""
-DHT_DEADLINE_S: Final = 4.0
+QUICK_LOOK_UP_S: Final = 1.0
+"""What a look-up has found by then is used: waiting longer (for peers that have just died, mostly) adds little."""
+PATIENT_LOOK_UP_S: Final = 4.0
+"""Only when the quick one has found nothing at all."""
 INDEX_DEADLINE_S: Final = 3.0
 MAX_LOOK_UPS: Final = 32
 """Keys looked up at once."""
@@ -88,24 +91,24 @@ class Discovery:
 
     async def _search_dht(self, pool: "_Pool", wanted: Wanted, home: Region | None) -> None:
         first = wanted.region or home
-        try:
-            async with asyncio.timeout(DHT_DEADLINE_S):
-                if first is not None:
-                    await self._look_up(pool, wanted, [first])
-                if wanted.region is None and pool.count < ENOUGH:
-                    await self._look_up(pool, wanted, [region for region in Region if region is not first])
-        except TimeoutError:
-            _log.debug("the look-up was cut short", extra={"event": "dht_deadline"})
+        others = [region for region in Region if region is not first] if wanted.region is None else []
+        for deadline_s in (QUICK_LOOK_UP_S, PATIENT_LOOK_UP_S):
+            if first is not None:
+                await self._look_up(pool, wanted, [first], deadline_s)
+            if others and pool.count < ENOUGH:
+                await self._look_up(pool, wanted, others, deadline_s)
+            if pool.count:
+                return
 
-    async def _look_up(self, pool: "_Pool", wanted: Wanted, regions: Iterable[Region]) -> None:
+    async def _look_up(self, pool: "_Pool", wanted: Wanted, regions: Iterable[Region], deadline_s: float) -> None:
         keys = [key for region in regions for key in _keys(self._network(), wanted, region)]
         gate = asyncio.Semaphore(MAX_LOOK_UPS)
-        await asyncio.gather(*(self._look_up_key(pool, key, gate) for key in keys))
+        await asyncio.gather(*(self._look_up_key(pool, key, gate, deadline_s) for key in keys))
 
-    async def _look_up_key(self, pool: "_Pool", key: DhtKey, gate: asyncio.Semaphore) -> None:
+    async def _look_up_key(self, pool: "_Pool", key: DhtKey, gate: asyncio.Semaphore, deadline_s: float) -> None:
         try:
             async with gate:
-                found = await self._mesh.find(str(key), deadline_s=DHT_DEADLINE_S)
+                found = await self._mesh.find(str(key), deadline_s=deadline_s)
         except GpunodeError as error:
             _log.debug("look-up of %s: %s", key, error, extra={"event": "dht_failed"})
             pool.reasons["the DHT cannot be asked"] += 1

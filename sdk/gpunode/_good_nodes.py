@@ -9,6 +9,7 @@ from typing import Final
 
 from gpunode_protocol.adverts import Advert, pack_advert, unpack_advert
 from gpunode_protocol.errors import ProtocolError
+from gpunode_protocol.mesh.multiaddrs import is_relayed
 from gpunode_protocol.signing import Signed
 
 from gpunode._state import read_json, write_json
@@ -16,6 +17,7 @@ from gpunode._state import read_json, write_json
 _log = logging.getLogger(__name__)
 
 MAX_NODES: Final = 32
+MAX_BOOTSTRAP_NODES: Final = 4
 KEPT_S: Final = 24 * 3600
 """A kept advert outlives its own expiry (150 s) by this much: it is only a hint whom to probe, and the probe tells
 whether the node lives. Its certificate must still be valid."""
@@ -38,6 +40,13 @@ class GoodNodes:
         """Return what is kept and not too old, the latest first; signatures of the nodes were checked."""
         oldest = self._clock() - KEPT_S
         return [advert for advert in reversed(self._load().values()) if advert.body.expires_at >= oldest]
+
+    def addresses(self) -> tuple[str, ...]:
+        """Return multiaddrs, with ``/p2p/…``, of the latest ones: ways into the mesh when the tracker is gone."""
+        latest = (advert.body for advert in self.all()[:MAX_BOOTSTRAP_NODES])
+        return tuple(
+            f"{address}/p2p/{body.peer}" for body in latest for address in body.addresses if not is_relayed(address)
+        )
 
     def remember(self, advert: Signed[Advert]) -> None:
         """Keep the advert of a node that has just answered well."""

@@ -94,6 +94,7 @@ class Session:
         self._keeper = NetworkKeeper(
             self.tracker, self._state, network_id=config.network_id, clock=self._surroundings.clock
         )
+        self._good_nodes = GoodNodes(self._state.nodes_path, clock=self._surroundings.clock)
         self._background = Background()
         self._lock = asyncio.Lock()
         self._open: _Open | None = None
@@ -203,7 +204,7 @@ class Session:
             identity_path=self._state_dir.identity_path,
             state_dir=self._state_dir.mesh_dir,
             listen_addresses=(),
-            bootstrap=network.info.bootstrap,
+            bootstrap=(*network.info.bootstrap, *self._good_nodes.addresses()),
             client_mode=True,
         )
         try:
@@ -216,7 +217,7 @@ class Session:
     def _assemble(self, mesh: Mesh, validator: AdvertValidator) -> _Open:
         around, state = self._surroundings, self._state
         identity = load_or_create_identity(self._state_dir.identity_path)
-        breakers, good_nodes = Breakers(), GoodNodes(state.nodes_path, clock=around.clock)
+        breakers, good_nodes = Breakers(), self._good_nodes
         grants = GrantStore(
             self.tracker,
             state.grants_path(self.tracker.api_key or ""),

@@ -22,6 +22,7 @@ async def test_an_answer_is_whole_and_verified(world: World) -> None:
     assert answer.route.source == "dht"
     assert answer.route.rtt_ms is not None
     assert answer.duration_ms >= answer.ttft_ms >= 0
+    assert answer.tokens_per_s == 3.0  # the scripted node states one second for all after the first
 
 
 async def test_the_node_gets_the_final_voucher_even_if_the_client_closes_at_once(world: World) -> None:

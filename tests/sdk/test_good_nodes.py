@@ -58,3 +58,14 @@ def test_damaged_entries_are_left_out(tmp_path: Path) -> None:
     (good,) = json.loads(path.read_text(encoding="utf-8"))
     path.write_text(json.dumps([good[:-8] + "AAAAAAA=", "%%%", "AAAA", 7, good]), encoding="utf-8")
     assert [advert.body.peer for advert in _nodes(tmp_path).all()] == [ADVERTS[0].body.peer]
+
+
+def test_addresses_are_ways_into_the_mesh(tmp_path: Path) -> None:
+    """Of the latest four, direct ones only."""
+    nodes = _nodes(tmp_path)
+    relayed = "/ip4/11.0.0.1/tcp/4001/p2p/12D3KooWAccLUMYXzMmqDpo7c3bakCgaJo6KoRE9unDSSQpRmyep/p2p-circuit"
+    nodes.remember(KEYS.advert(Identity.from_seed(b"\x50" * 32), addresses=(relayed,)))
+    for advert in ADVERTS[:5]:
+        nodes.remember(advert)
+    addresses = nodes.addresses()
+    assert addresses == tuple(f"/ip4/127.0.0.1/tcp/4001/p2p/{ADVERTS[number].body.peer}" for number in (4, 3, 2, 1))

@@ -8,6 +8,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any, Final
 
+from gpunode_protocol.mesh.config import LOOPBACK_ADDRESSES
 from gpunode_protocol.regions import Region
 
 from gpunode.client import InferenceClient
@@ -78,7 +79,8 @@ def start_network(folder: Path, children: Children, *, nodes: int, model: str, s
     """
     say("Starting a tracker")
     data_dir = folder / "t"
-    options = ["--data-dir", str(data_dir), "--listen", "127.0.0.1:0", "--mesh-port", "0"]
+    options = ["--data-dir", str(data_dir), "--listen", "127.0.0.1:0"]
+    options += [part for address in LOOPBACK_ADDRESSES for part in ("--mesh-listen", address)]
     children.start("tracker", ["tracker", "start", *options])
     url = str(_read_when_ready(data_dir, children)["url"])  # from now on it is also the mesh's bootstrap peer
     folders = [folder / f"n{number}" for number in range(nodes)]
