@@ -15,6 +15,7 @@ from gpunode_protocol.requests import JobRequest, task_of
 from gpunode_protocol.revocations import Revocations
 from gpunode_protocol.signing import Signed
 from gpunode_protocol.trust import Trust
+from gpunode_protocol.validation import MAX_SEGMENT_NUMBER
 
 MAX_REQUESTS_PER_GRANT = 64
 """Requests remembered for one client and grant; more are refused."""
@@ -45,7 +46,8 @@ class RememberedJob:
     """One admitted request.
 
     jti: its grant. digest: SHA-256 of the signed body. cost_microcredits: the worst case while it runs, then what it
-    came to. forget_at: Unix seconds. running: in this process.
+    came to. forget_at: Unix seconds. vouched_until: output units of the whole job that the client's vouchers for this
+    segment reach to, 0 without one. running: in this process.
     """
 
     key: JobKey
@@ -53,6 +55,7 @@ class RememberedJob:
     digest: bytes
     cost_microcredits: int
     forget_at: int
+    vouched_until: int = 0
     running: bool = False
 
 
@@ -91,11 +94,13 @@ class Admission:
         """Remember a request, which then counts as in flight, or refuse it.
 
         Raises:
-            JobError: ``replayed``, ``replay_memory_full`` or ``grant_exhausted`` (jobs in flight).
+            JobError: ``replayed`` (or below what another segment was vouched for), ``replay_memory_full`` or
+                ``grant_exhausted`` (jobs in flight).
         """
         key = key_of(request.body)
         if key in self._jobs:
             raise job_error(ErrorCode.REPLAYED, _replay_text(self._jobs[key], request.digest))
+        self._check_start(request.body)
         under_grant = [self._jobs[other] for other in self._of_grant.get(grant.jti, ())]
         if sum(other.key.client == key.client for other in under_grant) >= MAX_REQUESTS_PER_GRANT:
             raise job_error(
@@ -136,6 +141,15 @@ class Admission:
         self._put(job)
         return job
 
+    def vouch(self, key: JobKey, vouched_until: int) -> None:
+        """Note how far a voucher reaches, in output units of the whole job."""
+        if key in self._jobs:  # its client may come back when it is not remembered any more
+            self._put(replace(self._jobs[key], vouched_until=vouched_until))
+
+    def find(self, key: JobKey) -> RememberedJob | None:
+        """Return what is remembered of a segment."""
+        return self._jobs.get(key)
+
     def forget(self, key: JobKey) -> None:
         """Drop a request that was refused before any work; it may come again."""
         job = self._jobs.pop(key, None)
@@ -160,6 +174,16 @@ class Admission:
 
     def __len__(self) -> int:
         return len(self._jobs)
+
+    def _check_start(self, request: JobRequest) -> None:
+        keys = (JobKey(request.client, request.job, segment) for segment in range(MAX_SEGMENT_NUMBER + 1))
+        held = max((self._jobs[key].vouched_until for key in keys if key in self._jobs), default=0)
+        if request.start < held:
+            raise job_error(
+                ErrorCode.REPLAYED,
+                f"The segment starts at {request.start}, but {held} output units of this job are vouched for here; "
+                "start where your vouchers end.",
+            )
 
     def _put(self, job: RememberedJob) -> None:
         self._jobs[job.key] = job

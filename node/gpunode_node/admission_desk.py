@@ -60,11 +60,17 @@ class AdmissionDesk:
 
     async def finish(self, key: JobKey, cost_microcredits: int) -> None:
         """See ``Admission.finish``. Where the disk does not take it, the worst case stays written there."""
-        job = self._admission.finish(key, cost_microcredits)
-        try:
-            await self._store.save(job)
-        except sqlite3.Error:
-            logger.exception("a job's cost cannot be written", extra={"event": "admission_unwritable"})
+        await self._save(self._admission.finish(key, cost_microcredits))
+
+    def vouch(self, key: JobKey, vouched_until: int) -> None:
+        """See ``Admission.vouch``; ``keep`` writes it."""
+        self._admission.vouch(key, vouched_until)
+
+    async def keep(self, key: JobKey) -> None:
+        """Write how far an ended job was vouched for, so that the next process knows it too."""
+        job = self._admission.find(key)
+        if job is not None:
+            await self._save(job)
 
     async def forget(self, key: JobKey) -> None:
         """See ``Admission.forget``."""
@@ -78,6 +84,12 @@ class AdmissionDesk:
     async def close(self) -> None:
         """Close the store."""
         await self._store.close()
+
+    async def _save(self, job: RememberedJob) -> None:
+        try:
+            await self._store.save(job)
+        except sqlite3.Error:
+            logger.exception("a job's cost cannot be written", extra={"event": "admission_unwritable"})
 
     async def _delete(self, keys: list[JobKey]) -> None:
         try:

@@ -18,14 +18,20 @@ CREATE TABLE IF NOT EXISTS admitted (
     digest BLOB NOT NULL,              -- SHA-256 of the signed request
     cost_microcredits INTEGER NOT NULL,  -- worst case while the job runs, then what it came to
     forget_at INTEGER NOT NULL,        -- Unix seconds
+    vouched_until INTEGER NOT NULL,    -- output units of the whole job
     PRIMARY KEY (client, job, segment)
 ) WITHOUT ROWID;
 """
 _SAVE = """
-INSERT INTO admitted (client, job, segment, jti, digest, cost_microcredits, forget_at) VALUES (?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (client, job, segment) DO UPDATE SET cost_microcredits = excluded.cost_microcredits
+INSERT INTO admitted (client, job, segment, jti, digest, cost_microcredits, forget_at, vouched_until)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (client, job, segment) DO UPDATE
+SET cost_microcredits = excluded.cost_microcredits, vouched_until = excluded.vouched_until
 """
-_LOAD = "SELECT client, job, segment, jti, digest, cost_microcredits, forget_at FROM admitted WHERE forget_at >= ?"
+_LOAD = """
+SELECT client, job, segment, jti, digest, cost_microcredits, forget_at, vouched_until
+FROM admitted WHERE forget_at >= ?
+"""
 _DELETE = "DELETE FROM admitted WHERE client = ? AND job = ? AND segment = ?"
 
 
@@ -48,14 +54,14 @@ class AdmissionStore:
         await self._thread.open()
         rows = await self._thread.run(lambda connection: connection.execute(_LOAD, (int(now),)).fetchall())
         return [
-            RememberedJob(JobKey(PeerId(client), job, segment), jti, digest, cost, forget_at)
-            for client, job, segment, jti, digest, cost, forget_at in rows
+            RememberedJob(JobKey(PeerId(client), job, segment), *columns) for client, job, segment, *columns in rows
         ]
 
     async def save(self, job: RememberedJob) -> None:
-        """Insert a job, or update its cost."""
+        """Insert a job, or update its cost and how far it was vouched for."""
         key = job.key
-        row = (key.client, key.job, key.segment, job.jti, job.digest, job.cost_microcredits, job.forget_at)
+        names = (key.client, key.job, key.segment, job.jti, job.digest)
+        row = (*names, job.cost_microcredits, job.forget_at, job.vouched_until)
         await self._thread.run(lambda connection: connection.execute(_SAVE, row))
 
     async def delete(self, keys: Iterable[JobKey]) -> None:

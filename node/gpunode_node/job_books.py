@@ -42,6 +42,7 @@ async def close_books(
     until = clock() + SETTLE_GRACE_S
     while not job.is_settled and clock() < until and may_wait():
         await bell.wait(until - clock())
+    await services.desk.keep(key)
     if not job.is_settled and job.last_voucher is not None:
         services.outbox.release(key)
         services.outbox_ready()

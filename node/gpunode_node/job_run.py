@@ -64,6 +64,7 @@ class JobRun:
         self._leaving: asyncio.TimerHandle | None = None  #: cancels a job whose client does not come back
         self._deadline: asyncio.TimerHandle | None = None  #: ends a job that outlasts the drain
         self._draining = False
+        self._books_closed = False
 
     # What streams do with it
 
@@ -105,9 +106,13 @@ class JobRun:
         if voucher is None:
             return
         self.bell.ring()
-        self._services.outbox.put(self.key, voucher, self.job.receipt if voucher.body.final else None)
-        if voucher.body.final:
-            self._services.outbox_ready()
+        services, body = self._services, voucher.body
+        services.desk.vouch(self.key, body.start + body.count)
+        services.outbox.put(self.key, voucher, self.job.receipt if body.final else None)
+        if self._books_closed:  # nobody waits for a better one any more
+            services.outbox.release(self.key)
+        if body.final or self._books_closed:
+            services.outbox_ready()
 
     def drain(self, deadline_s: float) -> None:
         """Tell the client that the node stops; the job ends in ``deadline_s`` seconds at the latest."""
@@ -139,6 +144,7 @@ class JobRun:
                 timer.cancel()
         if self.accepted:
             await close_books(self.key, self.job, self._services, bell=self.bell, may_wait=self._voucher_may_come)
+            self._books_closed = True
         else:
             await self._services.desk.forget(self.key)
 

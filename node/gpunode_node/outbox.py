@@ -31,12 +31,13 @@ CREATE TABLE IF NOT EXISTS outbox (
     client TEXT NOT NULL,
     job TEXT NOT NULL,
     segment INTEGER NOT NULL,
+    jti TEXT NOT NULL,                 -- a job may come again under another grant while this row waits
     voucher_body BLOB NOT NULL,
     voucher_signature BLOB NOT NULL,
     receipt_body BLOB,                 -- with the final voucher only
     receipt_signature BLOB,
     state TEXT NOT NULL,               -- 'held' -> 'ready' -> deleted when the tracker has answered
-    UNIQUE (client, job, segment)
+    UNIQUE (client, job, segment, jti)
 );
 CREATE INDEX IF NOT EXISTS outbox_by_state ON outbox (state, number);
 CREATE TABLE IF NOT EXISTS totals (
@@ -47,8 +48,8 @@ CREATE TABLE IF NOT EXISTS totals (
 """
 _PUT = """
 INSERT OR REPLACE INTO outbox
-    (client, job, segment, voucher_body, voucher_signature, receipt_body, receipt_signature, state)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+    (client, job, segment, jti, voucher_body, voucher_signature, receipt_body, receipt_signature, state)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _RELEASE = "UPDATE outbox SET state = 'ready' WHERE client = ? AND job = ? AND segment = ?"
 _RELEASE_ALL = "UPDATE outbox SET state = 'ready'"
@@ -86,9 +87,8 @@ class Totals:
 class _Put:
     """A voucher to be written."""
 
-    voucher: Envelope
-    receipt: Envelope | None
-    ready: bool
+    voucher: Signed[Voucher]
+    receipt: Signed[Receipt] | None
 
 
 class Outbox:
@@ -125,7 +125,7 @@ class Outbox:
 
     def put(self, key: JobKey, voucher: Signed[Voucher], receipt: Signed[Receipt] | None = None) -> None:
         """Keep the newest voucher of a segment; with the final one its receipt, and then it is ready."""
-        self._unwritten[key] = _Put(voucher.envelope, receipt.envelope if receipt else None, ready=voucher.body.final)
+        self._unwritten[key] = _Put(voucher, receipt)
         self._bell.ring()
 
     def release(self, key: JobKey) -> None:
@@ -136,9 +136,10 @@ class Outbox:
     async def write_pending(self) -> bool:
         """Write what the disk has not taken yet; return whether all of it is on disk now."""
         async with self._writing:
-            changes, released = dict(self._unwritten), set(self._released)
+            changes, released = dict(self._unwritten), self._released
             if not changes and not released:
                 return True
+            self._released = set()  # what is released while these are written belongs to the next turn
 
             def work(connection: sqlite3.Connection) -> None:
                 connection.executemany(_PUT, [_row(key, change) for key, change in changes.items()])
@@ -146,14 +147,16 @@ class Outbox:
 
             try:
                 await self._thread.run(work)
-            except (sqlite3.Error, OSError) as error:
+            except BaseException as error:
+                self._released |= released
+                if not isinstance(error, sqlite3.Error | OSError):
+                    raise  # cancelled: what was not noted as written is written again
                 self._note_problem(f"The node's disk does not take vouchers ({error}), so it takes no new jobs.")
                 return False
             self._note_problem("")
             for key, change in changes.items():
                 if self._unwritten.get(key) is change:
                     del self._unwritten[key]
-            self._released -= released
             return True
 
     async def ready(self, limit: int) -> list[OutboxItem]:
@@ -212,16 +215,18 @@ class Outbox:
 
 
 def _row(key: JobKey, change: _Put) -> tuple[str | int | bytes | None, ...]:
-    voucher, receipt = change.voucher, change.receipt
+    voucher, body = change.voucher.envelope, change.voucher.body
+    receipt = change.receipt.envelope if change.receipt is not None else None
     return (
         key.client,
         key.job,
         key.segment,
+        body.jti,
         voucher.body,
         voucher.signature,
         receipt.body if receipt else None,
         receipt.signature if receipt else None,
-        "ready" if change.ready else "held",
+        "ready" if body.final else "held",
     )
 
 

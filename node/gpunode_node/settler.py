@@ -85,7 +85,7 @@ def _report_unpaid(reply: SettlementReply) -> None:
     for result in reply.results:
         if result.status in {"rejected", "equivocation"}:
             logger.warning(
-                "the tracker does not pay an item: %s",
+                "the tracker objects to an item: %s",
                 result.reason,
                 extra={"event": "settlement_refused", "status": result.status},
             )

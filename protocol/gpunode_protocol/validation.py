@@ -46,7 +46,10 @@ PositiveCount = Annotated[int, Gt(0), Le(MAX_INT64)]
 UnixSeconds = Annotated[int, Ge(0), Le(2**40)]
 """UTC instant in whole Unix seconds."""
 
-SegmentNumber = Annotated[int, Ge(0), Le(63)]
+MAX_SEGMENT_NUMBER = 63
+"""A job has at most 64 segments."""
+
+SegmentNumber = Annotated[int, Ge(0), Le(MAX_SEGMENT_NUMBER)]
 """Attempt number of a job: 0 first, one more at each resume or restart."""
 
 TaskField = Annotated[Task, Field(strict=False)]

@@ -18,7 +18,9 @@ def tree_head(size: int, root: bytes, *, issued_at: int = EPOCH, log: str = "log
     )
 
 
-def voucher(number: int, count: int = 10, receipt: Signed[Receipt] | None = None) -> Signed[Voucher]:
+def voucher(
+    number: int, count: int = 10, receipt: Signed[Receipt] | None = None, *, jti: str = "grant-1"
+) -> Signed[Voucher]:
     """Return the client's voucher for a job; with a receipt the final one."""
     return sign(
         CLIENT,
@@ -28,7 +30,7 @@ def voucher(number: int, count: int = 10, receipt: Signed[Receipt] | None = None
             segment=0,
             node=NODE.peer_id,
             client=CLIENT.peer_id,
-            jti="grant-1",
+            jti=jti,
             task=Task.LLM,
             model="fake",
             start=0,

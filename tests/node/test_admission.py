@@ -69,6 +69,21 @@ def test_segments_and_clients_are_apart() -> None:
     assert len(admission) == 3
 
 
+def test_a_segment_starts_where_the_vouchers_end() -> None:
+    """A segment below what the client vouched for in the same job would be paid twice by it, so it is refused."""
+    admission = _admission()
+    asked = request()
+    admission.begin(asked, grant())
+    admission.vouch(key_of(asked.body), 64)
+    admission.finish(key_of(asked.body), 5)
+    with pytest.raises(JobError, match="starts at 63") as caught:
+        admission.begin(request(job=asked.body.job, segment=1, start=63), grant(jti="grant-2"))
+    assert caught.value.code is ErrorCode.REPLAYED
+    admission.begin(request(job=asked.body.job, segment=1, start=64), grant())
+    admission.begin(request(), grant())
+    admission.vouch(key_of(request().body), 5)  # one that is not remembered any more
+
+
 def test_the_memory_of_a_grant_is_bounded() -> None:
     """The 65th request of a client under one grant is refused; another grant is not affected."""
     admission = _admission()

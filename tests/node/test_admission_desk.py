@@ -53,6 +53,22 @@ async def test_finish_forget_and_expire_are_written(tmp_path: Path) -> None:
     await again.close()
 
 
+async def test_what_was_vouched_for_is_known_after_a_restart(tmp_path: Path) -> None:
+    """An overlapping segment is refused by the next process too."""
+    asked = request()
+    desk = await _desk(tmp_path)
+    desk.begin(asked, grant())
+    await desk.reserve(key_of(asked.body), grant(), 400)
+    await desk.finish(key_of(asked.body), 10)
+    desk.vouch(key_of(asked.body), 64)
+    await desk.keep(key_of(asked.body))
+    await desk.close()
+    again = await _desk(tmp_path)
+    with pytest.raises(JobError, match="64"):
+        again.begin(request(job=asked.body.job, segment=1), grant())
+    await again.close()
+
+
 async def test_a_full_disk_refuses_retryably(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A request that cannot be remembered is not worked on; ends and deletions go on without the disk."""
     desk = await _desk(tmp_path)
@@ -68,5 +84,6 @@ async def test_a_full_disk_refuses_retryably(tmp_path: Path, monkeypatch: pytest
         await desk.reserve(key_of(asked.body), grant(), 1)
     assert (caught.value.code, caught.value.retryable) == (ErrorCode.BUSY, True)
     await desk.finish(key_of(asked.body), 1)
+    await desk.keep(key_of(asked.body))
     await desk.forget(key_of(asked.body))
     await desk.close()

@@ -5,10 +5,11 @@ from pathlib import Path
 
 from gpunode_engines.text_fake import FakeEngine
 from gpunode_node.job_books import SETTLE_GRACE_S
+from gpunode_protocol.signing import sign
 
-from tests.node.job_client import JobClient, ask
+from tests.node.job_client import JobClient, ask, refusal
 from tests.node.virtual_time import virtual_time
-from tests.node.world import Node, llm_params, request, running_node
+from tests.node.world import CLIENT, Node, llm_params, request, running_node
 
 
 def _spent(node: Node) -> int:
@@ -51,6 +52,35 @@ async def test_a_late_final_voucher_still_counts(tmp_path: Path) -> None:
         await asyncio.sleep(1)
         (item,) = await node.unsettled()
         assert item.item.receipt == again.completed.receipt.envelope
+
+
+@virtual_time
+async def test_a_voucher_after_the_books_are_closed_goes_to_the_tracker(tmp_path: Path) -> None:
+    """A client that comes back late and vouches for more, but does not end it, cannot keep the node's claim back."""
+    async with running_node(tmp_path, FakeEngine(answer="x" * 100)) as node:
+        asked = request(params=llm_params(max_tokens=100))
+        silent = JobClient(node.connect(), asked, vouches=False)
+        await silent.run()
+        assert await node.registry.wait_ended(60)
+        (run,) = node.registry._runs.values()
+        final = silent.completed.voucher.body
+        partial = final.model_copy(update={"final": False, "receipt": None, "input_count": 0})
+        run.receive_voucher(sign(CLIENT, partial).envelope)
+        await asyncio.sleep(1)
+        (item,) = await node.unsettled()
+        assert item.item.receipt is None
+
+
+@virtual_time
+async def test_a_segment_below_the_vouchers_is_refused(tmp_path: Path) -> None:
+    """The client has vouched for all of the first segment; a second one from its middle is not worked on."""
+    async with running_node(tmp_path, FakeEngine(answer="Paris.")) as node:
+        asked = request()
+        await ask(node, asked)
+        await node.registry.wait_ended(60)
+        refused = await refusal(node, request(job=asked.body.job, segment=1, start=3))
+        assert refused.code == "replayed"
+        assert (await ask(node, request(job=asked.body.job, segment=2, start=6))).completed
 
 
 @virtual_time

@@ -327,7 +327,7 @@ async def test_a_cut_answer_is_resumed(tmp_path: Path) -> None:
         assert second.text == " is nice."
         assert second.completed.usage.resumed_tokens == 5
         other_prompt = llm_params(messages=({"role": "user", "content": "bye"},))
-        fields["segment"] = 2
+        fields |= {"segment": 2, "start": 14}
         assert (await refusal(node, request(**fields))).code == "resume_refused"
         changed = request(**fields, fingerprint=fingerprint, params=other_prompt)
         assert (await refusal(node, changed)).code == "resume_refused"

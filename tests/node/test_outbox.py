@@ -64,6 +64,36 @@ async def test_the_final_voucher_is_ready_with_its_receipt(tmp_path: Path) -> No
         assert entry.item.receipt == signed.envelope
 
 
+async def test_a_later_grant_replaces_nothing(tmp_path: Path) -> None:
+    """While the tracker is away a job may come again under another grant: both are owed."""
+    first, second = voucher(1, 64), voucher(1, 10, jti="grant-2")
+    async with _outbox(tmp_path) as outbox:
+        for signed in (first, second):
+            outbox.put(_key(1), signed)
+            await outbox.write_pending()
+            outbox.release(_key(1))
+        assert await _counts(outbox) == (0, 2, 0)
+
+
+async def test_a_release_while_an_older_one_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A voucher that comes and is released during a write is not left held."""
+    async with _outbox(tmp_path) as outbox:
+        run = outbox._thread.run
+
+        async def slowly(work: object) -> object:
+            monkeypatch.setattr(outbox._thread, "run", run)
+            result = await run(work)  # type: ignore[arg-type]  # -- passed on
+            outbox.put(_key(1), voucher(1, 128))
+            outbox.release(_key(1))
+            return result
+
+        outbox.put(_key(1), voucher(1, 64))
+        outbox.release(_key(1))
+        monkeypatch.setattr(outbox._thread, "run", slowly)
+        await outbox.write_pending()
+        assert await _counts(outbox) == (0, 1, 0)
+
+
 async def test_releasing_what_is_not_there(tmp_path: Path) -> None:
     """A job without vouchers has nothing to release."""
     async with _outbox(tmp_path) as outbox:
