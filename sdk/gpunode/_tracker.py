@@ -207,13 +207,13 @@ def _refusal(url: str, status: int, data: bytes) -> TrackerError:
         problem = api.Problem.model_validate_json(data)
     except ValidationError:
         problem = api.Problem(title="", status=status)
-    said = (problem.detail or problem.title or f"HTTP status {status}").rstrip(".")
     kind, advice = _meaning(status)
-    return kind(f"The tracker at {url} refused: {said}. {advice}".strip(), status=status, code=problem.code)
+    said = problem.detail or f"{problem.title or f'HTTP status {status}'}. {advice}".strip()
+    return kind(f"The tracker at {url} refused: {said}", status=status, code=problem.code)
 
 
 def _meaning(status: int) -> tuple[type[TrackerError], str]:
-    """Return the exception for an HTTP status, and what to do about it."""
+    """Return the exception for an HTTP status, and what to do about it if the tracker does not say so itself."""
     match status:
         case 401 | 403:
             return Unauthorized, "Check that the API key (GPUNODE_API_KEY, --api-key-file) is right and not revoked."

@@ -66,7 +66,6 @@ def entries(
     """List the account's ledger entries."""
     with open_client(tracker, api_key_file, ca_file=ca_file, insecure=insecure, state_dir=state_dir) as client:
         reply = client.ledger_entries(limit=limit, cursor=cursor)
-        account = client.balance().account
     if as_json:
         typer.echo(reply.model_dump_json())
         return
@@ -75,7 +74,7 @@ def entries(
 
     table = Table("when", "kind", "job", "model", "credits", "receipt", "in log at")
     for own in reply.entries:
-        table.add_row(*_entry_row(own, account))
+        table.add_row(*_entry_row(own))
     console = Console()
     console.print(table)
     if reply.next_cursor is not None:
@@ -156,9 +155,10 @@ def credit_text(microcredits: int) -> str:
     return f"{microcredits / 1_000_000:,.6f} credits"
 
 
-def _entry_row(own: "OwnEntry", account: str) -> tuple[str, ...]:
+def _entry_row(own: "OwnEntry") -> tuple[str, ...]:
+    """Return an entry's cells; its credits are the change of what the account owns, reserved or not."""
     entry, settled = own.entry, own.entry.settled
-    mine = sum(part.microcredits for part in entry.transfers if part.account.endswith(f":{account}"))
+    mine = sum(part.microcredits for part in entry.transfers if part.account.startswith(("account:", "reserved:")))
     when = datetime.fromtimestamp(entry.at, UTC).strftime("%Y-%m-%d %H:%M:%S")
     return (
         when,

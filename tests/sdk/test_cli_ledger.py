@@ -87,6 +87,7 @@ async def test_entries_are_listed(
     assert main(["ledger", "entries"]) == 0
     out = capsys.readouterr().out
     assert "settle" in out
+    assert "-0.000190" in out
     assert receipt.id[:12] in out
     assert "--cursor 9" in out
     assert main(["ledger", "entries", "--json"]) == 0

@@ -116,6 +116,17 @@ async def test_refusals_have_their_own_classes(status: int, error: type[TrackerE
     assert "secret" not in str(caught.value)
 
 
+async def test_a_bare_refusal_comes_with_advice() -> None:
+    """A proxy, say, that knows nothing of problem details."""
+
+    async def refuse(_: web.Request) -> web.Response:
+        raise web.HTTPPaymentRequired
+
+    async with _served(refuse) as (client, _):
+        with pytest.raises(InsufficientCredits, match="HTTP status 402. See 'gpunode ledger balance'"):
+            await client.balance()
+
+
 async def test_a_busy_tracker_is_asked_again() -> None:
     """Twice more, with growing pauses; then the error is told."""
     handle, seen = _refusing(503, times=2)
