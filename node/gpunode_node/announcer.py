@@ -68,6 +68,10 @@ class Announcer:
         await self._store(adverts, ANNOUNCE_DEADLINE_S)
         return True
 
+    def renew(self) -> None:
+        """Announce at the next occasion: a bootstrap peer that came back has forgotten everything."""
+        self._content = set()
+
     async def withdraw(self) -> None:
         """Store tombstones, as far as a few seconds allow."""
         adverts = await self._build(True)

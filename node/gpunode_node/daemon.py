@@ -80,6 +80,7 @@ class NodeDaemon:
 
     async def _serve(self, parts: NodeParts, stack: AsyncExitStack) -> None:
         await parts.announcer.announce_when_due()
+        parts.link.on_return = lambda: _welcome_back(parts)
         control = ControlServer(self._folder.control, ControlCommands(parts, self._world.unix_time).table())
         await control.start()
         stack.push_async_callback(control.stop)
@@ -140,6 +141,12 @@ class NodeDaemon:
                         extra={"event": "undelivered", **counts},
                     )
         logger.info("drained", extra={"event": "drained"})
+
+
+def _welcome_back(parts: NodeParts) -> None:
+    """The tracker answers again: its mesh peer has lost our adverts, and it has not got what we owe it."""
+    parts.announcer.renew()
+    parts.settler.nudge()
 
 
 async def _end(tasks: list[asyncio.Task[Any]]) -> None:

@@ -94,6 +94,7 @@ class TrackerLink:
         self._refreshed_at = 0.0
         self.problem = ""  #: why the tracker could not be reached, empty when it could
         self.watch = watch
+        self.on_return: Callable[[], None] = lambda: None  #: called when the tracker answers again
 
     @property
     def credentials(self) -> Credentials | None:
@@ -206,6 +207,7 @@ class TrackerLink:
             raise
         if self.problem:
             logger.info("the tracker answers again", extra={"event": "tracker_back"})
+            self.on_return()
         self.problem = ""
 
     async def _with_token(self, call: Callable[[str], Awaitable[T]]) -> T:

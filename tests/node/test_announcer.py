@@ -98,6 +98,15 @@ async def test_a_change_is_announced_soon() -> None:
 
 
 @virtual_time
+async def test_renewing() -> None:
+    """What others have lost is announced again at the next occasion."""
+    world = _World()
+    asyncio.get_running_loop().call_later(5, world.announcer.renew)
+    await _run(world, 59)
+    assert world.times == [0, CHANGE_INTERVAL_S]
+
+
+@virtual_time
 async def test_load_alone_never_triggers() -> None:
     """A busy node announces no more often than an idle one."""
     world = _World()

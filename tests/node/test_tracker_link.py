@@ -112,9 +112,12 @@ async def test_a_tracker_that_is_down(tmp_path: Path) -> None:
         tracker.down = True
         assert await link.beat(Vitals()) is False
         assert "503" in link.problem
+        returned: list[bool] = []
+        link.on_return = lambda: returned.append(True)
         tracker.down = False
         assert await link.beat(Vitals()) is True
         assert link.problem == ""
+        assert returned == [True]
 
 
 async def test_heartbeats_repeat(tmp_path: Path) -> None:
