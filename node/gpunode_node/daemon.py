@@ -146,7 +146,7 @@ class NodeDaemon:
 def _welcome_back(parts: NodeParts) -> None:
     """The tracker answers again: its mesh peer has lost our adverts, and it has not got what we owe it."""
     parts.announcer.renew()
-    parts.settler.nudge()
+    parts.settler.retry_now()
 
 
 async def _end(tasks: list[asyncio.Task[Any]]) -> None:

@@ -29,12 +29,18 @@ class Settler:
         self._outbox = outbox
         self._submit = submit
         self._bell = Bell()
+        self._returned = Bell()
         self._lock = asyncio.Lock()
         self._failures = 0
         self.problem = ""  #: why the last attempt failed, empty when it did not
 
     def nudge(self) -> None:
-        """Say that there may be something to send, or that the tracker is back."""
+        """Say that there may be something to send."""
+        self._bell.ring()
+
+    def retry_now(self) -> None:
+        """Say that the tracker is back: do not wait out the pause after a failure."""
+        self._returned.ring()
         self._bell.ring()
 
     async def run(self) -> None:
@@ -42,7 +48,7 @@ class Settler:
         while True:
             await self.flush()
             if self._failures:
-                await asyncio.sleep(min(BACKOFF_S * 2 ** (self._failures - 1), BACKOFF_MAX_S))
+                await self._returned.wait(min(BACKOFF_S * 2 ** (self._failures - 1), BACKOFF_MAX_S))
             else:
                 await self._bell.wait(FLUSH_INTERVAL_S)
 

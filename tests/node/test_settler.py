@@ -77,6 +77,21 @@ async def test_a_tracker_that_is_down(tmp_path: Path) -> None:
 
 
 @virtual_time
+async def test_a_tracker_that_returns(tmp_path: Path) -> None:
+    """Its return ends the pause after a failure; a mere nudge does not."""
+    outbox = await _filled(tmp_path, 1)
+    tracker = _Tracker(*[TrackerUnreachable("down")] * 4)
+    settler = Settler(outbox, tracker.submit)
+    running = asyncio.create_task(settler.run())
+    asyncio.get_running_loop().call_later(8, settler.nudge)
+    asyncio.get_running_loop().call_later(9, settler.retry_now)
+    await asyncio.sleep(10)
+    running.cancel()
+    assert tracker.times == pytest.approx([0, 1, 3, 7, 9])
+    await outbox.close()
+
+
+@virtual_time
 async def test_a_nudge_is_heard_at_once(tmp_path: Path) -> None:
     """What becomes ready is sent without waiting for the interval."""
     outbox, tracker = await _filled(tmp_path, 0), _Tracker()
