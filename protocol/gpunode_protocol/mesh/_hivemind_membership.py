@@ -7,7 +7,7 @@ must come back by itself.
 import asyncio
 import logging
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from gpunode_protocol.identity import PeerId
 from gpunode_protocol.mesh._dht_protocol import peer_text
@@ -25,6 +25,8 @@ MAX_CLOCK_OFFSET_S = 3.0
 """hivemind's limit, beyond which stock nodes refuse each other."""
 
 GREET_TIMEOUT_S = 10.0
+STRAGGLER_TIMEOUT_S = 1.0
+"""Once one peer has answered, the others get this long; who is missing then is greeted at the next refresh."""
 POPULATE_DEADLINE_S = 5.0
 
 
@@ -41,22 +43,25 @@ class Membership:
     """
 
     def __init__(self, config: MeshConfig, own_peer_id: PeerId, known: KnownPeers) -> None:
-        self._bootstrap = {peer: address for address in config.bootstrap for _, peer in [split_peer(address)]}
+        self._bootstrap = _transports_by_peer(config.bootstrap)
         self._bootstrap.pop(own_peer_id, None)
         self._own_peer_id = own_peer_id
         self._known = known
         self._offsets_s: dict[str, float] = {}
 
     async def refresh(self, link: Link) -> None:
-        """Greet the bootstrap peers that are not connected, fill the routing table, forget who is gone."""
-        missing = [
-            address
-            for peer, address in self._bootstrap.items()
+        """Greet the bootstrap peers that are not connected, fill the routing table, forget who is gone.
+
+        Peers met before are greeted too while nobody is known: a dead bootstrap peer takes seconds to be given up.
+        """
+        missing = {
+            peer: transports
+            for peer, transports in self._bootstrap.items()
             if PeerID.from_base58(peer) not in link.protocol.routing_table
-        ]
-        await self._greet_all(link, missing)
+        }
         if not link.protocol.known_nodes(link.node.node_id, 1):
-            await self._greet_all(link, self._known.addresses())
+            missing = {**_transports_by_peer(self._known.addresses()), **missing}
+        await self._greet_all(link, missing)
         await link.node.find_nearest(node_id_of(self._own_peer_id), POPULATE_DEADLINE_S)
         await self._remember_peers(link)
 
@@ -70,7 +75,8 @@ class Membership:
         if link is None:
             return "The libp2p daemon p2pd has ended and is being restarted."
         if self._bootstrap and not link.protocol.known_nodes(link.node.node_id, 1):
-            tried = ", ".join(self._bootstrap.values())
+            addresses = (f"{at}/p2p/{peer}" for peer, transports in self._bootstrap.items() for at in transports)
+            tried = ", ".join(addresses)
             return f"No peer of the mesh answers (tried {tried}). Check the network; trying again."
         offset_s = self.clock_offset_s
         if offset_s is not None and abs(offset_s) > MAX_CLOCK_OFFSET_S:
@@ -78,22 +84,39 @@ class Membership:
             return f"This computer's clock is {abs(offset_s):.1f} s {direction} the other peers'. Set it, e.g. by NTP."
         return ""
 
-    async def _greet_all(self, link: Link, addresses: Iterable[str]) -> None:
-        await asyncio.gather(*(self._greet(link, address) for address in addresses))
-
-    async def _greet(self, link: Link, address: str) -> None:
-        transport, peer_id = split_peer(address)
-        peer = PeerID.from_base58(peer_id)
-        if peer_id == self._own_peer_id:
-            return
+    async def _greet_all(self, link: Link, transports_by_peer: Mapping[str, list[str]]) -> None:
+        """Greet all at once; return when all have answered or failed, or soon after the first has answered."""
+        waiting = {
+            asyncio.create_task(self._greet(link, peer_id, transports))
+            for peer_id, transports in transports_by_peer.items()
+            if peer_id != self._own_peer_id
+        }
         try:
-            await link.p2p.dial(peer, [transport], GREET_TIMEOUT_S)
+            answered = False
+            while waiting:
+                timeout_s = STRAGGLER_TIMEOUT_S if answered else None
+                done, waiting = await asyncio.wait(waiting, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+                if not done:
+                    break
+                answered = answered or any(task.result() for task in done)
+        finally:
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+
+    async def _greet(self, link: Link, peer_id: str, transports: list[str]) -> bool:
+        """Dial a peer at all its addresses and exchange clocks; return whether it answered."""
+        peer = PeerID.from_base58(peer_id)
+        try:
+            await link.p2p.dial(peer, transports, GREET_TIMEOUT_S)
         except MeshError as error:
-            _log.info("%s does not answer: %s", address, error, extra={"event": "bootstrap_unreachable"})
-            return
+            _log.info("%s does not answer: %s", peer_id, error, extra={"event": "bootstrap_unreachable"})
+            return False
         offset_s = await link.protocol.greet(peer)
-        if offset_s is not None:
-            self._offsets_s[peer_id] = offset_s
+        if offset_s is None:
+            return False
+        self._offsets_s[peer_id] = offset_s
+        return True
 
     async def _remember_peers(self, link: Link) -> None:
         """Keep the addresses of connected DHT servers for a day when the bootstrap peers are gone."""
@@ -106,3 +129,12 @@ class Membership:
             await asyncio.to_thread(self._known.save)
         except OSError as error:
             _log.warning("known peers cannot be saved: %s", error, extra={"event": "known_peers_unsaved"})
+
+
+def _transports_by_peer(addresses: Iterable[str]) -> dict[str, list[str]]:
+    """Return the transports of full addresses (``…/p2p/<peer>``), by peer id, in order."""
+    transports: dict[str, list[str]] = {}
+    for address in addresses:
+        transport, peer_id = split_peer(address)
+        transports.setdefault(peer_id, []).append(transport)
+    return transports

@@ -88,6 +88,15 @@ async def test_all_bootstrap_peers_are_tried_and_one_is_enough() -> None:
     assert (node.problem(link), link.lookups) == ("", 1)
 
 
+async def test_all_addresses_of_a_bootstrap_peer_are_tried() -> None:
+    """Where UDP is blocked, its TCP address must still lead in."""
+    by_quic = address(1).replace("tcp/4001", "udp/4001/quic-v1")
+    config = MeshConfig(identity_path=Path("identity.key"), bootstrap=(address(1), by_quic))
+    node, link = Membership(config, OWN, KnownPeers(None)), fake_link({1: 0.0})
+    await node.refresh(link)
+    assert link.dialled == [address(1), by_quic]
+
+
 async def test_only_missing_bootstrap_peers_are_dialled_again() -> None:
     """Every refresh tries those who are not known, and nobody else."""
     node, link = membership(1, 2), fake_link({2: 0.0})
@@ -106,12 +115,12 @@ async def test_problem_names_what_was_tried() -> None:
 
 
 async def test_known_peers_are_the_second_way_in() -> None:
-    """They are asked only when nobody else is known, and lead back in."""
+    """They are asked too while nobody is known, and lead back in."""
     known = KnownPeers(None)
     known.remember([address(7)])
     node, link = membership(1, known=known), fake_link({7: 0.0})
     await node.refresh(link)
-    assert link.dialled == [address(1), address(7)]
+    assert sorted(link.dialled) == [address(1), address(7)]
     assert node.problem(link) == ""
 
 
