@@ -33,6 +33,10 @@ MAX_STREAMS_PER_PEER = 64
 MAX_STREAMS = 2048
 """Incoming streams served at once; a further one is cut."""
 
+LINGER_S = 2.0
+"""p2pd resets a stream when either side closes it, and what the other side has not read by then is lost (measured: one
+short answer in three). So whoever served a stream and spoke last waits this long for the other side to close first."""
+
 _CLOSE_TIMEOUT_S = 5.0
 
 OpenedStream = tuple[StreamInfo, asyncio.StreamReader, asyncio.StreamWriter]
@@ -60,6 +64,7 @@ class HivemindStream:
         self._written = b""  # for sending again, until the first byte arrives
         self._opened_at_s = asyncio.get_running_loop().time()
         self._closed = False
+        self._spoke_last = False
         self._lock = asyncio.Lock()
 
     @property
@@ -71,6 +76,7 @@ class HivemindStream:
         """Return the next bytes; ``b""`` at the end."""
         while True:
             data = await self._read_once(max_bytes)
+            self._spoke_last = False
             if data:
                 self._give_up_replaying()
                 return data
@@ -89,15 +95,17 @@ class HivemindStream:
             try:
                 self._writer.write(data)
                 await self._writer.drain()
+                self._spoke_last = True
             except OSError as error:
                 if not self._may_retry():  # otherwise read() finds the end and sends it again
                     raise PeerUnreachable("The stream was cut.") from error
 
     async def close(self) -> None:
-        """Send what is left and end the stream."""
+        """Send what is left, let the other side read it, and end the stream."""
         if self._closed:
             return
         self._closed = True
+        await self._linger()
         self._writer.close()
         try:
             async with asyncio.timeout(_CLOSE_TIMEOUT_S):
@@ -111,6 +119,16 @@ class HivemindStream:
         """End the stream at once."""
         self._closed = True
         self._writer.transport.abort()
+
+    async def _linger(self) -> None:
+        """Wait for the other side's end after the last words of this one; not when the task is being ended."""
+        task = asyncio.current_task()
+        if self._reopen is not None or not self._spoke_last or (task is not None and task.cancelling()):
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_S):
+                while await self._read_once(65536):
+                    pass
 
     async def _read_once(self, max_bytes: int) -> bytes:
         try:

@@ -50,7 +50,11 @@ class MeshStream(Protocol):
         ...
 
     async def close(self) -> None:
-        """Send what is left and end the stream."""
+        """Send what is left and end the stream.
+
+        A stream that was served, and in which this side spoke last, first waits up to 2 s for the other side to close:
+        a transport may drop what has not been read by the close.
+        """
         ...
 
     def abort(self) -> None:

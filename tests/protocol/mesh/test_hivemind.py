@@ -145,6 +145,22 @@ async def test_four_hundred_opens_at_once_all_arrive(network: Network, monkeypat
     assert network.alice._gate._value == MAX_OPENS_IN_FLIGHT
 
 
+async def test_short_answers_before_a_close_all_arrive(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    """p2pd drops what was not read before either side's close; without lingering, one answer in three is lost."""
+    monkeypatch.setattr(_hivemind_streams, "DEAD_STREAM_RETRIES", 0)
+
+    async def refuse(stream: MeshStream) -> None:
+        await stream.read()
+        await stream.write(b"no")
+
+    await network.bob.serve("/test/refuse", refuse)
+    for _ in range(50):
+        stream = await network.alice.open_stream(network.bob.peer_id, "/test/refuse")
+        await stream.write(b"please")
+        assert await stream.read() == b"no"
+        await stream.close()
+
+
 async def test_reachability_is_what_others_see(network: Network) -> None:
     """On loopback everyone who listens is reachable; who does not listen is not."""
     reachability = await network.alice.check_reachability()

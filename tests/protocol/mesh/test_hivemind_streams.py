@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from gpunode_protocol.identity import Identity
-from gpunode_protocol.mesh import MeshStream, PeerUnreachable
+from gpunode_protocol.mesh import MeshStream, PeerUnreachable, _hivemind_streams
 from gpunode_protocol.mesh._hivemind_api import Multiaddr, PeerID, StreamInfo
 from gpunode_protocol.mesh._hivemind_streams import (
     MAX_REPLAY_BYTES,
@@ -185,11 +185,11 @@ async def incoming(sockets: Sockets, streams: IncomingStreams, handler: Any) -> 
 async def test_handler_serves_and_the_stream_is_closed(sockets: Sockets) -> None:
     """Whoever returns from its handler has finished with the stream."""
 
-    async def greet(stream: MeshStream) -> None:
-        await stream.write(b"hello")
+    async def ignore(_: MeshStream) -> None:
+        pass
 
-    _, reader, _ = await (await incoming(sockets, IncomingStreams(), greet))()
-    assert await reader.read() == b"hello"
+    _, reader, _ = await (await incoming(sockets, IncomingStreams(), ignore))()
+    assert await reader.read() == b""
 
 
 async def test_failing_handler_ends_its_stream_only(sockets: Sockets, caplog: pytest.LogCaptureFixture) -> None:
@@ -238,3 +238,50 @@ async def test_stop_cancels_what_is_served(sockets: Sockets) -> None:
     await reader.read(4)
     await streams.stop()
     assert cancelled.is_set()
+
+
+async def test_whoever_served_and_spoke_last_closes_last(sockets: Sockets) -> None:
+    """What was said last can be read before the stream ends: the other side closes first."""
+    answered, closed = asyncio.Event(), asyncio.Event()
+
+    async def answer(stream: MeshStream) -> None:
+        assert await stream.read()
+        await stream.write(b"no")
+        answered.set()
+        await stream.close()
+        closed.set()
+
+    _, reader, writer = await (await incoming(sockets, IncomingStreams(), answer))()
+    writer.write(b"?")
+    await answered.wait()
+    assert await reader.read(2) == b"no"
+    assert not closed.is_set()
+    writer.close()
+    await closed.wait()
+
+
+async def test_whoever_served_and_heard_last_closes_at_once(sockets: Sockets) -> None:
+    """The other side then knows that its last words were read."""
+
+    async def listen(stream: MeshStream) -> None:
+        await stream.write(b"?")
+        assert await stream.read() == b"yes"
+
+    _, reader, writer = await (await incoming(sockets, IncomingStreams(), listen))()
+    assert await reader.read(1) == b"?"
+    writer.write(b"yes")
+    async with asyncio.timeout(_hivemind_streams.LINGER_S / 2):
+        assert await reader.read() == b""
+
+
+async def test_a_silent_other_side_is_not_waited_for_for_long(
+    sockets: Sockets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that does not close holds its stream only so long."""
+    monkeypatch.setattr(_hivemind_streams, "LINGER_S", 0.01)
+
+    async def greet(stream: MeshStream) -> None:
+        await stream.write(b"hello")
+
+    _, reader, _ = await (await incoming(sockets, IncomingStreams(), greet))()
+    assert await reader.read() == b"hello"
