@@ -1,5 +1,8 @@
 """Who asks."""
 
+import asyncio
+
+import pytest
 from gpunode_protocol import tracker_api as api
 from gpunode_protocol.identity import Identity
 from gpunode_tracker.storage.tables import api_keys, nodes
@@ -28,3 +31,14 @@ async def test_keys_and_tokens_do_not_mix(world: World) -> None:
     assert (await world.get(api.BALANCE_PATH, token=key)).status == 401
     assert (await world.get(api.BALANCE_PATH, key=key)).status == 200
     assert (await world.get(api.BALANCE_PATH, token=token)).status == 200
+
+
+@pytest.mark.parametrize("header", [b"Authorization: Bearer ", b"X-Worker-Token: "])
+async def test_keys_that_are_not_text_are_unknown(world: World, header: bytes) -> None:
+    """Bytes that are not UTF-8 in a header are refused like any wrong key."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", world.http.server.port)
+    head = f"GET {api.BALANCE_PATH} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n".encode()
+    writer.write(head + header + b"\xff\xfe\r\n\r\n")
+    assert (await reader.read()).startswith(b"HTTP/1.1 401 ")
+    writer.close()
+    await writer.wait_closed()

@@ -1,8 +1,13 @@
 """JSON bodies."""
 
+import asyncio
+from collections.abc import AsyncIterator
+
 import pytest
 from aiohttp.test_utils import make_mocked_request
+from gpunode_protocol import tracker_api as api
 from gpunode_protocol.tracker_api import BalanceReply, HeadReply
+from gpunode_tracker import bodies
 from gpunode_tracker.bodies import MAX_BODY_BYTES, read_number, reply
 from gpunode_tracker.errors import InvalidRequest
 
@@ -41,3 +46,25 @@ async def test_small_paths_take_small_bodies(world: World) -> None:
     headers = {"Authorization": f"Bearer {key}"}
     response = await world.http.post("/api/v1/grants", data=b" " * (MAX_BODY_BYTES + 1), headers=headers)
     assert response.status == 413
+
+
+async def test_a_body_that_cannot_be_unpacked(world: World) -> None:
+    """A wrong content encoding is the sender's fault."""
+    response = await world.http.post(
+        api.SETTLEMENTS_PATH, data=b"no gzip", headers={"Content-Encoding": "gzip"}, compress=False
+    )
+    assert (response.status, (await response.json())["code"]) == (400, "malformed")
+
+
+async def test_a_body_that_does_not_come(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever sends a body by drops does not hold the connection for ever."""
+    monkeypatch.setattr(bodies, "BODY_TIMEOUT_S", 0.05)
+    never = asyncio.Event()
+
+    async def drops() -> AsyncIterator[bytes]:
+        yield b"{"
+        await never.wait()
+
+    response = await world.http.post(api.SETTLEMENTS_PATH, data=drops())
+    assert (response.status, response.content_type) == (408, "application/problem+json")
+    never.set()

@@ -5,6 +5,7 @@ import datetime
 import ipaddress
 import json
 import os
+import resource
 import signal
 import ssl
 import sys
@@ -20,6 +21,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from gpunode_protocol import tracker_api as api
+from gpunode_tracker import daemon
 from gpunode_tracker.run_file import RunInfo, read_run_file
 
 START_TIMEOUT_S = 60
@@ -153,3 +155,14 @@ def _self_signed(folder: Path) -> tuple[Path, Path]:
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     return files
+
+
+def test_as_many_connections_as_the_system_allows() -> None:
+    """The soft limit of open files, 1,024 on most systems, is raised to the hard one."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(512, before[1]), before[1]))
+        daemon.raise_open_files_limit()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == before[1]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)

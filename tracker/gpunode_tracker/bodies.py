@@ -1,5 +1,6 @@
 """JSON bodies in and out, always through the shared models."""
 
+import asyncio
 from typing import TypeVar
 
 from aiohttp import web
@@ -13,16 +14,24 @@ from gpunode_tracker.errors import InvalidRequest
 M = TypeVar("M", bound=WireModel)
 
 MAX_BODY_BYTES = 64 * 1024
+BODY_TIMEOUT_S = 30.0
+"""A body must be there within this time; who sends it by drops must not hold connections."""
 
 
 async def read_body(request: web.Request, model: type[M], *, max_bytes: int = MAX_BODY_BYTES) -> M:
     """Read the request's JSON body of at most ``max_bytes``.
 
     Raises:
-        MalformedMessage: not JSON. InvalidRequest: a field is missing, of the wrong type or out of range.
-        HTTPRequestEntityTooLarge: more bytes than this path takes.
+        MalformedMessage: not JSON, or cut off. InvalidRequest: a field is missing, of the wrong type or out of range.
+        HTTPRequestEntityTooLarge: more bytes than this path takes. HTTPRequestTimeout: it takes too long to come.
     """
-    data = await _read(request, max_bytes)
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            data = await _read(request, max_bytes)
+    except TimeoutError as error:
+        raise web.HTTPRequestTimeout from error
+    except (web.RequestPayloadError, ConnectionError) as error:  # badly encoded, or its sender has left
+        raise MalformedMessage("The body cannot be read to its end.") from error
     try:
         return model.model_validate_json(data)
     except ValidationError as error:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import resource
 import signal
 import ssl
 from collections.abc import AsyncIterator
@@ -23,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 SHUTDOWN_TIMEOUT_S = 10.0
 """Requests that run at the end get this long."""
+IDLE_TIMEOUT_S = 30.0
+"""Connections without a whole request end after this: clients open new ones at any time."""
 _ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 -- compared with, not listened on
 
 
@@ -34,8 +37,17 @@ def run(settings: TrackerSettings) -> None:
     """
     import uvloop  # noqa: PLC0415 -- not on Windows, where only the client runs
 
+    raise_open_files_limit()
+    # it logs what it cannot parse with all of its headers, keys among them; our middleware logs real failures
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
     with locked(settings.data_dir):
         uvloop.run(serve(settings))
+
+
+def raise_open_files_limit() -> None:
+    """Allow as many connections as the system does: every one is an open file, and 1,024 are few."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def serve(settings: TrackerSettings) -> None:
@@ -89,7 +101,9 @@ def _publish(tracker: Tracker, url: str) -> None:
 async def _http(tracker: Tracker, tls: ssl.SSLContext | None) -> AsyncIterator[str]:
     """Serve HTTP and yield the URL."""
     host, port = tracker.settings.http_address
-    runner = web.AppRunner(create_app(tracker), access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S)
+    runner = web.AppRunner(
+        create_app(tracker), access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S, keepalive_timeout=IDLE_TIMEOUT_S
+    )
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port, ssl_context=tls).start()

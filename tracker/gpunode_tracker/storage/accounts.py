@@ -23,7 +23,8 @@ class Account:
 
 def secret_hash(secret: str) -> bytes:
     """Return what is stored of an API key or worker token: SHA-256 is enough for 256 random bits."""
-    return hashlib.sha256(secret.encode()).digest()
+    # headers that are not UTF-8 come with surrogates: no secret of ours, but bytes like any others
+    return hashlib.sha256(secret.encode(errors="surrogateescape")).digest()
 
 
 async def add_account(connection: AsyncConnection, account: Account, *, created_at: int) -> None:
