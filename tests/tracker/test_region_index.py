@@ -8,7 +8,7 @@ from gpunode_protocol.identity import Identity
 from gpunode_protocol.regions import Region
 from gpunode_protocol.signing import Signed, sign
 from gpunode_protocol.tasks import Task
-from gpunode_tracker.region_index import MAX_ANSWER_NODES, RegionIndex
+from gpunode_tracker.region_index import MAX_ANSWER_NODES, MAX_LISTED_OF_PEER, RegionIndex
 
 from tests.tracker.parties import MODEL, START_AT, advert
 
@@ -103,3 +103,16 @@ def test_revoked_certificates_take_nodes_off() -> None:
     assert len(index.find(START_AT)) == 1
     index.remove_revoked(frozenset({CERTIFICATE.body.serial}))
     assert index.find(START_AT) == []
+
+
+def test_a_peer_that_floods_fills_only_its_own_places() -> None:
+    """A node may advertise 4 models; of more, also under names that it makes up, the newest stay."""
+    index = _index()
+    other = Identity.from_seed(b"o" * 32)
+    index.update(_advert(node=other), START_AT)
+    for number in range(100):
+        model = _advert().body.model.model_copy(update={"name": f"model-{number}"})
+        index.update(_advert(number + 1, model=model), START_AT)
+    found = index.find(START_AT)
+    assert len(found) == MAX_LISTED_OF_PEER + 1
+    assert {advert.body.model.name for advert in found} >= {"model-99", MODEL}

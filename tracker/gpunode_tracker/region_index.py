@@ -1,9 +1,10 @@
 """Live adverts in memory, by task, model and region: the second source of nodes beside the DHT."""
 
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from gpunode_protocol.adverts import Advert
+from gpunode_protocol.adverts import MAX_MODELS, Advert
 from gpunode_protocol.certificates import Certificate
 from gpunode_protocol.regions import Region
 from gpunode_protocol.signing import Signed, read_body
@@ -14,7 +15,10 @@ MAX_ANSWER_NODES = 256
 """Adverts in one answer; of more, a random sample is given."""
 MAX_SILENCE_S = HEARTBEAT_INTERVAL_S * HEARTBEATS_MISSED
 
-_Key = tuple[str, Task, str]  # peer, task, model
+MAX_LISTED_OF_PEER = 2 * MAX_MODELS
+"""Adverts kept of one peer: all that it may have, and as many that it has just replaced by other models."""
+
+_Key = tuple[Task, str]  # task, model
 
 
 @dataclass(slots=True)
@@ -30,19 +34,24 @@ class RegionIndex:
     def __init__(self, rng: random.Random) -> None:
         """rng: picks the sample when there are too many."""
         self._rng = rng
-        self._listed: dict[_Key, _Listed] = {}
+        self._listed: dict[str, dict[_Key, _Listed]] = {}  # by peer
 
     def update(self, advert: Signed[Advert], now: float) -> bool:
-        """List an advert; return False if a newer one is known. now: Unix seconds."""
+        """List an advert; return False if a newer one is known. now: Unix seconds.
+
+        A peer's oldest adverts give way when it has too many.
+        """
         body = advert.body
-        key = (body.peer, body.model.task, body.model.name)
-        known = self._listed.get(key)
+        of_peer, key = self._listed.setdefault(body.peer, {}), (body.model.task, body.model.name)
+        known = of_peer.get(key)
         if known is not None:
             if body.sequence < known.advert.body.sequence:
                 return False
             if body.sequence == known.advert.body.sequence and not known.live:
                 return False
-        self._listed[key] = _Listed(advert, now, not body.tombstone)
+        of_peer[key] = _Listed(advert, now, not body.tombstone)
+        if len(of_peer) > MAX_LISTED_OF_PEER:
+            del of_peer[min(of_peer, key=lambda other: of_peer[other].advert.body.sequence)]
         return True
 
     def hear(self, peer: str, now: float) -> None:
@@ -57,13 +66,18 @@ class RegionIndex:
 
     def remove_revoked(self, serials: frozenset[str]) -> None:
         """Take adverts off whose certificate was revoked."""
-        for listed in self._listed.values():
+        for listed in self._all():
             if read_body(Certificate, listed.advert.body.certificate).serial in serials:
                 listed.live = False
 
     def prune(self, now: float) -> None:
         """Forget adverts that have expired: an older one would be refused for its expiry."""
-        self._listed = {key: item for key, item in self._listed.items() if item.advert.body.expires_at > now}
+        for peer, of_peer in tuple(self._listed.items()):
+            kept = {key: item for key, item in of_peer.items() if item.advert.body.expires_at > now}
+            if kept:
+                self._listed[peer] = kept
+            else:
+                del self._listed[peer]
 
     def find(
         self, now: float, *, task: Task | None = None, model: str | None = None, region: Region | None = None
@@ -91,9 +105,12 @@ class RegionIndex:
     def _live(self, now: float) -> list[_Listed]:
         return [
             item
-            for item in self._listed.values()
+            for item in self._all()
             if item.live and item.advert.body.expires_at > now and now - item.heard_at <= MAX_SILENCE_S
         ]
 
     def _of(self, peer: str) -> list[_Listed]:
-        return [item for key, item in self._listed.items() if key[0] == peer]
+        return list(self._listed.get(peer, {}).values())
+
+    def _all(self) -> Iterator[_Listed]:
+        return (item for of_peer in self._listed.values() for item in of_peer.values())
