@@ -3,6 +3,7 @@
 from gpunode_tracker.storage import grants
 from gpunode_tracker.storage.accounts import Account, add_account
 from gpunode_tracker.tracker import Tracker
+from sqlalchemy.dialects import postgresql
 
 from tests.tracker.parties import START_AT
 
@@ -49,3 +50,9 @@ async def test_revocation_and_return(tracker: Tracker) -> None:
         assert [grant.jti for grant in await grants.grants_to_return(connection, now=due_at, limit=9)] == ["g"]
         await grants.mark_returned(connection, "g", now=due_at)
         assert await grants.grants_to_return(connection, now=due_at, limit=9) == []
+
+
+def test_returning_locks_what_settling_locks() -> None:
+    """Where rows are locked (not SQLite), a reservation cannot be returned and paid out at the same time."""
+    query = grants.grants_to_return_query(now=START_AT, limit=1)
+    assert str(query.compile(dialect=postgresql.dialect())).endswith("FOR UPDATE")

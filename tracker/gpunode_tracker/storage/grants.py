@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import Select, func, insert, select, update
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -65,8 +66,13 @@ async def revoked_grants(connection: AsyncConnection, *, now: int) -> list[str]:
 
 async def grants_to_return(connection: AsyncConnection, *, now: int, limit: int) -> list[StoredGrant]:
     """Return grants whose reservation is to go back."""
-    query = select(grants).where(grants.c.returned_at.is_(None), grants.c.release_at <= now).limit(limit)
-    return [_grant(row) for row in await connection.execute(query)]
+    return [_grant(row) for row in await connection.execute(grants_to_return_query(now=now, limit=limit))]
+
+
+def grants_to_return_query(*, now: int, limit: int) -> Select[Any]:
+    """Return the query for them; it locks the rows, so that nobody settles under them meanwhile."""
+    query = select(grants).where(grants.c.returned_at.is_(None), grants.c.release_at <= now)
+    return query.limit(limit).with_for_update()
 
 
 async def mark_returned(connection: AsyncConnection, jti: str, *, now: int) -> None:
