@@ -12,6 +12,7 @@ from gpunode_protocol.adverts import MAX_MODELS
 from gpunode_protocol.prices import MICROCREDITS_PER_CREDIT
 from gpunode_protocol.regions import Region
 from gpunode_protocol.tracker_api import HEARTBEAT_INTERVAL_S
+from gpunode_protocol.tracker_url import is_loopback_url, tracker_url
 from gpunode_protocol.validation import NetworkId, first_problem
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import (
@@ -24,7 +25,6 @@ from pydantic_settings import (
 
 from gpunode_node.errors import InvalidSettings, NoBootstrap
 from gpunode_node.served_model import DEFAULT_QUEUE_LIMIT
-from gpunode_node.tracker_url import is_loopback_url, tracker_url
 
 CONFIG_VARIABLE: Final = "GPUNODE_CONFIG"
 """Names the TOML file; without it, ``gpunode.toml`` in the current folder is read if there is one."""

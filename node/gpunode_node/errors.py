@@ -5,7 +5,6 @@
     NodeError
     ├── InvalidSettings       a setting that cannot be used
     ├── NoBootstrap           no tracker was named
-    ├── BadTrackerAddress     not HOST[:PORT], or plain http to another machine
     ├── TrackerUnreachable    no answer, or one that is not the tracker's
     ├── TrackerRefused        the tracker answered with a problem
     ├── OtherNetwork          the tracker speaks for another network than the pinned one
@@ -29,10 +28,6 @@ class InvalidSettings(NodeError):
 
 class NoBootstrap(NodeError):
     """No tracker was named. Say which network to join with --bootstrap HOST, such as tracker.example."""
-
-
-class BadTrackerAddress(NodeError):
-    """The tracker's address cannot be used; one looks like tracker.example or tracker.example:8470."""
 
 
 class TrackerUnreachable(NodeError):

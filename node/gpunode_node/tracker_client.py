@@ -7,11 +7,12 @@ from typing import TypeVar
 import aiohttp
 import stamina
 from gpunode_protocol import tracker_api as api
+from gpunode_protocol.errors import BadTrackerAddress
 from gpunode_protocol.identity import PeerId
 from gpunode_protocol.signing import Envelope, WireModel
 from pydantic import ValidationError
 
-from gpunode_node.errors import BadTrackerAddress, TrackerRefused, TrackerUnreachable
+from gpunode_node.errors import TrackerRefused, TrackerUnreachable
 
 CONNECT_TIMEOUT_S = 5.0
 REQUEST_TIMEOUT_S = 15.0

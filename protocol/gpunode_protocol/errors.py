@@ -11,6 +11,7 @@
     │   ├── FrameTooLong        a length header beyond the limit
     │   └── UnexpectedMessage   a known message at a moment when the protocol does not allow it
     ├── InvalidPeerId           text that is not an ed25519 peer id
+    ├── BadTrackerAddress       not HOST[:PORT], or plain http to another machine
     ├── Untrusted               a grant, certificate or tree head that does not verify
     ├── VerificationFailed      a node's answer that contradicts what was received
     └── JobError                a job ended with an error code from the table below
@@ -58,6 +59,10 @@ class UnexpectedMessage(ProtocolError):
 
 class InvalidPeerId(GpunodeError):
     """This is not an ed25519 peer id; one looks like 12D3KooW… and has 52 characters."""
+
+
+class BadTrackerAddress(GpunodeError):
+    """The tracker's address cannot be used; one looks like tracker.example or tracker.example:8470."""
 
 
 class Untrusted(GpunodeError):

@@ -5,13 +5,14 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
-from urllib.parse import urlsplit
 
 from annotated_types import Ge, Gt, Le
+from gpunode_protocol.errors import BadTrackerAddress
 from gpunode_protocol.prices import MICROCREDITS_PER_CREDIT
 from gpunode_protocol.regions import Region
+from gpunode_protocol.tracker_url import tracker_url
 from gpunode_protocol.validation import NetworkId, first_problem
-from pydantic import SecretStr, ValidationError, field_validator, model_validator
+from pydantic import SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from gpunode.errors import InvalidSettings
@@ -19,14 +20,13 @@ from gpunode.errors import InvalidSettings
 #: Names the TOML file; without it, ``gpunode.toml`` in the current folder is read if there is one.
 CONFIG_VARIABLE: Final = "GPUNODE_CONFIG"
 _DEFAULT_FILE: Final = "gpunode.toml"
-_LOOPBACK_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class ClientConfig(BaseSettings):
     """How a client reaches its network.
 
     Args:
-        tracker: ``https://HOST[:PORT]``, or ``HOST[:PORT]``; ``http://`` only to loopback or with ``insecure``.
+        tracker: ``HOST[:PORT]`` or a URL; plain http only to loopback or with ``insecure``.
         api_key: an account's key. api_key_file: a file that holds it; a relative path counts from the current folder.
         ca_file: PEM file of certificate authorities to trust instead of the system's.
         insecure: allow plain http to any host; whoever is in between can then read the API key.
@@ -66,42 +66,27 @@ class ClientConfig(BaseSettings):
         except (OSError, tomllib.TOMLDecodeError) as error:
             raise InvalidSettings(f"The configuration file cannot be read: {error}.") from error
 
-    @field_validator("tracker")
-    @classmethod
-    def _complete_url(cls, value: str) -> str:
-        text = value.strip()
-        url = (text if "://" in text or not text else f"https://{text}").rstrip("/")
-        if not url:
-            return url
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username or parts.query:
-            raise InvalidSettings(
-                f"{value!r} is not a tracker's address; one looks like https://tracker.example or tracker.example:8470."
-            )
-        return url
-
     @model_validator(mode="after")
-    def _check_transport(self) -> Self:
-        parts = urlsplit(self.tracker)
-        if parts.scheme == "http" and parts.hostname not in _LOOPBACK_HOSTS and not self.insecure:
-            raise InvalidSettings(
-                f"{self.tracker} is plain http, so anyone in between could read the API key. "
-                "Use https, or say insecure=True (--insecure) if you accept that."
-            )
+    def _check_tracker(self) -> Self:
+        if self.tracker:
+            self.tracker_url()
         return self
 
     def tracker_url(self) -> str:
         """Return the tracker's URL.
 
         Raises:
-            InvalidSettings: none was given.
+            InvalidSettings: none was given, or it cannot be used.
         """
         if not self.tracker:
             raise InvalidSettings(
                 "No tracker is set. Give its address: InferenceClient('https://tracker.example'), "
                 "--tracker https://tracker.example, or the environment variable GPUNODE_TRACKER."
             )
-        return self.tracker
+        try:
+            return tracker_url(self.tracker, insecure=self.insecure)
+        except BadTrackerAddress as error:
+            raise InvalidSettings(str(error)) from error
 
     def read_api_key(self) -> str | None:
         """Return the API key from the setting or its file.

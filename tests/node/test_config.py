@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 from gpunode_node.config import NodeSettings
-from gpunode_node.errors import BadTrackerAddress, InvalidSettings, NoBootstrap
+from gpunode_node.errors import InvalidSettings, NoBootstrap
+from gpunode_protocol.errors import BadTrackerAddress
 from gpunode_protocol.regions import Region
 from pydantic import ValidationError
 

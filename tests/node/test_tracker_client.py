@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import pytest
-from gpunode_node.errors import BadTrackerAddress, TrackerRefused, TrackerUnreachable
+from gpunode_node.errors import TrackerRefused, TrackerUnreachable
 from gpunode_node.tracker_client import TrackerClient
+from gpunode_protocol.errors import BadTrackerAddress
 from gpunode_protocol.tracker_api import HeartbeatRequest
 
 from tests.node.fake_tracker import FakeTracker, running_tracker

@@ -3,6 +3,8 @@
 Importing this package imports neither hivemind nor anything heavy; ``create_mesh`` does.
 """
 
+from dataclasses import replace
+
 from gpunode_protocol.mesh.config import LOOPBACK_ADDRESSES, PUBLIC_ADDRESSES, MeshConfig
 from gpunode_protocol.mesh.errors import (
     IdentityFileError,
@@ -63,4 +65,6 @@ def create_mesh(config: MeshConfig, validator: RecordValidator) -> Mesh:
     """
     from gpunode_protocol.mesh._hivemind import HivemindMesh  # noqa: PLC0415 -- imports hivemind
 
-    return HivemindMesh(config, validator)
+    # p2pd's socket is named by an absolute multiaddr
+    state_dir = None if config.state_dir is None else config.state_dir.absolute()
+    return HivemindMesh(replace(config, identity_path=config.identity_path.absolute(), state_dir=state_dir), validator)

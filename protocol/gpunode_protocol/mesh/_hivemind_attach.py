@@ -38,6 +38,7 @@ class AttachedP2P(P2P):  # type: ignore[misc]  # -- hivemind has no type annotat
     """The persistent connection to a running daemon, and the socket to which it brings incoming streams."""
 
     _server: asyncio.AbstractServer | None = None
+    _incoming: set[asyncio.Task[None]]
 
     @classmethod
     async def attach(cls, control_socket: Path, listen_socket: Path, *, max_message_bytes: int) -> "AttachedP2P":
@@ -48,6 +49,7 @@ class AttachedP2P(P2P):  # type: ignore[misc]  # -- hivemind has no type annotat
         """
         self = cls()
         self._alive = True
+        self._incoming = set()
         self._daemon_listen_maddr = Multiaddr(f"/unix{control_socket}")
         self._client_listen_maddr = Multiaddr(f"/unix{listen_socket}")
         try:
@@ -63,7 +65,7 @@ class AttachedP2P(P2P):  # type: ignore[misc]  # -- hivemind has no type annotat
         except (*_SOCKET_ERRORS, TimeoutError) as error:
             raise MeshUnavailable("p2pd was started but does not answer on its socket.") from error
         self._server = await asyncio.start_unix_server(
-            self._control._handler,  # noqa: SLF001 -- reads the stream's header, then calls the handler
+            self._accept_stream,
             path=str(listen_socket),
             backlog=LISTEN_BACKLOG,
         )
@@ -72,6 +74,25 @@ class AttachedP2P(P2P):  # type: ignore[misc]  # -- hivemind has no type annotat
     @property
     def _control(self) -> Any:
         return self._client.control
+
+    def _accept_stream(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve an incoming stream. Not a coroutine: one that is cancelled before its first step closes nothing."""
+        task = asyncio.create_task(self._serve_stream(reader, writer))
+        self._incoming.add(task)
+
+        def end(done: asyncio.Task[None]) -> None:
+            self._incoming.discard(done)
+            if done.cancelled():
+                writer.transport.abort()
+
+        task.add_done_callback(end)
+
+    async def _serve_stream(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Let hivemind read the stream's header and call the handler; a cut header is no stream."""
+        try:
+            await self._control._handler(reader, writer)  # noqa: SLF001 -- there is no public way
+        except _SOCKET_ERRORS:
+            writer.transport.abort()
 
     async def add_binary_stream_handler(self, name: str, handler: Any, balanced: bool = False) -> None:
         """Register a handler; the socket is open already, so no stream can come too early.
@@ -123,6 +144,18 @@ class AttachedP2P(P2P):  # type: ignore[misc]  # -- hivemind has no type annotat
         _, _, writer = await self._call(request, timeout_s)
         await _close(writer)
 
+    async def disconnect(self, peer: PeerID) -> None:
+        """Close all connections to a peer, with all streams on them.
+
+        Raises:
+            PeerUnreachable: p2pd refuses, or does not answer.
+        """
+        request = p2pd_pb2.Request(
+            type=p2pd_pb2.Request.DISCONNECT, disconnect=p2pd_pb2.DisconnectRequest(peer=peer.to_bytes())
+        )
+        _, _, writer = await self._call(request, CONTROL_TIMEOUT_S)
+        await _close(writer)
+
     async def peers(self) -> list[tuple[PeerID, str]]:
         """Return the open connections: peer and remote address each."""
         request = p2pd_pb2.Request(type=p2pd_pb2.Request.LIST_PEERS)
@@ -150,7 +183,9 @@ class AttachedP2P(P2P):  # type: ignore[misc]  # -- hivemind has no type annotat
         for pending in self._control._pending_calls.values():  # noqa: SLF001 -- hivemind leaves them waiting
             if not pending.done():
                 pending.set_exception(P2PDaemonError("p2pd is gone"))
-        tasks = [self._control._read_task, self._control._write_task, *self._control._handler_tasks.values()]  # noqa: SLF001 -- to await their end
+        calls = self._control._handler_tasks.values()  # noqa: SLF001 -- to await their end
+        tasks = [self._control._read_task, self._control._write_task, *calls]  # noqa: SLF001 -- likewise
+        tasks += self._incoming
         self._terminate()
         for task in tasks:
             task.cancel()

@@ -3,7 +3,7 @@
 import ipaddress
 from urllib.parse import urlsplit
 
-from gpunode_node.errors import BadTrackerAddress
+from gpunode_protocol.errors import BadTrackerAddress
 
 
 def tracker_url(text: str, *, insecure: bool = False) -> str:
@@ -18,7 +18,9 @@ def tracker_url(text: str, *, insecure: bool = False) -> str:
     Raises:
         BadTrackerAddress: neither, or plain http to another machine.
     """
-    url = text.strip().rstrip("/")
+    url = text.strip()
+    if not url.endswith("://"):
+        url = url.rstrip("/")
     if "://" not in url:
         # a tracker without a certificate listens on loopback, unless its operator accepted the risk as well
         url = f"http://{url}" if insecure or is_loopback_url(f"http://{url}") else f"https://{url}"
@@ -26,7 +28,7 @@ def tracker_url(text: str, *, insecure: bool = False) -> str:
         raise BadTrackerAddress(f"{text!r} is not a tracker's address; one looks like tracker.example[:PORT].")
     if url.startswith("http://") and not insecure and not is_loopback_url(url):
         raise BadTrackerAddress(
-            f"{url} is plain http to another machine, so anyone in between could act as this node. "
+            f"{url} is plain http to another machine, so anyone in between could read keys and tokens. "
             "Use https, or accept that with --insecure."
         )
     return url

@@ -1,8 +1,8 @@
 """The tracker's address as users write it."""
 
 import pytest
-from gpunode_node.errors import BadTrackerAddress
-from gpunode_node.tracker_url import is_loopback_url, tracker_url
+from gpunode_protocol.errors import BadTrackerAddress
+from gpunode_protocol.tracker_url import is_loopback_url, tracker_url
 
 
 @pytest.mark.parametrize(
