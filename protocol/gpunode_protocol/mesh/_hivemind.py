@@ -16,6 +16,7 @@ from gpunode_protocol.mesh import dialback
 from gpunode_protocol.mesh._dht_node import ReplicaMemory
 from gpunode_protocol.mesh._dht_protocol import peer_text
 from gpunode_protocol.mesh._hivemind_api import PeerID
+from gpunode_protocol.mesh._hivemind_attach import address_text
 from gpunode_protocol.mesh._hivemind_keeper import LinkKeeper
 from gpunode_protocol.mesh._hivemind_link import Lasting, Link
 from gpunode_protocol.mesh._hivemind_membership import Membership
@@ -26,6 +27,7 @@ from gpunode_protocol.mesh._hivemind_streams import (
     OpenedStream,
     retry_delay,
 )
+from gpunode_protocol.mesh._hivemind_wear import ConnectionWear
 from gpunode_protocol.mesh.config import MeshConfig
 from gpunode_protocol.mesh.errors import MeshError, MeshUnavailable, PeerUnreachable, StreamDropped
 from gpunode_protocol.mesh.interface import (
@@ -80,6 +82,7 @@ class HivemindMesh:
         self._store = RecordStore()
         self._rejected: Counter[str] = Counter()
         self._gate = asyncio.Semaphore(MAX_OPENS_IN_FLIGHT)
+        self._wear = ConnectionWear()
         self._wake = asyncio.Event()
         self._changed = asyncio.Condition()
         self._keeper: LinkKeeper | None = None
@@ -162,9 +165,14 @@ class HivemindMesh:
         async def open_once() -> OpenedStream:
             async with self._gate:
                 link = await self._link(deadline_s)
-                if transports:
-                    await link.p2p.dial(peer, transports, deadline_s)
-                return await link.p2p.open(peer, protocol, deadline_s)
+                if self._wear.renew_now(peer_id):
+                    await link.p2p.disconnect(peer)
+                with self._wear.opening(peer_id):
+                    if transports:
+                        await link.p2p.dial(peer, transports, deadline_s)
+                    opened = await link.p2p.open(peer, protocol, deadline_s)
+                self._wear.opened(peer_id, address_text(opened[0].addr))
+                return opened
 
         async def open_with_retries() -> OpenedStream:
             for _ in range(OPEN_RETRIES):
@@ -180,7 +188,9 @@ class HivemindMesh:
             except (TimeoutError, MeshUnavailable) as error:
                 raise PeerUnreachable(f"{peer_id} was not reached within {deadline_s:.1f} s.") from error
 
-        return HivemindStream(await open_in_time(), reopen=open_in_time)
+        stream = HivemindStream(await open_in_time(), reopen=open_in_time)
+        self._wear.watch(peer_id, stream)
+        return stream
 
     async def serve(self, protocol: str, handler: StreamHandler) -> None:
         """Answer incoming streams of a protocol."""

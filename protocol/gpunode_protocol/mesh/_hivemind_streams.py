@@ -68,6 +68,11 @@ class HivemindStream:
         self._lock = asyncio.Lock()
 
     @property
+    def is_closed(self) -> bool:
+        """Whether this side has closed it."""
+        return self._closed
+
+    @property
     def unsent_bytes(self) -> int:
         """Bytes written that have not left this process."""
         return self._writer.transport.get_write_buffer_size()

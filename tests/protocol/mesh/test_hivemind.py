@@ -17,6 +17,7 @@ from gpunode_protocol.mesh import (
 )
 from gpunode_protocol.mesh._hivemind import HivemindMesh
 from gpunode_protocol.mesh._hivemind_streams import MAX_OPENS_IN_FLIGHT
+from gpunode_protocol.mesh._hivemind_wear import ConnectionWear
 from gpunode_protocol.mesh.records import MAX_VALUE_BYTES, DhtRecord
 
 from tests.protocol.mesh.conftest import MeshFactory, Network, link_of, mesh_config, tcp_address
@@ -159,6 +160,31 @@ async def test_short_answers_before_a_close_all_arrive(network: Network, monkeyp
         await stream.write(b"please")
         assert await stream.read() == b"no"
         await stream.close()
+
+
+async def test_a_worn_connection_is_renewed_between_streams(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    """QUIC's leak of streams would make a peer unreachable; an open stream is not cut, and the next ones work."""
+    wear = ConnectionWear(max_streams=3)
+    monkeypatch.setattr(network.alice, "_wear", wear)
+    monkeypatch.setattr(wear, "opened", lambda peer, _: ConnectionWear.opened(wear, peer, "/quic-v1"))  # even over TCP
+    await network.bob.serve("/test/worn", echo)
+
+    async def ask(stream: MeshStream) -> None:
+        await stream.write(b"?")
+        assert await stream.read() == b"?"
+
+    held = await network.alice.open_stream(network.bob.peer_id, "/test/worn")
+    for _ in range(5):
+        stream = await network.alice.open_stream(network.bob.peer_id, "/test/worn")
+        await ask(stream)
+        await stream.close()
+    await ask(held)
+    await held.close()
+    before = wear._of_peer[network.bob.peer_id].opened
+    stream = await network.alice.open_stream(network.bob.peer_id, "/test/worn", await network.bob.addresses())
+    await ask(stream)
+    await stream.close()
+    assert (before, wear._of_peer[network.bob.peer_id].opened) == (6, 1)
 
 
 async def test_reachability_is_what_others_see(network: Network) -> None:

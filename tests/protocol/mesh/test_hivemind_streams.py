@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
@@ -30,6 +31,7 @@ class Sockets:
         self._stack = stack
         self._folder = folder
         self._count = 0
+        self.serving: set[asyncio.Task[Any]] = set()
 
     async def served_by(self, serve: Serve) -> Callable[[], Any]:
         """Return a function that opens a connection to ``serve``."""
@@ -37,8 +39,13 @@ class Sockets:
         path = self._folder / f"{self._count}.sock"
 
         async def serve_and_close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = asyncio.current_task()
+            assert task is not None
+            self.serving.add(task)
             await serve(reader, writer)
             writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
 
         await self._stack.enter_async_context(await asyncio.start_unix_server(serve_and_close, path=str(path)))
 
@@ -57,8 +64,16 @@ async def sockets() -> AsyncIterator[Sockets]:
 
     directory = RuntimeDir.create(default_parents(None))
     async with AsyncExitStack() as stack:
-        yield Sockets(stack, directory.path)
+        pairs = Sockets(stack, directory.path)
+        yield pairs
+    await asyncio.gather(*pairs.serving, return_exceptions=True)
     directory.remove()
+
+
+@pytest.fixture(autouse=True)
+def _short_linger(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Streams whose other side a test forgets end with the test."""
+    monkeypatch.setattr(_hivemind_streams, "LINGER_S", 0.01)
 
 
 async def drop(*_: object) -> None:
@@ -240,8 +255,9 @@ async def test_stop_cancels_what_is_served(sockets: Sockets) -> None:
     assert cancelled.is_set()
 
 
-async def test_whoever_served_and_spoke_last_closes_last(sockets: Sockets) -> None:
+async def test_whoever_served_and_spoke_last_closes_last(sockets: Sockets, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was said last can be read before the stream ends: the other side closes first."""
+    monkeypatch.setattr(_hivemind_streams, "LINGER_S", 30.0)
     answered, closed = asyncio.Event(), asyncio.Event()
 
     async def answer(stream: MeshStream) -> None:
@@ -260,8 +276,9 @@ async def test_whoever_served_and_spoke_last_closes_last(sockets: Sockets) -> No
     await closed.wait()
 
 
-async def test_whoever_served_and_heard_last_closes_at_once(sockets: Sockets) -> None:
+async def test_whoever_served_and_heard_last_closes_at_once(sockets: Sockets, monkeypatch: pytest.MonkeyPatch) -> None:
     """The other side then knows that its last words were read."""
+    monkeypatch.setattr(_hivemind_streams, "LINGER_S", 30.0)
 
     async def listen(stream: MeshStream) -> None:
         await stream.write(b"?")
@@ -270,15 +287,12 @@ async def test_whoever_served_and_heard_last_closes_at_once(sockets: Sockets) ->
     _, reader, writer = await (await incoming(sockets, IncomingStreams(), listen))()
     assert await reader.read(1) == b"?"
     writer.write(b"yes")
-    async with asyncio.timeout(_hivemind_streams.LINGER_S / 2):
+    async with asyncio.timeout(15):
         assert await reader.read() == b""
 
 
-async def test_a_silent_other_side_is_not_waited_for_for_long(
-    sockets: Sockets, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_silent_other_side_is_not_waited_for_for_long(sockets: Sockets) -> None:
     """A client that does not close holds its stream only so long."""
-    monkeypatch.setattr(_hivemind_streams, "LINGER_S", 0.01)
 
     async def greet(stream: MeshStream) -> None:
         await stream.write(b"hello")
