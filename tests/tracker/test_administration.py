@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from gpunode_protocol.identity import Identity
-from gpunode_tracker.administration import Administration, administration
+from gpunode_tracker.administration import MAX_CREDITS, Administration, administration
 from gpunode_tracker.config import TrackerSettings
 from gpunode_tracker.errors import InvalidRequest, NotFound
 from gpunode_tracker.storage.accounts import API_KEY_PREFIX, account_of_key
@@ -37,8 +37,12 @@ async def test_issuing(admin: Administration) -> None:
     """Credits come on top, and only positive ones."""
     account = await admin.create_account("a", credits_given=0)
     assert (await admin.issue(account.id, 5, memo="thanks")).spendable_microcredits == 5_000_000
-    with pytest.raises(InvalidRequest):
-        await admin.issue(account.id, 0)
+    for wrong in (0, -1, MAX_CREDITS + 1, 2**63):
+        with pytest.raises(InvalidRequest):
+            await admin.issue(account.id, wrong)
+        if wrong > 0:
+            with pytest.raises(InvalidRequest):
+                await admin.create_account("b", credits_given=wrong)
 
 
 @pytest.mark.parametrize("action", ["create_key", "issue", "revoke_grant", "revoke_node"])
@@ -49,9 +53,9 @@ async def test_what_does_not_exist(admin: Administration, action: str) -> None:
         await getattr(admin, action)("nobody", *arguments)
 
 
-@pytest.mark.parametrize("name", ["", "  ", "x" * 101])
+@pytest.mark.parametrize("name", ["", "  ", "x" * 101, "a\x1b[31mb", "a\nb", "a\0", "a\u202eb"])
 async def test_names(admin: Administration, name: str) -> None:
-    """An account has a name of sensible length."""
+    """An account has a name of sensible length that cannot rewrite the operator's screen."""
     with pytest.raises(InvalidRequest):
         await admin.create_account(name, credits_given=0)
 

@@ -19,3 +19,11 @@ async def test_the_network_at_a_glance(settings: TrackerSettings, capsys: pytest
     print_overview(facts)
     shown = capsys.readouterr().out
     assert all(text in shown for text in (facts["network"], account.id, "3.000000", "not running", "move it offline"))
+
+
+async def test_names_are_no_markup(settings: TrackerSettings, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where registration is open, strangers name accounts."""
+    async with administration(settings) as admin:
+        await admin.create_account("[/red] [bold]x", credits_given=0)
+        print_overview(await overview(admin))
+    assert "[/red] [bold]x" in capsys.readouterr().out

@@ -23,6 +23,9 @@ from gpunode_tracker.storage.accounts import Account
 from gpunode_tracker.storage.database import Database
 from gpunode_tracker.tracker import open_database
 
+MAX_CREDITS = 10**9
+"""Credits given at once at most: balances stay far from 64 bits of micro-credits."""
+
 
 @dataclass(frozen=True)
 class Administration:
@@ -34,9 +37,15 @@ class Administration:
     clock: Clock
 
     async def create_account(self, name: str, *, credits_given: int, promotional: bool = False) -> Account:
-        """Make an account with credits; return it."""
-        if not name.strip() or len(name) > 100:
-            raise InvalidRequest("An account's name has 1 to 100 characters.")
+        """Make an account with credits; return it.
+
+        Raises:
+            InvalidRequest: the name is empty, too long or not printable, or too many credits.
+        """
+        if not name.strip() or len(name) > 100 or not name.strip().isprintable():
+            raise InvalidRequest("An account's name has 1 to 100 printable characters.")
+        if credits_given > MAX_CREDITS:
+            raise InvalidRequest(f"At most {MAX_CREDITS:,} credits can be given at once.")
         account = Account(f"a{secrets.token_hex(8)}", name.strip(), promotional)
         now = self._now
         async with self.database.write() as connection:
@@ -65,10 +74,12 @@ class Administration:
         """Give an account credits; return its balance after.
 
         Raises:
-            NotFound: no such account. InvalidRequest: not a positive amount.
+            NotFound: no such account. InvalidRequest: not a positive amount, or too much at once.
         """
         if credits_given <= 0:
             raise InvalidRequest("Issue a positive number of credits; what was issued cannot be taken back.")
+        if credits_given > MAX_CREDITS:
+            raise InvalidRequest(f"At most {MAX_CREDITS:,} credits can be given at once.")
         now = self._now
         async with self.database.write() as connection:
             account = await accounts.find_account(connection, account_id, lock=True)

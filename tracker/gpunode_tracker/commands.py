@@ -186,10 +186,11 @@ def _show(facts: dict[str, Any], as_json: bool, title: str, hint: str = "") -> N
         return
     from rich.console import Console  # noqa: PLC0415 -- as above
     from rich.table import Table  # noqa: PLC0415 -- as above
+    from rich.text import Text  # noqa: PLC0415 -- as above
 
     table = Table(title=title, show_header=False, title_justify="left")
     for name, value in facts.items():
-        table.add_row(name.replace("_", " "), str(value), style=None)
+        table.add_row(name.replace("_", " "), Text(str(value)))
     console = Console()
     console.print(table)
     if hint:

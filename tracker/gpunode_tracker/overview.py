@@ -3,9 +3,11 @@
 from dataclasses import asdict
 from typing import Any
 
+from gpunode.terminal_text import printable
 from gpunode_protocol.prices import MICROCREDITS_PER_CREDIT
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from gpunode_tracker.administration import Administration
 from gpunode_tracker.keys import ROOT_KEY_FILE, key_in_use
@@ -60,7 +62,7 @@ def print_overview(facts: dict[str, Any]) -> None:
     for account in facts["accounts"]:
         accounts.add_row(
             account["account"],
-            account["name"],
+            Text(printable(account["name"])),
             _credits(account["spendable_microcredits"]),
             _credits(account["reserved_microcredits"]),
             "promotional" if account["promotional"] else "",
