@@ -61,9 +61,14 @@ def grant(raw_peer: RawPeer) -> str:
     ],
 )
 def test_a_bad_first_frame(network: Network, raw: RawPeer, sent: bytes, code: str) -> None:
-    """The node says what is wrong, then closes the stream."""
-    stream = raw.send(network.nodes[NODE], sent)
-    assert stream.error().code == code
+    """The node says what is wrong."""
+    assert raw.send(network.nodes[NODE], sent).error().code == code
+
+
+def test_the_stream_ends_with_the_error(network: Network, raw: RawPeer) -> None:
+    """The node closes it, also when the client does not."""
+    stream = raw.send(network.nodes[NODE], b"\xff\xff\xff\xff")
+    assert stream.error().code == "frame_too_long"
     assert stream.next() is None
 
 

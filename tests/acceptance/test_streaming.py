@@ -1,0 +1,60 @@
+"""Answers that come in pieces, several at once, and ones that their reader gives up."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from gpunode import ChatResult, ClientError, InferenceClient
+
+from tests.acceptance.network import Network, is_idle, settlements, status_of
+from tests.acceptance.processes import wait_until
+
+pytestmark = pytest.mark.acceptance
+
+STORY = [{"role": "user", "content": "Tell me a long story about a fox."}]
+
+
+def test_pieces_make_the_answer(client: InferenceClient) -> None:
+    """Texts and ids of all pieces are the result's, which is there after the last one, and not before."""
+    with client.chat(messages=STORY, max_tokens=40, temperature=0, stream=True) as chunks:
+        first = next(chunks)
+        with pytest.raises(ClientError, match="not come to its end"):
+            _ = chunks.result
+        pieces = [first, *chunks]
+    result = chunks.result
+    assert len(pieces) > 3
+    assert "".join(piece.text for piece in pieces) == result.response
+    assert tuple(number for piece in pieces for number in piece.ids) == result.ids
+    assert result.usage.completion_tokens == len(result.ids) == 40
+    assert (result.finish_reason, result.receipt.verified) == ("length", True)
+
+
+def test_a_closed_stream_ends_the_job(network: Network, client: InferenceClient) -> None:
+    """The node stops within moments; what was received is vouched for and paid, and no more than was made."""
+    wait_until(lambda: all(is_idle(node) for node in network.nodes.values()), "earlier jobs are settled")
+    before = {entry.id for entry in settlements(client)}
+    with client.chat(messages=STORY, max_tokens=1_000, temperature=0, stream=True) as chunks:
+        received = [number for _ in range(5) for number in next(chunks).ids]
+        assert chunks.route is not None
+        node = network.node_of(chunks.route.node)
+        assert status_of(node)["jobs_unfinished"] == 1
+    wait_until(lambda: is_idle(node), "the node has stopped and handed its voucher in")
+    new = wait_until(
+        lambda: [entry for entry in settlements(client) if entry.id not in before], "the job is settled", 30
+    )
+    assert [entry.settled.node for entry in new if entry.settled] == [node.run["peer_id"]]
+    assert new[0].settled is not None
+    assert len(received) <= new[0].settled.count < 200
+
+
+def test_several_jobs_at_once(client: InferenceClient) -> None:
+    """Each gets its own whole answer."""
+
+    def ask(number: int) -> ChatResult:
+        question = [{"role": "user", "content": f"Count from {number} to {number + 3}."}]
+        return client.chat(messages=question, max_tokens=24, temperature=0)
+
+    with ThreadPoolExecutor(8) as threads:
+        results = list(threads.map(ask, range(8)))
+    assert len({result.job for result in results}) == 8
+    assert all(result.receipt.verified and result.response for result in results)
+    assert len({result.route.node for result in results}) > 1  # nobody was asked by all
