@@ -219,8 +219,9 @@ class SettlementBatch(WireModel):
 class SettlementResult(WireModel):
     """One answer an item, in order.
 
-    settled: paid now (``entry`` names the ledger entry). duplicate: already paid. equivocation: the client contradicts an
-    earlier voucher; kept as evidence, and paid only what it promises beyond what was paid before. rejected: not payable; ``reason`` says why and sending again will not help.
+    settled: paid now (``entry`` names the ledger entry). duplicate: already paid. equivocation: the client contradicts
+    an earlier voucher; kept as evidence, and paid only what it promises beyond what was paid before. rejected: not
+    payable; ``reason`` says why and sending again will not help.
     retry: the tracker could not decide now; send again.
     """
 
