@@ -3,6 +3,16 @@
 #   docker build --target node --tag gpunode-node .
 #   docker build --target tracker --tag gpunode-tracker .
 #
+# Both keep everything in the volume /data. Publish libp2p's port under the same number, TCP and UDP, and name the
+# address that others see, which p2pd cannot see from inside. A tracker's HTTP is on loopback, that is inside the
+# container only, until it has a certificate (or --insecure behind a proxy):
+#
+#   docker run -v tracker:/data -v /etc/gpunode/tls:/tls:ro -p 8470:8470 -p 4001:4001 -p 4001:4001/udp gpunode-tracker \
+#     tracker start --tls-cert /tls/fullchain.pem --tls-key /tls/privkey.pem --public-url https://tracker.example:8470 \
+#     --announce-address /ip4/ADDRESS/tcp/4001
+#   docker run -v node:/data -p 4001:4001 -p 4001:4001/udp -e GPUNODE_BOOTSTRAP=tracker.example:8470 gpunode-node \
+#     start --port 4001 --announce-address /ip4/ADDRESS/tcp/4001 --model qwen2.5-7b
+#
 # Which build of torch is installed depends on pip's index. For the CPU build (much smaller, enough for a tracker and
 # for llama.cpp on a CPU) pass the CPU index that PyTorch's installation page names:
 #
@@ -53,5 +63,5 @@ CMD ["start"]
 
 FROM runtime AS tracker
 COPY --from=build-tracker /opt/gpunode /opt/gpunode
-EXPOSE 8470 4001
+EXPOSE 8470 4001 4001/udp
 CMD ["tracker", "start"]
