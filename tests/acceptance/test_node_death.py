@@ -1,0 +1,90 @@
+"""Nodes that die or fall silent under a job."""
+
+import signal
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pytest
+from gpunode import AnswerInterrupted, ChatResult, Chunk, InferenceClient
+from gpunode.streaming import ChatStream
+
+from tests.acceptance.network import Network, is_idle, settlements, wait_settled
+from tests.acceptance.processes import Daemon, wait_until
+
+pytestmark = pytest.mark.acceptance
+
+# Reading it takes the model seconds, in which the node can be hit before its first token.
+LONG_QUESTION = [{"role": "user", "content": "Summarise. " + "The fox went over the hill and saw a river. " * 70}]
+STORY = [{"role": "user", "content": "Tell me a long story about a fox."}]
+
+
+def _hit_before_the_first_token(
+    network: Network, client: InferenceClient, hit: Callable[[Daemon], None]
+) -> tuple[Daemon, ChatResult]:
+    """Ask, do something to the chosen node while it reads the prompt, return it and the answer."""
+    with client.chat(messages=LONG_QUESTION, max_tokens=8, temperature=0, stream=True) as chunks:
+        with ThreadPoolExecutor(1) as thread:
+            rest: Future[list[Chunk]] = thread.submit(lambda: list(chunks))
+            wait_until(lambda: chunks.route, "a node was chosen")
+            node = _node_of(network, chunks)
+            hit(node)
+            assert not rest.done()
+        assert rest.result()
+        return node, chunks.result
+
+
+def _node_of(network: Network, chunks: ChatStream) -> Daemon:
+    assert chunks.route is not None
+    return network.node_of(chunks.route.node)
+
+
+def test_a_node_killed_before_the_first_token(network: Network, client: InferenceClient) -> None:
+    """Another node answers; the route names the one that failed, and why."""
+    peer_ids = {name: node.run["peer_id"] for name, node in network.nodes.items()}
+    dead, result = _hit_before_the_first_token(network, client, Daemon.kill)
+    name = next(name for name, node in network.nodes.items() if node is dead)
+    try:
+        assert [attempt.node for attempt in result.route.failed] == [peer_ids[name]]
+        assert "ended before the answer was complete" in result.route.failed[0].reason
+        assert result.route.node != peer_ids[name]
+        assert result.receipt.verified
+    finally:
+        network.revive(dead)
+
+
+def test_a_silent_node_before_the_first_token(network: Network, client: InferenceClient) -> None:
+    """A node without a sign of life for five seconds is given up, and another one answers."""
+    stopped, result = _hit_before_the_first_token(
+        network, client, lambda node: node.process.send_signal(signal.SIGSTOP)
+    )
+    try:
+        assert [attempt.node for attempt in result.route.failed] == [stopped.run["peer_id"]]
+        assert "silent for 5 s" in result.route.failed[0].reason
+        assert result.route.node != stopped.run["peer_id"]
+    finally:
+        stopped.process.send_signal(signal.SIGCONT)
+    wait_until(lambda: is_idle(stopped), "the node has given up the job that nobody waits for")
+
+
+def test_a_node_killed_in_mid_answer(network: Network, client: InferenceClient) -> None:
+    """Its p2pd dies with it, as in a power cut: the caller gets an error with what came, and pays no more than that."""
+    with client.chat(messages=STORY, max_tokens=1_000, temperature=0, stream=True) as chunks:
+        received = [next(chunks) for _ in range(20)]
+        dead = _node_of(network, chunks)
+        peer_id = dead.run["peer_id"]
+        dead.kill_all()
+        try:
+            with pytest.raises(AnswerInterrupted) as caught:
+                received.extend(chunks)
+        finally:
+            network.revive(dead)
+    error = caught.value
+    assert error.route.node == peer_id
+    assert error.text == "".join(piece.text for piece in received)
+    assert error.ids == tuple(number for piece in received for number in piece.ids)
+    settled = wait_settled(client, error.job)[0].settled
+    assert settled is not None
+    assert len(error.ids) - 64 <= settled.count <= len(error.ids)
+    assert (settled.node, settled.input_count) == (peer_id, 0)
+    wait_until(lambda: is_idle(dead), "the node has handed in what it had kept")
+    assert max(entry.settled.count for entry in settlements(client, job=error.job) if entry.settled) == settled.count
