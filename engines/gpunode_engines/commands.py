@@ -25,7 +25,7 @@ def list_models(as_json: JsonOption = False) -> None:
     from gpunode_engines.catalogue import default_catalogue  # noqa: PLC0415 -- keep `gpunode --help` quick
     from gpunode_engines.config import EngineSettings  # noqa: PLC0415 -- keep `gpunode --help` quick
 
-    settings = EngineSettings()
+    settings = EngineSettings.load({})
     rows = [_described(entry, settings) for entry in default_catalogue().entries]
     if as_json:
         typer.echo(json.dumps(rows))
@@ -54,7 +54,7 @@ def pull_model(
     from gpunode_engines.fetch import pull  # noqa: PLC0415 -- keep `gpunode --help` quick
     from gpunode_engines.remotes import choose_remote  # noqa: PLC0415 -- keep `gpunode --help` quick
 
-    settings = EngineSettings()
+    settings = EngineSettings.load({})
     entry = resolve_model(model)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress:

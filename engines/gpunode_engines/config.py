@@ -1,17 +1,18 @@
-"""Settings of the engine layer: flag > GPUNODE_* environment > TOML > default. Flags and TOML come from the caller."""
+"""Settings of the engine layer, part of the node's: option > ``GPUNODE_*`` > ``[node]`` in TOML > default."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import platformdirs
 from annotated_types import Ge
+from gpunode_protocol.settings import LayeredSettings
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 PositiveInt = Annotated[int, Ge(1)]
 
 
-class EngineSettings(BaseSettings):
+class EngineSettings(LayeredSettings):
     """How models are stored and run.
 
     models_dir: pulled models and the lock file. cache_dir: digests of files seen. model_mirror: URL of a server that
@@ -20,6 +21,8 @@ class EngineSettings(BaseSettings):
     catalogue's. engine_gpu: use a GPU if there is one. engine_memory_limit_bytes: resident memory of an engine.
     engine_time_limit_s: wall clock of one job, seconds.
     """
+
+    section: ClassVar[str] = "node"
 
     model_config = SettingsConfigDict(env_prefix="GPUNODE_", frozen=True, extra="ignore", protected_namespaces=())
 

@@ -1,34 +1,26 @@
 """Settings of the node: option > ``GPUNODE_*`` > ``[node]`` in TOML > default."""
 
-import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, ClassVar
 
 import platformdirs
 from annotated_types import Ge, Le, MaxLen
 from gpunode_engines.config import EngineSettings
 from gpunode_protocol.adverts import MAX_MODELS
+from gpunode_protocol.errors import GpunodeError
 from gpunode_protocol.prices import MICROCREDITS_PER_CREDIT
 from gpunode_protocol.regions import Region
 from gpunode_protocol.tracker_api import HEARTBEAT_INTERVAL_S
 from gpunode_protocol.tracker_url import is_loopback_url, tracker_url
-from gpunode_protocol.validation import NetworkId, first_problem
-from pydantic import Field, ValidationError, field_validator
+from gpunode_protocol.validation import NetworkId
+from pydantic import Field, field_validator
 from pydantic_settings import (
-    BaseSettings,
     NoDecode,
-    PydanticBaseSettingsSource,
     SettingsConfigDict,
-    TomlConfigSettingsSource,
 )
 
 from gpunode_node.errors import InvalidSettings, NoBootstrap
 from gpunode_node.served_model import DEFAULT_QUEUE_LIMIT
-
-CONFIG_VARIABLE: Final = "GPUNODE_CONFIG"
-"""Names the TOML file; without it, ``gpunode.toml`` in the current folder is read if there is one."""
-_DEFAULT_FILE: Final = "gpunode.toml"
 
 Texts = Annotated[tuple[str, ...], NoDecode]
 """In the environment: separated by commas."""
@@ -56,6 +48,9 @@ class NodeSettings(EngineSettings):
         heartbeat_interval_s: seconds between heartbeats, which bring revocations; a tracker forgets a node that was
             silent for two minutes.
     """
+
+    section: ClassVar[str] = "node"
+    refusal: ClassVar[type[GpunodeError]] = InvalidSettings
 
     model_config = SettingsConfigDict(
         env_prefix="GPUNODE_", frozen=True, extra="ignore", env_ignore_empty=True, protected_namespaces=()
@@ -86,18 +81,6 @@ class NodeSettings(EngineSettings):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return tuple(value) if isinstance(value, list) else value
 
-    @classmethod
-    def load(cls, arguments: Mapping[str, Any]) -> Self:
-        """Return the settings; arguments that are None or empty count as not given.
-
-        Raises:
-            InvalidSettings: naming the setting and what is wrong with it.
-        """
-        try:
-            return cls(**{name: value for name, value in arguments.items() if value not in (None, (), [])})
-        except ValidationError as error:
-            raise InvalidSettings(f"The node's settings are not valid: {first_problem(error)}.") from error
-
     @property
     def tracker(self) -> str:
         """The tracker's URL, without a slash at the end.
@@ -119,19 +102,3 @@ class NodeSettings(EngineSettings):
     def exposure_microcredits(self) -> int:
         """``exposure_credits`` in micro-credits."""
         return self.exposure_credits * MICROCREDITS_PER_CREDIT
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 -- pydantic-settings' signature; .env is the shell's
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 -- as above
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Use arguments, then the environment, then the TOML file."""
-        named = os.environ.get(CONFIG_VARIABLE)
-        if named and not Path(named).is_file():
-            raise InvalidSettings(f"There is no configuration file {named}.")
-        file = Path(named or _DEFAULT_FILE)
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, file, ("node",))

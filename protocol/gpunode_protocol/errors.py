@@ -12,6 +12,7 @@
     │   └── UnexpectedMessage   a known message at a moment when the protocol does not allow it
     ├── InvalidPeerId           text that is not an ed25519 peer id
     ├── BadTrackerAddress       not HOST[:PORT], or plain http to another machine
+    ├── InvalidSettings         a setting or configuration file that cannot be used
     ├── Untrusted               a grant, certificate or tree head that does not verify
     ├── VerificationFailed      a node's answer that contradicts what was received
     └── JobError                a job ended with an error code from the table below
@@ -63,6 +64,10 @@ class InvalidPeerId(GpunodeError):
 
 class BadTrackerAddress(GpunodeError):
     """The tracker's address cannot be used; one looks like tracker.example or tracker.example:8470."""
+
+
+class InvalidSettings(GpunodeError):
+    """A setting cannot be used. See docs/configuration.md."""
 
 
 class Untrusted(GpunodeError):

@@ -1,28 +1,22 @@
 """Settings of the client: arguments win over ``GPUNODE_*`` variables, those over ``[client]`` in TOML."""
 
-import os
-import tomllib
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, ClassVar, Self
 
 from annotated_types import Ge, Gt, Le
-from gpunode_protocol.errors import BadTrackerAddress
+from gpunode_protocol.errors import BadTrackerAddress, GpunodeError
 from gpunode_protocol.prices import MICROCREDITS_PER_CREDIT
 from gpunode_protocol.regions import Region
+from gpunode_protocol.settings import LayeredSettings
 from gpunode_protocol.tracker_url import tracker_url
-from gpunode_protocol.validation import NetworkId, first_problem
-from pydantic import SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from gpunode_protocol.validation import NetworkId
+from pydantic import SecretStr, model_validator
+from pydantic_settings import SettingsConfigDict
 
 from gpunode.errors import InvalidSettings
 
-#: Names the TOML file; without it, ``gpunode.toml`` in the current folder is read if there is one.
-CONFIG_VARIABLE: Final = "GPUNODE_CONFIG"
-_DEFAULT_FILE: Final = "gpunode.toml"
 
-
-class ClientConfig(BaseSettings):
+class ClientConfig(LayeredSettings):
     """How a client reaches its network.
 
     Args:
@@ -38,6 +32,9 @@ class ClientConfig(BaseSettings):
         grant_microcredits: what one grant reserves of the account's credits; more for a job that may cost more.
     """
 
+    section: ClassVar[str] = "client"
+    refusal: ClassVar[type[GpunodeError]] = InvalidSettings
+
     model_config = SettingsConfigDict(env_prefix="GPUNODE_", frozen=True, extra="forbid", env_ignore_empty=True)
 
     tracker: str = ""
@@ -51,20 +48,6 @@ class ClientConfig(BaseSettings):
     job_timeout_s: Annotated[float, Gt(0), Le(86_400)] = 600.0
     max_attempts: Annotated[int, Ge(1), Le(32)] = 4
     grant_microcredits: Annotated[int, Ge(1)] = 10 * MICROCREDITS_PER_CREDIT
-
-    @classmethod
-    def load(cls, arguments: Mapping[str, Any]) -> Self:
-        """Return the settings; arguments that are None count as not given.
-
-        Raises:
-            InvalidSettings: naming the setting and what is wrong with it.
-        """
-        try:
-            return cls(**{name: value for name, value in arguments.items() if value is not None})
-        except ValidationError as error:
-            raise InvalidSettings(f"The client's settings are not valid: {first_problem(error)}.") from error
-        except (OSError, tomllib.TOMLDecodeError) as error:
-            raise InvalidSettings(f"The configuration file cannot be read: {error}.") from error
 
     @model_validator(mode="after")
     def _check_tracker(self) -> Self:
@@ -105,19 +88,3 @@ class ClientConfig(BaseSettings):
         if not key:
             raise InvalidSettings(f"The API key file {self.api_key_file} is empty.")
         return key
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 -- pydantic-settings' signature; .env is the shell's
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 -- as above
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Use arguments, then the environment, then the TOML file."""
-        named = os.environ.get(CONFIG_VARIABLE)
-        if named and not Path(named).is_file():
-            raise InvalidSettings(f"There is no configuration file {named}.")
-        file = Path(named or _DEFAULT_FILE)
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, file, ("client",))

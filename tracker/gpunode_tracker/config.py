@@ -1,28 +1,22 @@
 """Settings of the tracker: option > ``GPUNODE_TRACKER_*`` > ``[tracker]`` in TOML > default."""
 
 import ipaddress
-import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, ClassVar, Final, Self
 
 import platformdirs
 from annotated_types import Ge, Le
+from gpunode_protocol.errors import GpunodeError
+from gpunode_protocol.settings import LayeredSettings
 from gpunode_protocol.tasks import Task
-from gpunode_protocol.validation import Name, first_problem
-from pydantic import Field, ValidationError, model_validator
+from gpunode_protocol.validation import Name
+from pydantic import Field, model_validator
 from pydantic_settings import (
-    BaseSettings,
-    PydanticBaseSettingsSource,
     SettingsConfigDict,
-    TomlConfigSettingsSource,
 )
 
 from gpunode_tracker.errors import InvalidSettings
 
-CONFIG_VARIABLE: Final = "GPUNODE_CONFIG"
-"""Names the TOML file; without it, ``gpunode.toml`` in the current folder is read if there is one."""
-_DEFAULT_FILE: Final = "gpunode.toml"
 DEFAULT_PORT: Final = 8470
 DEFAULT_MESH_PORT: Final = 4001
 
@@ -30,7 +24,7 @@ Credits = Annotated[int, Ge(0), Le(9_000_000_000_000)]
 """Whole credits; the largest amount still fits the ledger's 64 bits in micro-credits."""
 
 
-class TrackerSettings(BaseSettings):
+class TrackerSettings(LayeredSettings):
     """How the tracker runs.
 
     Args:
@@ -50,6 +44,9 @@ class TrackerSettings(BaseSettings):
         default_models: model for jobs that name none, by task.
         geoip_database: GeoLite2 City file (.mmdb); None = the bundled one of 2018.
     """
+
+    section: ClassVar[str] = "tracker"
+    refusal: ClassVar[type[GpunodeError]] = InvalidSettings
 
     model_config = SettingsConfigDict(
         env_prefix="GPUNODE_TRACKER_", frozen=True, extra="forbid", env_ignore_empty=True, protected_namespaces=()
@@ -71,18 +68,6 @@ class TrackerSettings(BaseSettings):
     database_url: str | None = Field(default=None, repr=False)
     default_models: dict[Task, Name] = Field(default_factory=lambda: {Task.LLM: "smollm2-135m"})
     geoip_database: Path | None = None
-
-    @classmethod
-    def load(cls, arguments: Mapping[str, Any]) -> Self:
-        """Return the settings; arguments that are None or empty count as not given.
-
-        Raises:
-            InvalidSettings: naming the setting and what is wrong with it.
-        """
-        try:
-            return cls(**{name: value for name, value in arguments.items() if value not in (None, (), [])})
-        except ValidationError as error:
-            raise InvalidSettings(f"The tracker's settings are not valid: {first_problem(error)}.") from error
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -125,22 +110,6 @@ class TrackerSettings(BaseSettings):
     def sqlite_path(self) -> Path:
         """The database file, if no URL is set."""
         return self.data_dir / "tracker.db"
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 -- pydantic-settings' signature; .env is the shell's
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 -- as above
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Use arguments, then the environment, then the TOML file."""
-        named = os.environ.get(CONFIG_VARIABLE)
-        if named and not Path(named).is_file():
-            raise InvalidSettings(f"There is no configuration file {named}.")
-        file = Path(named or _DEFAULT_FILE)
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, file, ("tracker",))
 
 
 def _is_loopback(host: str) -> bool:

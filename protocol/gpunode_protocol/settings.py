@@ -1,0 +1,60 @@
+"""Where settings come from, the same for every program: option > ``GPUNODE_*`` > section of a TOML file > default."""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Final, Self
+
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, TomlConfigSettingsSource
+
+from gpunode_protocol.errors import GpunodeError, InvalidSettings
+from gpunode_protocol.validation import first_problem
+
+CONFIG_VARIABLE: Final = "GPUNODE_CONFIG"
+"""Names the TOML file; without it, ``gpunode.toml`` in the current folder is read if there is one."""
+DEFAULT_CONFIG_FILE: Final = "gpunode.toml"
+
+
+class LayeredSettings(BaseSettings):
+    """Base of a program's settings.
+
+    section: of the TOML file, also the program's name in messages. refusal: what ``load`` raises.
+    """
+
+    section: ClassVar[str]
+    refusal: ClassVar[type[GpunodeError]] = InvalidSettings
+
+    @classmethod
+    def load(cls, arguments: Mapping[str, Any]) -> Self:
+        """Return the settings; arguments that are None or empty count as not given.
+
+        Raises:
+            GpunodeError: ``refusal``, naming the setting and what is wrong with it.
+        """
+        try:
+            return cls(**{name: value for name, value in arguments.items() if value not in (None, (), [])})
+        except ValidationError as error:
+            raise cls.refusal(f"The {cls.section}'s settings are not valid: {first_problem(error)}.") from error
+        except (OSError, tomllib.TOMLDecodeError) as error:
+            raise cls.refusal(f"The configuration file cannot be read: {error}.") from error
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 -- pydantic-settings' signature; .env is the shell's
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 -- as above
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Use arguments, then the environment, then the TOML file."""
+        named = os.environ.get(CONFIG_VARIABLE)
+        if named and not Path(named).is_file():
+            raise cls.refusal(f"There is no configuration file {named}.")
+        file = Path(named or DEFAULT_CONFIG_FILE)
+        try:
+            return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, file, (cls.section,))
+        except KeyError:  # the file has sections for other programs only
+            return init_settings, env_settings

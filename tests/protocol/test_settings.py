@@ -1,0 +1,78 @@
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+from gpunode_protocol.errors import GpunodeError, InvalidSettings
+from gpunode_protocol.settings import LayeredSettings
+from pydantic_settings import SettingsConfigDict
+
+
+class Sample(LayeredSettings):
+    """Settings of an imaginary program."""
+
+    section: ClassVar[str] = "sample"
+
+    model_config = SettingsConfigDict(env_prefix="GPUNODE_SAMPLE_", frozen=True, extra="forbid", env_ignore_empty=True)
+
+    port: int = 1
+    name: str = ""
+
+
+class Refused(GpunodeError):
+    """What the strict program raises."""
+
+
+class Strict(Sample):
+    """The same with an error of its own."""
+
+    refusal: ClassVar[type[GpunodeError]] = Refused
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the current folder, an empty one."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_an_argument_wins_over_the_environment_that_over_the_file(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each layer counts where the ones above are silent; None is silence."""
+    (folder / "gpunode.toml").write_text('[sample]\nport = 2\nname = "file"\n', encoding="utf-8")
+    assert Sample.load({"port": None}).port == 2
+    monkeypatch.setenv("GPUNODE_SAMPLE_PORT", "3")
+    assert Sample.load({}).port == 3
+    settings = Sample.load({"port": 4})
+    assert (settings.port, settings.name) == (4, "file")
+
+
+def test_only_the_own_section_is_read(folder: Path) -> None:
+    """Other programs' settings may stand in the same file."""
+    (folder / "gpunode.toml").write_text("[other]\nport = 2\n", encoding="utf-8")
+    assert Sample.load({}).port == 1
+
+
+def test_the_file_may_be_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """GPUNODE_CONFIG names it, and a named one must be there."""
+    named = folder / "elsewhere.toml"
+    monkeypatch.setenv("GPUNODE_CONFIG", str(named))
+    with pytest.raises(InvalidSettings, match=r"elsewhere\.toml"):
+        Sample.load({})
+    named.write_text("[sample]\nport = 5\n", encoding="utf-8")
+    assert Sample.load({}).port == 5
+
+
+@pytest.mark.parametrize(("text", "words"), [("[sample", "cannot be read"), ('[sample]\nport = "x"\n', "port")])
+def test_a_bad_file_is_refused_with_the_reason(folder: Path, text: str, words: str) -> None:
+    """What cannot be parsed, and what has the wrong type."""
+    (folder / "gpunode.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(InvalidSettings, match=words):
+        Sample.load({})
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_program_raises_its_own_error() -> None:
+    """It stays within the program's tree of exceptions."""
+    with pytest.raises(Refused, match="sample's settings are not valid: port"):
+        Strict.load({"port": "many"})
