@@ -1,6 +1,7 @@
 """One network for all acceptance tests: a tracker, nodes in three regions, and an account with a key."""
 
 import json
+import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -72,12 +73,12 @@ class Network:
         options = ("--json", "--data-dir", str(self.tracker.data_dir))
         return json_of(run_gpunode("tracker", *arguments, *options, home=self.folder))
 
-    def command(self, *arguments: str, state: str = "cli", **options: Any) -> Any:
+    def command(self, *arguments: str, state: str = "cli", **environment: str) -> "subprocess.CompletedProcess[str]":
         """Run a client's command with this network's tracker and key; ``state``: which client."""
         home = self.folder / state
         home.mkdir(exist_ok=True)
         variables = {"GPUNODE_TRACKER": self.url, "GPUNODE_API_KEY": self.api_key, "GPUNODE_STATE_DIR": str(home)}
-        return run_gpunode(*arguments, home=home, **variables, **options)
+        return run_gpunode(*arguments, home=home, **(variables | environment))
 
     def node_of(self, peer_id: str) -> Daemon:
         """Return the running node with a peer id."""
