@@ -26,7 +26,7 @@ async def join_mesh(create: CreateMesh, config: MeshConfig, handlers: Mapping[st
     make keys unreachable. Without an answer (no peers yet) it stays a full member.
 
     Raises:
-        P2pdFailed: p2pd cannot be started. IdentityFileError: the key cannot be used.
+        PortInUse, P2pdFailed: p2pd cannot be started. IdentityFileError: the key cannot be used.
     """
     mesh = await _started(create(config), handlers)
     reachability = await _checked(mesh)

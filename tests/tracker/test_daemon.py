@@ -7,6 +7,7 @@ import json
 import os
 import resource
 import signal
+import socket
 import ssl
 import sys
 from collections.abc import AsyncIterator
@@ -119,6 +120,18 @@ async def test_a_second_tracker_on_the_same_folder(tmp_path: Path) -> None:
         assert "Another tracker runs" in await _failure(tmp_path, "--no-mesh")
         assert (await _get(info.url + api.HEALTH_PATH))["status"] == "ok"
         assert read_run_file(tmp_path) == info
+
+
+async def test_a_taken_mesh_port(tmp_path: Path) -> None:
+    """p2pd would share it with the other program; one line says what to do instead."""
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        message = await _failure(tmp_path, "--mesh-listen", f"/ip4/127.0.0.1/tcp/{port}")
+    assert f"Port {port} is in use by another program." in message
+    assert not (tmp_path / "run.json").exists()
 
 
 async def _failure(data_dir: Path, *arguments: str) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from gpunode_protocol.identity import Identity
-from gpunode_protocol.mesh import MeshState, MeshStatus, MeshUnavailable, P2pdFailed
+from gpunode_protocol.mesh import MeshState, MeshStatus, MeshUnavailable, P2pdFailed, PortInUse
 from gpunode_protocol.mesh.advert_records import AdvertValidator
 from gpunode_tracker import mesh_peer
 from gpunode_tracker.config import TrackerSettings
@@ -18,10 +18,11 @@ ADDRESS = "/ip4/127.0.0.1/tcp/1/p2p/x"
 class FakeMesh:
     """A mesh whose start fails as often as the test says."""
 
-    def __init__(self, failures: int = 0) -> None:
+    def __init__(self, failures: int = 0, error: type[P2pdFailed] = P2pdFailed) -> None:
         self.peer_id = Identity.from_seed(b"m" * 32).peer_id
         self.status = MeshStatus(state=MeshState.JOINED, peers_known=3)
         self.failures = failures
+        self.error = error
         self.starts = 0
         self.stopped = False
         self.addresses_known = (ADDRESS,)
@@ -30,7 +31,7 @@ class FakeMesh:
         """Start or fail."""
         self.starts += 1
         if self.starts <= self.failures:
-            raise P2pdFailed
+            raise self.error
 
     async def stop(self) -> None:
         """Stop."""
@@ -70,6 +71,16 @@ async def test_a_mesh_that_does_not_start_is_tried_again(tracker: Tracker, monke
         await changed.wait()
     assert (mesh.starts, peer.addresses) == (3, (ADDRESS,))
     await peer.stop()
+
+
+async def test_a_taken_port_ends_the_start(tracker: Tracker) -> None:
+    """The operator is told at once, instead of a tracker that nobody finds; stopping works all the same."""
+    mesh = FakeMesh(failures=1, error=PortInUse)
+    peer = _peer(mesh, tracker)
+    with pytest.raises(PortInUse):
+        await peer.start(asyncio.Event())
+    await peer.stop()
+    assert (mesh.starts, mesh.stopped) == (1, True)
 
 
 async def test_a_signal_during_the_start(tracker: Tracker) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gpunode_protocol.errors import GpunodeError
-from gpunode_protocol.mesh import Mesh, MeshConfig, MeshState, create_mesh
+from gpunode_protocol.mesh import Mesh, MeshConfig, MeshState, PortInUse, create_mesh
 from gpunode_protocol.mesh.advert_records import AdvertValidator
 from gpunode_protocol.revocations import Revocations
 from gpunode_protocol.trust import Trust
@@ -22,7 +22,7 @@ ADDRESS_INTERVAL_S = 15.0
 
 
 class MeshPeer:
-    """Starts the mesh, tries again when it does not start, and knows its addresses.
+    """Starts the mesh, tries again when it does not start (but for a taken port), and knows its addresses.
 
     Args:
         mesh: not started yet. validator: the mesh's own, which gets newer key sets and revocations.
@@ -66,7 +66,11 @@ class MeshPeer:
         self._validator.trust, self._validator.revocations = trust, revocations
 
     async def start(self, stop: asyncio.Event) -> None:
-        """Start the mesh in the background; return after the first attempt, or when ``stop`` is set."""
+        """Start the mesh in the background; return after the first attempt, or when ``stop`` is set.
+
+        Raises:
+            PortInUse: another program has the mesh's port.
+        """
         self._task = asyncio.create_task(self._run())
         waits = [asyncio.create_task(event.wait()) for event in (self._tried, stop)]
         try:
@@ -74,6 +78,9 @@ class MeshPeer:
         finally:
             for wait in waits:
                 wait.cancel()
+        if self._task.done():
+            task, self._task = self._task, None
+            task.result()
 
     async def stop(self) -> None:
         """Leave the mesh."""
@@ -88,6 +95,10 @@ class MeshPeer:
             try:
                 await self._mesh.start()
                 break
+            except PortInUse:
+                if not self._tried.is_set():
+                    raise  # the operator is still looking
+                logger.warning("The mesh's port is in use; trying again", extra={"event": "mesh_failed"})
             except GpunodeError as error:
                 logger.error("The mesh did not start: %s", error, extra={"event": "mesh_failed"})  # noqa: TRY400 -- the message says it all
             self._tried.set()

@@ -12,6 +12,7 @@ from gpunode_protocol.mesh.errors import (
     MeshUnavailable,
     P2pdFailed,
     PeerUnreachable,
+    PortInUse,
     RecordRejected,
 )
 from gpunode_protocol.mesh.interface import (
@@ -40,6 +41,7 @@ __all__ = [
     "MeshUnavailable",
     "P2pdFailed",
     "PeerUnreachable",
+    "PortInUse",
     "Reachability",
     "RecordRejected",
     "RecordValidator",

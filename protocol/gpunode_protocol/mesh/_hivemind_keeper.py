@@ -6,6 +6,7 @@ import random
 from collections.abc import Awaitable, Callable
 
 from gpunode_protocol.mesh._hivemind_link import Lasting, Link
+from gpunode_protocol.mesh._p2pd import require_free_ports
 from gpunode_protocol.mesh.config import MeshConfig
 from gpunode_protocol.mesh.errors import MeshError, MeshUnavailable
 from gpunode_protocol.mesh.multiaddrs import pin_ports
@@ -44,8 +45,10 @@ class LinkKeeper:
         """Start p2pd for the first time.
 
         Raises:
+            PortInUse: another program has a listen port. A restart later takes any port instead.
             P2pdFailed, MeshUnavailable: it did not start within ``timeout_s`` seconds.
         """
+        require_free_ports(self._config)
         link = await self._connect(timeout_s)
         self._watch_task = asyncio.create_task(self._watch())
         return link

@@ -2,18 +2,20 @@
 
 import asyncio
 import contextlib
+import errno
 import importlib.util
 import logging
 import os
 import signal
+import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from gpunode_protocol.mesh import _p2pd_launcher
 from gpunode_protocol.mesh.config import MeshConfig
-from gpunode_protocol.mesh.errors import P2pdFailed
-from gpunode_protocol.mesh.multiaddrs import is_quic
+from gpunode_protocol.mesh.errors import P2pdFailed, PortInUse
+from gpunode_protocol.mesh.multiaddrs import ip_of, is_quic, port_of
 
 _log = logging.getLogger(__name__)
 
@@ -41,13 +43,47 @@ def p2pd_path() -> Path:
     return path
 
 
+def require_free_ports(config: MeshConfig) -> None:
+    """Refuse listen ports that another program has: p2pd would share them (SO_REUSEPORT) and get half the traffic.
+
+    Raises:
+        PortInUse: with the port and what to do.
+    """
+    for address in _listened(config, config.listen_addresses):
+        for transport, kind in (("tcp", socket.SOCK_STREAM), ("udp", socket.SOCK_DGRAM)):
+            ip, port = ip_of(address), port_of(address, transport)
+            if ip and port and _is_taken(ip, port, kind):
+                raise PortInUse(
+                    f"Port {port} is in use by another program. Stop it, or choose another with --port (node) or "
+                    "--mesh-port (tracker)."
+                )
+
+
+def _is_taken(ip: str, port: int, kind: socket.SocketKind) -> bool:
+    """Whether binding fails because of another program; whatever else is wrong, p2pd reports itself."""
+    family = socket.AF_INET6 if ":" in ip else socket.AF_INET
+    try:
+        with socket.socket(family, kind) as probe:
+            if kind is socket.SOCK_STREAM:  # connections of an earlier run may linger; with UDP it would share the port
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family is socket.AF_INET6:
+                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            probe.bind((ip, port))
+    except OSError as error:
+        return error.errno == errno.EADDRINUSE
+    return False
+
+
+def _listened(config: MeshConfig, addresses: Sequence[str]) -> list[str]:
+    return [address for address in addresses if config.quic or not is_quic(address)]
+
+
 def p2pd_flags(config: MeshConfig, *, control_socket: Path, listen: Sequence[str]) -> list[str]:
     """Return p2pd's command line flags.
 
     There is no ``-b``: with it, p2pd exits when no bootstrap peer answers. The mesh dials them itself.
     """
-    if not config.quic:
-        listen = [address for address in listen if not is_quic(address)]
+    listen = _listened(config, listen)
     flags = [
         f"-listen=/unix{control_socket}",
         f"-id={config.identity_path.resolve()}",

@@ -15,6 +15,10 @@ class P2pdFailed(MeshError):
     """The libp2p daemon p2pd did not start. Check the listen addresses and that hivemind is installed."""
 
 
+class PortInUse(P2pdFailed):
+    """A listen port of the mesh is in use by another program. Stop it, or choose another port."""
+
+
 class PeerUnreachable(MeshError):
     """The peer could not be reached within the deadline. It may be offline; try another one."""
 

@@ -3,7 +3,7 @@ import os
 import signal
 
 import pytest
-from gpunode_protocol.mesh import MeshState, MeshStream, MeshUnavailable
+from gpunode_protocol.mesh import MeshState, MeshStream, MeshUnavailable, PortInUse
 from gpunode_protocol.mesh._hivemind import HivemindMesh
 from gpunode_protocol.mesh._hivemind_keeper import LinkKeeper
 
@@ -105,6 +105,14 @@ async def test_port_taken_meanwhile_falls_back_to_another(make_mesh: MeshFactory
                 await asyncio.sleep(0)
             assert await keeper.current(15)
     assert (await tcp_address(server)).startswith("/ip4/127.0.0.1/tcp/")
+
+
+async def test_two_do_not_share_a_port_unnoticed(make_mesh: MeshFactory) -> None:
+    """p2pd itself would bind a port that another p2pd has; the first start refuses it."""
+    first = await make_mesh("first", quic=False)
+    address = (await tcp_address(first)).partition("/p2p/")[0]
+    with pytest.raises(PortInUse):
+        await make_mesh("second", quic=False, listen_addresses=(address,))
 
 
 async def test_waiting_for_a_link_has_a_deadline(make_mesh: MeshFactory) -> None:

@@ -1,6 +1,7 @@
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,8 +10,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from gpunode_protocol.mesh import LOOPBACK_ADDRESSES, MeshConfig, P2pdFailed, _p2pd, load_or_create_identity
-from gpunode_protocol.mesh._p2pd import P2pd, p2pd_flags, p2pd_path
+from gpunode_protocol.mesh import LOOPBACK_ADDRESSES, MeshConfig, P2pdFailed, PortInUse, _p2pd, load_or_create_identity
+from gpunode_protocol.mesh._p2pd import P2pd, p2pd_flags, p2pd_path, require_free_ports
 from gpunode_protocol.mesh.config import MEBIBYTE
 from gpunode_protocol.mesh.runtime_dir import RuntimeDir, default_parents
 
@@ -42,6 +43,35 @@ def flags(**changes: object) -> list[str]:
     """Return p2pd's flags for changed settings."""
     config = replace(MeshConfig(identity_path=Path("identity.key")), **changes)  # type: ignore[arg-type]  # -- see above
     return p2pd_flags(config, control_socket=SOCKET, listen=config.listen_addresses)
+
+
+@pytest.mark.parametrize(
+    ("kind", "address"),
+    [(socket.SOCK_STREAM, "/ip4/{ip}/tcp/{port}"), (socket.SOCK_DGRAM, "/ip4/{ip}/udp/{port}/quic-v1")],
+)
+@pytest.mark.parametrize("ip", ["127.0.0.1", "0.0.0.0"])
+def test_a_port_of_another_program(kind: socket.SocketKind, address: str, ip: str) -> None:
+    """It is refused even if its owner would share it, as p2pd does; once it is free it is taken."""
+    with socket.socket(socket.AF_INET, kind) as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        other.bind(("127.0.0.1", 0))
+        if kind is socket.SOCK_STREAM:
+            other.listen()
+        port = other.getsockname()[1]
+        config = MeshConfig(identity_path=Path("x"), listen_addresses=(address.format(ip=ip, port=port),))
+        with pytest.raises(PortInUse, match=f"Port {port} is in use by another program. Stop it, or .*--mesh-port"):
+            require_free_ports(config)
+    require_free_ports(config)
+
+
+def test_ports_that_are_not_asked_for() -> None:
+    """Port 0 is any port; addresses that this machine lacks are p2pd's to report; without QUIC, UDP is not used."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", 0))
+        quic = f"/ip4/127.0.0.1/udp/{other.getsockname()[1]}/quic-v1"
+        others = (*LOOPBACK_ADDRESSES, "/ip4/192.0.2.1/tcp/4001", quic)
+        require_free_ports(MeshConfig(identity_path=Path("x"), listen_addresses=others, quic=False))
 
 
 def test_flags_never_bootstrap() -> None:
