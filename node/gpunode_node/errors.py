@@ -6,6 +6,7 @@
     ├── InvalidSettings       a setting that cannot be used
     ├── NoBootstrap           no tracker was named
     ├── TrackerUnreachable    no answer, or one that is not the tracker's
+    │   └── TrackerUntrusted  its TLS certificate cannot be checked
     ├── TrackerRefused        the tracker answered with a problem
     ├── OtherNetwork          the tracker speaks for another network than the pinned one
     ├── RegionUnknown         neither configured nor found out
@@ -32,6 +33,10 @@ class NoBootstrap(NodeError):
 
 class TrackerUnreachable(NodeError):
     """The tracker does not answer. Check the address and the network connection."""
+
+
+class TrackerUntrusted(TrackerUnreachable):
+    """The tracker's certificate is not trusted. If it uses its own authority, name that with --ca-file."""
 
 
 class TrackerRefused(NodeError):

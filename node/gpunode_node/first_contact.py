@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 
-from gpunode_node.errors import TrackerRefused, TrackerUnreachable
+from gpunode_node.errors import TrackerRefused, TrackerUnreachable, TrackerUntrusted
 from gpunode_node.network_state import NetworkState
 from gpunode_node.tracker_link import TrackerLink
 
@@ -21,7 +21,7 @@ async def meet_tracker(link: TrackerLink, state: NetworkState) -> None:
     """Learn of the network from the tracker, or go on with what an earlier run saw.
 
     Raises:
-        TrackerUnreachable: no answer, and nothing known from before.
+        TrackerUnreachable: no answer, and nothing known from before; an untrusted certificate is not tried again.
         OtherNetwork, Untrusted, TrackerRefused, ProtocolError: an answer that cannot be accepted.
     """
     clock = asyncio.get_running_loop().time
@@ -35,6 +35,8 @@ async def meet_tracker(link: TrackerLink, state: NetworkState) -> None:
                     "%s Going on with what is known from before.", error, extra={"event": "tracker_unreachable"}
                 )
                 return
+            if isinstance(error, TrackerUntrusted):
+                raise  # time will not mend it
             if clock() >= give_up_at:
                 raise TrackerUnreachable(
                     f"{error} Nothing is known of this network yet, so the node cannot start. Check --bootstrap, the "

@@ -12,7 +12,7 @@ from gpunode_protocol.identity import PeerId
 from gpunode_protocol.signing import Envelope, WireModel
 from pydantic import ValidationError
 
-from gpunode_node.errors import TrackerRefused, TrackerUnreachable
+from gpunode_node.errors import TrackerRefused, TrackerUnreachable, TrackerUntrusted
 
 CONNECT_TIMEOUT_S = 5.0
 REQUEST_TIMEOUT_S = 15.0
@@ -120,6 +120,11 @@ class TrackerClient:
             ) as response:
                 answer = await _read(response)
                 status = response.status
+        except aiohttp.ClientConnectorCertificateError as error:
+            raise TrackerUntrusted(
+                f"The certificate of {self.url} is not trusted: {error.certificate_error}. "
+                "If the tracker uses its own authority, give its certificate with --ca-file."
+            ) from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             cause = getattr(error, "strerror", None) or str(error) or type(error).__name__
             raise TrackerUnreachable(f"The tracker at {self.url} does not answer ({cause}).") from error

@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from gpunode_node.errors import OtherNetwork, TrackerRefused, TrackerUnreachable
+from gpunode_node.errors import OtherNetwork, TrackerRefused, TrackerUnreachable, TrackerUntrusted
 from gpunode_node.first_contact import FIRST_CONTACT_TIMEOUT_S, meet_tracker, register_or_go_on, wait_for_bootstrap
 from gpunode_node.network_state import NetworkState
 
@@ -50,6 +50,15 @@ async def test_a_tracker_that_was_never_met(tmp_path: Path) -> None:
     with pytest.raises(TrackerUnreachable, match="--bootstrap"):
         await _meet(NetworkState(tmp_path / "n.json"), *[TrackerUnreachable("down")] * 100)
     assert asyncio.get_running_loop().time() - started_at == pytest.approx(FIRST_CONTACT_TIMEOUT_S, abs=1)
+
+
+@virtual_time
+async def test_a_tracker_whose_certificate_is_not_trusted(tmp_path: Path) -> None:
+    """Waiting would not mend it: the node says at once what to do."""
+    started_at = asyncio.get_running_loop().time()
+    with pytest.raises(TrackerUntrusted, match="--ca-file"):
+        await _meet(NetworkState(tmp_path / "n.json"), TrackerUntrusted())
+    assert asyncio.get_running_loop().time() == started_at
 
 
 @virtual_time
