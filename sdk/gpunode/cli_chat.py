@@ -113,7 +113,7 @@ def summary(result: "ChatResult") -> str:
     return (
         f"[{result.model} · {short_id(route.node)} in {route.region} · {milliseconds(route.rtt_ms)} {route.path}, "
         f"found by {route.source} · first token {milliseconds(result.ttft_ms)} · {result.tokens_per_s:.0f} tokens/s · "
-        f"receipt {result.receipt.id[:12]} verified]"
+        f"receipt {result.receipt.id} verified]"
     )
 
 

@@ -16,6 +16,8 @@ from gpunode.cli_options import (
     TrackerOption,
     open_client,
 )
+from gpunode.receipt_lookup import check_receipt_id, full_receipt_id
+from gpunode.terminal_text import printable
 
 if TYPE_CHECKING:
     from gpunode_protocol.ledger_proofs import ReceiptProof, VerifiedReceipt
@@ -83,7 +85,7 @@ def entries(
 
 @ledger.command()
 def proof(
-    receipt: Annotated[str, typer.Argument(help="The receipt's id, 64 hex digits.")],
+    receipt: Annotated[str, typer.Argument(help="The receipt's id, or its first 8 or more digits if it is yours.")],
     out: Annotated[Path, typer.Option("--out", help="File to write.")],
     *,
     tracker: TrackerOption = None,
@@ -95,14 +97,17 @@ def proof(
     """Fetch a receipt with everything that is needed to check it, for 'gpunode ledger verify FILE'."""
     from gpunode.proof_files import write_proof  # noqa: PLC0415 -- as above
 
+    check_receipt_id(receipt)
     with open_client(tracker, api_key_file, ca_file=ca_file, insecure=insecure, state_dir=state_dir) as client:
-        write_proof(out, client.receipt_proof(receipt))
+        write_proof(out, client.receipt_proof(full_receipt_id(client, receipt)))
     typer.echo(f"Wrote {out}. Check it anywhere, without network: gpunode ledger verify {out}", err=True)
 
 
 @ledger.command()
 def verify(
-    receipt: Annotated[str, typer.Argument(help="A proof's file (checked without network), or a receipt's id.")],
+    receipt: Annotated[
+        str, typer.Argument(help="A proof's file (checked without network), or a receipt's id as for proof.")
+    ],
     *,
     root_key: Annotated[
         str | None, typer.Option(help="The network's root key, 64 hex digits; default: the pinned one.")
@@ -120,9 +125,9 @@ def verify(
     if Path(receipt).is_file():
         found = read_proof(Path(receipt))
     else:
-        _check_id(receipt)
+        check_receipt_id(receipt)
         with open_client(tracker, api_key_file, ca_file=ca_file, insecure=insecure, state_dir=state_dir) as client:
-            found = client.receipt_proof(receipt)
+            found = client.receipt_proof(full_receipt_id(client, receipt))
     facts = proof_facts(found, verify_proof(found, root_key=root_key, state_dir=_state_dir(state_dir)))
     rows = {name.replace("_", " "): str(value) for name, value in facts.items()}
     _show(facts, as_json, "Receipt verified", rows)
@@ -171,11 +176,6 @@ def _entry_row(own: "OwnEntry") -> tuple[str, ...]:
     )
 
 
-def _check_id(text: str) -> None:
-    if len(text) != 64 or not set(text) <= set("0123456789abcdef"):
-        raise typer.BadParameter(f"{text!r} is neither a file nor a receipt's id (64 hex digits)")
-
-
 def _state_dir(given: Path | None) -> Path | None:
     from gpunode.config import ClientConfig  # noqa: PLC0415 -- as above
 
@@ -188,8 +188,11 @@ def _show(facts: dict[str, Any], as_json: bool, title: str, rows: dict[str, str]
         return
     from rich.console import Console  # noqa: PLC0415 -- as above
     from rich.table import Table  # noqa: PLC0415 -- as above
+    from rich.text import Text  # noqa: PLC0415 -- as above
 
     table = Table(title=title, show_header=False, title_justify="left")
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")  # ids are there to be copied: nothing is cut
     for name, value in rows.items():
-        table.add_row(name, value)
+        table.add_row(name, Text(printable(value)))
     Console().print(table)

@@ -1,5 +1,6 @@
 import io
 import json
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -47,7 +48,7 @@ def test_an_answer_goes_to_standard_output(world: World, capsys: pytest.CaptureF
     out, err = capsys.readouterr()
     assert out == "Paris[2J.\n"
     assert "in asia" in err
-    assert "verified" in err
+    assert re.search(r"receipt [0-9a-f]{64} verified", err)
 
 
 def test_json_is_one_object(world: World, capsys: pytest.CaptureFixture[str]) -> None:

@@ -94,6 +94,18 @@ async def test_entries_are_listed(
     assert json.loads(capsys.readouterr().out)["next_cursor"] == "9"
 
 
+def test_no_id_is_cut_at_80_columns(
+    world: World, proof: ReceiptProof, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Long ids go on in the next line."""
+    monkeypatch.setenv("COLUMNS", "80")
+    write_proof(world.folder / "proof.json", proof)
+    assert main(["ledger", "verify", "proof.json", "--root-key", world.keys.root.public_key.hex()]) == 0
+    out = capsys.readouterr().out
+    assert "…" not in out
+    assert _receipt_id(proof) in "".join(line.split("│")[2].strip() for line in out.splitlines() if "│" in line)
+
+
 def test_verifying_a_file_needs_no_network(world: World, proof: ReceiptProof, tmp_path: Path) -> None:
     """A process in which no socket can be made, and which imports no HTTP client."""
     path = tmp_path / "proof.json"

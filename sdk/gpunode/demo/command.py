@@ -106,6 +106,8 @@ def _show(facts: dict[str, Any]) -> None:
 
     route, receipt, balances = facts["route"], facts["receipt"], facts["balances"]
     table = Table(show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")  # ids are there to be copied: nothing is cut
     rows = {
         "node": f"{route['node_id']} ({route['region']}), one of {facts['nodes']}",
         "route": f"{route['rtt_ms']} ms, {route['path']}, found by {route['source']}",

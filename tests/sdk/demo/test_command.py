@@ -72,14 +72,18 @@ def test_json_is_exactly_one_object(world: World, folders: list[Path], capsys: p
     assert len(folders) == 1
 
 
-def test_for_people_there_is_a_table(world: World, folders: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
-    """The default question where nobody can type one; answer, route, receipt and balances."""
+def test_for_people_there_is_a_table(
+    world: World, folders: list[Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The default question where nobody can type one; answer, route, receipt and balances, no id cut."""
+    monkeypatch.setenv("COLUMNS", "80")
     world.add_node()
     assert main(["demo"]) == 0
     out = capsys.readouterr().out
     assert command.DEFAULT_PROMPT in out
     assert "Paris is the capital." in out
     assert "verified, in the ledger" in out
+    assert "…" not in out
     assert folders
 
 
