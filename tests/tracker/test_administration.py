@@ -1,6 +1,7 @@
 """The operator's actions on the database."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from gpunode_protocol.identity import Identity
@@ -58,6 +59,20 @@ async def test_names(admin: Administration, name: str) -> None:
     """An account has a name of sensible length that cannot rewrite the operator's screen."""
     with pytest.raises(InvalidRequest):
         await admin.create_account(name, credits_given=0)
+
+
+async def test_a_folder_without_a_tracker(tmp_path: Path) -> None:
+    """Only a start makes a network: a mistyped folder stays as it is, and one without keys gets none."""
+    wrong, empty = tmp_path / "wrong", tmp_path / "empty"
+    empty.mkdir()
+    (empty / "tracker.db").touch()
+    for folder in (wrong, empty):
+        settings = TrackerSettings.load({"data_dir": folder})
+        with pytest.raises(NotFound, match=f"no tracker in {folder}; .*gpunode tracker start --data-dir {folder}"):
+            async with administration(settings):
+                pass
+    assert not wrong.exists()
+    assert not (empty / "root.key").exists()
 
 
 async def test_a_running_tracker_sees_it(world: World, settings: TrackerSettings, clock: TestClock) -> None:

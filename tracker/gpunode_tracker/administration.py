@@ -129,10 +129,16 @@ class Administration:
 
 @asynccontextmanager
 async def administration(settings: TrackerSettings, clock: Clock = time.time) -> AsyncIterator[Administration]:
-    """Open the data folder; the first time, keys and database are made."""
+    """Open the data folder of a tracker that was started once.
+
+    Raises:
+        NotFound: it was not; nothing was made.
+    """
+    if settings.database_url is None and not settings.sqlite_path.exists():
+        raise tracker_keys.no_tracker(settings.data_dir)
     database = await open_database(settings)
     try:
-        keys = await tracker_keys.open_keys(database, settings.data_dir, now=clock())
+        keys = await tracker_keys.open_keys(database, settings.data_dir, now=clock(), may_create=False)
         yield Administration(settings, database, keys, clock)
     finally:
         await database.close()

@@ -12,7 +12,7 @@ from gpunode_protocol.signing import Envelope, Signed, sign
 from gpunode_protocol.trust import Trust
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gpunode_tracker.errors import KeysUnusable
+from gpunode_tracker.errors import KeysUnusable, NotFound
 from gpunode_tracker.storage.database import Database
 from gpunode_tracker.storage.documents import DocumentKind, add, constant, find_constant, newest
 
@@ -67,10 +67,16 @@ def key_in_use(keyset: KeySet, now: float) -> TrackerKey:
     return max(usable, key=lambda key: key.not_before)
 
 
-async def open_keys(database: Database, data_dir: Path, *, now: float) -> KeyRing:
-    """Return the keys of a data folder; the first time, make them.
+def no_tracker(data_dir: Path) -> NotFound:
+    """Return the error for a folder in which no tracker was started yet."""
+    return NotFound(f"There is no tracker in {data_dir}; start one with: gpunode tracker start --data-dir {data_dir}")
+
+
+async def open_keys(database: Database, data_dir: Path, *, now: float, may_create: bool = True) -> KeyRing:
+    """Return the keys of a data folder; the first time, make them if ``may_create``.
 
     Raises:
+        NotFound: there are none, and none may be made.
         KeysUnusable: the root key file is not this network's, or there is neither a root key nor a key set.
         IdentityFileError: a key file cannot be used.
     """
@@ -78,6 +84,8 @@ async def open_keys(database: Database, data_dir: Path, *, now: float) -> KeyRin
         envelope = await newest(connection, DocumentKind.KEYSET)
         root_path = data_dir / ROOT_KEY_FILE
         if envelope is None:
+            if not may_create:
+                raise no_tracker(data_dir)
             await _create(connection, data_dir, now=int(now))
         public_key = await find_constant(connection, _ROOT_PUBLIC_KEY) or b""
         if root_path.exists() and load_identity(root_path).public_key != public_key:
