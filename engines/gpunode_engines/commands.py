@@ -39,25 +39,15 @@ def pull_model(
     as_json: JsonOption = False,
 ) -> None:
     """Download a model and verify it."""
-    from rich.console import Console  # noqa: PLC0415 -- keep `gpunode --help` quick
-    from rich.progress import (  # noqa: PLC0415 -- keep `gpunode --help` quick
-        BarColumn,
-        DownloadColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
-
     from gpunode_engines.catalogue import resolve_model  # noqa: PLC0415 -- keep `gpunode --help` quick
     from gpunode_engines.config import EngineSettings  # noqa: PLC0415 -- keep `gpunode --help` quick
+    from gpunode_engines.download_display import download_bars  # noqa: PLC0415 -- keep `gpunode --help` quick
     from gpunode_engines.fetch import pull  # noqa: PLC0415 -- keep `gpunode --help` quick
     from gpunode_engines.remotes import choose_remote  # noqa: PLC0415 -- keep `gpunode --help` quick
 
     settings = EngineSettings.load({})
     entry = resolve_model(model)
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress:
+    with download_bars() as progress:
         paths = pull(entry, settings.models_dir, choose_remote(settings.model_mirror, progress))
     if as_json:
         typer.echo(json.dumps(_described(entry, settings)))

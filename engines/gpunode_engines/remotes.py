@@ -6,13 +6,11 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from gpunode_engines.download_display import DownloadDisplay
 from gpunode_engines.errors import DownloadFailed
 from gpunode_engines.fetch import Remote, RemoteFile
-
-if TYPE_CHECKING:
-    from rich.progress import Progress
 
 _LOCAL_REVISION = "local"
 
@@ -45,8 +43,8 @@ class FolderRemote:
 class HubRemote:
     """A server that speaks the Hugging Face protocol. Implements ``Remote``; needs huggingface_hub (extra ``pull``)."""
 
-    def __init__(self, endpoint: str | None, progress: "Progress | None" = None) -> None:
-        """Args: endpoint: URL, None = huggingface_hub's default. progress: started by the caller, None = silent."""
+    def __init__(self, endpoint: str | None, progress: DownloadDisplay | None = None) -> None:
+        """Args: endpoint: URL, None = huggingface_hub's default. progress: entered by the caller, None = silent."""
         self._endpoint = endpoint
         self._progress = progress
 
@@ -80,7 +78,7 @@ class HubRemote:
         return Path(path)
 
 
-def choose_remote(mirror: str, progress: "Progress | None" = None) -> Remote:
+def choose_remote(mirror: str, progress: DownloadDisplay | None = None) -> Remote:
     """Return where to pull from.
 
     Args:
@@ -113,8 +111,8 @@ def _download_errors(repo: str) -> Iterator[None]:
         ) from error
 
 
-def _progress_class(progress: "Progress | None") -> type[Any]:
-    """Return a tqdm class (huggingface_hub's interface) that draws on a rich progress display, or nothing."""
+def _progress_class(progress: DownloadDisplay | None) -> type[Any]:
+    """Return a tqdm class (huggingface_hub's interface) that draws on a display, or nothing."""
     tqdm: Any = importlib.import_module("tqdm").tqdm  # comes with huggingface_hub, without annotations
 
     class RichTqdm(tqdm):  # type: ignore[misc]  # -- the base class is Any, see above

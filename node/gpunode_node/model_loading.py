@@ -9,6 +9,7 @@ from gpunode_engines.base import Engine
 from gpunode_engines.catalogue import CatalogueEntry
 from gpunode_engines.config import EngineSettings
 from gpunode_engines.devices import Machine
+from gpunode_engines.download_display import choose_display
 from gpunode_engines.errors import ModelNotPulled
 from gpunode_engines.fetch import pull
 from gpunode_engines.plan import create_engine, plan_engine
@@ -36,19 +37,23 @@ class CatalogueEngines:
 
     async def __call__(self, entry: CatalogueEntry) -> Engine:
         """See ``EngineFactory``."""
-        return await asyncio.to_thread(self._create, entry)
-
-    def _create(self, entry: CatalogueEntry) -> Engine:
         settings = self._settings
         try:
-            plan = plan_engine(entry, settings, self._machine)
+            plan = await asyncio.to_thread(plan_engine, entry, settings, self._machine)
         except ModelNotPulled:
             if entry.source.kind != "hub":
                 raise
-            logger.info("downloading %s", entry.name, extra={"event": "model_pull", "model": entry.name})
-            pull(entry, settings.models_dir, choose_remote(settings.model_mirror))
-            plan = plan_engine(entry, settings, self._machine)
+            await self._pull(entry)
+            plan = await asyncio.to_thread(plan_engine, entry, settings, self._machine)
         return create_engine(plan, settings)
+
+    async def _pull(self, entry: CatalogueEntry) -> None:
+        """Download a model and show how far it is."""
+        settings = self._settings
+        logger.info("downloading %s", entry.name, extra={"event": "model_pull", "model": entry.name})
+        with choose_display() as display:
+            remote = choose_remote(settings.model_mirror, display)
+            await asyncio.to_thread(pull, entry, settings.models_dir, remote)
 
 
 async def load_models(entries: Sequence[CatalogueEntry], create: EngineFactory, queue_limit: int) -> list[ServedModel]:
