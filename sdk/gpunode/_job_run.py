@@ -131,7 +131,7 @@ class JobRun:
                 continue
             self.route = Route(
                 node=choice.node,
-                region=body.region,
+                region=body.region.value,
                 rtt_ms=choice.probe.rtt_ms if choice.probe else None,
                 path="relayed" if is_relayed(stream.remote_address) else "direct",
                 source=choice.candidate.source,
@@ -245,7 +245,7 @@ class JobRun:
         else:
             services.breakers.failed(choice.node, now)
             services.good_nodes.forget(choice.candidate.advert)
-        self._failed.append(Attempt(node=choice.node, region=choice.candidate.body.region, reason=reason))
+        self._failed.append(Attempt(node=choice.node, region=choice.candidate.body.region.value, reason=reason))
         _log.info("node %s: %s", choice.node, reason, extra={"event": "attempt_failed", "node": choice.node})
 
     def _interrupted(self, error: GpunodeError) -> AnswerInterrupted:

@@ -231,7 +231,7 @@ def _node_info(choice: Choice) -> NodeInfo:
     gpu = f"{body.gpu.count} x {body.gpu.model}" if body.gpu.count else "CPU"
     return NodeInfo(
         node=body.peer,
-        region=body.region,
+        region=body.region.value,
         country=body.country,
         model=body.model.name,
         gpu=gpu,

@@ -86,21 +86,28 @@ def entries(
 @ledger.command()
 def proof(
     receipt: Annotated[str, typer.Argument(help="The receipt's id, or its first 8 or more digits if it is yours.")],
-    out: Annotated[Path, typer.Option("--out", help="File to write.")],
     *,
+    out: Annotated[Path | None, typer.Option("--out", help="File to write.")] = None,
     tracker: TrackerOption = None,
     api_key_file: ApiKeyFileOption = None,
     ca_file: CaFileOption = None,
     insecure: InsecureOption = None,
     state_dir: StateDirOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Fetch a receipt with everything that is needed to check it, for 'gpunode ledger verify FILE'."""
     from gpunode.proof_files import write_proof  # noqa: PLC0415 -- as above
 
     check_receipt_id(receipt)
+    if out is None and not as_json:
+        raise typer.BadParameter("say where the proof shall go: --out FILE, or --json for standard output")
     with open_client(tracker, api_key_file, ca_file=ca_file, insecure=insecure, state_dir=state_dir) as client:
-        write_proof(out, client.receipt_proof(full_receipt_id(client, receipt)))
-    typer.echo(f"Wrote {out}. Check it anywhere, without network: gpunode ledger verify {out}", err=True)
+        found = client.receipt_proof(full_receipt_id(client, receipt))
+    if out is not None:
+        write_proof(out, found)
+        typer.echo(f"Wrote {out}. Check it anywhere, without network: gpunode ledger verify {out}", err=True)
+    if as_json:
+        typer.echo(found.model_dump_json())
 
 
 @ledger.command()
@@ -141,7 +148,7 @@ def proof_facts(proof: "ReceiptProof", verified: "VerifiedReceipt") -> dict[str,
         "receipt": verified.receipt.digest.hex(),
         "network": receipt.network,
         "job": receipt.job,
-        "node": receipt.node,
+        "node_id": receipt.node,
         "client": receipt.client,
         "model": receipt.model,
         "input_tokens": receipt.usage.input_tokens,

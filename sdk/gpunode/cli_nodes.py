@@ -4,7 +4,7 @@ import json
 import sys
 import time
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -48,7 +48,7 @@ def nodes(  # noqa: PLR0913 -- one parameter an option
     ) as client:
         found = client.nodes(model=model, task=task, region=within)
         if as_json:
-            typer.echo(json.dumps([asdict(node) for node in found]))
+            typer.echo(json.dumps([node_as_json(node) for node in found]))
             return
         from rich.console import Console  # noqa: PLC0415 -- --help stays light
         from rich.live import Live  # noqa: PLC0415 -- as above
@@ -61,6 +61,12 @@ def nodes(  # noqa: PLR0913 -- one parameter an option
             while True:
                 time.sleep(REFRESH_INTERVAL_S)
                 live.update(table_of(client.nodes(model=model, task=task, region=within)), refresh=True)
+
+
+def node_as_json(node: "NodeInfo") -> dict[str, Any]:
+    """Return a node as the object that ``--json`` prints."""
+    facts = asdict(node)
+    return {"node_id": facts.pop("node"), **facts}
 
 
 def table_of(found: "list[NodeInfo]") -> "Table":

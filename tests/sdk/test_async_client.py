@@ -19,6 +19,7 @@ async def test_an_answer_is_whole_and_verified(world: World) -> None:
     assert (answer.model, answer.finish_reason) == (MODEL, "stop")
     assert answer.receipt.verified
     assert (answer.route.node, answer.route.region, answer.route.path) == (node.peer_id, "asia", "direct")
+    assert type(answer.route.region) is str
     assert answer.route.source == "dht"
     assert answer.route.rtt_ms is not None
     assert answer.duration_ms >= answer.ttft_ms >= 0
@@ -46,6 +47,7 @@ async def test_a_node_cut_before_the_first_token_is_replaced(world: World) -> No
     assert answer.response == "Paris is the capital."
     assert answer.route.node == good.peer_id
     assert [attempt.node for attempt in answer.route.failed] == [broken.peer_id]
+    assert type(answer.route.failed[0].region) is str
     assert good.jobs[0].request.body.segment == 1
     assert good.jobs[0].request.body.job == broken.jobs[0].request.body.job
 
@@ -184,6 +186,7 @@ async def test_nodes_are_listed_with_what_the_probe_says(world: World) -> None:
     world.tracker.api_key = None
     async with world.client() as client:
         found = {node.source: node for node in await client.nodes()}
+        assert all(type(node.region) is str for node in found.values())
     assert set(found) == {"dht", "index"}
     assert (found["dht"].active, found["dht"].queued, found["dht"].slots) == (2, 1, 4)
     assert found["dht"].tokens_per_s == 50.0

@@ -56,6 +56,20 @@ def test_a_proof_is_fetched_and_checked(world: World, proof: ReceiptProof, capsy
     assert "Receipt verified" in capsys.readouterr().out
 
 
+def test_a_proof_as_json_is_what_the_file_has(
+    world: World, proof: ReceiptProof, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Standard output may be kept and checked like the file; without either there is nothing to do."""
+    receipt = _receipt_id(proof)
+    assert main(["ledger", "proof", receipt, "--json"]) == 0
+    (world.folder / "kept.json").write_text(capsys.readouterr().out, encoding="utf-8")
+    root = world.keys.root.public_key.hex()
+    assert main(["ledger", "verify", "kept.json", "--json", "--root-key", root]) == 0
+    assert json.loads(capsys.readouterr().out)["node_id"] == world.nodes[0].peer_id
+    assert main(["ledger", "proof", receipt]) == 2
+    assert "--out FILE" in capsys.readouterr().err
+
+
 def test_a_tampered_file_fails(world: World, proof: ReceiptProof, capsys: pytest.CaptureFixture[str]) -> None:
     """Exit code 1 and one line."""
     path = world.folder / "proof.json"

@@ -28,6 +28,8 @@ def test_json_lists_the_nodes(world: World, capsys: pytest.CaptureFixture[str]) 
     told = json.loads(capsys.readouterr().out)
     assert {node["region"] for node in told} == {"asia", "europe"}
     assert {node["model"] for node in told} == {MODEL}
+    assert {node["node_id"] for node in told} == {node.peer_id for node in world.nodes}
+    assert not any("node" in node for node in told)
 
 
 def test_a_table_is_printed_once_where_there_is_no_terminal(world: World, capsys: pytest.CaptureFixture[str]) -> None:
