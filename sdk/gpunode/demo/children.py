@@ -144,9 +144,13 @@ def _command(arguments: Sequence[str]) -> list[str]:
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    """Return the environment without the user's settings of gpunode, whose files would take part otherwise."""
+    """Return the environment without the user's settings of gpunode, whose files would take part otherwise.
+
+    Nothing is written to the user's folders: what the nodes would keep there goes below ``folder``.
+    """
     kept = {name: value for name, value in os.environ.items() if not name.startswith("GPUNODE_")}
-    return {**kept, "PYTHONUNBUFFERED": "1", "TMPDIR": str(folder)}
+    own = {"PYTHONUNBUFFERED": "1", "TMPDIR": str(folder), "GPUNODE_CACHE_DIR": str(folder / "cache")}
+    return kept | own
 
 
 @contextlib.contextmanager

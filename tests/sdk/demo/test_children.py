@@ -50,13 +50,11 @@ def _is_alive(pid: int) -> bool:
 
 
 def test_a_program_runs_to_its_end(children: Children, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its output comes back; the user's settings do not reach it."""
+    """Its output comes back; the user's settings do not reach it, and it writes nothing to the user's folders."""
     monkeypatch.setenv("GPUNODE_TRACKER", "https://elsewhere")
-    said = children.run(
-        "env", ["import os; print(sorted(n for n in os.environ if n.startswith('GPUNODE_')), os.getcwd())"]
-    )
-    assert said.startswith("[] ")
-    assert str(children._folder) in said
+    script = "import os; print({n: v for n, v in os.environ.items() if n.startswith('GPUNODE_')}, os.getcwd())"
+    own = {"GPUNODE_CACHE_DIR": str(children._folder / "cache")}
+    assert children.run("env", [script]) == f"{own} {children._folder}\n"
 
 
 def test_a_program_that_fails_is_quoted(children: Children) -> None:

@@ -1,0 +1,100 @@
+"""``gpunode demo``: a whole network for one question, and nothing left of it."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.acceptance.network import MODEL
+from tests.acceptance.processes import clean_environment, wait_until
+
+pytestmark = pytest.mark.acceptance
+
+QUESTION = "What is the capital of France?"
+DEADLINE_S = 90.0
+#: tracker and three nodes
+DAEMONS = 4
+KEYS: dict[str, set[str]] = {
+    "": {"answer", "model", "nodes", "route", "ttft_ms", "tokens", "tokens_per_s", "receipt", "balances"},
+    "route": {"node_id", "region", "rtt_ms", "path", "source"},
+    "receipt": {"id", "verified", "in_ledger"},
+    "balances": {"client", "node"},
+}
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Return a folder for the demo's own folder, short enough for sockets below it."""
+    path = Path(tempfile.mkdtemp(prefix="gpd-"))
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def _start(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
+    (folder / "home").mkdir()
+    return subprocess.Popen(
+        [sys.executable, "-m", "gpunode", "demo", *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=clean_environment(folder / "home") | {"TMPDIR": str(folder)},
+        cwd=folder / "home",
+    )
+
+
+def _assert_nothing_is_left(folder: Path) -> None:
+    """No process mentions the demo's folder any more, and nothing lies in it or in the user's folders."""
+
+    def strangers() -> list[str]:
+        found = psutil.process_iter(["cmdline"])
+        return [line for process in found if str(folder) in (line := " ".join(process.info["cmdline"] or ()))]
+
+    wait_until(lambda: not strangers(), "the end of the demo's processes", 5)
+    assert [path.name for path in folder.iterdir()] == ["home"]
+    assert [path for path in (folder / "home").rglob("*") if path.is_file()] == []
+
+
+def test_a_question(folder: Path) -> None:
+    """One JSON object with the answer, its route, its verified receipt and both balances."""
+    demo = _start(folder, "--json", "--prompt", QUESTION)
+    out, err = demo.communicate(timeout=DEADLINE_S)
+    assert demo.returncode == 0, err
+    facts: dict[str, Any] = json.loads(out)
+    assert {name: set(facts[name] if name else facts) for name in KEYS} == KEYS
+    assert "Paris" in facts["answer"]
+    assert (facts["model"], facts["nodes"], facts["route"]["source"]) == (MODEL, 3, "dht")
+    assert (facts["receipt"]["verified"], facts["receipt"]["in_ledger"]) == (True, True)
+    assert facts["balances"]["node"] > 0
+    assert facts["balances"]["client"] + facts["balances"]["node"] == pytest.approx(1000)
+    assert facts["tokens"] > 1
+    assert min(facts["ttft_ms"], facts["tokens_per_s"]) > 0
+    _assert_nothing_is_left(folder)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_end_in_the_middle(folder: Path, number: signal.Signals, code: int) -> None:
+    """Ctrl-C and SIGTERM leave no process and no file either."""
+    demo = _start(folder, "--json", "--prompt", QUESTION)
+    try:
+        wait_until(lambda: _daemons(demo) >= DAEMONS, "all of the demo's daemons have started", DEADLINE_S)
+    finally:
+        demo.send_signal(number)
+    out, err = demo.communicate(timeout=DEADLINE_S)
+    assert (demo.returncode, out) == (code, "")
+    assert "Traceback" not in err
+    _assert_nothing_is_left(folder)
+
+
+def _daemons(demo: "subprocess.Popen[str]") -> int:
+    """Return how many daemons the demo runs now."""
+    lines = [" ".join(child.cmdline()) for child in psutil.Process(demo.pid).children()]
+    return sum("gpunode start" in line or "gpunode tracker start" in line for line in lines)
