@@ -34,6 +34,20 @@ async def test_accounts_and_keys(admin: Administration) -> None:
     assert (listed.name, balance.spendable_microcredits) == ("Alice", 3_000_000)
 
 
+async def test_accounts_by_name(admin: Administration) -> None:
+    """A name does as long as it is the only one; an id goes before a name, which anybody may choose."""
+    alice = await admin.create_account("Alice", credits_given=0)
+    assert await admin.find_account("Alice") == await admin.find_account(alice.id) == alice
+    impostor = await admin.create_account(alice.id, credits_given=0)
+    assert await admin.find_account(alice.id) == alice
+    second = await admin.create_account("Alice", credits_given=0)
+    with pytest.raises(InvalidRequest, match=f"2 accounts are named Alice.*({alice.id}|{second.id}), a.*"):
+        await admin.find_account("Alice")
+    assert await admin.find_account(impostor.id) == impostor
+    with pytest.raises(NotFound, match="nobody"):
+        await admin.find_account("nobody")
+
+
 async def test_issuing(admin: Administration) -> None:
     """Credits come on top, and only positive ones."""
     account = await admin.create_account("a", credits_given=0)

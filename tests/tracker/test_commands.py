@@ -36,6 +36,9 @@ def test_from_account_to_key(data_dir: Path) -> None:
     assert key["api_key"].startswith("gpn_")
     issued = _json(data_dir, "issue", account["account"], "5")
     assert issued["spendable_microcredits"] == 1_005_000_000
+    by_name = _json(data_dir, "issue", "Alice", "5")
+    assert (by_name["account"], by_name["spendable_microcredits"]) == (account["account"], 1_010_000_000)
+    assert _json(data_dir, "create-key", "Alice")["account"] == account["account"]
     assert _json(data_dir, "create-account", "Bob", "--credits", "0", "--promotional")["promotional"] is True
     shown = _json(data_dir, "show")
     assert [item["name"] for item in shown["accounts"]] == ["Alice", "Bob"]

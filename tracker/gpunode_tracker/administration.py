@@ -57,6 +57,22 @@ class Administration:
                 await ledger.append(connection, entry)
         return account
 
+    async def find_account(self, text: str) -> Account:
+        """Return the account of this id or, if there is none, of this name.
+
+        Raises:
+            NotFound: no such account. InvalidRequest: several have this name.
+        """
+        async with self.database.read() as connection:
+            by_id = await accounts.find_account(connection, text)
+            found = [by_id] if by_id is not None else await accounts.accounts_named(connection, text.strip())
+        if not found:
+            raise _no_account(text)
+        if len(found) > 1:
+            ids = ", ".join(account.id for account in found)
+            raise InvalidRequest(f"{len(found)} accounts are named {text}. Give the id of the one you mean: {ids}.")
+        return found[0]
+
     async def create_key(self, account_id: str) -> str:
         """Make an API key; it can be shown only now.
 
@@ -66,7 +82,7 @@ class Administration:
         key = accounts.API_KEY_PREFIX + secrets.token_urlsafe(32)
         async with self.database.write() as connection:
             if await accounts.find_account(connection, account_id) is None:
-                raise NotFound(f"There is no account {account_id}. 'gpunode tracker show' lists all.")
+                raise _no_account(account_id)
             await accounts.add_api_key(connection, account_id, key, created_at=self._now)
         return key
 
@@ -84,7 +100,7 @@ class Administration:
         async with self.database.write() as connection:
             account = await accounts.find_account(connection, account_id, lock=True)
             if account is None:
-                raise NotFound(f"There is no account {account_id}. 'gpunode tracker show' lists all.")
+                raise _no_account(account_id)
             amount = credits_given * MICROCREDITS_PER_CREDIT
             await ledger.append(connection, Bookkeeper(self.keys.network, now).issue(account_id, amount, memo=memo))
             return await account_balance(connection, account)
@@ -125,6 +141,10 @@ class Administration:
         async with self.database.read() as connection:
             found = await accounts.all_accounts(connection)
             return [(account, await account_balance(connection, account)) for account in found]
+
+
+def _no_account(text: str) -> NotFound:
+    return NotFound(f"There is no account {text}. 'gpunode tracker show' lists all.")
 
 
 @asynccontextmanager

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Keys and database (GPUNODE_TRACKER_DATA_DIR).")]
+AccountArgument = Annotated[str, typer.Argument(metavar="ACCOUNT", help="Its id, or its name if no other has it.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 commands = typer.Typer(name="tracker", help="Run a tracker: accounts, ledger, bootstrap peer.", no_args_is_help=True)
@@ -89,18 +90,19 @@ def create_account(
 
 
 @commands.command("create-key")
-def create_key(account: str, data_dir: DataDir = None, as_json: AsJson = False) -> None:
+def create_key(account: AccountArgument, data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Make an API key for an account; it is shown only this once."""
 
     async def act(admin: "Administration") -> dict[str, Any]:
-        return {"account": account, "api_key": await admin.create_key(account)}
+        found = await admin.find_account(account)
+        return {"account": found.id, "name": found.name, "api_key": await admin.create_key(found.id)}
 
     _show(_run(data_dir, act), as_json, "API key", hint="Keep the key now: only its hash is stored.")
 
 
 @commands.command()
 def issue(
-    account: str,
+    account: AccountArgument,
     credits_given: Annotated[int, typer.Argument(metavar="CREDITS", help="Whole credits.", min=1)],
     memo: Annotated[str, typer.Option(help="Written into the ledger entry.")] = "",
     data_dir: DataDir = None,
@@ -109,8 +111,14 @@ def issue(
     """Give an account credits."""
 
     async def act(admin: "Administration") -> dict[str, Any]:
-        balance = await admin.issue(account, credits_given, memo=memo)
-        return {"account": account, "issued": credits_given, "spendable_microcredits": balance.spendable_microcredits}
+        found = await admin.find_account(account)
+        balance = await admin.issue(found.id, credits_given, memo=memo)
+        return {
+            "account": found.id,
+            "name": found.name,
+            "issued": credits_given,
+            "spendable_microcredits": balance.spendable_microcredits,
+        }
 
     _show(_run(data_dir, act), as_json, "Issued")
 

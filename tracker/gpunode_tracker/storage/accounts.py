@@ -46,6 +46,12 @@ async def find_account(connection: AsyncConnection, account_id: str, *, lock: bo
     return Account(*row) if row else None
 
 
+async def accounts_named(connection: AsyncConnection, name: str) -> list[Account]:
+    """Return the accounts of exactly this name, oldest first; anybody may choose any name."""
+    query = select(accounts.c.id, accounts.c.name, accounts.c.promotional).where(accounts.c.name == name)
+    return [Account(*row) for row in await connection.execute(query.order_by(accounts.c.created_at))]
+
+
 async def account_of_key(connection: AsyncConnection, key: str) -> Account | None:
     """Return the account of an API key."""
     query = (
