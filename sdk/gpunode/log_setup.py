@@ -33,6 +33,10 @@ class LogLevel(StrEnum):
 _STANDARD_ATTRIBUTES: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 
 
+#: Libraries that log every request at the level ``info``.
+_CHATTY: Final = ("httpx", "httpx2")
+
+
 def configure_logging(log_format: LogFormat, level: LogLevel, stream: TextIO | None = None) -> None:
     """Replace the root logger's handlers by one that writes to ``stream`` (default: standard error)."""
     stream = sys.stderr if stream is None else stream
@@ -51,6 +55,8 @@ def configure_logging(log_format: LogFormat, level: LogLevel, stream: TextIO | N
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
     logging.captureWarnings(capture=True)
 
 

@@ -14,7 +14,10 @@ def _restored_logging() -> Iterator[None]:
     """Give the root logger its handlers and level back."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
+    libraries = {logging.getLogger(name): logging.getLogger(name).level for name in ("httpx", "httpx2")}
     yield
+    for logger, library_level in libraries.items():
+        logger.setLevel(library_level)
     root.handlers[:] = handlers
     root.setLevel(level)
     logging.captureWarnings(capture=False)
@@ -40,6 +43,14 @@ def test_json_lines_keep_sentence_and_event_apart() -> None:
         "level": "info",
         "logger": "gpunode_node.daemon",
     }
+
+
+@pytest.mark.parametrize(("level", "least"), [(LogLevel.DEBUG, "WARNING"), (LogLevel.ERROR, "ERROR")])
+@pytest.mark.parametrize("library", ["httpx", "httpx2"])
+def test_requests_of_libraries_are_not_logged(library: str, level: LogLevel, least: str) -> None:
+    """Only warnings of theirs are of interest, or less if the level asks for less."""
+    configure_logging(LogFormat.JSON, level, io.StringIO())
+    assert logging.getLevelName(logging.getLogger(library).getEffectiveLevel()) == least
 
 
 def test_json_lines_hold_the_traceback() -> None:

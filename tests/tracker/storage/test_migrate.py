@@ -1,5 +1,7 @@
 """Migrations lead to exactly the schema of ``tables``."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 from alembic.autogenerate import compare_metadata
@@ -28,6 +30,20 @@ def test_the_newest_revision_is_alembics() -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(migrate.__file__).parent / "migrations"))
     assert ScriptDirectory.from_config(config).get_heads() == [migrate.newest_revision()]
+
+
+def test_alembic_is_silent_from_its_import_on(tmp_path: Path) -> None:
+    """The first start's log has the tracker's own line, and none of alembic's plugins."""
+    code = (
+        "import logging, sqlalchemy\n"
+        "logging.basicConfig(level=logging.INFO)\n"
+        "from gpunode_tracker.storage import migrate\n"
+        f"with sqlalchemy.create_engine('sqlite:///{tmp_path / 'x.db'}').begin() as connection:\n"
+        "    migrate.upgrade(connection)\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    (line,) = ran.stderr.splitlines()
+    assert "schema is at" in line
 
 
 def test_upgrading_twice_changes_nothing(tmp_path: Path) -> None:

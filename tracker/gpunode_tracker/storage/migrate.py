@@ -19,10 +19,10 @@ def upgrade(connection: Connection) -> None:
     """Bring the schema up to date inside the connection's transaction; costs nothing when it is."""
     if _present_revision(connection) == newest_revision():
         return
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # before the import, which logs each of its plugins
     from alembic import command  # noqa: PLC0415 -- slow to import, and needed once in a version's life
     from alembic.config import Config  # noqa: PLC0415 -- as above
 
-    logging.getLogger("alembic").setLevel(logging.WARNING)
     config = Config()
     config.set_main_option("script_location", str(_SCRIPTS))
     config.attributes["connection"] = connection
