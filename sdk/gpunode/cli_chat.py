@@ -56,6 +56,8 @@ def chat(  # noqa: PLR0913 -- one parameter an option
     }
     if prompt is None and not sys.stdin.isatty():
         prompt = sys.stdin.read()
+    if prompt is not None and not prompt.strip():
+        raise typer.BadParameter("the message is empty; nothing was sent. Give one: gpunode chat 'Hello'")
     with open_client(
         tracker, api_key_file, ca_file=ca_file, insecure=insecure, state_dir=state_dir, region=region
     ) as client:

@@ -76,6 +76,19 @@ def test_the_prompt_may_come_from_a_pipe(
     assert roles == [("system", "Be brief."), ("user", "from the pipe")]
 
 
+@pytest.mark.parametrize("text", ["", " \n\t"])
+@pytest.mark.parametrize("is_piped", [False, True])
+def test_an_empty_message_is_not_paid_for(
+    text: str, is_piped: bool, world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whether an argument or a pipe that brought nothing: misuse."""
+    node = world.add_node()
+    monkeypatch.setattr("sys.stdin", io.StringIO(text))
+    assert main(["chat"] if is_piped else ["chat", text]) == 2
+    assert "the message is empty" in capsys.readouterr().err
+    assert node.jobs == []
+
+
 def test_a_conversation_remembers(
     world: World, type_in: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
