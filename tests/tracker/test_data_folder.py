@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from gpunode_tracker.data_folder import locked
-from gpunode_tracker.errors import DataFolderInUse
+from gpunode_tracker.errors import DataFolderInUse, InvalidSettings
 
 
 def test_the_second_tracker_is_refused(tmp_path: Path) -> None:
@@ -14,3 +14,22 @@ def test_the_second_tracker_is_refused(tmp_path: Path) -> None:
         pass
     with locked(folder):
         assert folder.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), OSError(30, "Read-only file system")])
+def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError) -> None:
+    """The message has the folder, the cause and the option."""
+
+    def refuse(*_: object) -> int:
+        raise error
+
+    monkeypatch.setattr("gpunode_tracker.data_folder.os.open", refuse)
+    with pytest.raises(InvalidSettings, match=f"{tmp_path} .*{error.strerror}.*--data-dir"), locked(tmp_path):
+        pass
+
+
+def test_a_folder_below_a_file(tmp_path: Path) -> None:
+    """It cannot be made, which is said the same way."""
+    (tmp_path / "file").touch()
+    with pytest.raises(InvalidSettings, match="--data-dir"), locked(tmp_path / "file" / "data"):
+        pass
