@@ -62,10 +62,17 @@ class HubRemote:
             ]
 
     def download(self, repo: str, revision: str, name: str, folder: Path) -> Path:
-        """See ``Remote``. Interrupted downloads go on where they stopped."""
+        """See ``Remote``. One process at a time for each folder; the others wait and find the file.
+
+        Breaks of the connection are resumed. A process that ends in the middle leaves a partial file, which
+        huggingface_hub cannot use again: the next download removes it and begins anew.
+        """
+        from filelock import FileLock  # noqa: PLC0415 -- comes with huggingface_hub
         from huggingface_hub import hf_hub_download  # noqa: PLC0415 -- slow to import, and an optional dependency
 
-        with _download_errors(repo):
+        with _download_errors(repo), FileLock(folder / ".pull.lock"):
+            for leftover in (folder / ".cache" / "huggingface" / "download").glob("*.incomplete"):
+                leftover.unlink()
             path = hf_hub_download(
                 repo,
                 name,

@@ -72,7 +72,10 @@ class NodeDaemon:
         starting, asked = asyncio.create_task(start), asyncio.create_task(self._asked.wait())
         try:
             await asyncio.wait({starting, asked}, return_when=asyncio.FIRST_COMPLETED)
-            return starting.result() if starting.done() else None
+            if starting.done():
+                return starting.result()
+            logger.info("stopping", extra={"event": "stopping"})
+            return None
         finally:
             for task in (starting, asked):
                 task.cancel()

@@ -14,7 +14,9 @@ from gpunode_engines.errors import ModelNotPulled
 from gpunode_engines.fetch import pull
 from gpunode_engines.plan import create_engine, plan_engine
 from gpunode_engines.remotes import choose_remote
+from gpunode_engines.supervisor import EnginePlan
 
+from gpunode_node.daemon_thread import run_in_daemon_thread
 from gpunode_node.served_model import ServedModel
 
 logger = logging.getLogger(__name__)
@@ -39,21 +41,25 @@ class CatalogueEngines:
         """See ``EngineFactory``."""
         settings = self._settings
         try:
-            plan = await asyncio.to_thread(plan_engine, entry, settings, self._machine)
+            plan = await self._plan(entry)
         except ModelNotPulled:
             if entry.source.kind != "hub":
                 raise
             await self._pull(entry)
-            plan = await asyncio.to_thread(plan_engine, entry, settings, self._machine)
+            plan = await self._plan(entry)
         return create_engine(plan, settings)
 
+    async def _plan(self, entry: CatalogueEntry) -> EnginePlan:
+        """Plan in a thread that a stop leaves behind: digests of many gigabytes take long."""
+        return await run_in_daemon_thread(lambda: plan_engine(entry, self._settings, self._machine))
+
     async def _pull(self, entry: CatalogueEntry) -> None:
-        """Download a model and show how far it is."""
+        """Download a model and show how far it is; a stop of the node leaves the thread behind and ends at once."""
         settings = self._settings
         logger.info("downloading %s", entry.name, extra={"event": "model_pull", "model": entry.name})
         with choose_display() as display:
             remote = choose_remote(settings.model_mirror, display)
-            await asyncio.to_thread(pull, entry, settings.models_dir, remote)
+            await run_in_daemon_thread(lambda: pull(entry, settings.models_dir, remote))
 
 
 async def load_models(entries: Sequence[CatalogueEntry], create: EngineFactory, queue_limit: int) -> list[ServedModel]:

@@ -95,6 +95,15 @@ async def test_a_hub_that_lies_is_noticed(hub: tuple[Hub, str], tmp_path: Path) 
         await asyncio.to_thread(pull, QWEN, tmp_path, choose_remote(url))
 
 
+async def test_leftovers_of_a_killed_download_go(hub: tuple[Hub, str], tmp_path: Path) -> None:
+    """They are as large as models and could not be used again."""
+    leftover = tmp_path / QWEN.name / ".cache" / "huggingface" / "download" / "x.y.12345678.incomplete"
+    leftover.parent.mkdir(parents=True)
+    leftover.write_bytes(b"part")
+    await asyncio.to_thread(pull, QWEN, tmp_path, choose_remote(hub[1]))
+    assert not leftover.exists()
+
+
 async def test_a_missing_repository_is_named(hub: tuple[Hub, str]) -> None:
     """The message is for users."""
     with pytest.raises(DownloadFailed, match="no public repository Qwen/gone"):

@@ -1,5 +1,8 @@
 """From catalogue entries to started engines."""
 
+import asyncio
+import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,11 @@ from gpunode_engines.text_fake import FakeEngine
 from gpunode_node import model_loading
 from gpunode_node.model_loading import CatalogueEngines, load_models, stop_models
 
+from tests.node.dripping_hub import dripping_hub
+from tests.node.fake_tracker import running_tracker
+from tests.node.running_daemon import settings_of
+
+ROOT = Path(__file__).parents[2]
 MACHINE = Machine(physical_cores=1, logical_cores=1, memory_bytes=2**33, available_memory_bytes=2**33, gpus=())
 PACKAGED, HUB = resolve_model("smollm2-135m"), resolve_model("qwen2.5-0.5b")
 
@@ -65,3 +73,42 @@ async def test_a_model_that_is_not_here_is_pulled(tmp_path: Path, monkeypatch: p
         with pytest.raises(ModelNotPulled):
             await create(entry)
     assert pulled == [HUB.name]
+
+
+_START = """
+import dataclasses, logging, sys
+from gpunode_node.commands import _run
+from gpunode_node.config import NodeSettings
+from gpunode_node.daemon import NodeDaemon
+from tests.node.running_daemon import FakeWorld
+logging.basicConfig(level=logging.INFO)
+world = dataclasses.replace(FakeWorld().world(), create_engine=None)
+sys.exit(_run(NodeDaemon(NodeSettings.load({}), world)))
+"""
+
+
+async def test_a_signal_ends_a_download(tmp_path: Path) -> None:
+    """The first SIGTERM ends the process in order while the hub hangs; until then the log tells how far it is."""
+    async with running_tracker() as tracker, dripping_hub(HUB) as hub:
+        settings = settings_of(tmp_path / "n", tracker)
+        environment = {
+            "GPUNODE_BOOTSTRAP": settings.bootstrap,
+            "GPUNODE_DATA_DIR": str(settings.data_dir),
+            "GPUNODE_MODEL": HUB.name,
+            "GPUNODE_MODELS_DIR": str(tmp_path / "models"),
+            "GPUNODE_MODEL_MIRROR": hub,
+        }
+        node = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", _START, env=environment, cwd=ROOT, stderr=asyncio.subprocess.PIPE
+        )
+        assert node.stderr is not None
+        try:
+            log = await asyncio.wait_for(node.stderr.readuntil(b" 20 %\n"), 60)
+            assert f"downloading {HUB.name}".encode() in log
+            node.send_signal(signal.SIGTERM)
+            assert b"stopping" in await asyncio.wait_for(node.stderr.read(), 20)
+            assert await node.wait() == 0
+        finally:
+            if node.returncode is None:
+                node.kill()
+                await node.wait()
