@@ -5,6 +5,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final, TypedDict
 
+from annotated_types import Ge, Le
 from gpunode_protocol.client_job import Completed
 from gpunode_protocol.errors import MalformedMessage
 from gpunode_protocol.framing import MAX_FRAME_BYTES
@@ -81,11 +82,26 @@ def llm_params(messages: Sequence[Message], options: ChatOptions, *, now: float)
 def _millionths(name: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int | float) or value != value:  # noqa: PLR0124 -- NaN
         raise InvalidRequest(f"The request is not valid, nothing was sent: {name} must be a number.")
-    return round(max(-1e6, min(1e6, value)) * MILLION)
+    low, high = _limits(name)
+    if not low <= value * MILLION <= high:
+        # Where one millionth is the least, zero is what the user has to avoid.
+        limits = f"between {low / MILLION:g} and" if low != 1 else "more than 0 and at most"
+        raise InvalidRequest(f"The request is not valid, nothing was sent: {name} must be {limits} {high / MILLION:g}.")
+    return round(value * MILLION)
+
+
+def _limits(name: str) -> tuple[int, int]:
+    """Return the least and the greatest value that may travel, in millionths."""
+    rules = LlmParams.model_fields[f"{name}_millionths"].metadata
+    (low,) = (rule.ge for rule in rules if isinstance(rule, Ge))
+    (high,) = (rule.le for rule in rules if isinstance(rule, Le))
+    assert isinstance(low, int)  # noqa: S101 -- as payloads.py declares them
+    assert isinstance(high, int)  # noqa: S101 -- as above
+    return low, high
 
 
 def _in_the_callers_words(error: MalformedMessage) -> str:
-    return str(error).removeprefix(f"{LlmParams.__name__}: ").replace("_millionths", " (in millionths)") + "."
+    return str(error).removeprefix(f"{LlmParams.__name__}: ") + "."
 
 
 @dataclass
