@@ -17,7 +17,6 @@ from gpunode.log_setup import LogFormat, LogLevel, configure_logging
 
 EXIT_OK: Final = 0
 EXIT_FAILURE: Final = 1
-EXIT_USAGE: Final = 2
 #: 128 + SIGINT, as shells report it.
 EXIT_INTERRUPTED: Final = 130
 
