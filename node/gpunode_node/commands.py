@@ -14,6 +14,15 @@ DataDirOption = Annotated[
 ]
 
 
+def _region(text: str) -> Region:
+    """Return the region of this name, in any case. Raises BadParameter, which names them all."""
+    try:
+        return Region(text.lower())
+    except ValueError as error:
+        *most, last = Region
+        raise typer.BadParameter(f"{text} is not a region. Choose {', '.join(most)} or {last}.") from error
+
+
 def register(app: typer.Typer) -> None:
     """Add the node's commands."""
     app.command("start")(start)
@@ -39,7 +48,12 @@ def start(  # noqa: PLR0913 -- one parameter an option
         list[str] | None, typer.Option(help="What to serve, up to 4 times; by default the network's default model.")
     ] = None,
     models_dir: Annotated[Path | None, typer.Option(help="Where pulled models are.")] = None,
-    region: Annotated[Region | None, typer.Option(help="Where this node is; by default as its address says.")] = None,
+    region: Annotated[
+        Region | None,
+        typer.Option(
+            parser=_region, metavar=f"[{'|'.join(Region)}]", help="Where this node is; by default as its address says."
+        ),
+    ] = None,
     country: Annotated[str | None, typer.Option(help="Two letters, such as DE.")] = None,
     name: Annotated[str | None, typer.Option(help="Shown to the tracker's operator.")] = None,
     data_dir: DataDirOption = None,
