@@ -3,7 +3,7 @@
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -17,6 +17,7 @@ from gpunode.cli_options import (
     open_client,
 )
 from gpunode.receipt_lookup import check_receipt_id, full_receipt_id
+from gpunode.terminal_table import Column, fitting_table
 from gpunode.terminal_text import printable
 
 if TYPE_CHECKING:
@@ -24,6 +25,16 @@ if TYPE_CHECKING:
     from gpunode_protocol.tracker_api import OwnEntry
 
 ledger = typer.Typer(name="ledger", help="Your credits, and receipts that anyone can check.", no_args_is_help=True)
+
+_ENTRY_COLUMNS: Final = (
+    Column("when (UTC)"),
+    Column("kind", drop=3),
+    Column("job", drop=1),
+    Column("model", wraps=True),  # or an entry's memo, which has words
+    Column("credits", is_number=True),
+    Column("receipt", drop=4),
+    Column("in log at", drop=2, is_number=True),
+)
 
 
 @ledger.command()
@@ -72,13 +83,9 @@ def entries(
         typer.echo(reply.model_dump_json())
         return
     from rich.console import Console  # noqa: PLC0415 -- --help stays light
-    from rich.table import Table  # noqa: PLC0415 -- as above
 
-    table = Table("when", "kind", "job", "model", "credits", "receipt", "in log at")
-    for own in reply.entries:
-        table.add_row(*_entry_row(own))
     console = Console()
-    console.print(table)
+    console.print(fitting_table(_ENTRY_COLUMNS, [_entry_row(own) for own in reply.entries], width=console.width))
     if reply.next_cursor is not None:
         console.print(f"Older ones: --cursor {reply.next_cursor}", highlight=False)
 
@@ -171,7 +178,7 @@ def _entry_row(own: "OwnEntry") -> tuple[str, ...]:
     """Return an entry's cells; its credits are the change of what the account owns, reserved or not."""
     entry, settled = own.entry, own.entry.settled
     mine = sum(part.microcredits for part in entry.transfers if part.account.startswith(("account:", "reserved:")))
-    when = datetime.fromtimestamp(entry.at, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    when = datetime.fromtimestamp(entry.at, UTC).strftime("%Y-%m-%d %H:%M")
     return (
         when,
         entry.kind,

@@ -18,7 +18,8 @@ from gpunode.cli_options import (
     TrackerOption,
     open_client,
 )
-from gpunode.terminal_text import milliseconds, printable, short_id
+from gpunode.terminal_table import Column, fitting_table
+from gpunode.terminal_text import milliseconds, short_id
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -26,6 +27,19 @@ if TYPE_CHECKING:
     from gpunode.types import NodeInfo
 
 REFRESH_INTERVAL_S: Final = 5.0
+
+_COLUMNS: Final = (
+    Column("node"),
+    Column("region"),
+    Column("model"),
+    Column("device", drop=3),
+    Column("tokens/s", is_number=True),
+    Column("context", drop=2, is_number=True),
+    Column("RTT", is_number=True),
+    Column("jobs", drop=5, is_number=True),
+    Column("path", drop=4),
+    Column("found by", drop=1),
+)
 
 
 def nodes(  # noqa: PLR0913 -- one parameter an option
@@ -55,12 +69,13 @@ def nodes(  # noqa: PLR0913 -- one parameter an option
 
         console = Console()
         if once or not sys.stdout.isatty():
-            console.print(table_of(found))
+            console.print(table_of(found, console.width))
             return
-        with Live(table_of(found), console=console, auto_refresh=False) as live:
+        with Live(table_of(found, console.width), console=console, auto_refresh=False) as live:
             while True:
                 time.sleep(REFRESH_INTERVAL_S)
-                live.update(table_of(client.nodes(model=model, task=task, region=within)), refresh=True)
+                found = client.nodes(model=model, task=task, region=within)
+                live.update(table_of(found, console.width), refresh=True)
 
 
 def node_as_json(node: "NodeInfo") -> dict[str, Any]:
@@ -69,31 +84,22 @@ def node_as_json(node: "NodeInfo") -> dict[str, Any]:
     return {"node_id": facts.pop("node"), **facts}
 
 
-def table_of(found: "list[NodeInfo]") -> "Table":
-    """Return the nodes as a table."""
-    from rich.table import Table  # noqa: PLC0415 -- as above
-    from rich.text import Text  # noqa: PLC0415 -- as above
+def table_of(found: "list[NodeInfo]", width: int) -> "Table":
+    """Return the nodes as a table of at most ``width`` characters."""
+    count = "No live nodes" if not found else "1 node" if len(found) == 1 else f"{len(found)} nodes"
+    return fitting_table(_COLUMNS, [_cells(node) for node in found], width=width, title=count)
 
-    table = Table(title=f"{len(found)} nodes" if found else "No live nodes", title_justify="left")
-    for name in ("node", "region", "model", "device"):
-        table.add_column(name)
-    for name in ("tokens/s", "context", "RTT", "jobs"):
-        table.add_column(name, justify="right")
-    for name in ("path", "found by"):
-        table.add_column(name)
-    for node in found:
-        jobs = "-" if node.active is None else f"{node.active}+{node.queued}/{node.slots}"
-        cells = (
-            short_id(node.node),
-            f"{node.region} {node.country}".strip(),
-            node.model,
-            node.gpu,
-            f"{node.tokens_per_s:.0f}",
-            str(node.context),
-            milliseconds(node.rtt_ms),
-            jobs,
-            node.path,
-            node.source,
-        )
-        table.add_row(*(Text(printable(cell)) for cell in cells))
-    return table
+
+def _cells(node: "NodeInfo") -> tuple[str, ...]:
+    return (
+        short_id(node.node),
+        f"{node.region} {node.country}".strip(),
+        node.model,
+        node.gpu,
+        f"{node.tokens_per_s:.0f}",
+        str(node.context),
+        milliseconds(node.rtt_ms),
+        "-" if node.active is None else f"{node.active}+{node.queued}/{node.slots}",
+        node.path,
+        node.source,
+    )

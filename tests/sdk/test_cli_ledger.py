@@ -88,7 +88,7 @@ def test_what_is_neither_file_nor_id_is_misuse(capsys: pytest.CaptureFixture[str
 async def test_entries_are_listed(
     world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With what the account paid."""
+    """With what the account paid; at 80 columns without what matters less."""
     world.add_node()
     async with world.client() as client:
         receipt = (await client.chat(messages=HELLO)).receipt
@@ -104,6 +104,11 @@ async def test_entries_are_listed(
     assert "-0.000190" in out
     assert receipt.id[:12] in out
     assert "--cursor 9" in out
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["ledger", "entries"]) == 0
+    (row,) = (line for line in capsys.readouterr().out.splitlines() if "settle" in line)
+    assert "…" not in row
+    assert {entry.settled.model if entry.settled else "", "-0.000190", receipt.id[:12]} <= set(row.split())
     assert main(["ledger", "entries", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["next_cursor"] == "9"
 

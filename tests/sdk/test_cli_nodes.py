@@ -41,6 +41,21 @@ def test_a_table_is_printed_once_where_there_is_no_terminal(world: World, capsys
     assert "1+2/4" in out
 
 
+def test_80_columns_are_enough(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Less important columns give way; nothing is cut, and one node is no plural."""
+    monkeypatch.setenv("COLUMNS", "80")
+    node = world.add_node()
+    assert main(["nodes"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].strip() == "1 node"
+    assert MODEL in lines[4]
+    assert "asia" in lines[4]
+    assert node.peer_id[-8:] in lines[4]
+    assert "…" not in "".join(lines).replace(f"…{node.peer_id[-8:]}", "")
+
+
 def test_only_a_region(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     """``--in`` filters; a region that there is not is refused."""
     world.add_node()
