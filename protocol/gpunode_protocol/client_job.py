@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from gpunode_protocol.blobs import Blob, BlobAssembler, blob_frames
-from gpunode_protocol.errors import ErrorCode, GpunodeError, ProtocolError, UnexpectedMessage, job_error
+from gpunode_protocol.errors import ErrorCode, GpunodeError, UnexpectedMessage, job_error
 from gpunode_protocol.framing import FrameParser
 from gpunode_protocol.identity import Identity
 from gpunode_protocol.messages import (
@@ -329,8 +329,3 @@ class ClientJob:
     def reading_resumed(self, now: float) -> None:
         """Begin all waiting anew after a time in which the caller did not read; ``now``: monotonic seconds."""
         self._clock.resume(now, self.output.work)
-
-
-def parse_error_is_retryable(error: GpunodeError) -> bool:
-    """Whether another node may be tried after this error: bytes that break the protocol are the node's fault."""
-    return isinstance(error, ProtocolError) or getattr(error, "retryable", False)

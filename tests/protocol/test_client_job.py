@@ -4,12 +4,10 @@ from typing import Any
 
 import pytest
 from gpunode_protocol.blobs import Blob, blob_frames
-from gpunode_protocol.client_job import Completed, Failed, JobEvent, parse_error_is_retryable
+from gpunode_protocol.client_job import Completed, Failed, JobEvent
 from gpunode_protocol.errors import (
     ErrorCode,
-    GpunodeError,
     JobError,
-    MalformedMessage,
     UnexpectedMessage,
     VerificationFailed,
 )
@@ -300,17 +298,3 @@ def test_embedding_job() -> None:
     (completed,) = talk.finish()
     assert isinstance(completed, Completed)
     assert (completed.voucher.body.count, completed.voucher.body.input_count) == (0, 17)
-
-
-@pytest.mark.parametrize(
-    ("error", "retryable"),
-    [
-        (MalformedMessage(), True),
-        (VerificationFailed(), False),
-        (JobError(ErrorCode.BUSY, "busy", retryable=True), True),
-        (JobError(ErrorCode.GRANT_EXPIRED, "expired"), False),
-    ],
-)
-def test_whether_another_node_may_be_tried(error: GpunodeError, retryable: bool) -> None:
-    """Broken bytes are the node's fault, errors say it themselves."""
-    assert parse_error_is_retryable(error) is retryable

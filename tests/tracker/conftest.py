@@ -17,7 +17,9 @@ from gpunode_protocol.tasks import Task
 from gpunode_tracker.administration import Administration
 from gpunode_tracker.app import create_app
 from gpunode_tracker.config import TrackerSettings
+from gpunode_tracker.storage.tables import evidence
 from gpunode_tracker.tracker import Tracker
+from sqlalchemy import select
 
 from tests.tracker.parties import Job, TestClock
 
@@ -65,6 +67,12 @@ class World:
         """Return a new account's id and API key."""
         account = await self.admin.create_account("test", credits_given=credits_given, promotional=promotional)
         return account.id, await self.admin.create_key(account.id)
+
+    async def evidence(self) -> list[str]:
+        """Return why each piece of evidence was kept."""
+        async with self.tracker.database.read() as connection:
+            rows = await connection.execute(select(evidence.c.reason).order_by(evidence.c.received_at))
+            return list(rows.scalars())
 
     async def post(self, path: str, body: api.WireModel, **headers: str) -> ClientResponse:
         """Send a model as JSON; ``key`` and ``token`` become the headers of authentication."""

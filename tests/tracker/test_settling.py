@@ -12,7 +12,6 @@ from gpunode_protocol.tasks import Task
 from gpunode_protocol.tracker_api import SettlementItem
 from gpunode_tracker.app import create_app
 from gpunode_tracker.config import TrackerSettings
-from gpunode_tracker.storage.settlements import evidence_reasons
 from gpunode_tracker.tracker import Tracker
 
 from tests.tracker.conftest import World
@@ -20,11 +19,6 @@ from tests.tracker.parties import Job, TestClock, job_id
 
 PRICE = DEFAULT_PRICES.tasks[Task.LLM]
 OUTPUT, INPUT = PRICE.output_microcredits, PRICE.input_microcredits
-
-
-async def _evidence(world: World) -> list[str]:
-    async with world.tracker.database.read() as connection:
-        return list(await evidence_reasons(connection))
 
 
 async def test_a_receipt_pays_the_node(world: World) -> None:
@@ -47,7 +41,7 @@ async def test_the_same_receipt_five_times_settles_once(world: World) -> None:
     assert [result.status for result in results] == ["settled", *["duplicate"] * 4]
     assert len({result.entry for result in results}) == 1
     assert (await world.balance(token=deal.token)).spendable_microcredits == 10 * OUTPUT
-    assert await _evidence(world) == []
+    assert await world.evidence() == []
 
 
 async def test_a_differing_receipt_is_equivocation(world: World) -> None:
@@ -58,7 +52,7 @@ async def test_a_differing_receipt_is_equivocation(world: World) -> None:
     results = await world.settle(other, other)
     assert [(result.status, result.paid_microcredits) for result in results] == [("equivocation", 0)] * 2
     assert (await world.balance(token=deal.token)).spendable_microcredits == 10 * OUTPUT
-    assert len(await _evidence(world)) == 1
+    assert len(await world.evidence()) == 1
 
 
 async def test_a_contradiction_that_promises_more_pays_the_difference_once(world: World) -> None:
@@ -69,7 +63,7 @@ async def test_a_contradiction_that_promises_more_pays_the_difference_once(world
     results = await world.settle(deal.job.item(10), dearer, deal.job.item(10), dearer)
     assert [result.status for result in results] == ["settled", "equivocation", "equivocation", "duplicate"]
     assert [result.paid_microcredits for result in results] == [10 * OUTPUT, 2 * OUTPUT, 0, 0]
-    assert len(await _evidence(world)) == 1
+    assert len(await world.evidence()) == 1
     await world.tracker.sequence()
     for proven, status in ((receipt, 200), (old, 404)):
         path = api.RECEIPT_PATH.format(receipt=proven.digest.hex())
@@ -234,7 +228,7 @@ async def test_an_accomplice_cannot_void_a_nodes_work(world: World) -> None:
     clash = Job(world.network, deal.job.client, other, deal.grant.jti, segment=1, start=0)
     results = await world.settle(deal.job.item(10), clash.item(10))
     assert [result.paid_microcredits for result in results] == [10 * OUTPUT] * 2
-    assert await _evidence(world) == ["its output from 0 on overlaps what segment 0 was settled for"]
+    assert await world.evidence() == ["its output from 0 on overlaps what segment 0 was settled for"]
 
 
 async def test_another_segment_at_the_same_node_voids_nothing(world: World) -> None:
@@ -243,7 +237,7 @@ async def test_another_segment_at_the_same_node_voids_nothing(world: World) -> N
     unseen = Job(**(vars(deal.job) | {"segment": 63}))
     results = await world.settle(unseen.partial(1), deal.job.item(100))
     assert [result.paid_microcredits for result in results] == [OUTPUT, 100 * OUTPUT]
-    assert await _evidence(world) == ["its output from 0 on overlaps what segment 63 was settled for"]
+    assert await world.evidence() == ["its output from 0 on overlaps what segment 63 was settled for"]
 
 
 VOIDS: list[Callable[[Job], SettlementItem]] = [
@@ -262,7 +256,7 @@ async def test_a_client_cannot_void_its_own_vouchers(world: World, void: Callabl
     (result,) = await world.settle(deal.job.item(100, 20))
     assert result.status == "equivocation"
     assert (await world.balance(token=deal.token)).spendable_microcredits >= 100 * OUTPUT + 20 * INPUT
-    assert len(await _evidence(world)) == 1
+    assert len(await world.evidence()) == 1
 
 
 async def test_a_job_under_two_grants_is_paid_from_each(world: World) -> None:
@@ -272,7 +266,7 @@ async def test_a_job_under_two_grants_is_paid_from_each(world: World) -> None:
     again = Job(**(vars(deal.job) | {"jti": second.jti}))
     results = await world.settle(deal.job.item(10), again.item(100))
     assert [result.paid_microcredits for result in results] == [10 * OUTPUT, 100 * OUTPUT]
-    assert len(await _evidence(world)) == 1
+    assert len(await world.evidence()) == 1
 
 
 async def test_resumed_segments_are_paid_beside_each_other(world: World) -> None:
@@ -283,7 +277,7 @@ async def test_resumed_segments_are_paid_beside_each_other(world: World) -> None
     rest = Job(world.network, deal.job.client, other, deal.grant.jti, segment=1, start=64)
     results = await world.settle(rest.item(36, 9), deal.job.partial(64))
     assert [result.paid_microcredits for result in results] == [36 * OUTPUT + 9 * INPUT, 64 * OUTPUT]
-    assert await _evidence(world) == []
+    assert await world.evidence() == []
 
 
 async def test_concurrent_submitters_settle_once(world: World) -> None:

@@ -25,8 +25,6 @@ MAX_ASKED = 64
 MAX_NEIGHBOURS = 20
 """Neighbours taken from one reply, hivemind's bucket size."""
 
-Neighbour = tuple[int, P]
-
 
 @dataclass(frozen=True, slots=True)
 class Lookup(Generic[P]):

@@ -2,7 +2,8 @@
 
 from gpunode_protocol import tracker_api as api
 from gpunode_protocol.identity import Identity
-from gpunode_tracker.storage.reports import count_reports
+from gpunode_tracker.storage.tables import reports
+from sqlalchemy import select
 
 from tests.tracker.conftest import World
 from tests.tracker.parties import job_id
@@ -16,4 +17,4 @@ async def test_a_report_is_kept(world: World) -> None:
     assert (await world.post(api.REPORTS_PATH, report)).status == 401
     assert (await world.post(api.REPORTS_PATH, report, key=key)).status == 204
     async with world.tracker.database.read() as connection:
-        assert await count_reports(connection, node) == 1
+        assert list((await connection.execute(select(reports.c.node))).scalars()) == [node]

@@ -1,6 +1,6 @@
 """What is kept of contradictions."""
 
-from gpunode_tracker.storage.settlements import MAX_EVIDENCE_PER_SETTLEMENT, evidence_reasons
+from gpunode_tracker.storage.settlements import MAX_EVIDENCE_PER_SETTLEMENT
 
 from tests.tracker.conftest import World
 
@@ -11,5 +11,4 @@ async def test_evidence_is_bounded(world: World) -> None:
     await world.settle(deal.job.item(1))
     results = await world.settle(*(deal.job.item(count) for count in range(2, 2 + 2 * MAX_EVIDENCE_PER_SETTLEMENT)))
     assert {result.status for result in results} == {"equivocation"}
-    async with world.tracker.database.read() as connection:
-        assert len(await evidence_reasons(connection)) == MAX_EVIDENCE_PER_SETTLEMENT
+    assert len(await world.evidence()) == MAX_EVIDENCE_PER_SETTLEMENT

@@ -1,7 +1,7 @@
 """Complaints of clients about nodes."""
 
 from gpunode_protocol.tracker_api import ReportRequest
-from sqlalchemy import func, insert, select
+from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gpunode_tracker.storage.tables import reports
@@ -11,9 +11,3 @@ async def add_report(connection: AsyncConnection, account_id: str, report: Repor
     """Keep a report."""
     values = report.model_dump()
     await connection.execute(insert(reports).values(account_id=account_id, received_at=received_at, **values))
-
-
-async def count_reports(connection: AsyncConnection, node: str) -> int:
-    """Return how many reports there are about a node."""
-    query = select(func.count()).select_from(reports).where(reports.c.node == node)
-    return int((await connection.execute(query)).scalar_one())

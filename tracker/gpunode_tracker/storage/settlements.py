@@ -1,6 +1,5 @@
 """Settlements: the newest voucher of each (client, job, segment, node, grant), its receipt, and the contradictions."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -125,11 +124,6 @@ async def add_evidence(
         **_receipt_values(claim),
     }
     await connection.execute(insert(evidence).values(**values))
-
-
-async def evidence_reasons(connection: AsyncConnection) -> Sequence[str]:
-    """Return why each piece of evidence was kept."""
-    return list((await connection.execute(select(evidence.c.reason).order_by(evidence.c.received_at))).scalars())
 
 
 def _receipt_values(claim: Claim) -> dict[str, bytes | None]:
