@@ -14,9 +14,6 @@ _BACKENDS: dict[tuple[Task, str], str] = {
     (Task.LLM, "llamacpp"): "gpunode_engines.backends.text_llamacpp:LlamaCppBackend",
 }
 
-BACKEND_DISTRIBUTIONS: dict[str, str] = {"llamacpp": "xllamacpp"}
-"""Backend name to the distribution on PyPI whose version becomes part of the fingerprint."""
-
 BACKEND_EXTRAS: dict[str, str] = {"llamacpp": "llamacpp"}
 """Backend name to the extra of gpunode that installs it."""
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from gpunode_protocol.errors import ErrorCode, job_error
 from gpunode_protocol.grants import Grant, GrantChecks, check_grant
 from gpunode_protocol.identity import PeerId
-from gpunode_protocol.prices import MICROCREDITS_PER_CREDIT
 from gpunode_protocol.requests import JobRequest, task_of
 from gpunode_protocol.revocations import Revocations
 from gpunode_protocol.signing import Signed
@@ -22,9 +21,6 @@ MAX_REQUESTS_PER_GRANT = 64
 
 MEMORY_AFTER_EXPIRY_S = 120
 """A request is remembered this long after its grant's end: longer than clocks may differ."""
-
-DEFAULT_EXPOSURE_MICROCREDITS = 50 * MICROCREDITS_PER_CREDIT
-"""What this node risks for one open grant, which other nodes may have spent already."""
 
 
 @dataclass(frozen=True, slots=True)

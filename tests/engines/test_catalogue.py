@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from gpunode_engines.catalogue import Catalogue, HubSource, PackageSource, default_catalogue, resolve_model
 from gpunode_engines.errors import ModelNotFound
-from gpunode_engines.registry import BACKEND_DISTRIBUTIONS
+from gpunode_engines.registry import BACKEND_EXTRAS
 from gpunode_protocol.tasks import Task
 
 
@@ -36,7 +36,7 @@ def test_a_model_of_another_task_is_not_found() -> None:
 def test_every_entry_can_be_served() -> None:
     """Each backend is registered, and each source is complete."""
     for entry in default_catalogue().entries:
-        assert entry.backend in BACKEND_DISTRIBUTIONS
+        assert entry.backend in BACKEND_EXTRAS
         match entry.source:
             case HubSource(repo=repo, pattern=pattern):
                 assert repo.count("/") == 1

@@ -2,7 +2,6 @@
 
 import pytest
 from gpunode_node.admission import (
-    DEFAULT_EXPOSURE_MICROCREDITS,
     MAX_REQUESTS_PER_GRANT,
     MEMORY_AFTER_EXPIRY_S,
     Admission,
@@ -12,10 +11,21 @@ from gpunode_node.admission import (
 from gpunode_protocol.errors import ErrorCode, JobError
 from gpunode_protocol.grants import Cap, Confirmation
 
-from tests.node.world import CLIENT, EPOCH, NODE, OTHER, TRUST, grant, request, revocations, token
+from tests.node.world import (
+    CLIENT,
+    EPOCH,
+    EXPOSURE_MICROCREDITS,
+    NODE,
+    OTHER,
+    TRUST,
+    grant,
+    request,
+    revocations,
+    token,
+)
 
 
-def _admission(exposure_microcredits: int = DEFAULT_EXPOSURE_MICROCREDITS) -> Admission:
+def _admission(exposure_microcredits: int = EXPOSURE_MICROCREDITS) -> Admission:
     return Admission(NODE.peer_id, exposure_microcredits)
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from gpunode_engines.text_fake import FakeEngine
-from gpunode_node.admission import DEFAULT_EXPOSURE_MICROCREDITS
 from gpunode_node.admission_desk import AdmissionDesk
 from gpunode_node.job_intake import JobIntake
 from gpunode_node.job_registry import JobRegistry
@@ -20,7 +19,7 @@ from gpunode_node.served_model import ServedModel
 from gpunode_protocol.grants import Cap, Confirmation, Grant, audience, issue_grant
 from gpunode_protocol.identity import Identity, PeerId
 from gpunode_protocol.keyset import KeySet, TrackerKey, key_id_of, network_id_of
-from gpunode_protocol.prices import DEFAULT_PRICES
+from gpunode_protocol.prices import DEFAULT_PRICES, MICROCREDITS_PER_CREDIT
 from gpunode_protocol.requests import JobRequest
 from gpunode_protocol.revocations import Revocations
 from gpunode_protocol.signing import Signed, sign
@@ -31,6 +30,9 @@ from tests.node.memory_stream import MemoryStream, stream_pair
 
 EPOCH = 1_800_000_000
 """Unix seconds at which the tests' clock starts."""
+
+EXPOSURE_MICROCREDITS = 50 * MICROCREDITS_PER_CREDIT
+"""What the tests' node risks for one open grant."""
 
 ROOT = Identity.from_seed(b"\x01" * 32)
 TRACKER = Identity.from_seed(b"\x02" * 32)
@@ -167,7 +169,7 @@ async def running_node(
     engine: FakeEngine | None = None,
     *,
     queue_limit: int = 4,
-    exposure_microcredits: int = DEFAULT_EXPOSURE_MICROCREDITS,
+    exposure_microcredits: int = EXPOSURE_MICROCREDITS,
 ) -> AsyncIterator[Node]:
     """A node whose clock starts at ``EPOCH``; its databases stay in the folder."""
     loop = asyncio.get_running_loop()
