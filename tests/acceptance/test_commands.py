@@ -69,7 +69,7 @@ def test_nodes(network: Network) -> None:
     """Users see who is there, as JSON and as a table."""
     listed = json_of(network.command("nodes", "--json"))
     assert {entry["region"] for entry in listed} == set(REGIONS)
-    assert {entry["node"] for entry in listed} == {node.run["peer_id"] for node in network.nodes.values()}
+    assert {entry["node_id"] for entry in listed} == {node.run["peer_id"] for node in network.nodes.values()}
     table = network.command("nodes", "--once", COLUMNS="200").stdout
     assert all(region in table for region in REGIONS)
 
