@@ -14,8 +14,8 @@ from gpunode_engines.errors import (
     InvalidParameters,
     TimeLimit,
 )
-from gpunode_engines.text_fake import FakeEngine
 
+from tests.engines.fake_engine import FakeEngine
 from tests.engines.scripted_engine import ask, collect, ids_of, prepare, scripted_engine, text_of
 
 

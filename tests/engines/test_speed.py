@@ -2,7 +2,8 @@ import pytest
 from gpunode_engines.base import MeasuredSpeed
 from gpunode_engines.errors import BackendFailed
 from gpunode_engines.speed import OUTPUT_TOKENS, PROMPT_TOKENS, measure_speed
-from gpunode_engines.text_fake import FakeEngine
+
+from tests.engines.fake_engine import FakeEngine
 
 
 async def measured(engine: FakeEngine) -> MeasuredSpeed:

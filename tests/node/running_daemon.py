@@ -9,12 +9,12 @@ from typing import Any
 
 from gpunode_engines.catalogue import CatalogueEntry
 from gpunode_engines.devices import Gpu, Machine
-from gpunode_engines.text_fake import FakeEngine
 from gpunode_node.config import NodeSettings
 from gpunode_node.daemon import NodeDaemon
 from gpunode_node.startup import World
 from gpunode_protocol.mesh import Mesh, MeshConfig, RecordValidator
 
+from tests.engines.fake_engine import FakeEngine
 from tests.node.fake_mesh import FakeMesh
 from tests.node.fake_tracker import FakeTracker
 from tests.node.world import EPOCH, NODE

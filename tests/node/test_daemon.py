@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 from gpunode_engines.errors import EngineStartFailed
-from gpunode_engines.text_fake import FakeEngine
 from gpunode_node.control_client import ask_daemon
 from gpunode_node.errors import DaemonNotRunning, NodeFolderInUse, OtherNetwork, RegionUnknown
 from gpunode_protocol.adverts import open_advert, unpack_advert
 from gpunode_protocol.mesh import MeshUnavailable
 from gpunode_protocol.regions import Region
 
+from tests.engines.fake_engine import FakeEngine
 from tests.node.fake_tracker import network_info, running_tracker
 from tests.node.memory_stream import stream_pair
 from tests.node.running_daemon import FakeWorld, running_daemon, settings_of

@@ -3,10 +3,10 @@
 import asyncio
 from pathlib import Path
 
-from gpunode_engines.text_fake import FakeEngine
 from gpunode_node.job_books import SETTLE_GRACE_S
 from gpunode_protocol.signing import sign
 
+from tests.engines.fake_engine import FakeEngine
 from tests.node.job_client import JobClient, ask, refusal
 from tests.node.virtual_time import virtual_time
 from tests.node.world import CLIENT, Node, llm_params, request, running_node

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gpunode_engines.text_fake import FakeEngine
 from gpunode_protocol.grants import Cap
 from gpunode_protocol.messages import (
     CancelFrame,
@@ -17,6 +16,7 @@ from gpunode_protocol.messages import (
 )
 from gpunode_protocol.signing import Envelope
 
+from tests.engines.fake_engine import FakeEngine
 from tests.node.job_client import JobClient, ask, raw_frames, refusal
 from tests.node.virtual_time import virtual_time
 from tests.node.world import (

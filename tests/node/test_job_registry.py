@@ -4,11 +4,11 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from gpunode_engines.text_fake import FakeEngine
 from gpunode_node import job_registry
 from gpunode_node.job_registry import KEPT_RESULT_S
 from gpunode_protocol.signing import Envelope
 
+from tests.engines.fake_engine import FakeEngine
 from tests.node.job_client import JobClient, ask, refusal
 from tests.node.virtual_time import virtual_time
 from tests.node.world import CLIENT, OTHER, llm_params, request, running_node

@@ -4,11 +4,11 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from gpunode_engines.text_fake import FakeEngine
 from gpunode_node.job_run import REATTACH_GRACE_S, JobRun
 from gpunode_protocol.errors import ErrorCode
 from gpunode_protocol.messages import AcceptedFrame
 
+from tests.engines.fake_engine import FakeEngine
 from tests.node.job_client import JobClient, ask, refusal
 from tests.node.virtual_time import virtual_time
 from tests.node.world import CLIENT, EPOCH, Node, llm_params, request, running_node

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gpunode_engines.text_fake import FakeEngine
 from gpunode_node.job_session import FINAL_VOUCHER_TIMEOUT_S
 from gpunode_protocol.errors import ErrorCode
 from gpunode_protocol.messages import (
@@ -20,6 +19,7 @@ from gpunode_protocol.messages import (
 )
 from gpunode_protocol.requests import Resume
 
+from tests.engines.fake_engine import FakeEngine
 from tests.node.job_client import JobClient, ask, raw_frames, refusal
 from tests.node.virtual_time import virtual_time
 from tests.node.world import (

@@ -10,10 +10,10 @@ from gpunode_engines.catalogue import CatalogueEntry, resolve_model
 from gpunode_engines.config import EngineSettings
 from gpunode_engines.devices import Machine
 from gpunode_engines.errors import EngineStartFailed, ModelNotPulled
-from gpunode_engines.text_fake import FakeEngine
 from gpunode_node import model_loading
 from gpunode_node.model_loading import CatalogueEngines, load_models, stop_models
 
+from tests.engines.fake_engine import FakeEngine
 from tests.node.dripping_hub import dripping_hub
 from tests.node.fake_tracker import running_tracker
 from tests.node.running_daemon import settings_of

@@ -4,7 +4,6 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from gpunode_engines.text_fake import FakeEngine
 from gpunode_node.probe_server import ProbeStreams
 from gpunode_protocol.errors import ErrorCode, JobError
 from gpunode_protocol.framing import FrameParser
@@ -18,6 +17,7 @@ from gpunode_protocol.messages import (
 )
 from gpunode_protocol.probe import ProbeClient
 
+from tests.engines.fake_engine import FakeEngine
 from tests.node.job_client import JobClient
 from tests.node.memory_stream import MemoryStream, stream_pair
 from tests.node.virtual_time import virtual_time

@@ -1,8 +1,9 @@
 """A model with its queue."""
 
-from gpunode_engines.text_fake import FakeEngine
 from gpunode_node.served_model import ServedModel
 from gpunode_protocol.tasks import Task
+
+from tests.engines.fake_engine import FakeEngine
 
 
 async def test_the_queue_follows_the_engine() -> None:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gpunode_engines.text_fake import FakeEngine
 from gpunode_node.admission_desk import AdmissionDesk
 from gpunode_node.job_intake import JobIntake
 from gpunode_node.job_registry import JobRegistry
@@ -26,6 +25,7 @@ from gpunode_protocol.signing import Signed, sign
 from gpunode_protocol.tasks import Task
 from gpunode_protocol.trust import Trust
 
+from tests.engines.fake_engine import FakeEngine
 from tests.node.memory_stream import MemoryStream, stream_pair
 
 EPOCH = 1_800_000_000

@@ -4,8 +4,8 @@ from contextlib import aclosing
 import pytest
 from gpunode_engines.base import Finished, Segment, Tokens
 from gpunode_engines.errors import EngineCrashed, EngineHung
-from gpunode_engines.text_fake import FakeEngine
 
+from tests.engines.fake_engine import FakeEngine
 from tests.engines.scripted_engine import ask, collect, text_of
 
 

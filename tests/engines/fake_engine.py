@@ -1,6 +1,6 @@
-"""FOR UNIT TESTS ONLY: an engine without a model, in process, whose every step a test controls.
+"""An engine without a model, in process, whose every step a test controls.
 
-No setting, catalogue entry or command leads here. A token is one UTF-8 byte and its id is that byte; the answer is a
+A token is one UTF-8 byte and its id is that byte; the answer is a
 fixed text or, without one, a text that repeats the prompt until max_tokens. Stops, limits, resume and slots follow the
 ``Engine`` contract with the code that the real engine uses.
 """
@@ -9,8 +9,6 @@ import asyncio
 import hashlib
 import itertools
 from collections.abc import AsyncGenerator, Iterator
-
-from gpunode_protocol.tasks import Task
 
 from gpunode_engines.base import (
     EngineInfo,
@@ -34,6 +32,7 @@ from gpunode_engines.errors import (
 )
 from gpunode_engines.job_table import Job, JobTable
 from gpunode_engines.text_assembly import TextAssembler
+from gpunode_protocol.tasks import Task
 
 _MAX_OUTPUT_BYTES = 100 * 1024**2
 
