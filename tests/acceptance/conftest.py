@@ -1,6 +1,7 @@
 """The network that all acceptance tests share, and a client of it."""
 
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,9 +12,11 @@ from gpunode import InferenceClient
 from tests.acceptance.network import Network
 from tests.acceptance.raw_peer import RawPeer
 
+LAST_WORDS_CHARS = 4_000
+
 
 @pytest.fixture(scope="session")
-def network() -> Iterator[Network]:
+def network(request: pytest.FixtureRequest) -> Iterator[Network]:
     """Start one tracker and three nodes for the whole run; a test that ends one starts it again."""
     # below the system's own folder for such things: a test's folder is too long for Unix sockets
     folder = Path(tempfile.mkdtemp(prefix="gpn-"))
@@ -23,7 +26,15 @@ def network() -> Iterator[Network]:
         yield shared
     finally:
         shared.stop()
+        if request.session.testsfailed:
+            _show_logs(folder)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _show_logs(folder: Path) -> None:
+    """Print the ends of all daemons' logs: their files go with the folder."""
+    for path in sorted(folder.glob("*.log")):
+        sys.stderr.write(f"\n--- {path.name}\n{path.read_text(errors='replace')[-LAST_WORDS_CHARS:]}")
 
 
 @pytest.fixture(scope="session")

@@ -67,12 +67,12 @@ def test_a_silent_node_before_the_first_token(network: Network, client: Inferenc
 
 
 def test_a_node_killed_in_mid_answer(network: Network, client: InferenceClient) -> None:
-    """Its p2pd dies with it, as in a power cut: the caller gets an error with what came, and pays no more than that."""
+    """The caller gets an error with what came, and the ledger pays no more than that."""
     with client.chat(messages=STORY, max_tokens=1_000, temperature=0, stream=True) as chunks:
         received = [next(chunks) for _ in range(20)]
         dead = _node_of(network, chunks)
         peer_id = dead.run["peer_id"]
-        dead.kill_all()
+        dead.kill()
         try:
             with pytest.raises(AnswerInterrupted) as caught:
                 received.extend(chunks)
