@@ -40,6 +40,7 @@ def folder() -> Iterator[Path]:
 
 def _start(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
     (folder / "home").mkdir()
+    # a shell starts background jobs with SIGINT ignored, and whatever runs these tests may be one
     return subprocess.Popen(
         [sys.executable, "-m", "gpunode", "demo", *arguments],
         stdin=subprocess.DEVNULL,
@@ -48,7 +49,12 @@ def _start(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
         text=True,
         env=clean_environment(folder / "home") | {"TMPDIR": str(folder)},
         cwd=folder / "home",
+        preexec_fn=_heed_ctrl_c,  # noqa: PLW1509 -- resetting a signal takes no lock
     )
+
+
+def _heed_ctrl_c() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _assert_nothing_is_left(folder: Path) -> None:
