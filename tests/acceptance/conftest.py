@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from gpunode import InferenceClient
 
-from tests.acceptance.network import Network
+from tests.acceptance.network import Network, status_of
 from tests.acceptance.raw_peer import RawPeer
 
 LAST_WORDS_CHARS = 4_000
@@ -59,9 +59,12 @@ def raw(raw_peer: RawPeer) -> Iterator[RawPeer]:
     raw_peer.close_streams()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def asia_goes_on_serving(client: InferenceClient, network: Network) -> Iterator[None]:
-    """Whatever a test does to the node in Asia, it serves honest clients afterwards."""
+    """Whatever a file's tests do to the node in Asia, it serves honest clients afterwards, without a restart."""
+    process = network.nodes["asia"].process
     yield
     result = client.chat(messages=[{"role": "user", "content": "Hello"}], region="asia", max_tokens=1)
     assert result.route.node == network.nodes["asia"].run["peer_id"]
+    assert status_of(network.nodes["asia"])["pid"] == process.pid
+    assert status_of(network.nodes["asia"])["mesh"]["restarts"] == 0
