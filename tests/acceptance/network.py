@@ -1,6 +1,7 @@
 """One network for all acceptance tests: a tracker, nodes in three regions, and an account with a key."""
 
 import json
+import signal
 import subprocess
 import urllib.error
 import urllib.request
@@ -88,6 +89,14 @@ class Network:
         """Start a node that a test ended, in the same folder, and wait until it serves again."""
         node.start()
         node.wait_ready()
+
+    def repair(self) -> None:
+        """Let stopped nodes go on and start those again that have ended, whatever a test did to them."""
+        for node in self.nodes.values():
+            if node.process.poll() is None:
+                node.process.send_signal(signal.SIGCONT)
+            else:
+                self.revive(node)
 
     def revive_tracker(self) -> None:
         """Start the tracker that a test ended, and wait until every node has heard of it again."""

@@ -9,6 +9,7 @@ from gpunode_protocol.messages import (
     AcceptedFrame,
     BlobFrame,
     CancelFrame,
+    DoneFrame,
     PingFrame,
     RequestFrame,
     VoucherFrame,
@@ -154,9 +155,10 @@ def test_an_unknown_key_in_a_request_is_ignored(network: Network, raw: RawPeer, 
     assert isinstance(raw.send(network.nodes[NODE], _signed_bytes(raw, body)).next(), AcceptedFrame)
 
 
-def test_too_many_streams_of_one_peer(network: Network, raw: RawPeer) -> None:
+def test_too_many_streams_of_one_peer(network: Network, raw: RawPeer, grant: str) -> None:
     """A peer may have eight streams open at a node; the ninth is told so."""
     node = network.nodes[NODE]
-    first_bytes = b"\x00"  # a stream exists for the other side once something was written
-    streams = [raw.send(node, first_bytes) for _ in range(MAX_STREAMS_PER_PEER + 1)]
-    assert streams[-1].error().code == "too_many_streams"
+    for _ in range(MAX_STREAMS_PER_PEER):
+        frames = raw.ask(node, raw.request(node, grant)).to_the_end()
+        assert isinstance(frames[-1], DoneFrame)  # the node waits for its final voucher
+    assert raw.ask(node, raw.request(node, grant)).error().code == "too_many_streams"

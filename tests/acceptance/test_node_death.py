@@ -2,28 +2,42 @@
 
 import re
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 from gpunode import AnswerInterrupted, ChatResult, Chunk, InferenceClient
 from gpunode.streaming import ChatStream
+from gpunode.types import Message
 
 from tests.acceptance.network import Network, is_idle, settlements, wait_settled
 from tests.acceptance.processes import Daemon, wait_until
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.usefixtures("_repaired")]
 
-# Reading it takes the model seconds, in which the node can be hit before its first token.
-LONG_QUESTION = [{"role": "user", "content": "Summarise. " + "The fox went over the hill and saw a river. " * 70}]
 STORY = [{"role": "user", "content": "Tell me a long story about a fox."}]
 
 
+@pytest.fixture
+def _repaired(network: Network, client: InferenceClient) -> Iterator[None]:
+    """Leave three nodes that the shared client reaches, also those to which it had a connection that died silently."""
+    yield
+    network.repair()
+    wait_until(
+        lambda: sum(info.rtt_ms is not None for info in client.nodes()) == len(network.nodes), "all nodes answer", 60
+    )
+
+
+def _long_question(topic: str) -> list[Message]:
+    """Return what takes a node seconds to read, unless it has just read the same."""
+    return [{"role": "user", "content": f"Summarise. The {topic} went over the hill and saw a river. " * 60}]
+
+
 def _hit_before_the_first_token(
-    network: Network, client: InferenceClient, hit: Callable[[Daemon], None]
+    network: Network, client: InferenceClient, hit: Callable[[Daemon], None], topic: str
 ) -> tuple[Daemon, ChatResult]:
     """Ask, do something to the chosen node while it reads the prompt, return it and the answer."""
-    with client.chat(messages=LONG_QUESTION, max_tokens=8, temperature=0, stream=True) as chunks:
+    with client.chat(messages=_long_question(topic), max_tokens=8, temperature=0, stream=True) as chunks:
         with ThreadPoolExecutor(1) as thread:
             rest: Future[list[Chunk]] = thread.submit(lambda: list(chunks))
             wait_until(lambda: chunks.route, "a node was chosen")
@@ -42,29 +56,24 @@ def _node_of(network: Network, chunks: ChatStream) -> Daemon:
 def test_a_node_killed_before_the_first_token(network: Network, client: InferenceClient) -> None:
     """Another node answers; the route names the one that failed, and why."""
     peer_ids = {name: node.run["peer_id"] for name, node in network.nodes.items()}
-    dead, result = _hit_before_the_first_token(network, client, Daemon.kill)
+    dead, result = _hit_before_the_first_token(network, client, Daemon.kill, "fox")
     name = next(name for name, node in network.nodes.items() if node is dead)
-    try:
-        assert [attempt.node for attempt in result.route.failed] == [peer_ids[name]]
-        # over TCP the end is seen at once, over QUIC only the silence is
-        assert re.search("ended before the answer was complete|silent for", result.route.failed[0].reason)
-        assert result.route.node != peer_ids[name]
-        assert result.receipt.verified
-    finally:
-        network.revive(dead)
+    assert [attempt.node for attempt in result.route.failed] == [peer_ids[name]]
+    # over TCP the end is seen at once, over QUIC only the silence is
+    assert re.search("ended before the answer was complete|silent for", result.route.failed[0].reason)
+    assert result.route.node != peer_ids[name]
+    assert result.receipt.verified
 
 
 def test_a_silent_node_before_the_first_token(network: Network, client: InferenceClient) -> None:
     """A node without a sign of life for five seconds is given up, and another one answers."""
     stopped, result = _hit_before_the_first_token(
-        network, client, lambda node: node.process.send_signal(signal.SIGSTOP)
+        network, client, lambda node: node.process.send_signal(signal.SIGSTOP), "bear"
     )
-    try:
-        assert [attempt.node for attempt in result.route.failed] == [stopped.run["peer_id"]]
-        assert "silent for 5 s" in result.route.failed[0].reason
-        assert result.route.node != stopped.run["peer_id"]
-    finally:
-        stopped.process.send_signal(signal.SIGCONT)
+    assert [attempt.node for attempt in result.route.failed] == [stopped.run["peer_id"]]
+    assert "silent for 5 s" in result.route.failed[0].reason
+    assert result.route.node != stopped.run["peer_id"]
+    network.repair()
     wait_until(lambda: is_idle(stopped), "the node has given up the job that nobody waits for")
 
 
@@ -75,11 +84,8 @@ def test_a_node_killed_in_mid_answer(network: Network, client: InferenceClient) 
         dead = _node_of(network, chunks)
         peer_id = dead.run["peer_id"]
         dead.kill()
-        try:
-            with pytest.raises(AnswerInterrupted) as caught:
-                received.extend(chunks)
-        finally:
-            network.revive(dead)
+        with pytest.raises(AnswerInterrupted) as caught:
+            received.extend(chunks)
     error = caught.value
     assert error.route.node == peer_id
     assert error.text == "".join(piece.text for piece in received)
@@ -88,5 +94,6 @@ def test_a_node_killed_in_mid_answer(network: Network, client: InferenceClient) 
     assert settled is not None
     assert len(error.ids) - 64 <= settled.count <= len(error.ids)
     assert (settled.node, settled.input_count) == (peer_id, 0)
+    network.repair()
     wait_until(lambda: is_idle(dead), "the node has handed in what it had kept")
     assert max(entry.settled.count for entry in settlements(client, job=error.job) if entry.settled) == settled.count
