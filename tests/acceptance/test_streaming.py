@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from gpunode import ChatResult, ClientError, InferenceClient
 
-from tests.acceptance.network import Network, is_idle, settlements, status_of
+from tests.acceptance.network import Network, is_idle, status_of, wait_settled
 from tests.acceptance.processes import wait_until
 
 pytestmark = pytest.mark.acceptance
@@ -30,20 +30,18 @@ def test_pieces_make_the_answer(client: InferenceClient) -> None:
 
 def test_a_closed_stream_ends_the_job(network: Network, client: InferenceClient) -> None:
     """The node stops within moments; what was received is vouched for and paid, and no more than was made."""
-    wait_until(lambda: all(is_idle(node) for node in network.nodes.values()), "earlier jobs are settled")
-    before = {entry.id for entry in settlements(client)}
     with client.chat(messages=STORY, max_tokens=1_000, temperature=0, stream=True) as chunks:
         received = [number for _ in range(5) for number in next(chunks).ids]
-        assert chunks.route is not None
-        node = network.node_of(chunks.route.node)
+        run = chunks._stream._state.run
+        assert run is not None
+        assert run.route is not None
+        node = network.node_of(run.route.node)
         assert status_of(node)["jobs_unfinished"] == 1
     wait_until(lambda: is_idle(node), "the node has stopped and handed its voucher in")
-    new = wait_until(
-        lambda: [entry for entry in settlements(client) if entry.id not in before], "the job is settled", 30
-    )
-    assert [entry.settled.node for entry in new if entry.settled] == [node.run["peer_id"]]
-    assert new[0].settled is not None
-    assert len(received) <= new[0].settled.count < 200
+    entries = wait_settled(client, run.job.id)
+    assert [entry.settled.node for entry in entries if entry.settled] == [node.run["peer_id"]]
+    assert entries[0].settled is not None
+    assert len(received) <= entries[0].settled.count < 200
 
 
 def test_several_jobs_at_once(client: InferenceClient) -> None:
