@@ -14,7 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from gpunode.demo import _child_launcher
 
+#: a daemon dies with these tests, also when they are killed
+LAUNCHER = (sys.executable, "-I", "-S", str(_child_launcher.__file__), str(os.getpid()))
 START_DEADLINE_S = 90.0
 STOP_DEADLINE_S = 40.0
 _POLL_S = 0.05
@@ -63,7 +66,7 @@ class Daemon:
         self._run_file.unlink(missing_ok=True)
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "gpunode", *self.arguments, "--data-dir", str(self.data_dir)],
+                [*LAUNCHER, sys.executable, "-m", "gpunode", *self.arguments, "--data-dir", str(self.data_dir)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from gpunode.demo import _child_launcher
+from gpunode.demo.strays import end_strays
 from gpunode.errors import ClientError
 
 STOP_TIMEOUT_S: Final = 8.0
@@ -111,6 +112,7 @@ class Children:
             for child in self._children:
                 _kill_group(child)
             self._children.clear()
+            end_strays(self._folder)
 
 
 def _terminate(children: Sequence[Child], deadline: float) -> None:

@@ -106,6 +106,21 @@ open({str(tmp_path / "pid")!r}, "w").write(str(inner.pid))
         pass  # the kernel takes a moment; the test's time limit is the deadline
 
 
+def test_a_session_of_its_own_is_ended_too(children: Children, tmp_path: Path) -> None:
+    """As p2pd's and the engines': what outlives its parent for a moment would write into a folder being removed."""
+    program = f"""
+import subprocess, sys
+inner = subprocess.Popen([sys.executable, "-c", {_WAITING!r}], start_new_session=True)
+open({str(tmp_path / "pid")!r}, "w").write(str(inner.pid))
+{_WAITING}
+"""
+    child = children.start("node0", [program])
+    _wait_ready(child, programs=2)
+    inner = int((tmp_path / "pid").read_text(encoding="utf-8"))
+    children.stop()
+    assert not _is_alive(inner) or _is_zombie(inner)
+
+
 def _is_zombie(pid: int) -> bool:
     """Whether a killed process only waits for its new parent to read its exit code."""
     with contextlib.suppress(OSError):
