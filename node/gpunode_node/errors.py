@@ -9,6 +9,7 @@
     │   └── TrackerUntrusted  its TLS certificate cannot be checked
     ├── TrackerRefused        the tracker answered with a problem
     ├── OtherNetwork          the tracker speaks for another network than the pinned one
+    ├── ClockOff              this computer's clock is too far from the tracker's
     ├── RegionUnknown         neither configured nor found out
     ├── NodeFolderInUse       another daemon has this data directory
     ├── DaemonNotRunning      nothing answers at the control socket
@@ -54,6 +55,10 @@ class TrackerRefused(NodeError):
 
 class OtherNetwork(NodeError):
     """The tracker speaks for another network than the one that this node joined first."""
+
+
+class ClockOff(NodeError):
+    """This computer's clock is wrong. Set it by NTP."""
 
 
 class RegionUnknown(NodeError):

@@ -55,6 +55,7 @@ def _problems(parts: NodeParts) -> list[str]:
     """Return everything that its owner should look at."""
     problems = [
         parts.link.problem,
+        parts.link.clock_problem,
         parts.link.watch.problem,
         parts.membership.mesh.status.problem,
         parts.announcer.problem,

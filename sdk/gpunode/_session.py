@@ -144,13 +144,18 @@ class Session:
         return await ready.finder.all(wanted, home=self.config.region)
 
     async def ready(self) -> _Open:
-        """Join the mesh once; later calls refresh in the background what is old."""
+        """Join the mesh once; later calls refresh in the background what is old.
+
+        Raises:
+            ClockOff: with this computer's clock nothing would work. ClientError: the network is not reachable.
+        """
         async with self._lock:
             self._check_open()
             if self._open is None:
                 self._open = await self._join()
             elif self._keeper.is_stale:
                 self._background.spawn(_discard_result(self._keeper.fetch()))
+            await self._keeper.require_right_clock()
             network, validator = self._current(), self._open.validator
             validator.trust, validator.revocations = network.trust, network.revocations
             return self._open
@@ -183,6 +188,7 @@ class Session:
             network = self._keeper.current()
             if network is None:
                 network = await fetching
+                await self._keeper.require_right_clock()
             validator = AdvertValidator(network.trust, network.revocations)
             mesh = self._create_mesh(network, validator)
             await mesh.start()
@@ -242,7 +248,16 @@ class Session:
             monotonic=around.monotonic,
             max_attempts=self.config.max_attempts,
         )
-        finder = Finder(discovery, prober, breakers, random=around.random, monotonic=around.monotonic)
+        finder = Finder(
+            discovery,
+            prober,
+            breakers,
+            network=self._current,
+            spawn=self._background.spawn,
+            random=around.random,
+            clock=around.clock,
+            monotonic=around.monotonic,
+        )
         return _Open(mesh, validator, finder, services)
 
     async def _fetch_index(self, wanted: Wanted) -> NodesReply:

@@ -8,6 +8,7 @@
         ├── InvalidRequest       the call's own arguments; nothing was sent
         ├── InvalidSettings      tracker URL, key or file that cannot be used
         ├── WrongNetwork         the tracker belongs to another network than the pinned one
+        ├── ClockOff             this computer's clock is too far from the tracker's
         ├── TrackerError         the tracker answered with an error; ``status`` and ``code``
         │   ├── Unauthorized     401, 403: the API key
         │   ├── InsufficientCredits  402: the account cannot pay
@@ -41,6 +42,10 @@ class InvalidSettings(ClientError):
 
 class WrongNetwork(ClientError):
     """The tracker belongs to another network than the one that was pinned."""
+
+
+class ClockOff(ClientError):
+    """This computer's clock is wrong. Set it by NTP."""
 
 
 class TrackerError(ClientError):
@@ -138,6 +143,7 @@ __all__ = [
     "AnswerInterrupted",
     "ClientClosed",
     "ClientError",
+    "ClockOff",
     "GpunodeError",
     "InsufficientCredits",
     "InvalidRequest",

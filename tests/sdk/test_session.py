@@ -2,11 +2,11 @@ import asyncio
 
 import pytest
 from gpunode._session import Session
-from gpunode.errors import ClientError, TrackerUnreachable
+from gpunode.errors import ClientError, ClockOff, TrackerUnreachable
 from gpunode_protocol.mesh import Mesh, MeshConfig, RecordValidator
 
 from tests.sdk.memory_mesh import MemoryMesh
-from tests.sdk.world import World
+from tests.sdk.world import EPOCH, World
 
 
 class _Meshes:
@@ -54,12 +54,26 @@ async def test_new_keys_and_revocations_reach_the_validator(world: World) -> Non
     session = Session(world.config(), world.surroundings())
     await session.ready()
     world.now += 301
-    world.tracker.info = world.keys.network_info(revocations=world.keys.revocations("bad", sequence=2).envelope)
+    newer = world.keys.revocations("bad", sequence=2).envelope
+    world.tracker.info = world.keys.network_info(revocations=newer, time=int(world.now))
     await session.ready()
     await session._background.close()
     ready = await session.ready()
     assert ready.validator.revocations is not None
     assert ready.validator.revocations.certificates == ("bad",)
+    await session.close()
+
+
+async def test_a_wrong_clock_is_told_before_anything_fails_for_it(world: World) -> None:
+    """At first contact, and when it goes wrong later; once it is set, the session goes on."""
+    world.now = EPOCH + 120
+    session = Session(world.config(), world.surroundings())
+    for now in (EPOCH + 120, EPOCH - 120):
+        world.now = now
+        with pytest.raises(ClockOff, match="NTP"):
+            await session.ready()
+    world.now = EPOCH
+    await session.ready()
     await session.close()
 
 
