@@ -63,9 +63,11 @@ class TrackerClient:
         self._session: aiohttp.ClientSession | None = None
 
     @classmethod
-    def from_config(cls, config: ClientConfig) -> "TrackerClient":
+    def from_config(cls, config: ClientConfig, *, attempts: int = ATTEMPTS) -> "TrackerClient":
         """Return the client of the tracker that the settings name."""
-        return cls(config.tracker_url(), api_key=config.read_api_key(), ssl_context=_ssl_context(config))
+        return cls(
+            config.tracker_url(), api_key=config.read_api_key(), ssl_context=_ssl_context(config), attempts=attempts
+        )
 
     async def close(self) -> None:
         """Close the connections."""
