@@ -88,13 +88,17 @@ class Shutdown:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
-    """The model is ready. context_tokens and slots: what the backend really provides."""
+    """The model is ready. context_tokens and slots: what the backend really provides.
+
+    quantisation: type of the numbers it computes with, where that is the backend's choice; empty = the file's.
+    """
 
     type: Literal["loaded"] = "loaded"
     backend_version: str
     context_tokens: int
     slots: int
     device: str
+    quantisation: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Sequence
 from typing import Protocol
 
+from gpunode_engines.backend_choice import on_machine
 from gpunode_engines.base import Engine
 from gpunode_engines.catalogue import CatalogueEntry
 from gpunode_engines.config import EngineSettings
@@ -40,6 +41,7 @@ class CatalogueEngines:
     async def __call__(self, entry: CatalogueEntry) -> Engine:
         """See ``EngineFactory``."""
         settings = self._settings
+        entry = on_machine(entry, settings, self._machine)
         try:
             plan = await self._plan(entry)
         except ModelNotPulled:
