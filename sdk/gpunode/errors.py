@@ -72,7 +72,12 @@ class InsufficientCredits(TrackerError):
 
 
 class TrackerBusy(TrackerError):
-    """The tracker could not serve the request now."""
+    """The tracker could not serve the request now.
+
+    retry_after_s: when it wants to be asked again, in seconds; None where it does not say.
+    """
+
+    retry_after_s: float | None = None
 
 
 class TrackerUnreachable(ClientError):
