@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random, SystemRandom
-from typing import Final, TypeVar
+from typing import Final
 
 from gpunode_protocol.blobs import Blob
 from gpunode_protocol.mesh import Mesh, MeshConfig, RecordValidator, create_mesh
@@ -39,9 +39,6 @@ _log = logging.getLogger(__name__)
 
 KNOWN_NETWORK_PATIENCE_S: Final = 2.0
 """With a network known from before, a silent tracker delays the first call by no more than this."""
-
-A = TypeVar("A")
-B = TypeVar("B")
 
 
 @dataclass(frozen=True)
@@ -123,11 +120,12 @@ class Session:
         now, monotonic = self._surroundings.clock(), self._surroundings.monotonic()
         network = self._current()
         model = wish.model or network.info.default_models.get(wish.task)
-        cost = worst_cost_microcredits(network.info.prices, wish.task, model or "", wish.params)
-        choices, grant = await _both(
-            ready.finder.choices(Wanted(wish.task, model, wish.region), home=self.config.region),
-            ready.services.grants.get(wish.task, cost_microcredits=cost),
+        choices = await ready.finder.choices(Wanted(wish.task, model, wish.region), home=self.config.region)
+        cost = max(  # by the advertised names: ``model`` may be a shorter name, or none
+            worst_cost_microcredits(network.info.prices, wish.task, name, wish.params)
+            for name in {choice.model for choice in choices}
         )
+        grant = await ready.services.grants.get(wish.task, cost_microcredits=cost)
         job = Job(
             id=new_job_id(now),
             task=wish.task,
@@ -262,17 +260,6 @@ class Session:
 
     async def _fetch_index(self, wanted: Wanted) -> NodesReply:
         return await self.tracker.nodes(task=wanted.task, model=wanted.model, region=wanted.region)
-
-
-async def _both(first: Awaitable[A], second: Awaitable[B]) -> tuple[A, B]:
-    """Await both at once; when one fails, the other is cancelled."""
-    tasks = asyncio.ensure_future(first), asyncio.ensure_future(second)
-    try:
-        return await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _discard_result(work: Awaitable[object]) -> None:
