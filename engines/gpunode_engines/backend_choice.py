@@ -6,9 +6,7 @@ import importlib.util
 from gpunode_engines.catalogue import CatalogueEntry
 from gpunode_engines.config import EngineSettings
 from gpunode_engines.devices import Machine
-
-_GPU_MEMORY_SHARE = 0.9
-"""Of a card's free memory; the rest is for the library itself and for intermediate results."""
+from gpunode_engines.memory_fit import MEMORY_SHARE
 
 
 def on_machine(entry: CatalogueEntry, settings: EngineSettings, machine: Machine) -> CatalogueEntry:
@@ -24,7 +22,7 @@ def on_machine(entry: CatalogueEntry, settings: EngineSettings, machine: Machine
     if not settings.engine_gpu or not torch_has_cuda():
         return entry
     free_bytes = max((gpu.free_memory_bytes for gpu in machine.gpus), default=0)
-    return variant if variant.memory_bytes() <= free_bytes * _GPU_MEMORY_SHARE else entry
+    return variant if variant.memory_bytes() <= free_bytes * MEMORY_SHARE else entry
 
 
 def torch_has_cuda() -> bool:

@@ -1,31 +1,48 @@
 """From a model's name and the settings to an engine that is ready to be started."""
 
-from dataclasses import replace
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from gpunode_engines.catalogue import CatalogueEntry
 from gpunode_engines.config import EngineSettings
 from gpunode_engines.devices import Machine
-from gpunode_engines.errors import UnreadableWeights
+from gpunode_engines.errors import NotEnoughMemory, UnreadableWeights
 from gpunode_engines.fetch import locate, root_of
 from gpunode_engines.file_digests import FileDigests, weights_digest
 from gpunode_engines.ipc import BackendOptions
 from gpunode_engines.limits import EngineLimits
-from gpunode_engines.model_facts import read_model_facts
+from gpunode_engines.memory_fit import Room, Size, card_memory, fit, main_memory, taken_bytes
+from gpunode_engines.model_facts import ModelFacts, read_model_facts
 from gpunode_engines.supervisor import EnginePlan, SupervisedEngine
+
+logger = logging.getLogger(__name__)
+
+
+_SPREADS_OVER_CARDS: Final = frozenset({"llamacpp"})
+"""Backends that split one model over all graphics cards; the others use one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Placement:
+    """Where a model goes and how large it may be there."""
+
+    facts: ModelFacts
+    size: Size
+    use_gpu: bool
 
 
 def plan_engine(entry: CatalogueEntry, settings: EngineSettings, machine: Machine) -> EnginePlan:
     """Work out how a model is loaded here. Reads and perhaps hashes its files: seconds to minutes, call it in a thread.
 
     Raises:
-        ModelNotPulled: the files are not here. UnreadableWeights: they cannot be read.
+        ModelNotPulled: the files are not here. UnreadableWeights: they cannot be read. NotEnoughMemory: they do not
+            fit, not even with fewer jobs at once and a shorter context.
     """
     paths = locate(entry, settings.models_dir)
-    use_gpu = settings.engine_gpu and bool(machine.gpus)
-    facts = read_model_facts(paths, on_gpu=use_gpu)
-    context_tokens = min(settings.engine_context_tokens or entry.context_tokens, facts.trained_context_tokens)
-    slots = settings.engine_slots or entry.slots
+    place = _place(entry, settings, machine, paths)
     return EnginePlan(
         task=entry.task,
         model=entry.name,
@@ -33,13 +50,13 @@ def plan_engine(entry: CatalogueEntry, settings: EngineSettings, machine: Machin
         root=str(root_of(entry, settings.models_dir)),
         files=tuple(str(path) for path in paths),
         weights_digest=_digest(paths, settings.cache_dir),
-        quantisation=facts.quantisation,
-        memory_bytes=facts.weights_bytes + facts.kv_bytes_per_token * context_tokens * slots,
+        quantisation=place.facts.quantisation,
+        memory_bytes=taken_bytes(place.facts, place.size),
         options=BackendOptions(
-            context_tokens=context_tokens,
-            slots=slots,
+            context_tokens=place.size.context_tokens,
+            slots=place.size.slots,
             threads=settings.engine_threads or machine.physical_cores,
-            use_gpu=use_gpu,
+            use_gpu=place.use_gpu,
             chat_template=entry.chat_template,
         ),
     )
@@ -49,6 +66,42 @@ def create_engine(plan: EnginePlan, settings: EngineSettings) -> SupervisedEngin
     """Return the engine of a plan under the limits of the settings; the caller starts and stops it."""
     limits = replace(EngineLimits(), rss_bytes=settings.engine_memory_limit_bytes, job_s=settings.engine_time_limit_s)
     return SupervisedEngine(plan, limits)
+
+
+def _place(entry: CatalogueEntry, settings: EngineSettings, machine: Machine, paths: Sequence[Path]) -> _Placement:
+    """Prefer the graphics cards, smaller if it must be; what does not fit there goes to the CPU.
+
+    Raises:
+        NotEnoughMemory: it fits nowhere. UnreadableWeights: see there.
+    """
+    if settings.engine_gpu and machine.gpus:
+        room = card_memory(machine, over_all_cards=entry.backend in _SPREADS_OVER_CARDS)
+        try:
+            return _fitted(entry, settings, read_model_facts(paths, on_gpu=True), room, use_gpu=True)
+        except NotEnoughMemory as error:
+            logger.warning("%s It runs on the CPU.", error, extra={"event": "model_not_on_gpu", "model": entry.name})
+    facts = read_model_facts(paths, on_gpu=False)
+    return _fitted(entry, settings, facts, main_memory(machine, settings), use_gpu=False)
+
+
+def _fitted(
+    entry: CatalogueEntry, settings: EngineSettings, facts: ModelFacts, room: Room, *, use_gpu: bool
+) -> _Placement:
+    context_tokens = min(settings.engine_context_tokens or entry.context_tokens, facts.trained_context_tokens)
+    wanted = Size(context_tokens=context_tokens, slots=settings.engine_slots or entry.slots)
+    size = fit(entry.name, facts, wanted, room)
+    if size != wanted:
+        logger.warning(
+            "%s takes %d jobs at once of %d tokens, not %d of %d: no more fits in the free %s",
+            entry.name,
+            size.slots,
+            size.context_tokens,
+            wanted.slots,
+            wanted.context_tokens,
+            room.name,
+            extra={"event": "model_reduced", "model": entry.name},
+        )
+    return _Placement(facts=facts, size=size, use_gpu=use_gpu)
 
 
 def _digest(paths: tuple[Path, ...], cache_dir: Path) -> bytes:
