@@ -46,10 +46,12 @@ logger = logging.getLogger(__name__)
 class World:
     """What a node takes from outside; tests put their own in.
 
-    create_engine: None = the catalogue's engines in child processes. unix_time: seconds.
+    resolve_model: what a name means. create_engine: None = the catalogue's engines in child processes. unix_time:
+    seconds.
     """
 
     create_mesh: Callable[[MeshConfig, RecordValidator], Mesh] = create_mesh
+    resolve_model: Callable[[str], CatalogueEntry] = resolve_model
     create_engine: EngineFactory | None = None
     detect_machine: Callable[[], Machine] = detect_machine
     unix_time: Callable[[], float] = field(default=time.time)
@@ -82,7 +84,7 @@ class Startup:
         network = NetworkState(self._folder.network, settings.network_id)
         link = self._link(identity, network)
         await meet_tracker(link, network)
-        entries = _entries(settings, network)
+        entries = _entries(settings, network, world.resolve_model)
         machine = await asyncio.to_thread(world.detect_machine)
         link.describe(_description(settings, machine, entries))
         await register_or_go_on(link)
@@ -163,7 +165,9 @@ class Startup:
         return await join_mesh(lambda choice: self._world.create_mesh(choice, network.validator), config, handlers)
 
 
-def _entries(settings: NodeSettings, network: NetworkState) -> list[CatalogueEntry]:
+def _entries(
+    settings: NodeSettings, network: NetworkState, resolve: Callable[[str], CatalogueEntry]
+) -> list[CatalogueEntry]:
     """Return what to serve: the models of the settings, else the network's default for text.
 
     Raises:
@@ -173,7 +177,7 @@ def _entries(settings: NodeSettings, network: NetworkState) -> list[CatalogueEnt
     names = settings.model or ((default,) if default else ())
     if not names:
         raise InvalidSettings("The network publishes no default model. Say what to serve with --model NAME.")
-    return list(dict.fromkeys(resolve_model(name) for name in names))
+    return list(dict.fromkeys(resolve(name) for name in names))
 
 
 def _description(settings: NodeSettings, machine: Machine, entries: list[CatalogueEntry]) -> SelfDescription:
