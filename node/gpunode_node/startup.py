@@ -80,11 +80,12 @@ class Startup:
             GpunodeError: with what to do.
         """
         settings, world, stack = self._settings, self._world, self._stack
+        named = list(dict.fromkeys(world.resolve_model(name) for name in settings.model))
         identity = load_or_create_identity(self._folder.identity)
         network = NetworkState(self._folder.network, settings.network_id)
         link = self._link(identity, network)
         await meet_tracker(link, network)
-        entries = _entries(settings, network, world.resolve_model)
+        entries = named or [_default_entry(network, world.resolve_model)]
         machine = await asyncio.to_thread(world.detect_machine)
         link.describe(_description(settings, machine, entries))
         await register_or_go_on(link)
@@ -165,19 +166,16 @@ class Startup:
         return await join_mesh(lambda choice: self._world.create_mesh(choice, network.validator), config, handlers)
 
 
-def _entries(
-    settings: NodeSettings, network: NetworkState, resolve: Callable[[str], CatalogueEntry]
-) -> list[CatalogueEntry]:
-    """Return what to serve: the models of the settings, else the network's default for text.
+def _default_entry(network: NetworkState, resolve: Callable[[str], CatalogueEntry]) -> CatalogueEntry:
+    """Return what to serve where the settings name nothing: the network's default for text.
 
     Raises:
-        ModelNotFound: unknown. InvalidSettings: neither has a model.
+        ModelNotFound: unknown here. InvalidSettings: there is none.
     """
-    default = network.info.default_models.get(Task.LLM)
-    names = settings.model or ((default,) if default else ())
-    if not names:
+    name = network.info.default_models.get(Task.LLM)
+    if name is None:
         raise InvalidSettings("The network publishes no default model. Say what to serve with --model NAME.")
-    return list(dict.fromkeys(resolve(name) for name in names))
+    return resolve(name)
 
 
 def _description(settings: NodeSettings, machine: Machine, entries: list[CatalogueEntry]) -> SelfDescription:
