@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from random import SystemRandom
 
 from gpunode_engines.catalogue import CatalogueEntry, resolve_model
 from gpunode_engines.devices import Machine, detect_machine
@@ -35,6 +36,7 @@ from gpunode_node.node_folder import NodeFolder
 from gpunode_node.node_parts import NodeParts
 from gpunode_node.outbox import Outbox
 from gpunode_node.probe_server import ProbeStreams
+from gpunode_node.region_distances import RegionDistances
 from gpunode_node.settler import Settler
 from gpunode_node.tracker_client import TrackerClient
 from gpunode_node.tracker_link import SelfDescription, TrackerLink
@@ -114,9 +116,11 @@ class Startup:
         await wait_for_bootstrap(link, network)  # by now models are loaded, so it rarely takes time
         membership = await self._join(network, intake)
         stack.push_async_callback(membership.mesh.stop)
-        standing = StandingSource(settings, advertised_gpu(machine, models), region, network, link, membership.mesh)
+        mesh, gpu = membership.mesh, advertised_gpu(machine, models)
+        distances = RegionDistances(mesh, network, SystemRandom())
+        standing = StandingSource(settings, gpu, region, network, link, mesh, distances)
         adverts = NodeAdverts(AdvertBuilder(identity, world.unix_time), standing, models)
-        announcer = Announcer(membership.mesh.announce, adverts.build, lambda: network.shard_bits)
+        announcer = Announcer(mesh.announce, adverts.build, lambda: network.shard_bits)
         return NodeParts(
             settings=settings,
             identity=identity,
@@ -130,10 +134,11 @@ class Startup:
             registry=registry,
             intake=intake,
             membership=membership,
+            distances=distances,
             announcer=announcer,
             settler=settler,
             started_at=world.unix_time(),
-            addresses=await membership.mesh.addresses(),
+            addresses=await mesh.addresses(),
         )
 
     def _link(self, identity: Identity, network: NetworkState) -> TrackerLink:
