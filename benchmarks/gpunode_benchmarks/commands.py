@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 BENCHES: Final[Mapping[str, str]] = {
     "mesh": "gpunode_benchmarks.mesh_bench:run_mesh_bench",
     "engine": "gpunode_benchmarks.engine_bench:run_engine_bench",
+    "transformers": "gpunode_benchmarks.transformers_bench:run_transformers_bench",
     "overhead": "gpunode_benchmarks.overhead_bench:run_overhead_bench",
 }
 
@@ -30,6 +31,7 @@ def register(app: typer.Typer) -> None:
     bench_app.callback(invoke_without_command=True)(run_all)
     bench_app.command("mesh")(run_mesh)
     bench_app.command("engine")(run_engine)
+    bench_app.command("transformers")(run_transformers)
     bench_app.command("overhead")(run_overhead)
     app.add_typer(bench_app, name="bench")
 
@@ -53,6 +55,16 @@ def run_engine(
 ) -> None:
     """Measure the engine's tokens/s beside the bare library's."""
     _run_and_print(["engine"], as_json=as_json, rounds=pairs)
+
+
+def run_transformers(
+    as_json: JsonOption = False,
+    pairs: Annotated[
+        int, typer.Option(min=_FEWEST_PAIRS, help="Pairs per ratio: more of them see smaller differences.")
+    ] = 2 * _FEWEST_PAIRS,
+) -> None:
+    """Measure the transformers backend's tokens/s beside bare generate, and what eight streams gain."""
+    _run_and_print(["transformers"], as_json=as_json, rounds=pairs)
 
 
 def run_overhead(

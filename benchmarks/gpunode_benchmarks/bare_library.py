@@ -1,4 +1,4 @@
-"""The parent's end of ``bare_llamacpp_child``; imports no ML library itself."""
+"""The parent's end of ``bare_llamacpp_child`` and ``bare_transformers_child``; imports no ML library itself."""
 
 import asyncio
 import contextlib
@@ -9,27 +9,31 @@ import tempfile
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from gpunode_engines.child_process import child_environment
 
 from gpunode_benchmarks.errors import BenchmarkFailed
 
-_CHILD_MODULE = "gpunode_benchmarks.bare_llamacpp_child"
 _ANSWER_TIMEOUT_S = 120.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BareLoad:
-    """What the child loads. model_path: GGUF file. slots: jobs at once. context_tokens: of one job. threads: CPU's."""
+    """What the child loads.
 
+    library: ``llamacpp`` or ``transformers``. model_path: GGUF file, or folder of a checkpoint. slots: jobs at once.
+    context_tokens: of one job. threads: CPU's.
+    """
+
+    library: Literal["llamacpp", "transformers"]
     model_path: str
     slots: int
     context_tokens: int
     threads: int
 
 
-class BareLlamaCpp:
+class BareLibrary:
     """A loaded model in a child process."""
 
     def __init__(self, process: asyncio.subprocess.Process, errors: Path) -> None:
@@ -76,7 +80,7 @@ class BareLlamaCpp:
 
 
 @contextlib.asynccontextmanager
-async def bare_llamacpp(load: BareLoad) -> AsyncIterator[BareLlamaCpp]:
+async def bare_library(load: BareLoad) -> AsyncIterator[BareLibrary]:
     """Start a child, wait until it has loaded the model, and end it with the context.
 
     It gets the environment that the engine's child gets, so that both sides run under the same conditions.
@@ -90,7 +94,7 @@ async def bare_llamacpp(load: BareLoad) -> AsyncIterator[BareLlamaCpp]:
         with errors.open("wb") as stderr:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
-                *("-P", "-m", _CHILD_MODULE, json.dumps(asdict(load))),
+                *("-P", "-m", f"gpunode_benchmarks.bare_{load.library}_child", json.dumps(asdict(load))),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=stderr,
@@ -99,7 +103,7 @@ async def bare_llamacpp(load: BareLoad) -> AsyncIterator[BareLlamaCpp]:
                 start_new_session=True,  # Ctrl-C at the terminal reaches this process, which ends its children
             )
         try:
-            bare = BareLlamaCpp(process, errors)
+            bare = BareLibrary(process, errors)
             await bare.wait_ready()
             yield bare
         finally:
