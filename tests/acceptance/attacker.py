@@ -1,95 +1,72 @@
 """A peer that attacks over its own p2pd, past all politeness of our client, and what the victim's processes take."""
 
-import asyncio
-import contextlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
 from gpunode._loop_thread import LoopThread
+from gpunode_benchmarks.flood_streams import Opened, StreamFlood
 from gpunode_protocol.mesh._hivemind_api import PeerID
 
 from tests.acceptance.network import Network
 from tests.acceptance.processes import Daemon
 from tests.acceptance.raw_peer import FRAME_DEADLINE_S, RawPeer
 
-OPEN_DEADLINE_S = 20.0
-OPENS_AT_ONCE = 64
 MAX_GROWTH_BYTES = 150_000_000
-
-Opened = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 @dataclass
 class Attacker:
-    """Opens raw libp2p streams, any number and of any protocol. ``opened``: those that are held."""
+    """Opens raw libp2p streams, any number and of any protocol."""
 
     network: Network
     folder: Path
-    opened: list[Opened] = field(default_factory=list)
-    refused: int = 0  #: streams that were not even opened
 
     def __post_init__(self) -> None:
-        """Join the mesh; this peer's own p2pd is not guarded, so that it can keep what it floods with."""
+        """Join the mesh."""
         self.peer = RawPeer(self.network, self.folder)
         self.mesh: Any = self.peer.mesh
-        self.mesh._guarding.cancel()
+        self._flood = self.loop.run(self._make_flood())
+
+    async def _make_flood(self) -> StreamFlood:
+        return StreamFlood(self.mesh)
 
     @property
     def loop(self) -> LoopThread:
         """Where the peer's streams live."""
         return self.peer._loop
 
+    @property
+    def opened(self) -> list[Opened]:
+        """The streams that are held."""
+        return self._flood.opened
+
+    @property
+    def refused(self) -> int:
+        """How many streams were not even opened."""
+        return self._flood.refused
+
     def dial(self, victim: Daemon) -> PeerID:
         """Connect by TCP, where no limit of the transport helps the victim; return its id."""
-        peer_id = PeerID.from_base58(victim.run["peer_id"])
-        addresses = [address.partition("/p2p/")[0] for address in victim.run["addresses"]]
-        self.loop.run(self._p2p().dial(peer_id, addresses, OPEN_DEADLINE_S))
-        return peer_id
+        return self.loop.run(self._flood.dial(victim.run["peer_id"], victim.run["addresses"]))
 
     def flood(self, victim: Daemon, protocol: str, count: int, *payloads: bytes) -> None:
         """Open so many streams, write the payloads to them in turn, and hold them all."""
-        peer_id, gate = self.dial(victim), asyncio.Semaphore(OPENS_AT_ONCE)
-
-        async def one(number: int) -> None:
-            async with gate:
-                try:
-                    _, reader, writer = await self._p2p().open(peer_id, protocol, OPEN_DEADLINE_S)
-                except Exception:  # noqa: BLE001 -- however the victim keeps an attacker out
-                    self.refused += 1
-                    return
-                if payloads:
-                    writer.write(payloads[number % len(payloads)])
-                self.opened.append((reader, writer))
-
-        async def everything() -> None:
-            await asyncio.gather(*(one(number) for number in range(count)))
-
-        self.loop.run(everything())
+        peer = self.dial(victim)
+        self.loop.run(self._flood.open(peer, protocol, count, payloads))
 
     def answers(self) -> list[bytes]:
-        """Return what each held stream brings up to its end."""
-
-        async def read(reader: asyncio.StreamReader) -> bytes:
-            with contextlib.suppress(OSError):
-                return await asyncio.wait_for(reader.read(), FRAME_DEADLINE_S)
-            return b""
-
-        async def everything() -> list[bytes]:
-            return await asyncio.gather(*(read(reader) for reader, _ in self.opened))
-
-        return self.loop.run(everything())
+        """Return what each held stream brings up to its end; nothing for one that does not end."""
+        return [answer or b"" for answer in self.loop.run(self._flood.answers(FRAME_DEADLINE_S))]
 
     def let_go(self) -> None:
         """Drop all held streams."""
 
         async def drop() -> None:
-            for _, writer in self.opened:
-                writer.transport.abort()
+            self._flood.let_go()
 
         self.loop.run(drop())
-        self.opened.clear()
 
     def stop(self) -> None:
         """Leave the mesh."""

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 from gpunode import AnswerInterrupted, InferenceClient
+from gpunode_benchmarks.flood_streams import HUGE_HEADERS
 from gpunode_protocol.framing import FrameParser
 from gpunode_protocol.messages import (
     JOB_PROTOCOL,
@@ -29,8 +30,6 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.usefixtures("_victim_goes_on")
 DHT_FIND, DHT_STORE, DIALBACK = "/gpunode/1/dht/find", "/gpunode/1/dht/store", "/gpunode/1/dialback"
 LIBP2P_DHT = "/ipfs/kad/1.0.0"
 IDLE_STREAMS = 5_000
-HUGE_HEADERS = ((2**62).to_bytes(8, "big") + bytes(64), b"\xff" * 8 + b"\x3f" + bytes(64))
-"""A length of 2^62 as our frames and hivemind's streams would read it, and as p2pd and libp2p would (varint)."""
 ALLOWED_HEADERS = {LIBP2P_DHT: b"\xf0\xff\xff\x01", DHT_STORE: b"\xf0\xff\x0f"}
 """Lengths that just pass: nearly 4 MiB and 256 KiB, allocated at once; the rest never comes."""
 
