@@ -44,8 +44,11 @@ def register(app: typer.Typer) -> None:
 
 def run_all(context: typer.Context, as_json: JsonOption = False) -> None:
     """Measure on this machine; without a subcommand: everything."""
-    if context.invoked_subcommand is None:
+    name = context.invoked_subcommand
+    if name is None:
         _run_and_print(list(BENCHES), as_json=as_json)
+    elif as_json:
+        raise typer.BadParameter(f"Give it after the bench's name: gpunode bench {name} --json.", param_hint="--json")
 
 
 def run_mesh(as_json: JsonOption = False) -> None:

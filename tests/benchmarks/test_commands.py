@@ -84,6 +84,14 @@ def test_too_few_pairs_are_refused(run: Run, calls: list[tuple[object, ...]], ar
     assert calls == []
 
 
+def test_json_before_the_name_is_refused(run: Run, calls: list[tuple[object, ...]]) -> None:
+    """A program would otherwise wait for minutes, and get a table."""
+    result = run("--json", "mesh")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "gpunode bench mesh --json" in " ".join(result.stderr.replace("│", " ").split())
+    assert calls == []
+
+
 def test_overhead_prints_an_object_of_its_own(
     run: Run, calls: list[tuple[object, ...]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
