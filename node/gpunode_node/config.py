@@ -45,6 +45,7 @@ class NodeSettings(EngineSettings):
         queue_limit: jobs that may wait for each model.
         exposure_credits: what is risked for one open grant, which other nodes may have spent already.
         drain_timeout_s: seconds that running jobs get to finish at a stop.
+        memory_max_bytes: resident memory that the node's own process may take, without engines and p2pd.
         heartbeat_interval_s: seconds between heartbeats, which bring revocations; a tracker forgets a node that was
             silent for two minutes.
     """
@@ -72,6 +73,7 @@ class NodeSettings(EngineSettings):
     queue_limit: Annotated[int, Ge(0), Le(10_000)] = DEFAULT_QUEUE_LIMIT
     exposure_credits: Annotated[int, Ge(0), Le(1_000_000_000)] = 50
     drain_timeout_s: Annotated[float, Ge(0), Le(3_600)] = 120.0
+    memory_max_bytes: Annotated[int, Ge(64 * 1024**2)] = 2 * 1024**3
     heartbeat_interval_s: Annotated[float, Ge(1), Le(HEARTBEAT_INTERVAL_S)] = float(HEARTBEAT_INTERVAL_S)
 
     @field_validator("model", "listen", "announce_address", mode="before")

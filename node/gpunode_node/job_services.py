@@ -11,6 +11,7 @@ from gpunode_protocol.tasks import Task
 from gpunode_protocol.trust import Trust
 
 from gpunode_node.admission_desk import AdmissionDesk
+from gpunode_node.memory_watch import MemoryWatch
 from gpunode_node.outbox import Outbox
 
 DEFAULT_JOB_TIME_LIMIT_S = 300.0
@@ -44,6 +45,7 @@ class JobServices:
         identity: the node's key.
         network: returns the newest view.
         desk, outbox: open.
+        memory: watched.
         outbox_ready: called when the outbox has something for the tracker.
         job_time_limit_s: longest time that a job may hold a slot, seconds.
         unix_time: seconds.
@@ -53,6 +55,7 @@ class JobServices:
     network: Callable[[], NetworkView]
     desk: AdmissionDesk
     outbox: Outbox
+    memory: MemoryWatch
     outbox_ready: Callable[[], None]
     job_time_limit_s: float = DEFAULT_JOB_TIME_LIMIT_S
     unix_time: Callable[[], float]

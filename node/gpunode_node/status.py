@@ -62,6 +62,7 @@ def _problems(parts: NodeParts) -> list[str]:
         parts.membership.mesh.status.problem,
         parts.announcer.problem,
         parts.outbox.problem,
+        parts.memory.problem,
         *idle_gpu_problems(parts.machine, parts.models, use_gpu=parts.settings.engine_gpu),
         *(f"The engine of {model.name} is being restarted." for model in parts.models if not model.engine.healthy),
     ]
