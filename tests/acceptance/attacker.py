@@ -1,5 +1,7 @@
 """A peer that attacks over its own p2pd, past all politeness of our client, and what the victim's processes take."""
 
+import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -7,13 +9,26 @@ from typing import Any
 import psutil
 from gpunode._loop_thread import LoopThread
 from gpunode_benchmarks.flood_streams import Opened, StreamFlood
-from gpunode_protocol.mesh._hivemind_api import PeerID
+from gpunode_protocol.mesh._dht_protocol import own_node_id
+from gpunode_protocol.mesh._hivemind_api import PeerID, dht_pb2
 
 from tests.acceptance.network import Network
 from tests.acceptance.processes import Daemon
 from tests.acceptance.raw_peer import FRAME_DEADLINE_S, RawPeer
 
 MAX_GROWTH_BYTES = 150_000_000
+DHT_STORE = "/gpunode/1/dht/store"
+CALL_DEADLINE_S = 20.0
+
+
+@dataclass(frozen=True)
+class RawRecord:
+    """One record of a store request, as it travels: nothing about it need be true. expires_at: Unix seconds."""
+
+    key_id: bytes
+    subkey: bytes
+    packed: bytes
+    expires_at: float
 
 
 @dataclass
@@ -50,6 +65,27 @@ class Attacker:
     def dial(self, victim: Daemon) -> PeerID:
         """Connect by TCP, where no limit of the transport helps the victim; return its id."""
         return self.loop.run(self._flood.dial(victim.run["peer_id"], victim.run["addresses"]))
+
+    def dial_tracker(self) -> PeerID:
+        """Connect to the network's tracker by TCP; return its id."""
+        address = next(address for address in self.network.tracker.run["bootstrap"] if "/tcp/" in address)
+        peer_id = address.rpartition("/p2p/")[2]
+        return self.loop.run(self._flood.dial(peer_id, [address]))
+
+    async def store(self, peer: PeerID, records: Sequence[RawRecord]) -> list[bool]:
+        """Ask a peer that was dialled to keep records, past all checks of our own side; return which it keeps."""
+        own = PeerID.from_base58(self.peer.identity.peer_id)
+        request = dht_pb2.StoreRequest(
+            keys=[record.key_id for record in records],
+            subkeys=[record.subkey for record in records],
+            values=[record.packed for record in records],
+            expiration_time=[record.expires_at for record in records],
+            in_cache=[False] * len(records),
+            peer=dht_pb2.NodeInfo(node_id=own_node_id(own).to_bytes()),
+        )
+        async with asyncio.timeout(CALL_DEADLINE_S):
+            reply = await self._p2p().call_protobuf_handler(peer, DHT_STORE, request, dht_pb2.StoreResponse)
+        return list(reply.store_ok)
 
     def flood(self, victim: Daemon, protocol: str, count: int, *payloads: bytes) -> None:
         """Open so many streams, write the payloads to them in turn, and hold them all."""
