@@ -1,16 +1,19 @@
 """A peer that attacks over its own p2pd, past all politeness of our client, and what the victim's processes take."""
 
 import asyncio
+import contextlib
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import psutil
 from gpunode._loop_thread import LoopThread
 from gpunode_benchmarks.flood_streams import Opened, StreamFlood
 from gpunode_protocol.mesh._dht_protocol import own_node_id
 from gpunode_protocol.mesh._hivemind_api import PeerID, dht_pb2
+from gpunode_protocol.mesh.stream_limits import MAX_STREAMS_PER_PEER
 
 from tests.acceptance.network import Network
 from tests.acceptance.processes import Daemon
@@ -19,6 +22,7 @@ from tests.acceptance.raw_peer import FRAME_DEADLINE_S, RawPeer
 MAX_GROWTH_BYTES = 150_000_000
 DHT_STORE = "/gpunode/1/dht/store"
 CALL_DEADLINE_S = 20.0
+LOOK_EVERY_S = 0.02
 
 
 @dataclass(frozen=True)
@@ -88,9 +92,13 @@ class Attacker:
         return list(reply.store_ok)
 
     def flood(self, victim: Daemon, protocol: str, count: int, *payloads: bytes) -> None:
-        """Open so many streams, write the payloads to them in turn, and hold them all."""
-        peer = self.dial(victim)
+        """Open so many streams, write the payloads to them in turn, and hold them all.
+
+        Each was opened or kept out by the victim; at least as many were opened as the victim allows a peer.
+        """
+        peer, before = self.dial(victim), len(self.opened)
         self.loop.run(self._flood.open(peer, protocol, count, payloads))
+        assert len(self.opened) - before >= min(count, MAX_STREAMS_PER_PEER)
 
     def answers(self) -> list[bytes]:
         """Return what each held stream brings up to its end; nothing for one that does not end."""
@@ -113,29 +121,49 @@ class Attacker:
         return self.mesh._keeper.link.p2p
 
 
-@dataclass(frozen=True)
 class Memory:
-    """Resident bytes of a daemon and of its p2pd, the engines apart."""
+    """Resident bytes of a daemon and of its p2pd, the engines apart.
 
-    processes: tuple[psutil.Process, ...]
-    before_bytes: int
+    In its context a thread looks every 20 ms, so that a peak counts which is over before anybody asks.
+    """
+
+    def __init__(self, victim: Daemon) -> None:
+        self._processes = (psutil.Process(victim.process.pid), p2pd_of(victim))
+        self._before_bytes = self._peak_bytes = self._resident_bytes()
+        self._ended = threading.Event()
+        self._watch = threading.Thread(target=self._look, daemon=True)
 
     @classmethod
     def of(cls, victim: Daemon) -> "Memory":
         """Measure now."""
-        processes = (psutil.Process(victim.process.pid), p2pd_of(victim))
-        return cls(processes, _resident_bytes(processes))
+        return cls(victim)
+
+    def __enter__(self) -> Self:
+        self._watch.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._watch.join()
 
     def growth_bytes(self) -> int:
-        """Return how much they have grown since."""
-        return _resident_bytes(self.processes) - self.before_bytes
+        """Return how much they have grown at most since."""
+        self._note()
+        return self._peak_bytes - self._before_bytes
+
+    def _look(self) -> None:
+        while not self._ended.wait(LOOK_EVERY_S):
+            self._note()
+
+    def _note(self) -> None:
+        with contextlib.suppress(psutil.NoSuchProcess):  # a p2pd that ended is the business of who counts restarts
+            self._peak_bytes = max(self._peak_bytes, self._resident_bytes())
+
+    def _resident_bytes(self) -> int:
+        return sum(process.memory_info().rss for process in self._processes)
 
 
 def p2pd_of(daemon: Daemon) -> psutil.Process:
     """Return a daemon's p2pd."""
     (p2pd,) = [child for child in daemon.family() if child.name() == "p2pd"]
     return p2pd
-
-
-def _resident_bytes(processes: tuple[psutil.Process, ...]) -> int:
-    return sum(process.memory_info().rss for process in processes)

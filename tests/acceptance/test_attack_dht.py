@@ -53,9 +53,9 @@ def _life(node: Daemon) -> tuple[int, int, int, float]:
 
 def test_a_flood_of_stores_at_a_node(victim: Daemon, attacker: Attacker, raw_peer: RawPeer) -> None:
     """280 MB of records that nobody certified: none is kept, and memory stays where it was."""
-    before, memory = status_of(victim)["mesh"], Memory.of(victim)
-    kept = _flood(attacker, attacker.dial(victim))
-    assert kept == 0
+    before = status_of(victim)["mesh"]
+    with Memory.of(victim) as memory:
+        assert _flood(attacker, attacker.dial(victim)) == 0
     after = status_of(victim)["mesh"]
     assert memory.growth_bytes() < MAX_GROWTH_BYTES
     assert after["records_stored"] <= before["records_stored"] + 20  # honest announcements go on
@@ -66,8 +66,8 @@ def test_a_flood_of_stores_at_a_node(victim: Daemon, attacker: Attacker, raw_pee
 
 def test_a_flood_of_stores_at_the_tracker(network: Network, attacker: Attacker) -> None:
     """Likewise; its HTTP interface answers meanwhile."""
-    peer, memory = attacker.dial_tracker(), Memory.of(network.tracker)
-    assert _flood(attacker, peer) == 0
+    with Memory.of(network.tracker) as memory:
+        assert _flood(attacker, attacker.dial_tracker()) == 0
     assert network.call("GET", "/healthz")[0] == 200
     assert memory.growth_bytes() < MAX_GROWTH_BYTES
 
