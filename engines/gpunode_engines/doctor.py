@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from gpunode_protocol.diagnosis import Check, Finding, Subject, ok, warning
+from gpunode_protocol.folder_check import GIB, judge_folder, look_at_folder
 
 from gpunode_engines.catalogue import HubSource, default_catalogue
 from gpunode_engines.config import EngineSettings
-from gpunode_engines.folder_check import GIB, judge_folder, look_at_folder
 from gpunode_engines.kernel_confinement import KernelConfinement, read_kernel_confinement
 from gpunode_engines.model_files_check import judge_models, look_at_models
 from gpunode_engines.sandbox import APPLIED
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 def checks(subject: Subject) -> Sequence[Check]:  # noqa: ARG001 -- the signature of the entry-point group
     """Return the checks; see the entry-point group ``gpunode.checks``."""
     return (
-        Check(name="gpu", run=check_gpu, extra="node"),
-        Check(name="disk", run=check_disk),
-        Check(name="models", run=check_models, deadline_s=60.0),
+        Check(name="gpu", run=check_gpu, load_settings=_settings, extra="node"),
+        Check(name="disk", run=check_disk, load_settings=_settings),
+        Check(name="models", run=check_models, load_settings=_settings, deadline_s=60.0),
         Check(name="sandbox", run=check_sandbox),
     )
 
@@ -30,7 +30,7 @@ def check_gpu() -> Finding:
     """Look for NVIDIA cards and their driver."""
     from gpunode_engines.gpu_driver import read_driver_state  # noqa: PLC0415 -- imports psutil, of the extra
 
-    return judge_gpu(read_driver_state(), use_gpu=EngineSettings.load({}).engine_gpu)
+    return judge_gpu(read_driver_state(), use_gpu=_settings().engine_gpu)
 
 
 def judge_gpu(state: "DriverState", *, use_gpu: bool) -> Finding:
@@ -54,7 +54,7 @@ def judge_gpu(state: "DriverState", *, use_gpu: bool) -> Finding:
 
 def check_disk() -> Finding:
     """Look whether the models' folder takes the smallest model of the catalogue that is downloaded."""
-    settings = EngineSettings.load({})
+    settings = _settings()
     sizes = [entry.weights_bytes() for entry in default_catalogue().entries if isinstance(entry.source, HubSource)]
     return judge_folder(
         look_at_folder(settings.models_dir),
@@ -66,7 +66,7 @@ def check_disk() -> Finding:
 
 def check_models() -> Finding:
     """Compare pulled models with what was pulled."""
-    settings = EngineSettings.load({})
+    settings = _settings()
     names = [entry.name for entry in default_catalogue().entries]
     return judge_models(look_at_models(settings.models_dir, settings.cache_dir), settings.models_dir, names)
 
@@ -85,3 +85,7 @@ def judge_sandbox(kernel: KernelConfinement, applied: Sequence[str]) -> Finding:
         )
     unused = ", ".join(kernel.offers()) or "nothing"
     return ok(f"Active: {', '.join(applied)}. Offered by this kernel, not used yet: {unused}. Serve models you trust.")
+
+
+def _settings() -> EngineSettings:
+    return EngineSettings.load({})

@@ -5,8 +5,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gpunode_engines.catalogue import resolve_model
-from gpunode_engines.folder_check import GIB, judge_folder, look_at_folder
-from gpunode_protocol.diagnosis import Check, Finding, Subject, ok, skipped, warning
+from gpunode_protocol.diagnosis import DEADLINE_S, Check, Finding, Subject, ok, skipped, warning
+from gpunode_protocol.folder_check import GIB, judge_folder, look_at_folder
 from gpunode_protocol.mesh import load_identity
 from gpunode_protocol.tasks import Task
 
@@ -26,18 +26,23 @@ REACHABILITY_DEADLINE_S = 60.0
 def checks(subject: Subject) -> Sequence[Check]:
     """Return the checks; see the entry-point group ``gpunode.checks``."""
     facts = NodeFacts(subject)
-    return (
-        Check(name="node", run=partial(check_node, facts), extra="node"),
-        Check(name="data", run=partial(check_data, facts), extra="node"),
-        Check(name="ports", run=partial(check_ports, facts), extra="node"),
-        Check(name="certificate", run=partial(check_certificate, facts), extra="node"),
+    runs = {
+        "node": check_node,
+        "data": check_data,
+        "ports": check_ports,
+        "certificate": check_certificate,
+        "reachability": check_reachability,
+        "memory": check_memory,
+    }
+    return tuple(
         Check(
-            name="reachability",
-            run=partial(check_reachability, facts),
+            name=name,
+            run=partial(run, facts),
+            load_settings=facts.usable_settings,
             extra="node",
-            deadline_s=REACHABILITY_DEADLINE_S,
-        ),
-        Check(name="memory", run=partial(check_memory, facts), extra="node"),
+            deadline_s=REACHABILITY_DEADLINE_S if run is check_reachability else DEADLINE_S,
+        )
+        for name, run in runs.items()
     )
 
 

@@ -49,6 +49,17 @@ class NodeFacts:
             }
         )
 
+    def usable_settings(self) -> NodeSettings:
+        """Return the node's settings, with a tracker's address that can be used if one is set.
+
+        Raises:
+            InvalidSettings, BadTrackerAddress: they cannot be used.
+        """
+        settings = self.settings()
+        if settings.bootstrap:
+            _ = settings.tracker
+        return settings
+
     def folder(self) -> NodeFolder:
         """Return the node's folder."""
         return NodeFolder(self.settings().data_dir)

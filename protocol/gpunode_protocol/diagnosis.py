@@ -10,6 +10,9 @@ from pathlib import Path
 
 CHECKS_GROUP = "gpunode.checks"
 
+DEADLINE_S = 20.0
+"""Of a check that names none."""
+
 
 class FindingStatus(StrEnum):
     """How a check came out."""
@@ -57,14 +60,17 @@ class Check:
         name: short, of the first column.
         run: looks and judges. It blocks, in a thread of its own; it changes nothing, neither here nor elsewhere, that
             would not pass by itself. A ``GpunodeError`` counts as a failure, a ``ModuleNotFoundError`` as skipped.
+        load_settings: loads the settings that ``run`` needs, and raises a ``GpunodeError`` that says what is wrong with
+            them; then the check is skipped, and one check, ``settings``, fails for all that need them.
         extra: of gpunode, that installs what ``run`` imports.
         deadline_s: seconds after which it counts as failed.
     """
 
     name: str
     run: Callable[[], Finding]
+    load_settings: Callable[[], object] | None = None
     extra: str = ""
-    deadline_s: float = 20.0
+    deadline_s: float = DEADLINE_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

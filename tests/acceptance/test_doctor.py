@@ -48,7 +48,7 @@ def test_before_the_first_start(network: Network) -> None:
     """On a sound machine all is well; nothing is written, and peers have dialled back to it."""
     checks = _checks(network.command("doctor", "--json", state="doctor-new"))
     assert _statuses(checks) == {
-        **dict.fromkeys(["clock", "tracker", "grant", "p2pd", "mesh"], "ok"),
+        **dict.fromkeys(["settings", "state", "clock", "tracker", "grant", "p2pd", "mesh"], "ok"),
         **{"node": "skipped", "data": "ok", "ports": "ok", "certificate": "skipped", "reachability": "ok"},
         **dict.fromkeys(["memory", "gpu", "disk", "models", "sandbox"], "ok"),
     }
@@ -81,8 +81,11 @@ def test_the_lines_for_people(network: Network) -> None:
     result = network.command("doctor", state="doctor-new", GPUNODE_API_KEY="")
     assert result.returncode == 0
     lines = result.stdout.splitlines()
-    assert [line.split()[:2] for line in lines[:3]] == [["ok", "clock"], ["ok", "tracker"], ["skipped", "grant"]]
-    assert lines[3].strip().startswith("-> Give an account's key with GPUNODE_API_KEY")
+    assert [line.split()[:2] for line in lines[:5]] == [
+        *(["ok", name] for name in ("settings", "state", "clock", "tracker")),
+        ["skipped", "grant"],
+    ]
+    assert lines[5].strip().startswith("-> Give an account's key with GPUNODE_API_KEY")
     assert lines[-1].endswith("skipped")
     assert "\x1b" not in result.stdout
 
@@ -162,13 +165,29 @@ def test_a_port_that_another_program_has(network: Network) -> None:
 
 
 def test_settings_that_cannot_be_used(network: Network) -> None:
-    """A broken configuration file is told by every check that needs it, in words."""
+    """A broken file, or a bad address of the tracker, is one failure; what needs no settings is checked as ever."""
     home = network.folder / "doctor-toml"
     home.mkdir()
+    bad_address = _checks(network.command("doctor", "--json", "--tracker", "ftp://x", state="doctor-toml"))
     (home / "gpunode.toml").write_text("[client\n")
-    checks = _checks(network.command("doctor", "--json", state="doctor-toml"))
-    assert "configuration file" in checks["tracker"]["message"]
-    assert checks["p2pd"]["status"] == "ok"
+    bad_file = _checks(network.command("doctor", "--json", state="doctor-toml"))
+    assert f"{home / 'gpunode.toml'} cannot be read" in bad_file["settings"]["message"]
+    assert "ftp" in bad_address["settings"]["message"]
+    for checks, well in ((bad_file, {"p2pd", "sandbox"}), (bad_address, {"p2pd", "sandbox", "gpu", "disk", "models"})):
+        assert {name for name, status in _statuses(checks).items() if status == "failure"} == {"settings"}
+        assert {name for name, status in _statuses(checks).items() if status == "ok"} == well
+        assert {status for name, status in _statuses(checks).items() if name not in well} == {"failure", "skipped"}
+
+
+def test_folders_that_cannot_be_used(network: Network) -> None:
+    """A file in the folder's place, and a place where nothing can be made; with the tracker down as well."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        nobody = f"http://127.0.0.1:{server.getsockname()[1]}"
+    options = ("--tracker", nobody, "--state-dir", "/etc/passwd", "--data-dir", "/proc/nope")
+    checks = _checks(network.command("doctor", "--json", *options, state="doctor-new"))
+    assert {name for name, status in _statuses(checks).items() if status == "failure"} == {"tracker", "state", "data"}
+    assert "--state-dir" in checks["state"]["fix"]
+    assert "--data-dir" in checks["data"]["fix"]
 
 
 def test_a_damaged_model(network: Network, tmp_path: Path) -> None:
@@ -201,7 +220,9 @@ def test_where_only_the_sdk_is_installed(network: Network) -> None:
         cwd=home,
     )
     checks = _checks(result)
-    assert {checks[name]["status"] for name in ("clock", "tracker", "grant", "data", "disk", "models")} == {"ok"}
+    assert {checks[name]["status"] for name in ("state", "clock", "tracker", "grant", "data", "disk", "models")} == {
+        "ok"
+    }
     skipped = {"p2pd": "mesh", "mesh": "mesh", "reachability": "node", "memory": "node", "gpu": "node"}
     assert {name: checks[name]["fix"] for name in skipped} == {
         name: f"pip install 'gpunode[{extra}]'" for name, extra in skipped.items()

@@ -3,9 +3,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from gpunode_node.doctor import check_data, check_memory, check_node, checks, judge_memory, judge_status
+from gpunode_node.doctor import (
+    REACHABILITY_DEADLINE_S,
+    check_data,
+    check_memory,
+    check_node,
+    checks,
+    judge_memory,
+    judge_status,
+)
 from gpunode_node.doctor_facts import NodeFacts
-from gpunode_protocol.diagnosis import Subject
+from gpunode_protocol.diagnosis import DEADLINE_S, Subject
 from gpunode_protocol.mesh import IdentityFileError, load_or_create_identity
 
 from tests.node.fake_tracker import running_tracker
@@ -21,6 +29,10 @@ def test_all_need_the_nodes_packages() -> None:
     found = checks(Subject())
     assert [check.name for check in found] == ["node", "data", "ports", "certificate", "reachability", "memory"]
     assert {check.extra for check in found} == {"node"}
+    assert {check.name: check.deadline_s for check in found if check.deadline_s != DEADLINE_S} == {
+        "reachability": REACHABILITY_DEADLINE_S
+    }
+    assert len({check.load_settings for check in found} - {None}) == 1
 
 
 async def test_a_running_node(tmp_path: Path) -> None:
@@ -57,6 +69,12 @@ def test_the_data_folder(tmp_path: Path) -> None:
     (tmp_path / "n" / "identity.key").chmod(0o644)
     with pytest.raises(IdentityFileError, match="chmod 600"):
         check_data(facts)
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "/proc/nope"])
+def test_a_data_folder_that_cannot_be_made(path: str) -> None:
+    """It is neither there nor can it be."""
+    assert check_data(NodeFacts(Subject(data_dir=Path(path)))).status == "failure"
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import pytest
 from gpunode_node.doctor_facts import NodeFacts
 from gpunode_node.network_state import NetworkState
 from gpunode_protocol.diagnosis import Subject
+from gpunode_protocol.errors import BadTrackerAddress
 
 from tests.node.fake_tracker import network_info, running_tracker
 from tests.node.running_daemon import FakeWorld, running_daemon, settings_of
@@ -50,3 +51,10 @@ def test_a_damaged_file_is_none(tmp_path: Path, content: str) -> None:
     """The node itself refuses to guess; the doctor has nothing to look at."""
     (tmp_path / "network.json").write_text(content)
     assert NodeFacts(Subject(data_dir=tmp_path)).kept_network() is None
+
+
+def test_an_address_of_the_tracker_that_cannot_be_used(tmp_path: Path) -> None:
+    """It is a fault of the settings; that there is none is not."""
+    assert NodeFacts(Subject(data_dir=tmp_path)).usable_settings().data_dir == tmp_path
+    with pytest.raises(BadTrackerAddress):
+        NodeFacts(Subject(tracker="http://tracker.example", data_dir=tmp_path)).usable_settings()

@@ -37,6 +37,7 @@ def doctor(
     """Check what gpunode needs here, and say what to do about what is wrong. Exit code 1 if anything failed."""
     from gpunode.doctor import report  # noqa: PLC0415 -- --help stays light
     from gpunode.doctor.runner import run_checks  # noqa: PLC0415 -- as above
+    from gpunode.doctor.settings_check import with_settings_check  # noqa: PLC0415 -- as above
     from gpunode.doctor.tracker_setting import effective_tracker  # noqa: PLC0415 -- as above
 
     subject = Subject(
@@ -48,7 +49,7 @@ def doctor(
         data_dir=data_dir,
     )
     diagnoses = []
-    for diagnosis in run_checks(list(contributed_checks(subject))):
+    for diagnosis in run_checks(with_settings_check(list(contributed_checks(subject)))):
         diagnoses.append(diagnosis)
         if not as_json:
             typer.echo(report.lines_of(diagnosis))

@@ -40,7 +40,7 @@ def test_every_component_contributes() -> None:
     assert {entry.name for entry in entry_points(group=CHECKS_GROUP)} == {"sdk", "node", "engines"}
     names = [check.name for check in contributed_checks(Subject())]
     assert names == list(dict.fromkeys(names))
-    assert names[:2] == ["clock", "tracker"]
+    assert names[:3] == ["state", "clock", "tracker"]
     assert names.index("node") < names.index("gpu")
 
 
@@ -48,7 +48,7 @@ def test_the_exit_code_and_strict(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     """0 with warnings, 1 when they count as failures."""
     _contribute(monkeypatch, sdk=_one(warning("Slow.", "Wait.")))
     assert main(["doctor"]) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == "1 warning"
+    assert capsys.readouterr().out.splitlines()[-1] == "1 ok, 1 warning"
     assert main(["doctor", "--strict", "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["ok"] is False
     assert main(["doctor", "--no-such-option"]) == 2
@@ -80,5 +80,9 @@ def test_a_component_that_is_not_installed(monkeypatch: pytest.MonkeyPatch, caps
     _contribute(monkeypatch, sdk=_one(ok("Fine.")), other=absent, node=crippled)
     assert main(["doctor", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)["checks"]
-    assert [(check["name"], check["status"]) for check in told] == [("thing", "ok"), ("node", "skipped")]
-    assert told[1]["fix"] == "pip install 'gpunode[node]'"
+    assert [(check["name"], check["status"]) for check in told] == [
+        ("settings", "ok"),
+        ("thing", "ok"),
+        ("node", "skipped"),
+    ]
+    assert told[2]["fix"] == "pip install 'gpunode[node]'"

@@ -1,7 +1,9 @@
 """Whether a folder can be used: that it can be written to, and what is free where it lies."""
 
+import errno
 import os
 import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,16 +24,25 @@ class FolderState:
 
 
 def look_at_folder(path: Path) -> FolderState:
-    """Return a folder's state, or that of the nearest one above it that exists."""
+    """Return a folder's state, or that of the nearest one above it that exists; a folder is made there and removed."""
     absolute = path.absolute()
     at = next(folder for folder in (absolute, *absolute.parents) if folder.exists())
     return FolderState(
         path=absolute,
         exists=at == absolute,
         at=at,
-        writable=at.is_dir() and os.access(at, os.W_OK | os.X_OK),
+        writable=at.is_dir() and os.access(at, os.W_OK | os.X_OK) and _takes_folders(at),
         free_bytes=shutil.disk_usage(at).free,
     )
+
+
+def _takes_folders(at: Path) -> bool:
+    """Try it for a moment: root may write everywhere, and yet /proc takes nothing. A full disk is told by its space."""
+    try:
+        with tempfile.TemporaryDirectory(prefix=".gpunode-doctor-", dir=at):
+            return True
+    except OSError as error:
+        return error.errno in {errno.ENOSPC, errno.EDQUOT}
 
 
 def judge_folder(state: FolderState, *, needed_bytes: int, needed_for: str, move_with: str) -> Finding:

@@ -2,8 +2,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from gpunode_engines.folder_check import GIB, FolderState, judge_folder, look_at_folder
 from gpunode_protocol.diagnosis import Finding
+from gpunode_protocol.folder_check import GIB, FolderState, judge_folder, look_at_folder
 
 ROOMY = FolderState(path=Path("/data/models"), exists=True, at=Path("/data/models"), writable=True, free_bytes=10 * GIB)
 
@@ -31,7 +31,14 @@ def test_a_folder_that_cannot_be_written_to() -> None:
     assert _judged(replace(ROOMY, writable=False)).status == "failure"
 
 
-def test_looking_makes_nothing(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made() -> None:
+    """Root may write to /proc by its permissions, and yet nothing can be made there."""
+    state = look_at_folder(Path("/proc/nope"))
+    assert (state.at, state.writable) == (Path("/proc"), False)
+    assert _judged(state).status == "failure"
+
+
+def test_looking_leaves_nothing(tmp_path: Path) -> None:
     """A folder that is not there yet is judged by the nearest one above it."""
     state = look_at_folder(tmp_path / "a" / "b")
     assert (state.exists, state.at, state.writable) == (False, tmp_path, True)
