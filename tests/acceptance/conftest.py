@@ -72,9 +72,12 @@ def asia_goes_on_serving(client: InferenceClient, network: Network) -> Iterator[
     assert status_of(network.nodes["asia"])["mesh"]["restarts"] == 0
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def victim(network: Network) -> Iterator[Daemon]:
-    """Return a node for attacks: over TCP only, where the transport limits no streams."""
+    """Return a node for a file's attacks: over TCP only, where the transport limits no streams.
+
+    It leaves the network after the file, whose other tests know of three nodes.
+    """
     node = network.add_node("oceania", "--no-quic", name="victim")
     node.wait_ready()
     yield node
