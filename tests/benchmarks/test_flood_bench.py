@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 from gpunode_benchmarks.errors import BenchmarkFailed
-from gpunode_benchmarks.flood_bench import measures_of
+from gpunode_benchmarks.flood_bench import measures_of, run_flood_bench
 from gpunode_benchmarks.flood_honest import HonestStreams
 from gpunode_benchmarks.flood_rates import Arrival, Span
 from gpunode_benchmarks.flood_scene import FloodRun
@@ -46,3 +46,19 @@ def test_without_a_token_before_there_is_no_result() -> None:
     """The reader is told instead of shown a share of nothing."""
     with pytest.raises(BenchmarkFailed, match="before the flood"):
         _values(replace(RUN, honest=HonestStreams()))
+
+
+@pytest.mark.full
+@pytest.mark.timeout(300)
+def test_honest_streams_keep_their_rate_while_one_peer_opens_five_thousand() -> None:
+    """At least 80 % meanwhile, all of it within 10 s after, no job broken; memory grows by less than 150 MB.
+
+    Rates are shares of the same run's rate before, and the engine is paced, so that the machine's speed does not count.
+    """
+    values = {measure.name: measure.values["median"] for measure in run_flood_bench().measures}
+    print(values)  # noqa: T201 -- the figures
+    assert values["streams_opened"] >= 4_000
+    assert min(values["rate_kept_opening"], values["rate_kept_held"]) >= 0.8
+    assert values["recovery"] <= 10
+    assert values["memory_growth_node"] + values["memory_growth_p2pd"] < 150
+    assert (values["honest_broken"], values["p2pd_restarts"]) == (0, 0)
