@@ -8,6 +8,7 @@ nothing. Lags and bytes are those of a paced engine, which computes nothing.
 
 import asyncio
 import itertools
+import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -24,9 +25,16 @@ MIN_PAIRS = 10
 TTFT_PAIRS = 14
 STREAM_COUNTS = (1, 8)
 
+BUDGET_S = 47.0
+"""Seconds for everything, start included. A slow machine makes shorter runs, not fewer pairs; where the shortest take
+longer than this, they do."""
+_PACED_S = 9.0
+"""Of these, for the paced engine, whose tokens come at fixed times."""
+_TTFT_S = 6.0
+"""For all runs to a first token; as many pairs fit, from ``MIN_PAIRS`` to ``TTFT_PAIRS``."""
 _PHASE_S = {1: 6.0, 8: 13.0}
-"""Seconds for all runs of a number of streams; the number of output tokens follows from it."""
-_FEWEST_TOKENS, _MOST_TOKENS = 6, 32
+"""At most, for all runs of a number of streams; the number of output tokens follows from it."""
+_FEWEST_TOKENS, _MOST_TOKENS = 2, 32
 _SHORT_RUN_TOKENS, _LONG_RUN_TOKENS = 2, 8
 _SETTLE_S = 0.03
 """Pause after each run: the voucher of the job before is handed over and on its way to the tracker by then."""
@@ -75,9 +83,9 @@ def run_overhead_bench(pairs: int = MIN_PAIRS) -> BenchResult:
         BenchmarkFailed: a job was cut, or a process ended.
         GpunodeError: the model is not here, or the network did not come up.
     """
-    load_before = load_average()
+    load_before, began_at = load_average(), time.monotonic()
     with overhead_network((MODEL, PACED_MODEL)) as network:
-        results = asyncio.run(_measure(network, pairs))
+        results = asyncio.run(_measure(network, pairs, ends_at=began_at + BUDGET_S - _PACED_S))
     return BenchResult(
         bench="overhead",
         about="SDK, mesh and node on loopback beside the engine's child called directly, on the CPU",
@@ -86,9 +94,10 @@ def run_overhead_bench(pairs: int = MIN_PAIRS) -> BenchResult:
             "engine_threads": 1,
             "engine_slots": max(STREAM_COUNTS),
             "pairs": pairs,
-            "ttft_pairs": TTFT_PAIRS,
+            "ttft_pairs": len(results.ttft.direct),
             **{f"output_tokens_streams_{item.streams}": item.output_tokens for item in results.throughputs},
             "paced_token_interval_ms": TOKEN_INTERVAL_MS,
+            "seconds": round(time.monotonic() - began_at),
         },
         measures=tuple(_measures(results)),
         load_before=load_before,
@@ -96,39 +105,43 @@ def run_overhead_bench(pairs: int = MIN_PAIRS) -> BenchResult:
     )
 
 
-async def _measure(network: OverheadNetwork, pairs: int) -> _Results:
+async def _measure(network: OverheadNetwork, pairs: int, *, ends_at: float) -> _Results:
+    """Measure; ``ends_at``: monotonic seconds at which the paced engine's turn should come."""
     numbers = itertools.count(_FIRST_PROMPT)
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(network.client(MODEL, "first"))
         calls = await stack.enter_async_context(network.direct_line())
         sides = Sides(client, calls, MODEL)
-        warm = _Pairs()
+        warm, ttft = _Pairs(), _Pairs()
         for _ in range(2):
             await _run_pairs(sides, numbers, warm, streams=1, output_tokens=_SHORT_RUN_TOKENS, pairs=1)
-        ttft = _Pairs()
-        await _run_pairs(sides, numbers, ttft, streams=1, output_tokens=1, pairs=TTFT_PAIRS)
-        throughputs = [await _throughput(sides, numbers, streams, pairs) for streams in STREAM_COUNTS]
+        pair_s = warm.direct[-1].ttft_s[0] + warm.network[-1].ttft_s[0] + 2 * _SETTLE_S
+        ttft_pairs = min(TTFT_PAIRS, max(MIN_PAIRS, int(_TTFT_S / pair_s)))
+        await _run_pairs(sides, numbers, ttft, streams=1, output_tokens=1, pairs=ttft_pairs)
+        throughputs = [await _throughput(sides, numbers, streams, pairs, ends_at) for streams in STREAM_COUNTS]
         paced = await measure_paced(network, client)
     return _Results(ttft, tuple(throughputs), paced)
 
 
-async def _throughput(sides: Sides, numbers: Iterator[int], streams: int, pairs: int) -> _Throughput:
-    output_tokens = await _affordable_tokens(sides, numbers, streams)
+async def _throughput(sides: Sides, numbers: Iterator[int], streams: int, pairs: int, ends_at: float) -> _Throughput:
+    left_s = ends_at - time.monotonic()
+    share = _PHASE_S[streams] / sum(_PHASE_S[count] for count in STREAM_COUNTS if count >= streams)
+    output_tokens = await _affordable_tokens(sides, numbers, streams, phase_s=min(_PHASE_S[streams], left_s * share))
     outcomes = _Pairs()
     await _run_pairs(sides, numbers, outcomes, streams=streams, output_tokens=output_tokens, pairs=pairs)
     return _Throughput(streams, output_tokens, outcomes)
 
 
-async def _affordable_tokens(sides: Sides, numbers: Iterator[int], streams: int) -> int:
+async def _affordable_tokens(sides: Sides, numbers: Iterator[int], streams: int, *, phase_s: float) -> int:
     """Return how many output tokens each stream can have within the time for these runs; warms up meanwhile."""
-    elapsed_s = {}
-    for count in (_SHORT_RUN_TOKENS, _LONG_RUN_TOKENS):
-        elapsed_s[count] = (await sides.run(Side.DIRECT, _prompts(numbers, streams), count)).elapsed_s
+    run_s = phase_s / (2 * MIN_PAIRS) - _SETTLE_S
     await sides.run(Side.NETWORK, _prompts(numbers, streams), _SHORT_RUN_TOKENS)
-    steps = _LONG_RUN_TOKENS - _SHORT_RUN_TOKENS
-    step_s = max(1e-3, (elapsed_s[_LONG_RUN_TOKENS] - elapsed_s[_SHORT_RUN_TOKENS]) / steps)
-    prefill_s = elapsed_s[_SHORT_RUN_TOKENS] - _SHORT_RUN_TOKENS * step_s
-    run_s = _PHASE_S[streams] / (2 * MIN_PAIRS) - _SETTLE_S
+    short_s = (await sides.run(Side.DIRECT, _prompts(numbers, streams), _SHORT_RUN_TOKENS)).elapsed_s
+    if short_s > run_s:
+        return _FEWEST_TOKENS
+    long_s = (await sides.run(Side.DIRECT, _prompts(numbers, streams), _LONG_RUN_TOKENS)).elapsed_s
+    step_s = max(1e-3, (long_s - short_s) / (_LONG_RUN_TOKENS - _SHORT_RUN_TOKENS))
+    prefill_s = short_s - _SHORT_RUN_TOKENS * step_s
     return min(_MOST_TOKENS, max(_FEWEST_TOKENS, int((run_s - prefill_s) / step_s)))
 
 

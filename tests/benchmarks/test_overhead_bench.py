@@ -1,4 +1,5 @@
 import itertools
+import math
 
 import pytest
 from gpunode_benchmarks import overhead_bench
@@ -13,10 +14,11 @@ from gpunode_benchmarks.report import Measure
 async def measures(overhead: OverheadNetwork, monkeypatch: pytest.MonkeyPatch) -> dict[str, Measure]:
     """Two pairs of everything with the real model; what the paced engine gives has tests of its own."""
     monkeypatch.setattr(overhead_bench, "TTFT_PAIRS", 2)
+    monkeypatch.setattr(overhead_bench, "MIN_PAIRS", 2)
     monkeypatch.setattr(overhead_bench, "STREAM_COUNTS", (1, 2))
     monkeypatch.setattr(overhead_bench, "_PHASE_S", {1: 1.0, 2: 1.0})
     monkeypatch.setattr(overhead_bench, "measure_paced", _paced)
-    return {measure.name: measure for measure in _measures(await _measure(overhead, 2))}
+    return {measure.name: measure for measure in _measures(await _measure(overhead, 2, ends_at=math.inf))}
 
 
 async def _paced(*_: object) -> Paced:
@@ -48,13 +50,23 @@ class _SteadySides:
 
 
 @pytest.mark.parametrize(
-    ("prefill_s", "step_s", "tokens"), [(0.1, 0.01, 17), (0.0, 0.001, 32), (1.0, 0.1, 6)], ids=["fits", "fast", "slow"]
+    ("prefill_s", "step_s", "phase_s", "tokens"),
+    [(0.1, 0.01, 6.0, 17), (0.0, 0.001, 6.0, 32), (1.0, 0.1, 6.0, 2), (0.1, 0.01, 3.0, 2), (0.0, 0.01, -1.0, 2)],
+    ids=["fits", "fast", "slow", "half the time", "no time left"],
 )
-async def test_the_machine_decides_how_many_tokens_a_run_has(prefill_s: float, step_s: float, tokens: int) -> None:
-    """As many as 20 runs can have in six seconds, within limits; no prompt is used twice."""
+async def test_the_machine_decides_how_many_tokens_a_run_has(
+    prefill_s: float, step_s: float, phase_s: float, tokens: int
+) -> None:
+    """As many as 20 runs can have in the time, within limits; no prompt is used twice."""
     sides = _SteadySides(prefill_s, step_s)
-    assert await _affordable_tokens(sides, itertools.count(10_000), 1) == tokens  # type: ignore[arg-type]  # -- a stand-in
-    assert len(set(sides.prompts)) == len(sides.prompts) == 3
+    affordable = await _affordable_tokens(
+        sides,  # type: ignore[arg-type]  # -- a stand-in
+        itertools.count(10_000),
+        1,
+        phase_s=phase_s,
+    )
+    assert affordable == tokens
+    assert len(set(sides.prompts)) == len(sides.prompts)
 
 
 def test_prompts_are_all_unique_and_of_one_length() -> None:
