@@ -1,11 +1,14 @@
 """One peer against the records of others, over real p2pd: overwriting, outliving, replaying, flooding."""
 
+import asyncio
 import itertools
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from gpunode_benchmarks.flood_streams import StreamFlood
+from gpunode_protocol.mesh import MeshStream
 from gpunode_protocol.mesh._dht_protocol import (
     BUCKET_SIZE,
     MAX_RECORDS_PER_STORE,
@@ -17,6 +20,7 @@ from gpunode_protocol.mesh._hivemind import HivemindMesh
 from gpunode_protocol.mesh._hivemind_api import PeerID
 from gpunode_protocol.mesh.record_store import StoreLimits
 from gpunode_protocol.mesh.records import key_id_of, pack_value
+from gpunode_protocol.mesh.stream_limits import MAX_STREAMS_PER_ADDRESS
 
 from tests.protocol.mesh.conftest import MeshFactory, Network, link_of, tcp_address
 from tests.protocol.mesh.plain_records import plain_record, plain_value
@@ -24,6 +28,7 @@ from tests.protocol.mesh.sybils import Answer, distance, ground_identities, sybi
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
+CROWD, STREAMS_OF_ONE = 3, 400
 TEN_YEARS_S = 10 * 365 * 86_400
 FLOOD_REQUESTS = 200
 """Of 64 records of 3 KB each: 38 MB at each of three servers."""
@@ -119,6 +124,42 @@ async def test_a_flood_of_valid_records_is_bounded(network: Network, make_mesh: 
     bob = network.bob
     assert await bob.announce(plain_record(bob.peer_id, "attacks/flooded")) >= len(network.servers)
     assert await found_by(network.client, "attacks/flooded") == {bob.peer_id: 1}
+
+
+async def test_peers_of_one_address_share_its_streams(network: Network, make_mesh: MeshFactory) -> None:
+    """Three peers, none with more than a peer may have: those beyond the address's 1,024 are cut, later ones served."""
+    server, protocol = network.bob, "/gpunode-test/1/held"
+    end = asyncio.Event()
+
+    async def hold(stream: MeshStream) -> None:
+        await stream.write(b"served")
+        await end.wait()
+
+    await server.serve(protocol, hold)
+    where = (await tcp_address(server),)
+    crowd = [await make_mesh(f"crowd{number}", client_mode=True, quic=False) for number in range(CROWD)]
+    floods = [StreamFlood(mesh) for mesh in crowd]
+
+    async def flood(streams: StreamFlood) -> list[bytes]:
+        peer = await streams.dial(server.peer_id, where)
+        await streams.open(peer, protocol, STREAMS_OF_ONE)
+        return await asyncio.gather(*(asyncio.wait_for(reader.read(6), 30) for reader, _ in streams.opened))
+
+    words = [word for words in await asyncio.gather(*map(flood, floods)) for word in words]
+    end.set()
+    await asyncio.gather(*map(_drop, floods))
+    assert words.count(b"served") == MAX_STREAMS_PER_ADDRESS
+    assert words.count(b"") == len(words) - MAX_STREAMS_PER_ADDRESS
+    again = await flood(floods[0])
+    await _drop(floods[0])
+    assert again == [b"served"] * STREAMS_OF_ONE
+
+
+async def _drop(streams: StreamFlood) -> None:
+    """End a flood, and wait until its transports are closed."""
+    writers = [writer for _, writer in streams.opened]
+    streams.let_go()
+    await asyncio.gather(*(writer.wait_closed() for writer in writers), return_exceptions=True)
 
 
 async def test_sybils_that_name_only_each_other_do_not_end_a_search(network: Network, tmp_path: Path) -> None:
