@@ -35,6 +35,8 @@ HIVEMIND_TUPLE = 0x40
 SEED = 20_240_607
 AT_ONCE = 6
 ANSWER_DEADLINE_S = 30.0
+NOT_AWAITED = "not awaited"
+"""Frames whose rest is missing: for those the node rightly waits."""
 
 
 def nested_tuples(levels: int) -> bytes:
@@ -65,7 +67,7 @@ def test_mutated_frames(victim: Daemon, attacker: Attacker, raw_peer: RawPeer, c
     memory = Memory.of(victim)
     codes = _send(attacker, victim, originals, generator, count)
     print(codes)  # noqa: T201 -- shows what the mutations reach
-    assert codes.total() == count
+    assert codes[NOT_AWAITED] < count / 4  # whole frames are answered or closed, each within the deadline
     assert {"malformed", "unexpected_message", "frame_too_long"} <= set(codes)
     assert memory.growth_bytes() < MAX_GROWTH_BYTES / 5
     assert raw_peer.complete(victim).receipt
@@ -86,8 +88,15 @@ def _originals(victim: Daemon, attacker: Attacker) -> list[tuple[str, bytes]]:
 
 
 def _mutated(frame: bytes, generator: random.Random) -> bytes:
-    """Change, insert, drop or repeat a few bytes; the header tells the truth nine times of ten."""
-    payload = bytearray(frame[HEADER_BYTES:])
+    """Return a mutated frame; its header tells the truth nine times of ten."""
+    payload = mutated_payload(frame[HEADER_BYTES:], generator)
+    length = None if generator.randrange(10) else generator.randrange(2**32)
+    return framed(payload, length=length)
+
+
+def mutated_payload(original: bytes, generator: random.Random) -> bytes:
+    """Change, insert, drop or repeat a few bytes."""
+    payload = bytearray(original)
     for _ in range(generator.randint(1, 4)):
         at = generator.randrange(len(payload) + 1)
         match generator.randrange(4):
@@ -99,8 +108,7 @@ def _mutated(frame: bytes, generator: random.Random) -> bytes:
                 del payload[at : at + generator.randint(1, 16)]
             case _:
                 payload[at:at] = payload[max(0, at - 32) : at]
-    length = None if generator.randrange(10) else generator.randrange(2**32)
-    return framed(bytes(payload), length=length)
+    return bytes(payload)
 
 
 def _send(
@@ -128,15 +136,17 @@ def _send(
     return codes
 
 
-async def _answer(reader: asyncio.StreamReader, frame: bytes) -> bytes:
-    """Return the first bytes that come; nothing is awaited for a frame whose rest is missing."""
+async def _answer(reader: asyncio.StreamReader, frame: bytes) -> bytes | None:
+    """Return the first bytes that come; None without a look for a frame whose rest is missing."""
     if len(frame) < HEADER_BYTES + int.from_bytes(frame[:HEADER_BYTES], "big") <= HEADER_BYTES + MAX_FRAME_BYTES:
-        return b""
+        return None
     return await asyncio.wait_for(reader.read(65_536), ANSWER_DEADLINE_S)
 
 
-def _code(answer: bytes, protocol: str) -> str:
+def _code(answer: bytes | None, protocol: str) -> str:
     """Return an error's code, another frame's type, or that there was none."""
+    if answer is None:
+        return NOT_AWAITED
     types = NODE_FRAMES if protocol == JOB_PROTOCOL else PROBE_REPLY_FRAMES
     for payload in FrameParser().feed(answer):
         frame = decode_frame(payload, types)
