@@ -147,7 +147,7 @@ def test_a_peer_that_reads_nothing(victim: Daemon, attacker: Attacker, raw_peer:
         frames = _frames(answer)
         assert isinstance(frames[0], AcceptedFrame)
         assert isinstance(frames[-1], ErrorFrame)
-        assert frames[-1].code in {"voucher_overdue", "slow_consumer"}
+        assert frames[-1].code == "voucher_overdue"  # p2pd takes 128 tokens for a peer that reads none of them
 
 
 @pytest.mark.usefixtures("victim")
