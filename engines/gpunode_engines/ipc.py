@@ -12,10 +12,13 @@ from gpunode_protocol.safe_msgpack import pack, unpack
 from gpunode_protocol.tasks import Task
 from pydantic import Discriminator, TypeAdapter, ValidationError
 
-from gpunode_engines.base import Event, GenerateRequest, PreparedPrompt, PrepareRequest
+from gpunode_engines.base import Event, PreparableRequest, PreparedPrompt, WorkRequest
 
-MAX_FRAME_BYTES = 16 * 1024 * 1024
-"""Cap of one frame, bytes: a prompt of 262,144 ids of 5 bytes with its rendered text fits several times."""
+MAX_PARENT_FRAME_BYTES = 112 * 1024 * 1024
+"""Cap of a frame to the child, bytes: a job's input files (at most 100 MiB, see ``BlobRef``) come with its request."""
+
+MAX_CHILD_FRAME_BYTES = 16 * 1024 * 1024
+"""Cap of a frame from the child, bytes: a prompt of 262,144 ids of 5 bytes with its rendered text fits several times."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,11 +51,11 @@ class Load:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepare:
-    """Render and tokenise; answered by Prepared or CallFailure with the same ``call``."""
+    """Render and tokenise, or check; answered by Prepared or CallFailure with the same ``call``."""
 
     type: Literal["prepare"] = "prepare"
     call: int
-    request: PrepareRequest
+    request: Annotated[PreparableRequest, Discriminator("type")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +63,7 @@ class Generate:
     """Run a job; answered by JobEvents up to Finished, or by JobFailure."""
 
     type: Literal["generate"] = "generate"
-    request: GenerateRequest
+    request: Annotated[WorkRequest, Discriminator("type")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

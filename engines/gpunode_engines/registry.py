@@ -1,7 +1,7 @@
 """Which class serves which backend name; imported by name, in the child only."""
 
 import importlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gpunode_protocol.tasks import Task
 
@@ -18,7 +18,7 @@ BACKEND_EXTRAS: dict[str, str] = {"llamacpp": "llamacpp"}
 """Backend name to the extra of gpunode that installs it."""
 
 
-def create_backend(task: Task, backend: str) -> "Backend":
+def create_backend(task: Task, backend: str) -> "Backend[Any, Any]":
     """Return a new backend object. Imports the ML library: call it in a child process only.
 
     Args:
@@ -39,5 +39,5 @@ def create_backend(task: Task, backend: str) -> "Backend":
         raise EngineStartFailed(
             f"The backend {backend} needs the package {error.name}. Install it with: pip install 'gpunode[{extra}]'"
         ) from error
-    backend_object: Backend = getattr(module, class_name)()
+    backend_object: Backend[Any, Any] = getattr(module, class_name)()
     return backend_object

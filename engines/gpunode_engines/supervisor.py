@@ -13,10 +13,13 @@ from gpunode_engines.base import (
     Event,
     GenerateRequest,
     MeasuredSpeed,
+    PreparableRequest,
     PreparedPrompt,
     PrepareRequest,
+    WorkRequest,
 )
 from gpunode_engines.checks import check_generate
+from gpunode_engines.media_checks import check_media
 from gpunode_engines.child_process import ChildProcess
 from gpunode_engines.errors import EngineNotReady, EngineStartFailed, EngineStopped
 from gpunode_engines.fingerprint import fingerprint
@@ -120,14 +123,20 @@ class SupervisedEngine:
             await self._changed.wait_for(lambda: self.healthy or self._supervision is None)
         self._ready()
 
-    async def prepare(self, request: PrepareRequest) -> PreparedPrompt:
-        """See ``Engine``."""
-        return await self._ready().prepare(request)
-
-    async def generate(self, request: GenerateRequest) -> AsyncGenerator[Event, None]:
+    async def prepare(self, request: PreparableRequest) -> PreparedPrompt:
         """See ``Engine``."""
         session = self._ready()
-        check_generate(request, self.info.context_tokens)
+        if not isinstance(request, PrepareRequest):
+            check_media(request)
+        return await session.prepare(request)
+
+    async def generate(self, request: WorkRequest) -> AsyncGenerator[Event, None]:
+        """See ``Engine``."""
+        session = self._ready()
+        if isinstance(request, GenerateRequest):
+            check_generate(request, self.info.context_tokens)
+        else:
+            check_media(request)
         async with contextlib.aclosing(session.run(request)) as events:
             async for event in events:
                 yield event

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Any, assert_never
 
 from gpunode_engines.base import Event
 from gpunode_engines.channel import ChildChannel
@@ -42,7 +42,7 @@ _PREPARE_THREADS = 2
 class Worker:
     """Serves one backend over one channel."""
 
-    def __init__(self, channel: ChildChannel, backend: "Backend", slots: int) -> None:
+    def __init__(self, channel: ChildChannel, backend: "Backend[Any, Any]", slots: int) -> None:
         self._channel = channel
         self._backend = backend
         self._jobs: dict[str, threading.Event] = {}
@@ -76,11 +76,12 @@ class Worker:
     def _prepare(self, message: Prepare) -> None:
         try:
             prompt = self._backend.prepare(message.request)
+            self._channel.send(Prepared(call=message.call, prompt=prompt))
+        except OSError:
+            raise
         except Exception as error:  # noqa: BLE001 -- thread boundary: every failure is reported to the parent
             name, text = _described(error)
             self._channel.send(CallFailure(call=message.call, error=name, message=text))
-        else:
-            self._channel.send(Prepared(call=message.call, prompt=prompt))
 
     def _generate(self, message: Generate, cancelled: threading.Event) -> None:
         job_key = message.request.job_key

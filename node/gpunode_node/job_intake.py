@@ -12,8 +12,9 @@ from gpunode_node.admission import check_grant_of
 from gpunode_node.job_registry import JobRegistry
 from gpunode_node.job_run import JobRun
 from gpunode_node.job_services import JobServices
-from gpunode_node.llm_jobs import check_weights, llm_params_of
 from gpunode_node.served_model import ServedModel
+from gpunode_node.tasks import work_of
+from gpunode_node.work import check_weights
 
 UNWRITABLE_RETRY_AFTER_S = 30.0
 """When a node whose disk is full may be asked again."""
@@ -49,11 +50,11 @@ class JobIntake:
         request = open_request(envelope, RequestChecks(view.trust.network, services.identity.peer_id, peer, now))
         grant = check_grant_of(request, view.trust, view.revocations, now=now)
         model = self._model_of(request.body)
-        params = llm_params_of(request.body)
         check_weights(request.body, model.info)
+        work = work_of(request.body, model.info)
         model.scheduler.check_room(asyncio.get_running_loop().time())
+        run = JobRun(request, grant, work, model, services)
         services.desk.begin(request, grant)
-        run = JobRun(request, grant, params, model, services)
         self._registry.start(run)
         return run
 

@@ -34,7 +34,7 @@ EVENTS = [
     Tokens(ids=(1, 2), text="é", logprobs=(TokenLogprob(token_id=1, logprob=-0.5, top=((1, -0.5), (2, -1.0))),)),
     Progress(step=1, total=2),
     Segment(start_ms=0, end_ms=10, text="x"),
-    Blob(index=0, offset=0, data=b"\x00\xff", media_type="image/png"),
+    Blob(index=0, offset=0, total_bytes=2, data=b"\x00\xff", media_type="image/png"),
     Finished(reason="stop", prompt_tokens=1, output_tokens=2),
 ]
 CHILD_MESSAGES: list[ChildMessage] = [

@@ -4,13 +4,17 @@ from typing import Any
 
 import pytest
 from gpunode_engines.base import EngineInfo, PreparedPrompt, TokenLogprob, Tokens
-from gpunode_engines.errors import EngineCrashed, EngineNotReady, TimeLimit
-from gpunode_node import llm_jobs
+from gpunode_node import llm_work
+from gpunode_node.work import JobOrder
 from gpunode_protocol.digests import salted_digest
 from gpunode_protocol.errors import ErrorCode, JobError
-from gpunode_protocol.requests import Resume
+from gpunode_protocol.outputs import OutputLog
+from gpunode_protocol.payloads import LlmParams, Usage
+from gpunode_protocol.requests import JobRequest, Resume
+from gpunode_protocol.signing import Signed
 from gpunode_protocol.tasks import Task
 
+from tests.engines.fake_engine import FakeEngine
 from tests.node.world import llm_params, request
 
 INFO = EngineInfo(
@@ -38,6 +42,16 @@ def _resume(**changes: Any) -> Resume:
     return Resume(**fields | changes)
 
 
+def _params(body: JobRequest) -> LlmParams:
+    params = body.read_params()
+    assert isinstance(params, LlmParams)
+    return params
+
+
+def _work(signed: Signed[JobRequest]) -> llm_work.LlmWork:
+    return llm_work.LlmWork(signed.body, _params(signed.body), INFO)
+
+
 def test_sampling_parameters() -> None:
     """Millionths become fractions; everything that was signed reaches the engine."""
     params = llm_params(
@@ -52,7 +66,7 @@ def test_sampling_parameters() -> None:
         logprobs=2,
     )
     body = request(params=params, resume=_resume()).body
-    order = llm_jobs.generate_request(body, llm_jobs.llm_params_of(body), PROMPT, job_key="k", deadline_s=9.0)
+    order = llm_work.generate_request(body, _params(body), PROMPT, job_key="k", deadline_s=9.0)
     assert (order.temperature, order.top_p, order.top_k, order.min_p) == (0.7, 0.9, 40, 0.05)
     assert (order.repetition_penalty, order.presence_penalty, order.seed) == (1.1, -0.5, 5)
     assert (order.stop, order.logprobs, order.max_tokens, order.deadline_s) == (("END",), 2, 16, 9.0)
@@ -71,58 +85,45 @@ def test_sampling_parameters() -> None:
 def test_what_the_engine_cannot_do(params: dict[str, Any], named: str) -> None:
     """It is refused by name, not ignored."""
     with pytest.raises(JobError, match=named) as caught:
-        llm_jobs.llm_params_of(request(params=params).body)
+        _work(request(params=params))
     assert caught.value.code is ErrorCode.INVALID_PARAMETERS
-
-
-def test_other_tasks() -> None:
-    """A task without an engine here is an unknown model."""
-    with pytest.raises(JobError) as caught:
-        llm_jobs.llm_params_of(request(task="embedding", params={"inputs": ("a",)}).body)
-    assert caught.value.code is ErrorCode.UNKNOWN_MODEL
-
-
-def test_weights() -> None:
-    """A named fingerprint must be the loaded one, and a resumed job must name it."""
-    llm_jobs.check_weights(request(fingerprint=b"f" * 32, resume=_resume()).body, INFO)
-    with pytest.raises(JobError) as caught:
-        llm_jobs.check_weights(request(fingerprint=b"g" * 32).body, INFO)
-    assert (caught.value.code, caught.value.retryable) == (ErrorCode.FINGERPRINT_MISMATCH, True)
-    with pytest.raises(JobError) as caught:
-        llm_jobs.check_weights(request(resume=_resume()).body, INFO)
-    assert caught.value.code is ErrorCode.RESUME_REFUSED
 
 
 def test_prompts() -> None:
     """The digest is salted; prompt, resumed ids and max_tokens must fit together."""
     body = request().body
-    params = llm_jobs.llm_params_of(body)
-    assert llm_jobs.check_prompt(body, params, PROMPT, 19) == salted_digest(body.salt, "prompt", PROMPT.rendered)
+    params = _params(body)
+    assert llm_work.check_prompt(body, params, PROMPT, 19) == salted_digest(body.salt, "prompt", PROMPT.rendered)
     for case in (request(), request(resume=_resume())):
         with pytest.raises(JobError) as caught:
-            llm_jobs.check_prompt(case.body, params, PROMPT, 18 if case.body.resume is None else 20)
+            llm_work.check_prompt(case.body, params, PROMPT, 18 if case.body.resume is None else 20)
         assert caught.value.code is ErrorCode.CONTEXT_OVERFLOW
     with pytest.raises(JobError) as caught:
-        llm_jobs.check_prompt(request(resume=_resume(prompt_digest=bytes(32))).body, params, PROMPT, 100)
+        llm_work.check_prompt(request(resume=_resume(prompt_digest=bytes(32))).body, params, PROMPT, 100)
     assert caught.value.code is ErrorCode.RESUME_REFUSED
 
 
 def test_log_probabilities() -> None:
     """Figures that the backend did not give are left out, not invented."""
     logprobs = (TokenLogprob(token_id=1, logprob=None), TokenLogprob(token_id=2, logprob=-0.5, top=((2, -0.5),)))
-    wired = llm_jobs.wire_logprobs(Tokens(ids=(1, 2), text="a", logprobs=logprobs))
+    wired = llm_work.wire_logprobs(Tokens(ids=(1, 2), text="a", logprobs=logprobs))
     assert wired is not None
     assert [(entry.id, entry.logprob) for entry in wired] == [(2, -0.5)]
-    assert llm_jobs.wire_logprobs(Tokens(ids=(1,), text="a")) is None
+    assert llm_work.wire_logprobs(Tokens(ids=(1,), text="a")) is None
 
 
-def test_engine_errors() -> None:
-    """Each has its wire code; what may be retried says so."""
-    for error, code, retryable in (
-        (EngineCrashed("gone"), ErrorCode.ENGINE_FAILED, True),
-        (EngineNotReady(), ErrorCode.BUSY, True),
-        (TimeLimit(), ErrorCode.TIME_LIMIT, True),
-    ):
-        wired = llm_jobs.job_error_of_engine(error)
-        assert (wired.code, wired.retryable) == (code, retryable)
-    assert llm_jobs.job_error_of_engine(EngineNotReady()).retry_after_s == llm_jobs.RETRY_AFTER_S
+async def test_a_job_from_prompt_to_usage() -> None:
+    """The prompt is counted once by the engine's tokenizer; resumed ids are billed as input and listed apart."""
+    engine = FakeEngine()
+    await engine.start()
+    prompt = await engine.prepare(llm_work.prepare_request(_params(request().body)))
+    digest = salted_digest(b"s" * 32, "prompt", prompt.rendered)
+    work = _work(request(resume=_resume(prompt_digest=digest), fingerprint=b"f" * 32))
+    prepared = await work.prepare(engine)
+    tokens = len(prompt.token_ids)
+    assert (prepared.input_tokens, prepared.input_units, prepared.digest) == (tokens, tokens + 2, digest)
+    assert work.order(JobOrder(job_key="k", deadline_s=1.0, inputs={})).prompt_ids == prompt.token_ids
+    output = OutputLog(b"s" * 32, work.params)
+    output.add_tokens((1, 2, 3), "abc")
+    assert work.usage(prepared, output) == Usage(input_tokens=tokens, output_tokens=3, resumed_tokens=2)
+    assert work.time_limit_s(300.0) == 300.0

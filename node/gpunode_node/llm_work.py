@@ -1,55 +1,75 @@
-"""From a signed request to what the engine is asked, and from the engine's words to the wire's. Text only, so far."""
+"""Text jobs: a conversation in, tokens out, both billed; may go on where another node stopped."""
 
 from gpunode_engines.base import (
     ChatMessage,
+    Engine,
     EngineInfo,
     GenerateRequest,
     PreparedPrompt,
     PrepareRequest,
     Tokens,
 )
-from gpunode_engines.errors import EngineError
 from gpunode_protocol.digests import salted_digest
-from gpunode_protocol.errors import ErrorCode, JobError, job_error
+from gpunode_protocol.errors import ErrorCode, job_error
 from gpunode_protocol.messages import TokenLogprob
-from gpunode_protocol.payloads import MILLION, LlmParams, Params
+from gpunode_protocol.outputs import OutputLog
+from gpunode_protocol.payloads import MILLION, LlmParams, Usage
 from gpunode_protocol.requests import JobRequest
 
-RETRY_AFTER_S = 2.0
-"""When an engine that is being restarted may be asked again."""
+from gpunode_node.work import JobOrder, Prepared
 
 
-def llm_params_of(request: JobRequest) -> LlmParams:
-    """Return the parameters of a text job that this node's engines can serve.
+class LlmWork:
+    """Implements ``Work``.
+
+    Args:
+        request: the job's. params: its parameters.
+        info: of the loaded model, whose context bounds prompt and answer.
 
     Raises:
-        JobError: ``unknown_task``, ``unknown_model`` (a task that this node has no engine for) or
-            ``invalid_parameters``.
+        JobError: ``invalid_parameters``: something that no engine of this node can do.
     """
-    params: Params = request.read_params()
-    if not isinstance(params, LlmParams):
-        raise job_error(ErrorCode.UNKNOWN_MODEL, f"This node serves no model for the task {request.task}.")
+
+    def __init__(self, request: JobRequest, params: LlmParams, info: EngineInfo) -> None:
+        _check_abilities(params)
+        self.params = params
+        self._request = request
+        self._context_tokens = info.context_tokens
+        self._prompt = PreparedPrompt(token_ids=(), rendered=b"")
+
+    async def prepare(self, engine: Engine) -> Prepared:
+        """See ``Work``."""
+        self._prompt = prompt = await engine.prepare(prepare_request(self.params))
+        digest = check_prompt(self._request, self.params, prompt, self._context_tokens)
+        tokens = len(prompt.token_ids)
+        return Prepared(input_tokens=tokens, input_units=tokens + resumed_tokens(self._request), digest=digest)
+
+    def order(self, order: JobOrder) -> GenerateRequest:
+        """See ``Work``."""
+        return generate_request(
+            self._request, self.params, self._prompt, job_key=order.job_key, deadline_s=order.deadline_s
+        )
+
+    def time_limit_s(self, text_limit_s: float) -> float:
+        """See ``Work``."""
+        return text_limit_s
+
+    def usage(self, prepared: Prepared, output: OutputLog) -> Usage:
+        """See ``Work``."""
+        return Usage(
+            input_tokens=prepared.input_tokens,
+            output_tokens=output.tokens,
+            resumed_tokens=resumed_tokens(self._request),
+        )
+
+
+def _check_abilities(params: LlmParams) -> None:
     asked = [name for name in ("json_schema", "tools", "tool_choice") if getattr(params, name) is not None]
     if any(message.role == "tool" or message.tool_calls for message in params.messages):
         asked.append("tool messages")
     if asked:
         raise job_error(
             ErrorCode.INVALID_PARAMETERS, f"This node's engine cannot serve {', '.join(asked)}; leave it out."
-        )
-    return params
-
-
-def check_weights(request: JobRequest, info: EngineInfo) -> None:
-    """Check that the loaded weights are the ones that the request needs.
-
-    Raises:
-        JobError: ``fingerprint_mismatch`` or ``resume_refused``.
-    """
-    if request.fingerprint is not None and request.fingerprint != info.fingerprint:
-        raise job_error(ErrorCode.FINGERPRINT_MISMATCH, f"This node serves other weights of {info.model}.")
-    if request.resume is not None and request.fingerprint is None:
-        raise job_error(
-            ErrorCode.RESUME_REFUSED, "A resumed job must name the fingerprint of the weights it began with."
         )
 
 
@@ -119,8 +139,3 @@ def wire_logprobs(event: Tokens) -> tuple[TokenLogprob, ...] | None:
         for entry in event.logprobs
         if entry.logprob is not None
     )
-
-
-def job_error_of_engine(error: EngineError) -> JobError:
-    """Return the wire error for an engine's failure."""
-    return job_error(error.code, str(error), retry_after_s=RETRY_AFTER_S if error.code is ErrorCode.BUSY else None)
