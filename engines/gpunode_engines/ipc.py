@@ -39,12 +39,13 @@ class BackendOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """First message: which model to load. files: weights in order, absolute paths."""
+    """First message: which model to load. root: its folder. files: its files in order. Both are absolute paths."""
 
     type: Literal["load"] = "load"
     task: Task
     backend: str
     model: str
+    root: str
     files: tuple[str, ...]
     options: BackendOptions
 

@@ -14,11 +14,11 @@ LOCK_NAME = "models.lock.json"
 
 
 class LockedFile(BaseModel):
-    """A model file. name: relative to the model's folder."""
+    """A model file. name: relative to the model's folder, with ``/`` between folders."""
 
     model_config = ConfigDict(frozen=True)
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*$")]
     size_bytes: Annotated[int, Ge(0)]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 

@@ -7,7 +7,7 @@ from gpunode_engines.catalogue import CatalogueEntry
 from gpunode_engines.config import EngineSettings
 from gpunode_engines.devices import Machine
 from gpunode_engines.errors import UnreadableWeights
-from gpunode_engines.fetch import locate
+from gpunode_engines.fetch import locate, root_of
 from gpunode_engines.file_digests import FileDigests, weights_digest
 from gpunode_engines.gguf import read_gguf_header
 from gpunode_engines.ipc import BackendOptions
@@ -30,6 +30,7 @@ def plan_engine(entry: CatalogueEntry, settings: EngineSettings, machine: Machin
         task=entry.task,
         model=entry.name,
         backend=entry.backend,
+        root=str(root_of(entry, settings.models_dir)),
         files=tuple(str(path) for path in paths),
         weights_digest=_digest(paths, settings.cache_dir),
         quantisation=header.quantisation,

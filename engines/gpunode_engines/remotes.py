@@ -26,18 +26,26 @@ class FolderRemote:
         folder = self._root / repo
         if not folder.is_dir():
             raise DownloadFailed(f"The mirror {self._root} has no folder {repo}.")
-        found = [path for path in sorted(folder.iterdir()) if path.is_file()]
-        return _LOCAL_REVISION, [RemoteFile(path.name, path.stat().st_size, None) for path in found]
+        found = [path for path in sorted(folder.rglob("*")) if path.is_file() and self._is_inside(path, folder)]
+        return _LOCAL_REVISION, [
+            RemoteFile(path.relative_to(folder).as_posix(), path.stat().st_size, None) for path in found
+        ]
 
     def download(self, repo: str, revision: str, name: str, folder: Path) -> Path:  # noqa: ARG002 -- a folder has no history
         """See ``Remote``."""
         target = folder / name
-        partial = target.with_name(f"{name}.partial")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_name(f"{target.name}.partial")
         try:
             shutil.copyfile(self._root / repo / name, partial)
         except OSError as error:
             raise DownloadFailed(f"{name} cannot be copied from the mirror {self._root}: {error.strerror}.") from error
         return partial.replace(target)
+
+    @staticmethod
+    def _is_inside(path: Path, folder: Path) -> bool:
+        """Whether a file, links followed, lies below a folder: a link must not carry others' files into a model."""
+        return path.resolve().is_relative_to(folder.resolve())
 
 
 class HubRemote:

@@ -38,12 +38,14 @@ _MAX_DOUBLINGS = 16
 class EnginePlan:
     """Everything that a child needs to load one model, and what the parent knows of the weights.
 
-    files: absolute paths, in order. weights_digest: SHA-256, 32 bytes (see ``file_digests``). memory_bytes: estimate.
+    root: the model's folder, absolute. files: absolute paths, in order. weights_digest: SHA-256, 32 bytes (see
+    ``file_digests``). memory_bytes: estimate.
     """
 
     task: Task
     model: str
     backend: str
+    root: str
     files: tuple[str, ...]
     weights_digest: bytes
     quantisation: str
@@ -157,7 +159,14 @@ class SupervisedEngine:
 
     async def _open(self) -> Session:
         plan = self._plan
-        order = Load(task=plan.task, backend=plan.backend, model=plan.model, files=plan.files, options=plan.options)
+        order = Load(
+            task=plan.task,
+            backend=plan.backend,
+            model=plan.model,
+            root=plan.root,
+            files=plan.files,
+            options=plan.options,
+        )
         return await open_session(ChildProcess.spawn(self._extra_environment), order, self.limits)
 
     async def _announce(self, session: Session | None) -> None:

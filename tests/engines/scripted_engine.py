@@ -17,6 +17,7 @@ SCRIPTED_PLAN = EnginePlan(
     task=Task.LLM,
     model="scripted",
     backend=SCRIPTED_BACKEND,
+    root="/",
     files=(),
     weights_digest=bytes(32),
     quantisation="none",

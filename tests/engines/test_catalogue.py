@@ -38,10 +38,10 @@ def test_every_entry_can_be_served() -> None:
     for entry in default_catalogue().entries:
         assert entry.backend in BACKEND_EXTRAS
         match entry.source:
-            case HubSource(repo=repo, pattern=pattern):
+            case HubSource(repo=repo, patterns=(pattern, *_)):
                 assert repo.count("/") == 1
                 assert pattern.endswith(".gguf")
-            case PackageSource(file=file):
+            case PackageSource(patterns=(file, *_)):
                 assert file.endswith(".gguf")
 
 

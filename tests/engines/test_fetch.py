@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from gpunode_engines.catalogue import CatalogueEntry, resolve_model
 from gpunode_engines.errors import DigestMismatch, DownloadFailed, ModelNotPulled
-from gpunode_engines.fetch import RemoteFile, locate, pull
+from gpunode_engines.fetch import RemoteFile, locate, pull, root_of
 from gpunode_engines.model_lock import ModelLock
 
 QWEN = resolve_model("qwen2.5-7b")
@@ -119,6 +119,23 @@ def test_packaged_models_need_no_pull(tmp_path: Path, smollm2_path: Path) -> Non
     """The file stays where the package put it, and the package is not imported."""
     entry = resolve_model("smollm2")
     assert locate(entry, tmp_path) == pull(entry, tmp_path, MemoryRemote({})) == (smollm2_path,)
+
+
+def test_a_package_may_hold_a_folder_of_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only what matches is served, in order of the names, which keep their folders."""
+    for name in ("model/config.json", "model/unet/a.safetensors", "model/notes.txt", "other/b.safetensors"):
+        path = tmp_path / "some_model" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}")
+    (tmp_path / "some_model" / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    values = resolve_model("smollm2").model_dump()
+    patterns = ("*.safetensors", "*.json")
+    values["source"] |= {"package": "some_model", "folder": "model", "patterns": patterns}
+    entry = CatalogueEntry.model_validate(values)
+    root = tmp_path / "some_model" / "model"
+    assert root_of(entry, tmp_path) == root
+    assert locate(entry, tmp_path) == (root / "config.json", root / "unet" / "a.safetensors")
 
 
 def test_a_missing_package_tells_the_command(tmp_path: Path) -> None:

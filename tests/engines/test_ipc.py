@@ -23,7 +23,7 @@ from tests.engines.scripted_engine import ask
 
 OPTIONS = BackendOptions(context_tokens=10, slots=1, threads=1, use_gpu=False, chat_template="{{ x }}")
 PARENT_MESSAGES: list[ParentMessage] = [
-    ipc.Load(task=Task.LLM, backend="llamacpp", model="m", files=("/a", "/b"), options=OPTIONS),
+    ipc.Load(task=Task.LLM, backend="llamacpp", model="m", root="/", files=("/a", "/b"), options=OPTIONS),
     ipc.Prepare(call=1, request=PrepareRequest(messages=(ChatMessage(role="user", content="hé"),), now=5)),
     ipc.Generate(request=ask("hi", seed=3, stop=("a", "b"), logprobs=0, resume_ids=(1,), deadline_s=1.5)),
     ipc.Cancel(job_key="j"),

@@ -29,7 +29,7 @@ def test_a_damaged_lock_is_an_error(tmp_path: Path) -> None:
         ModelLock(tmp_path).get("one")
 
 
-@pytest.mark.parametrize("name", ["../x.gguf", "/etc/passwd", "a/b.gguf", ".hidden", ""])
+@pytest.mark.parametrize("name", ["../x.gguf", "/etc/passwd", "a//b.gguf", ".hidden", ""])
 def test_file_names_stay_in_the_folder(name: str) -> None:
     """A hub cannot make us write elsewhere."""
     with pytest.raises(ValidationError):

@@ -132,6 +132,22 @@ def test_a_folder_can_be_the_mirror(tmp_path: Path) -> None:
     assert [path.read_bytes() for path in paths] == list(PARTS.values())
 
 
+def test_a_mirror_keeps_folders_and_follows_no_link_out(tmp_path: Path) -> None:
+    """A model of several folders arrives as it is; a link to somebody's file elsewhere is not part of it."""
+    mirror = _mirror(tmp_path)
+    folder = mirror / "Qwen" / "Qwen2.5-7B-Instruct-GGUF"
+    (folder / "unet").mkdir()
+    (folder / "unet" / "part.safetensors").write_bytes(b"u")
+    (tmp_path / "secret").write_bytes(b"key")
+    (folder / "link.gguf").symlink_to(tmp_path / "secret")
+    remote = FolderRemote(mirror)
+    _, offered = remote.files("Qwen/Qwen2.5-7B-Instruct-GGUF", None)
+    assert {file.name for file in offered} == {*PARTS, "unet/part.safetensors"}
+    path = remote.download("Qwen/Qwen2.5-7B-Instruct-GGUF", "local", "unet/part.safetensors", tmp_path / "m")
+    assert path == tmp_path / "m" / "unet" / "part.safetensors"
+    assert path.read_bytes() == b"u"
+
+
 def test_a_folder_without_the_model_is_an_error(tmp_path: Path) -> None:
     """Neither the repository nor a file may be missing."""
     with pytest.raises(DownloadFailed, match="no folder"):

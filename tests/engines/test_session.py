@@ -16,6 +16,7 @@ ORDER = Load(
     task=SCRIPTED_PLAN.task,
     backend=SCRIPTED_PLAN.backend,
     model="scripted",
+    root="/",
     files=(),
     options=SCRIPTED_PLAN.options,
 )

@@ -29,7 +29,7 @@ async def _file(request: web.Request) -> web.StreamResponse:
 async def dripping_hub(entry: CatalogueEntry) -> AsyncIterator[str]:
     """Serve an entry's files and yield the URL."""
     assert isinstance(entry.source, HubSource)
-    siblings = [{"rfilename": entry.source.pattern.replace("*", ""), "size": SIZE_BYTES}]
+    siblings = [{"rfilename": entry.source.patterns[0].replace("*", ""), "size": SIZE_BYTES}]
 
     async def model(_: web.Request) -> web.Response:
         return web.json_response({"id": entry.name, "sha": COMMIT, "siblings": siblings})

@@ -15,6 +15,7 @@ PLAN = EnginePlan(
     task=Task.LLM,
     model="smollm2-135m",
     backend="llamacpp",
+    root="/",
     files=(),
     weights_digest=bytes(32),
     quantisation="Q4_1",
