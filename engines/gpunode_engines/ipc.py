@@ -18,7 +18,7 @@ MAX_PARENT_FRAME_BYTES = 112 * 1024 * 1024
 """Cap of a frame to the child, bytes: a job's input files (at most 100 MiB, see ``BlobRef``) come with its request."""
 
 MAX_CHILD_FRAME_BYTES = 16 * 1024 * 1024
-"""Cap of a frame from the child, bytes: a prompt of 262,144 ids of 5 bytes with its rendered text fits several times."""
+"""Cap of a frame from the child, bytes: a prompt of 262,144 ids of 5 bytes with its text fits several times."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

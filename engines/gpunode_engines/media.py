@@ -1,4 +1,4 @@
-"""What engines of images, speech and embeddings are asked. Inputs are whole files as they came: the child decodes them."""
+"""What engines of images, speech and embeddings are asked. Input files come as they are: the child decodes them."""
 
 from dataclasses import dataclass
 from typing import Literal

@@ -9,9 +9,9 @@ from gpunode_engines.devices import Machine
 from gpunode_engines.errors import UnreadableWeights
 from gpunode_engines.fetch import locate, root_of
 from gpunode_engines.file_digests import FileDigests, weights_digest
-from gpunode_engines.gguf import read_gguf_header
 from gpunode_engines.ipc import BackendOptions
 from gpunode_engines.limits import EngineLimits
+from gpunode_engines.model_facts import read_facts
 from gpunode_engines.supervisor import EnginePlan, SupervisedEngine
 
 
@@ -22,19 +22,20 @@ def plan_engine(entry: CatalogueEntry, settings: EngineSettings, machine: Machin
         ModelNotPulled: the files are not here. UnreadableWeights: they cannot be read.
     """
     paths = locate(entry, settings.models_dir)
-    header = read_gguf_header(paths[0])
-    context_tokens = min(settings.engine_context_tokens or entry.context_tokens, header.trained_context_tokens)
+    root = root_of(entry, settings.models_dir)
+    facts = read_facts(root, paths)
+    context_tokens = min(settings.engine_context_tokens or entry.context_tokens, facts.context_tokens)
     slots = settings.engine_slots or entry.slots
     weights_bytes = sum(path.stat().st_size for path in paths)
     return EnginePlan(
         task=entry.task,
         model=entry.name,
         backend=entry.backend,
-        root=str(root_of(entry, settings.models_dir)),
+        root=str(root),
         files=tuple(str(path) for path in paths),
         weights_digest=_digest(paths, settings.cache_dir),
-        quantisation=header.quantisation,
-        memory_bytes=weights_bytes + header.kv_bytes_per_token() * context_tokens * slots,
+        quantisation=facts.quantisation,
+        memory_bytes=weights_bytes + facts.kv_bytes_per_token * context_tokens * slots,
         options=BackendOptions(
             context_tokens=context_tokens,
             slots=slots,

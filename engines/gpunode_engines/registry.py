@@ -12,9 +12,10 @@ if TYPE_CHECKING:
 
 _BACKENDS: dict[tuple[Task, str], str] = {
     (Task.LLM, "llamacpp"): "gpunode_engines.backends.text_llamacpp:LlamaCppBackend",
+    (Task.EMBEDDING, "transformers"): "gpunode_engines.backends.embedding_transformers:EmbeddingBackend",
 }
 
-BACKEND_EXTRAS: dict[str, str] = {"llamacpp": "llamacpp"}
+BACKEND_EXTRAS: dict[str, str] = {"llamacpp": "llamacpp", "transformers": "transformers"}
 """Backend name to the extra of gpunode that installs it."""
 
 

@@ -3,12 +3,13 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from gpunode_protocol.tasks import Task
 
 from gpunode_engines.base import (
+    Engine,
     EngineInfo,
     Event,
     GenerateRequest,
@@ -19,16 +20,22 @@ from gpunode_engines.base import (
     WorkRequest,
 )
 from gpunode_engines.checks import check_generate
-from gpunode_engines.media_checks import check_media
 from gpunode_engines.child_process import ChildProcess
 from gpunode_engines.errors import EngineNotReady, EngineStartFailed, EngineStopped
 from gpunode_engines.fingerprint import fingerprint
 from gpunode_engines.ipc import BackendOptions, Load
 from gpunode_engines.limits import EngineLimits
+from gpunode_engines.media_checks import check_media
+from gpunode_engines.media_speed import measure_embedding
 from gpunode_engines.session import Session, open_session
 from gpunode_engines.speed import measure_speed
 
 logger = logging.getLogger(__name__)
+
+_MEASUREMENTS: Mapping[Task, Callable[[Engine], Awaitable[MeasuredSpeed]]] = {
+    Task.LLM: measure_speed,
+    Task.EMBEDDING: measure_embedding,
+}
 
 _MAX_DOUBLINGS = 16
 """Keeps the pause a finite number, however often an engine fails; its cap is reached long before."""
@@ -150,7 +157,7 @@ class SupervisedEngine:
 
     async def measure_speed(self) -> MeasuredSpeed:
         """See ``Engine``."""
-        return await measure_speed(self)
+        return await _MEASUREMENTS[self.info.task](self)
 
     def _ready(self) -> Session:
         if self._session is None or not self._session.alive:

@@ -27,9 +27,7 @@ class ImageWork:
         """See ``Work``."""
         await engine.prepare(self.order(JobOrder(job_key="prepare", deadline_s=MIN_TIME_LIMIT_S, inputs={})))
         rendered = f"{self.params.prompt}\0{self.params.negative_prompt}".encode()
-        return Prepared(
-            input_tokens=0, input_units=0, digest=salted_digest(self._request.salt, "prompt", rendered)
-        )
+        return Prepared(input_tokens=0, input_units=0, digest=salted_digest(self._request.salt, "prompt", rendered))
 
     def order(self, order: JobOrder) -> ImageRequest:
         """See ``Work``."""

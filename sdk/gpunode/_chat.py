@@ -8,18 +8,16 @@ from typing import Any, Final, TypedDict
 from annotated_types import Ge, Le
 from gpunode_protocol.client_job import Completed
 from gpunode_protocol.errors import MalformedMessage
-from gpunode_protocol.framing import MAX_FRAME_BYTES
 from gpunode_protocol.messages import TokensFrame
 from gpunode_protocol.payloads import MILLION, ChatMessage, LlmParams
-from gpunode_protocol.safe_msgpack import pack
 
+from gpunode._job_result import job_facts
 from gpunode._job_run import JobRun
+from gpunode._request_size import check_size
 from gpunode.errors import InvalidRequest
-from gpunode.types import ChatResult, Chunk, JobReceipt, Message, Route, Usage
+from gpunode.types import ChatResult, Chunk, Message, Route, Usage
 
 DEFAULT_MAX_TOKENS: Final = 512
-_REQUEST_OVERHEAD_BYTES: Final = 16_384
-"""Room in the request's frame for everything but the parameters: the grant alone may have 8 KiB."""
 
 
 class ChatOptions(TypedDict, total=False):
@@ -73,9 +71,7 @@ def llm_params(messages: Sequence[Message], options: ChatOptions, *, now: float)
         params = LlmParams.from_map(value)
     except MalformedMessage as error:
         raise InvalidRequest(f"The request is not valid, nothing was sent: {_in_the_callers_words(error)}") from error
-    size = len(pack(params.to_map()))
-    if size > MAX_FRAME_BYTES - _REQUEST_OVERHEAD_BYTES:
-        raise InvalidRequest(f"The messages have {size} bytes; about 1 MiB can be sent. Shorten them.")
+    check_size(params, "The messages")
     return params
 
 
@@ -135,19 +131,11 @@ async def chat_chunks(
 
 
 def _result(run: JobRun, done: Completed, *, started_at: float, now: float) -> ChatResult:
-    assert run.route is not None  # noqa: S101 -- a node has answered
-    first_at = now if run.first_output_at is None else run.first_output_at
     return ChatResult(
         response="".join(run.text_parts),
         ids=tuple(run.ids),
-        model=done.receipt.body.model,
         usage=Usage(prompt_tokens=done.usage.input_tokens, completion_tokens=done.usage.output_tokens),
-        receipt=JobReceipt(id=done.receipt.digest.hex(), receipt=done.receipt, voucher=done.voucher),
-        route=run.route,
-        finish_reason=done.finish_reason,
-        job=run.job.id,
-        ttft_ms=1000 * (first_at - started_at),
-        duration_ms=1000 * (now - started_at),
+        **job_facts(run, done, started_at=started_at, now=now),
     )
 
 

@@ -36,7 +36,7 @@ class Job:
     cost_microcredits: int
     ends_at: float
     deadline_at: int
-    salt: bytes = field(default_factory=lambda: secrets.token_bytes(SALT_BYTES), repr=False)
+    salt: bytes = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,11 @@ class JobSigner:
                 salt=job.salt,
             ),
         )
+
+
+def new_salt() -> bytes:
+    """Return a job's salt, under which all its digests are made."""
+    return secrets.token_bytes(SALT_BYTES)
 
 
 def new_job_id(now: float) -> str:

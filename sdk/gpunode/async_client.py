@@ -7,18 +7,22 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self, TypedDict, Unpack, overload
 
+from gpunode_protocol.blobs import Blob
+from gpunode_protocol.client_job import JobEvent
 from gpunode_protocol.ledger_proofs import ReceiptProof, verify_receipt_proof
 from gpunode_protocol.regions import Region
 from gpunode_protocol.tasks import Task
 from gpunode_protocol.tracker_api import BalanceReply, EntriesReply
 
 from gpunode._chat import ChatOptions, llm_params
+from gpunode._embeddings import embedding_params, read_vectors
+from gpunode._job_result import run_whole
 from gpunode._selection import Choice, Wanted
 from gpunode._session import JobWish, Session, Surroundings
 from gpunode.config import ClientConfig
 from gpunode.errors import ClientError, InvalidRequest
 from gpunode.streaming import AsyncChatStream
-from gpunode.types import ChatResult, Message, NodeInfo
+from gpunode.types import ChatResult, EmbeddingResult, Message, NodeInfo
 
 
 class ClientSettings(TypedDict, total=False):
@@ -162,6 +166,38 @@ class AsyncInferenceClient:
             async for _ in chunks:
                 pass
             return chunks.result
+
+    async def embed(
+        self,
+        inputs: str | Sequence[str],
+        *,
+        model: str | None = None,
+        region: Region | str | None = None,
+        normalize: bool = True,
+    ) -> EmbeddingResult:
+        """Return one vector for each text.
+
+        Args:
+            inputs: one text or several, at most 2,048.
+            model, region: as in ``chat``.
+            normalize: make all vectors one long.
+
+        Raises:
+            InvalidRequest, NoNodeFound, RequestRefused, AnswerInterrupted, VerificationFailed, ClientError: as in
+                ``chat``.
+        """
+        self._check_loop()
+        params = embedding_params(inputs, normalize=normalize)
+        wish = JobWish(Task.EMBEDDING, params, model, _region(region))
+        blobs: list[Blob] = []
+
+        def take(event: JobEvent) -> None:
+            if isinstance(event, Blob):
+                blobs.append(event)
+
+        done, facts = await run_whole(lambda: self._session.start_job(wish), take, monotonic=self._around.monotonic)
+        vectors = read_vectors(blobs[0] if blobs else None, len(params.inputs))
+        return EmbeddingResult(vectors=vectors, tokens=done.usage.input_tokens, **facts)
 
     async def nodes(
         self, *, model: str | None = None, task: Task | str = Task.LLM, region: Region | str | None = None

@@ -19,7 +19,7 @@ from gpunode._session import Surroundings
 from gpunode.async_client import AsyncInferenceClient, ClientSettings, load_config
 from gpunode.config import ClientConfig
 from gpunode.streaming import ChatStream
-from gpunode.types import ChatResult, Message, NodeInfo
+from gpunode.types import ChatResult, EmbeddingResult, Message, NodeInfo
 
 _open_clients: "weakref.WeakSet[InferenceClient]" = weakref.WeakSet()
 _left_to_the_parent: Final[list[AsyncInferenceClient]] = []
@@ -120,6 +120,18 @@ class InferenceClient:
             chunks = loop.run(client.chat(messages=messages, model=model, region=region, stream=True, **options))
             return ChatStream(chunks, loop.run)
         return loop.run(client.chat(messages=messages, model=model, region=region, stream=False, **options))
+
+    def embed(
+        self,
+        inputs: str | Sequence[str],
+        *,
+        model: str | None = None,
+        region: Region | str | None = None,
+        normalize: bool = True,
+    ) -> EmbeddingResult:
+        """Return one vector for each text; arguments and errors as in ``AsyncInferenceClient.embed``."""
+        loop, client = self._mine()
+        return loop.run(client.embed(inputs, model=model, region=region, normalize=normalize))
 
     def connect(self) -> None:
         """Join the mesh now, which the first call would do otherwise."""

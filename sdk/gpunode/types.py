@@ -83,24 +83,30 @@ class Chunk(NamedTuple):
     ids: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ChatResult:
-    """A whole, verified answer.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobResult:
+    """What every job brings beside its output; it exists only if everything verified.
 
-    finish_reason: ``stop``, ``length`` or ``cancelled``. ttft_ms, duration_ms: from the call, as the caller sees
-    them. ids: the answer's token ids.
+    finish_reason: ``stop``, ``length`` or ``cancelled``. ttft_ms: to the first output, duration_ms: in all; both from
+    the call, as the caller sees them.
     """
 
-    response: str
-    ids: tuple[int, ...] = field(repr=False)
     model: str
-    usage: Usage
     receipt: JobReceipt
     route: Route
     finish_reason: str
     job: str
     ttft_ms: float
     duration_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatResult(JobResult):
+    """A whole, verified answer. ids: its token ids."""
+
+    response: str
+    ids: tuple[int, ...] = field(repr=False)
+    usage: Usage
 
     @property
     def tokens_per_s(self) -> float:
@@ -111,6 +117,14 @@ class ChatResult:
         stated = self.receipt.receipt.body
         span_s = max(self.duration_ms - self.ttft_ms, stated.duration_ms - stated.ttft_ms) / 1000
         return (len(self.ids) - 1) / span_s if len(self.ids) > 1 and span_s > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddingResult(JobResult):
+    """Sentence embeddings, one vector an input in the order asked for. tokens: read, as the receipt states them."""
+
+    vectors: tuple[tuple[float, ...], ...] = field(repr=False)
+    tokens: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +153,9 @@ __all__ = [
     "Attempt",
     "ChatResult",
     "Chunk",
+    "EmbeddingResult",
     "JobReceipt",
+    "JobResult",
     "Message",
     "NodeInfo",
     "ReceiptProof",

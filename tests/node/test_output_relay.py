@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from gpunode_engines.base import Event, Finished, GenerateRequest, Progress, Segment, Tokens
 from gpunode_node.bell import Bell
-from gpunode_node.scheduler import Ticket
 from gpunode_node.output_relay import OutputRelay
+from gpunode_node.scheduler import Ticket
 from gpunode_protocol.errors import ErrorCode, JobError
 from gpunode_protocol.node_job import NodeJob
 from gpunode_protocol.node_stream import MAX_UNSENT_BYTES
