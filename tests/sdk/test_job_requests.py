@@ -31,7 +31,7 @@ def test_the_worst_cost_counts_the_bound_of_the_prompt_and_all_tokens() -> None:
 def test_patience_follows_from_speed_and_queue() -> None:
     """4 x (prefill + wait) until the first token, then a quarter of the advertised speed."""
     candidate = Candidate(Keys().advert(Identity.from_seed(b"\x03" * 32)), "dht")
-    job = Job(id="x", task=Task.LLM, params=PARAMS, cost_microcredits=0, ends_at=0.0, deadline_at=0)
+    job = Job(id="x", task=Task.LLM, params=PARAMS, cost_microcredits=0, ends_at=0.0, deadline_at=0, salt=bytes(32))
     prefill_s = input_tokens_bound(PARAMS) / 500
     quick = patience_with(Choice(candidate), job)
     assert quick.first_output_s == max(2.0, 4 * prefill_s)
