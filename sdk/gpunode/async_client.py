@@ -2,7 +2,7 @@
 
 import asyncio
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self, TypedDict, Unpack, overload
@@ -16,13 +16,15 @@ from gpunode_protocol.tracker_api import BalanceReply, EntriesReply
 
 from gpunode._chat import ChatOptions, llm_params
 from gpunode._embeddings import embedding_params, read_vectors
+from gpunode._job_requests import new_salt
 from gpunode._job_result import run_whole
 from gpunode._selection import Choice, Wanted
 from gpunode._session import JobWish, Session, Surroundings
+from gpunode._speech import AudioSource, SpeechOptions, Transcription, speech_of
 from gpunode.config import ClientConfig
 from gpunode.errors import ClientError, InvalidRequest
 from gpunode.streaming import AsyncChatStream
-from gpunode.types import ChatResult, EmbeddingResult, Message, NodeInfo
+from gpunode.types import ChatResult, EmbeddingResult, Message, NodeInfo, SpokenSegment, TranscriptResult
 
 
 class ClientSettings(TypedDict, total=False):
@@ -198,6 +200,37 @@ class AsyncInferenceClient:
         done, facts = await run_whole(lambda: self._session.start_job(wish), take, monotonic=self._around.monotonic)
         vectors = read_vectors(blobs[0] if blobs else None, len(params.inputs))
         return EmbeddingResult(vectors=vectors, tokens=done.usage.input_tokens, **facts)
+
+    async def transcribe(
+        self,
+        audio: AudioSource,
+        *,
+        model: str | None = None,
+        region: Region | str | None = None,
+        on_segment: Callable[[SpokenSegment], None] | None = None,
+        **options: Unpack[SpeechOptions],
+    ) -> TranscriptResult:
+        """Write down what is said in an audio file.
+
+        Args:
+            audio: a path, the bytes of a file, or an open binary file; wav, mp3, flac, ogg, m4a or webm.
+            model, region: as in ``chat``.
+            on_segment: called with each piece as soon as it is decoded, on the client's event loop.
+            options: see ``SpeechOptions``.
+
+        Raises:
+            InvalidRequest, NoNodeFound, RequestRefused, AnswerInterrupted, VerificationFailed, ClientError: as in
+                ``chat``.
+        """
+        self._check_loop()
+        salt = new_salt()
+        speech = await asyncio.to_thread(speech_of, audio, options, salt=salt)
+        wish = JobWish(Task.WHISPER, speech.params, model, _region(region), inputs=(speech.audio,), salt=salt)
+        transcript = Transcription(on_segment)
+        done, facts = await run_whole(
+            lambda: self._session.start_job(wish), transcript.take, monotonic=self._around.monotonic
+        )
+        return transcript.result(done, facts)
 
     async def nodes(
         self, *, model: str | None = None, task: Task | str = Task.LLM, region: Region | str | None = None
