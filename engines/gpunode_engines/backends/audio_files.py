@@ -54,7 +54,7 @@ def decode_audio(data: bytes, *, start_ms: int, max_audio_ms: int) -> numpy.typi
     return numpy.concatenate(pieces).astype(numpy.float32) / _FULL_SCALE
 
 
-def _decoded(data: bytes) -> Iterator[numpy.typing.NDArray[numpy.int16]]:
+def _decoded(data: bytes) -> Iterator[Any]:
     """Yield pieces of the first audio stream: int16, shape (samples,), mono, 16 kHz."""
     try:
         with av.open(io.BytesIO(data), mode="r", metadata_errors="ignore") as container:

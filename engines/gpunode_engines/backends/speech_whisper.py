@@ -110,6 +110,5 @@ def _event(segment: Any, language: str, request: SpeechRequest, *, begin_ms: int
     words = None
     if segment.words is not None:
         words = tuple(Word(start_ms=at(word.start), end_ms=at(word.end), text=word.word) for word in segment.words)
-    return Segment(
-        start_ms=at(segment.start), end_ms=at(segment.end), text=segment.text, language=language, words=words
-    )
+    start_ms, stop_ms = at(segment.start), at(segment.end)
+    return Segment(start_ms=start_ms, end_ms=stop_ms, text=segment.text, language=language, words=words)
