@@ -15,7 +15,8 @@ class EngineInfo:
 
     fingerprint: 32 bytes, equal exactly where a job may be resumed (see ``fingerprint``). context_tokens: prompt and
     output of one job together, 0 where it has no meaning. slots: jobs at once, >= 1. memory_bytes: estimate of what
-    weights and caches take. weights_digest: SHA-256, 32 bytes. device: ``cpu`` or the GPU's name.
+    weights and caches take. weights_digest: SHA-256, 32 bytes. device: ``cpu`` or the GPU's name. image_side: of the
+    pictures that an image model was trained for, pixels; 0 = draws none.
     """
 
     task: Task
@@ -29,6 +30,7 @@ class EngineInfo:
     slots: int
     memory_bytes: int
     device: str
+    image_side: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

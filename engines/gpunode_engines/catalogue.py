@@ -45,6 +45,17 @@ class HubSource(BaseModel):
     patterns: Patterns
 
 
+class ImageDefaults(BaseModel):
+    """What suits an image model, for jobs that do not say. width, height: pixels."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    width: Annotated[int, Gt(0)]
+    height: Annotated[int, Gt(0)]
+    steps: Annotated[int, Gt(0)]
+    guidance: Annotated[float, Ge(0)]
+
+
 class CatalogueEntry(BaseModel):
     """One model. Fields: see the head of ``models.toml``."""
 
@@ -55,12 +66,14 @@ class CatalogueEntry(BaseModel):
     task: TaskField
     backend: str
     licence: str
+    gated: bool = False
     parameters: Annotated[int, Gt(0)]
     bits_per_weight: Annotated[float, Gt(0)]
     kv_bytes_per_token: Annotated[int, Ge(0)] = 0
     context_tokens: Annotated[int, Ge(0)] = 0
     slots: Annotated[int, Gt(0)]
     chat_template: str = ""
+    defaults: ImageDefaults | None = None
     source: Annotated[PackageSource | HubSource, Discriminator("kind")]
 
     def weights_bytes(self) -> int:

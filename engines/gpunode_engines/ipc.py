@@ -91,13 +91,17 @@ class Shutdown:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
-    """The model is ready. context_tokens and slots: what the backend really provides."""
+    """The model is ready. context_tokens and slots: what the backend really provides.
+
+    image_side: of the pictures that an image model was trained for, pixels; 0 = draws none.
+    """
 
     type: Literal["loaded"] = "loaded"
     backend_version: str
     context_tokens: int
     slots: int
     device: str
+    image_side: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

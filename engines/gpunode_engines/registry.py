@@ -12,10 +12,17 @@ if TYPE_CHECKING:
 
 _BACKENDS: dict[tuple[Task, str], str] = {
     (Task.LLM, "llamacpp"): "gpunode_engines.backends.text_llamacpp:LlamaCppBackend",
+    (Task.WHISPER, "faster-whisper"): "gpunode_engines.backends.speech_whisper:WhisperBackend",
     (Task.EMBEDDING, "transformers"): "gpunode_engines.backends.embedding_transformers:EmbeddingBackend",
+    (Task.IMAGE_GEN, "diffusers"): "gpunode_engines.backends.image_diffusers:ImageBackend",
 }
 
-BACKEND_EXTRAS: dict[str, str] = {"llamacpp": "llamacpp", "transformers": "transformers"}
+BACKEND_EXTRAS: dict[str, str] = {
+    "llamacpp": "llamacpp",
+    "faster-whisper": "whisper",
+    "transformers": "transformers",
+    "diffusers": "diffusers",
+}
 """Backend name to the extra of gpunode that installs it."""
 
 

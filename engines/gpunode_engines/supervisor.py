@@ -26,8 +26,9 @@ from gpunode_engines.fingerprint import fingerprint
 from gpunode_engines.ipc import BackendOptions, Load
 from gpunode_engines.limits import EngineLimits
 from gpunode_engines.media_checks import check_media
-from gpunode_engines.media_speed import measure_embedding
+from gpunode_engines.media_speed import measure_embedding, measure_image
 from gpunode_engines.session import Session, open_session
+from gpunode_engines.speech_speed import measure_speech
 from gpunode_engines.speed import measure_speed
 
 logger = logging.getLogger(__name__)
@@ -35,6 +36,8 @@ logger = logging.getLogger(__name__)
 _MEASUREMENTS: Mapping[Task, Callable[[Engine], Awaitable[MeasuredSpeed]]] = {
     Task.LLM: measure_speed,
     Task.EMBEDDING: measure_embedding,
+    Task.WHISPER: measure_speech,
+    Task.IMAGE_GEN: measure_image,
 }
 
 _MAX_DOUBLINGS = 16
@@ -244,4 +247,5 @@ def _info(plan: EnginePlan, session: Session) -> EngineInfo:
         slots=loaded.slots,
         memory_bytes=plan.memory_bytes,
         device=loaded.device,
+        image_side=loaded.image_side,
     )
