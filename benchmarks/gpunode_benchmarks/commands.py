@@ -15,9 +15,11 @@ if TYPE_CHECKING:
 BENCHES: Final[Mapping[str, str]] = {
     "mesh": "gpunode_benchmarks.mesh_bench:run_mesh_bench",
     "engine": "gpunode_benchmarks.engine_bench:run_engine_bench",
+    "overhead": "gpunode_benchmarks.overhead_bench:run_overhead_bench",
 }
 
 _FEWEST_PAIRS: Final = 6
+_FEWEST_OVERHEAD_PAIRS: Final = 10
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object for programs.")]
 
@@ -28,6 +30,7 @@ def register(app: typer.Typer) -> None:
     bench_app.callback(invoke_without_command=True)(run_all)
     bench_app.command("mesh")(run_mesh)
     bench_app.command("engine")(run_engine)
+    bench_app.command("overhead")(run_overhead)
     app.add_typer(bench_app, name="bench")
 
 
@@ -50,6 +53,22 @@ def run_engine(
 ) -> None:
     """Measure the engine's tokens/s beside the bare library's."""
     _run_and_print(["engine"], as_json=as_json, rounds=pairs)
+
+
+def run_overhead(
+    as_json: JsonOption = False,
+    pairs: Annotated[
+        int, typer.Option(min=_FEWEST_OVERHEAD_PAIRS, help="Pairs per ratio: more of them see smaller differences.")
+    ] = _FEWEST_OVERHEAD_PAIRS,
+) -> None:
+    """Measure what SDK, mesh and node add to an engine: first token, throughput, lag, bytes."""
+    if as_json:
+        from gpunode_benchmarks.overhead_report import to_overhead_json  # noqa: PLC0415 -- keep --help quick
+        from gpunode_benchmarks.report import machine_facts  # noqa: PLC0415 -- keep --help quick
+
+        typer.echo(json.dumps(to_overhead_json(_bench("overhead")(pairs), machine_facts())))
+    else:
+        _run_and_print(["overhead"], as_json=False, rounds=pairs)
 
 
 def _run_and_print(names: list[str], *, as_json: bool, rounds: int | None = None) -> None:

@@ -44,6 +44,11 @@ def latency_summary(values: Sequence[float]) -> Mapping[str, float]:
     return {"median": median(values), "p95": percentile(values, 95)}
 
 
+def lag_summary(values: Sequence[float]) -> Mapping[str, float]:
+    """Return what is reported of many short durations: median and 99th percentile."""
+    return {"median": median(values), "p99": percentile(values, 99)}
+
+
 def spread_summary(values: Sequence[float]) -> Mapping[str, float]:
     """Return what is reported of few values: the median, and the quartiles, between which the middle half lies."""
     return {"median": median(values), "p25": percentile(values, 25), "p75": percentile(values, 75)}

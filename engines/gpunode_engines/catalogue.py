@@ -56,8 +56,21 @@ class ImageDefaults(BaseModel):
     guidance: Annotated[float, Ge(0)]
 
 
+Source = Annotated[PackageSource | HubSource, Discriminator("kind")]
+
+
+class CudaWeights(BaseModel):
+    """Other weights of a model, with their backend, for cards with CUDA on which they fit."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    backend: str
+    bits_per_weight: Annotated[float, Gt(0)]
+    source: Source
+
+
 class CatalogueEntry(BaseModel):
-    """One model. Fields: see the head of ``models.toml``."""
+    """One model. Fields: see the head of ``models.toml``. folder: of pulled files; empty = the model's name."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -74,7 +87,21 @@ class CatalogueEntry(BaseModel):
     slots: Annotated[int, Gt(0)]
     chat_template: str = ""
     defaults: ImageDefaults | None = None
-    source: Annotated[PackageSource | HubSource, Discriminator("kind")]
+    source: Source
+    cuda: CudaWeights | None = None
+    folder: str = ""
+
+    @property
+    def stored_as(self) -> str:
+        """Name under which pulled files are kept and recorded."""
+        return self.folder or self.name
+
+    def for_cuda(self) -> "CatalogueEntry | None":
+        """Return the same model with its weights for CUDA, None if there are none."""
+        if self.cuda is None:
+            return None
+        changes = {name: getattr(self.cuda, name) for name in type(self.cuda).model_fields}
+        return self.model_copy(update=changes | {"cuda": None, "folder": f"{self.name}-{self.cuda.backend}"})
 
     def weights_bytes(self) -> int:
         """Return the estimated size of the weights, bytes."""

@@ -22,11 +22,14 @@ def register(app: typer.Typer) -> None:
 @models_app.command("list")
 def list_models(as_json: JsonOption = False) -> None:
     """Show the catalogue and which models are here."""
+    from gpunode_engines.backend_choice import on_machine  # noqa: PLC0415 -- keep `gpunode --help` quick
     from gpunode_engines.catalogue import default_catalogue  # noqa: PLC0415 -- keep `gpunode --help` quick
     from gpunode_engines.config import EngineSettings  # noqa: PLC0415 -- keep `gpunode --help` quick
+    from gpunode_engines.devices import detect_machine  # noqa: PLC0415 -- keep `gpunode --help` quick
 
-    settings = EngineSettings.load({})
-    rows = [_described(entry, settings) for entry in default_catalogue().entries]
+    settings, machine = EngineSettings.load({}), detect_machine()
+    entries = [on_machine(entry, settings, machine) for entry in default_catalogue().entries]
+    rows = [_described(entry, settings) for entry in entries]
     if as_json:
         typer.echo(json.dumps(rows))
         return
@@ -39,14 +42,16 @@ def pull_model(
     as_json: JsonOption = False,
 ) -> None:
     """Download a model and verify it."""
+    from gpunode_engines.backend_choice import on_machine  # noqa: PLC0415 -- keep `gpunode --help` quick
     from gpunode_engines.catalogue import resolve_model  # noqa: PLC0415 -- keep `gpunode --help` quick
     from gpunode_engines.config import EngineSettings  # noqa: PLC0415 -- keep `gpunode --help` quick
+    from gpunode_engines.devices import detect_machine  # noqa: PLC0415 -- keep `gpunode --help` quick
     from gpunode_engines.download_display import download_bars  # noqa: PLC0415 -- keep `gpunode --help` quick
     from gpunode_engines.fetch import pull  # noqa: PLC0415 -- keep `gpunode --help` quick
     from gpunode_engines.remotes import choose_remote  # noqa: PLC0415 -- keep `gpunode --help` quick
 
     settings = EngineSettings.load({})
-    entry = resolve_model(model)
+    entry = on_machine(resolve_model(model), settings, detect_machine())
     with download_bars() as progress:
         paths = pull(entry, settings.models_dir, choose_remote(settings.model_mirror, progress))
     if as_json:

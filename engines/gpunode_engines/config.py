@@ -1,7 +1,7 @@
 """Settings of the engine layer, part of the node's: option > ``GPUNODE_*`` > ``[node]`` in TOML > default."""
 
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import platformdirs
 from annotated_types import Ge
@@ -18,7 +18,8 @@ class EngineSettings(LayeredSettings):
     models_dir: pulled models and the lock file. cache_dir: digests of files seen. model_mirror: URL of a server that
     speaks the hub's protocol, or a folder OWNER/REPO/FILE; empty = the public hub. engine_threads: CPU threads, None =
     physical cores. engine_slots: jobs at once, None = the catalogue's. engine_context_tokens: per job, None = the
-    catalogue's. engine_gpu: use a GPU if there is one. engine_memory_limit_bytes: resident memory of an engine.
+    catalogue's. engine_gpu: use a GPU if there is one. engine_backend: which library runs models that have weights for
+    several; empty = what suits the machine. engine_memory_limit_bytes: resident memory of an engine.
     engine_time_limit_s: wall clock of one job, seconds.
     """
 
@@ -33,5 +34,6 @@ class EngineSettings(LayeredSettings):
     engine_slots: PositiveInt | None = None
     engine_context_tokens: PositiveInt | None = None
     engine_gpu: bool = True
+    engine_backend: Literal["", "llamacpp", "transformers"] = ""
     engine_memory_limit_bytes: PositiveInt = 32 * 1024**3
     engine_time_limit_s: Annotated[float, Field(gt=0)] = 300.0

@@ -25,7 +25,8 @@
         ├── ModelNotPulled
         ├── DownloadFailed
         ├── DigestMismatch
-        └── UnreadableWeights
+        ├── UnreadableWeights
+        └── NotEnoughMemory
 """
 
 from collections.abc import Iterator
@@ -144,6 +145,10 @@ class DigestMismatch(ModelError):
 
 class UnreadableWeights(ModelError):
     """The model file cannot be read. Delete it and pull the model again."""
+
+
+class NotEnoughMemory(ModelError):
+    """The model does not fit in the memory that is free. Serve a smaller one."""
 
 
 def _tree(root: type[EngineError]) -> Iterator[type[EngineError]]:

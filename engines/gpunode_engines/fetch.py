@@ -40,7 +40,7 @@ def root_of(entry: CatalogueEntry, models_dir: Path) -> Path:
     Raises:
         ModelNotPulled: its package is not installed.
     """
-    return _packaged_root(entry.source) if isinstance(entry.source, PackageSource) else models_dir / entry.name
+    return _packaged_root(entry.source) if isinstance(entry.source, PackageSource) else models_dir / entry.stored_as
 
 
 def locate(entry: CatalogueEntry, models_dir: Path) -> tuple[Path, ...]:
@@ -51,10 +51,10 @@ def locate(entry: CatalogueEntry, models_dir: Path) -> tuple[Path, ...]:
     """
     if isinstance(entry.source, PackageSource):
         return _packaged_files(entry.source)
-    locked = ModelLock(models_dir).get(entry.name)
+    locked = ModelLock(models_dir).get(entry.stored_as)
     if locked is None:
         raise ModelNotPulled(f"{entry.name} is not here yet. Fetch it with: gpunode models pull {entry.name}")
-    paths = tuple(models_dir / entry.name / file.name for file in locked.files)
+    paths = tuple(models_dir / entry.stored_as / file.name for file in locked.files)
     for path, file in zip(paths, locked.files, strict=True):
         if not path.is_file() or path.stat().st_size != file.size_bytes:
             raise ModelNotPulled(f"{path} is missing or incomplete. Repair it with: gpunode models pull {entry.name}")
@@ -72,12 +72,12 @@ def pull(entry: CatalogueEntry, models_dir: Path, remote: Remote) -> tuple[Path,
     if isinstance(entry.source, PackageSource):
         return _packaged_files(entry.source)
     lock = ModelLock(models_dir)
-    locked = lock.get(entry.name)
+    locked = lock.get(entry.stored_as)
     if locked is None:
-        locked = _first_pull(entry.name, entry.source, models_dir, remote)
-        lock.put(entry.name, locked)
+        locked = _first_pull(entry.stored_as, entry.source, models_dir, remote)
+        lock.put(entry.stored_as, locked)
     else:
-        _repair(entry.name, locked, models_dir, remote)
+        _repair(entry.stored_as, locked, models_dir, remote)
     return locate(entry, models_dir)
 
 

@@ -26,14 +26,22 @@ class FileDigests:
         Raises:
             OSError: the file cannot be read.
         """
-        status = path.stat()
-        key = f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}"
-        known = self._read().get(key)
+        known = self.known(path)
         if known is not None:
-            return bytes.fromhex(known)
+            return known
+        key = _key_of(path)
         digest = compute_digest(path)
         self._write(self._read() | {key: digest.hex()})
         return digest
+
+    def known(self, path: Path) -> bytes | None:
+        """Return the SHA-256 of a file if it is remembered; reads nothing of the file.
+
+        Raises:
+            OSError: there is no such file.
+        """
+        known = self._read().get(_key_of(path))
+        return None if known is None else bytes.fromhex(known)
 
     def _read(self) -> dict[str, str]:
         """Return the cache; a missing or damaged one is empty."""
@@ -50,6 +58,11 @@ class FileDigests:
         temporary = self._path.with_suffix(f".{os.getpid()}.tmp")
         temporary.write_text(json.dumps(content, indent=1, sort_keys=True))
         temporary.replace(self._path)
+
+
+def _key_of(path: Path) -> str:
+    status = path.stat()
+    return f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}"
 
 
 def compute_digest(path: Path) -> bytes:

@@ -94,6 +94,7 @@ class Loaded:
     """The model is ready. context_tokens and slots: what the backend really provides.
 
     image_side: of the pictures that an image model was trained for, pixels; 0 = draws none.
+    quantisation: type of the numbers it computes with, where that is the backend's choice; empty = the file's.
     """
 
     type: Literal["loaded"] = "loaded"
@@ -102,6 +103,7 @@ class Loaded:
     slots: int
     device: str
     image_side: int = 0
+    quantisation: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -46,6 +46,10 @@ class ModelLock:
         """Return what is locked for a model. Raises ModelError when the lock file is damaged."""
         return self._read().get(model)
 
+    def all(self) -> dict[str, LockedModel]:
+        """Return everything that is locked, by model. Raises ModelError when the lock file is damaged."""
+        return self._read()
+
     def put(self, model: str, locked: LockedModel) -> None:
         """Record a model; the file is replaced whole."""
         content = self._read() | {model: locked}

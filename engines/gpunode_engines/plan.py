@@ -1,32 +1,59 @@
 """From a model's name and the settings to an engine that is ready to be started."""
 
-from dataclasses import replace
+import logging
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
+
+from gpunode_protocol.tasks import Task
 
 from gpunode_engines.catalogue import CatalogueEntry
 from gpunode_engines.config import EngineSettings
 from gpunode_engines.devices import Machine
-from gpunode_engines.errors import UnreadableWeights
+from gpunode_engines.errors import NotEnoughMemory, UnreadableWeights
 from gpunode_engines.fetch import locate, root_of
 from gpunode_engines.file_digests import FileDigests, weights_digest
 from gpunode_engines.ipc import BackendOptions
 from gpunode_engines.limits import EngineLimits
-from gpunode_engines.model_facts import read_facts
+from gpunode_engines.media_facts import read_media_facts
+from gpunode_engines.memory_fit import Room, Size, card_memory, fit, main_memory, taken_bytes
+from gpunode_engines.model_facts import ModelFacts, read_model_facts
 from gpunode_engines.supervisor import EnginePlan, SupervisedEngine
+
+logger = logging.getLogger(__name__)
+
+
+_SPREADS_OVER_CARDS: Final = frozenset({"llamacpp"})
+"""Backends that split one model over all graphics cards; the others use one."""
+
+
+@dataclass(frozen=True, slots=True)
+class _ModelFiles:
+    """root: the model's folder. paths: its files, in order."""
+
+    root: Path
+    paths: tuple[Path, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Placement:
+    """Where a model goes and how large it may be there."""
+
+    facts: ModelFacts
+    size: Size
+    use_gpu: bool
 
 
 def plan_engine(entry: CatalogueEntry, settings: EngineSettings, machine: Machine) -> EnginePlan:
     """Work out how a model is loaded here. Reads and perhaps hashes its files: seconds to minutes, call it in a thread.
 
     Raises:
-        ModelNotPulled: the files are not here. UnreadableWeights: they cannot be read.
+        ModelNotPulled: the files are not here. UnreadableWeights: they cannot be read. NotEnoughMemory: they do not
+            fit, not even with fewer jobs at once and a shorter context.
     """
     paths = locate(entry, settings.models_dir)
     root = root_of(entry, settings.models_dir)
-    facts = read_facts(root, paths)
-    context_tokens = min(settings.engine_context_tokens or entry.context_tokens, facts.context_tokens)
-    slots = settings.engine_slots or entry.slots
-    weights_bytes = sum(path.stat().st_size for path in paths)
+    place = _place(entry, settings, machine, _ModelFiles(root, paths))
     return EnginePlan(
         task=entry.task,
         model=entry.name,
@@ -34,13 +61,13 @@ def plan_engine(entry: CatalogueEntry, settings: EngineSettings, machine: Machin
         root=str(root),
         files=tuple(str(path) for path in paths),
         weights_digest=_digest(paths, settings.cache_dir),
-        quantisation=facts.quantisation,
-        memory_bytes=weights_bytes + facts.kv_bytes_per_token * context_tokens * slots,
+        quantisation=place.facts.quantisation,
+        memory_bytes=taken_bytes(place.facts, place.size),
         options=BackendOptions(
-            context_tokens=context_tokens,
-            slots=slots,
+            context_tokens=place.size.context_tokens,
+            slots=place.size.slots,
             threads=settings.engine_threads or machine.physical_cores,
-            use_gpu=settings.engine_gpu and bool(machine.gpus),
+            use_gpu=place.use_gpu,
             chat_template=entry.chat_template,
         ),
     )
@@ -50,6 +77,48 @@ def create_engine(plan: EnginePlan, settings: EngineSettings) -> SupervisedEngin
     """Return the engine of a plan under the limits of the settings; the caller starts and stops it."""
     limits = replace(EngineLimits(), rss_bytes=settings.engine_memory_limit_bytes, job_s=settings.engine_time_limit_s)
     return SupervisedEngine(plan, limits)
+
+
+def _place(entry: CatalogueEntry, settings: EngineSettings, machine: Machine, files: _ModelFiles) -> _Placement:
+    """Prefer the graphics cards, smaller if it must be; what does not fit there goes to the CPU.
+
+    Raises:
+        NotEnoughMemory: it fits nowhere. UnreadableWeights: see there.
+    """
+    if settings.engine_gpu and machine.gpus:
+        room = card_memory(machine, over_all_cards=entry.backend in _SPREADS_OVER_CARDS)
+        try:
+            return _fitted(entry, settings, _facts(entry, files, on_gpu=True), room, use_gpu=True)
+        except NotEnoughMemory as error:
+            logger.warning("%s It runs on the CPU.", error, extra={"event": "model_not_on_gpu", "model": entry.name})
+    facts = _facts(entry, files, on_gpu=False)
+    return _fitted(entry, settings, facts, main_memory(machine, settings), use_gpu=False)
+
+
+def _facts(entry: CatalogueEntry, files: _ModelFiles, *, on_gpu: bool) -> ModelFacts:
+    if entry.task is Task.LLM:
+        return read_model_facts(files.paths, on_gpu=on_gpu)
+    return read_media_facts(files.root, files.paths)
+
+
+def _fitted(
+    entry: CatalogueEntry, settings: EngineSettings, facts: ModelFacts, room: Room, *, use_gpu: bool
+) -> _Placement:
+    context_tokens = min(settings.engine_context_tokens or entry.context_tokens, facts.trained_context_tokens)
+    wanted = Size(context_tokens=context_tokens, slots=settings.engine_slots or entry.slots)
+    size = fit(entry.name, facts, wanted, room)
+    if size != wanted:
+        logger.warning(
+            "%s takes %d jobs at once of %d tokens, not %d of %d: no more fits in the free %s",
+            entry.name,
+            size.slots,
+            size.context_tokens,
+            wanted.slots,
+            wanted.context_tokens,
+            room.name,
+            extra={"event": "model_reduced", "model": entry.name},
+        )
+    return _Placement(facts=facts, size=size, use_gpu=use_gpu)
 
 
 def _digest(paths: tuple[Path, ...], cache_dir: Path) -> bytes:

@@ -17,6 +17,14 @@ _PR_SET_NO_NEW_PRIVS = 38
 MAX_FILE_BYTES = 64 * 1024 * 1024
 """Size cap of any file that the child writes, bytes: its scratch folder needs next to nothing."""
 
+APPLIED: tuple[str, ...] = (
+    "own process with a scrubbed environment",
+    "memory watched",
+    *(("no new privileges",) if sys.platform == "linux" else ()),
+    f"files of at most {MAX_FILE_BYTES // 1024**2} MiB",
+)
+"""What confines an engine's process here, with what its parent does (``child_process``, ``supervisor``), in words."""
+
 
 class ParentGone(Exception):
     """The parent died before the child could tie its life to it."""

@@ -229,6 +229,7 @@ async def _end(session: Session) -> None:
 
 def _info(plan: EnginePlan, session: Session) -> EngineInfo:
     loaded = session.loaded
+    quantisation = loaded.quantisation or plan.quantisation
     return EngineInfo(
         task=plan.task,
         model=plan.model,
@@ -236,13 +237,13 @@ def _info(plan: EnginePlan, session: Session) -> EngineInfo:
         backend_version=loaded.backend_version,
         fingerprint=fingerprint(
             plan.weights_digest,
-            plan.quantisation,
+            quantisation,
             plan.options.chat_template,
             plan.backend,
             loaded.backend_version,
         ),
         weights_digest=plan.weights_digest,
-        quantisation=plan.quantisation,
+        quantisation=quantisation,
         context_tokens=loaded.context_tokens,
         slots=loaded.slots,
         memory_bytes=plan.memory_bytes,

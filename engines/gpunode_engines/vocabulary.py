@@ -1,7 +1,9 @@
-"""The bytes of each token of a GGUF model, and back from bytes to tokens where llama.cpp withholds them."""
+"""The bytes of each token of a model, and back from bytes to tokens where llama.cpp withholds them."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from functools import cached_property
+from typing import Any
 
 from gpunode_engines.errors import UnreadableWeights
 from gpunode_engines.gguf import GgufHeader
@@ -11,6 +13,8 @@ _UNKNOWN = 2
 _CONTROL = 3
 _USER_DEFINED = 4
 _BYTE = 6
+
+_BYTE_TOKEN = re.compile(rb"<0x([0-9A-F]{2})>")
 
 _SPACE_MARK = "\u2581".encode()
 """SentencePiece writes a space as this character."""
@@ -67,6 +71,22 @@ class Vocabulary:
         kinds = (token_type for token_type in types if isinstance(token_type, int))
         return cls(_piece(text, kind, decode(text)) for text, kind in zip(texts, kinds, strict=True))
 
+    @classmethod
+    def from_tokenizer(cls, tokenizer: Mapping[str, Any]) -> "Vocabulary":
+        """Read the content of a ``tokenizer.json``, the format of the library tokenizers. Special tokens have no bytes.
+
+        Raises:
+            UnreadableWeights: a tokenizer of a kind that is not supported.
+        """
+        model, decoder = tokenizer.get("model"), tokenizer.get("decoder")
+        if not isinstance(model, dict) or model.get("type") != "BPE" or not isinstance(model.get("vocab"), dict):
+            raise UnreadableWeights("The tokenizer of this model is not supported; only byte-pair encoding is.")
+        decode = _byte_level if "ByteLevel" in _decoder_types(decoder) else _sentencepiece_or_byte
+        pieces = {number: decode(text.encode()) for text, number in model["vocab"].items()}
+        for token in tokenizer.get("added_tokens") or ():
+            pieces[token["id"]] = b"" if token["special"] else token["content"].encode()
+        return cls(pieces.get(number, b"") for number in range(max(pieces, default=-1) + 1))
+
     def __len__(self) -> int:
         return len(self._pieces)
 
@@ -96,6 +116,20 @@ class Vocabulary:
             if piece and not _is_text(piece):
                 partial.setdefault(piece, token_id)
         return partial
+
+
+def _decoder_types(decoder: Any) -> set[str]:
+    """Return the types of a decoder and of its parts."""
+    if not isinstance(decoder, dict):
+        return set()
+    parts = [decoder, *(part for part in decoder.get("decoders") or () if isinstance(part, dict))]
+    return {str(part.get("type")) for part in parts}
+
+
+def _sentencepiece_or_byte(piece: bytes) -> bytes:
+    """Return the bytes of a SentencePiece token; ``<0x0A>`` stands for one byte."""
+    found = _BYTE_TOKEN.fullmatch(piece)
+    return bytes([int(found[1], 16)]) if found else _sentencepiece(piece)
 
 
 def _piece(raw: bytes, token_type: int, decoded: bytes) -> bytes:

@@ -12,6 +12,7 @@ import stamina.instrumentation
 from gpunode_node.config import NodeSettings
 from gpunode_node.control_commands import ControlCommands
 from gpunode_node.control_server import ControlServer
+from gpunode_node.mesh_membership import after_joining
 from gpunode_node.node_folder import NodeFolder
 from gpunode_node.node_parts import NodeParts, vitals_of
 from gpunode_node.startup import Startup, World
@@ -95,6 +96,9 @@ class NodeDaemon:
             asyncio.create_task(self._keep_house(parts)),
         ]
         stack.push_async_callback(_end, keeping)
+        # what was announced alone is stored nowhere else
+        renewing = asyncio.create_task(after_joining(parts.membership.mesh, parts.announcer.renew))
+        stack.push_async_callback(_end, [renewing])
         self._mark_ready(parts)
         asked = asyncio.create_task(self._asked.wait())
         stack.push_async_callback(_end, [asked])

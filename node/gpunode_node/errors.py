@@ -6,9 +6,11 @@
     ├── InvalidSettings       a setting that cannot be used
     ├── NoBootstrap           no tracker was named
     ├── TrackerUnreachable    no answer, or one that is not the tracker's
+    │   ├── TrackerBusy       it does not serve the request now
     │   └── TrackerUntrusted  its TLS certificate cannot be checked
     ├── TrackerRefused        the tracker answered with a problem
     ├── OtherNetwork          the tracker speaks for another network than the pinned one
+    ├── ClockOff              this computer's clock is too far from the tracker's
     ├── RegionUnknown         neither configured nor found out
     ├── NodeFolderInUse       another daemon has this data directory
     ├── DaemonNotRunning      nothing answers at the control socket
@@ -35,6 +37,21 @@ class TrackerUnreachable(NodeError):
     """The tracker does not answer. Check the address and the network connection."""
 
 
+class TrackerBusy(TrackerUnreachable):
+    """The tracker does not serve the request now.
+
+    Args:
+        message: what it answered.
+        limited: it never looked at the request, because too many came.
+        retry_after_s: when it wants to be asked again, in seconds; None where it does not say.
+    """
+
+    def __init__(self, message: str, *, limited: bool = False, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.limited = limited
+        self.retry_after_s = retry_after_s
+
+
 class TrackerUntrusted(TrackerUnreachable):
     """The tracker's certificate is not trusted. If it uses its own authority, name that with --ca-file."""
 
@@ -54,6 +71,10 @@ class TrackerRefused(NodeError):
 
 class OtherNetwork(NodeError):
     """The tracker speaks for another network than the one that this node joined first."""
+
+
+class ClockOff(NodeError):
+    """This computer's clock is wrong. Set it by NTP."""
 
 
 class RegionUnknown(NodeError):

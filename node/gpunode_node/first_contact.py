@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 
-from gpunode_node.errors import TrackerRefused, TrackerUnreachable, TrackerUntrusted
+from gpunode_node.errors import ClockOff, TrackerRefused, TrackerUnreachable, TrackerUntrusted
 from gpunode_node.network_state import NetworkState
 from gpunode_node.tracker_link import TrackerLink
 
@@ -23,6 +23,7 @@ async def meet_tracker(link: TrackerLink, state: NetworkState) -> None:
     Raises:
         TrackerUnreachable: no answer, and nothing known from before; an untrusted certificate is not tried again.
         OtherNetwork, Untrusted, TrackerRefused, ProtocolError: an answer that cannot be accepted.
+        ClockOff: with this computer's clock the node could serve nobody.
     """
     clock = asyncio.get_running_loop().time
     give_up_at = clock() + FIRST_CONTACT_TIMEOUT_S
@@ -45,6 +46,8 @@ async def meet_tracker(link: TrackerLink, state: NetworkState) -> None:
             logger.info("%s Trying again.", error, extra={"event": "tracker_awaited"})
             await asyncio.sleep(RETRY_S)
         else:
+            if link.clock_problem:
+                raise ClockOff(link.clock_problem)
             return
 
 

@@ -35,8 +35,13 @@ class JobIntake:
         self.models = models
         self.draining = False  #: refuse everything new
 
-    def open(self, envelope: Envelope, peer: PeerId) -> JobRun:
+    def open(self, envelope: Envelope, peer: PeerId, origin: str = "") -> JobRun:
         """Return the job of a request: the one that runs or ran for the same bytes, or a new one.
+
+        Args:
+            envelope: the request.
+            peer: who sent it.
+            origin: the address that it came from, see ``origin_of``; none = the peer.
 
         Raises:
             JobError: with the code that says which check failed.
@@ -45,6 +50,8 @@ class JobIntake:
         if known is not None:
             return known
         self._check_open()
+        origin = origin or peer
+        self._registry.check_room(peer, origin)
         services = self._services
         view, now = services.network(), services.unix_time()
         request = open_request(envelope, RequestChecks(view.trust.network, services.identity.peer_id, peer, now))
@@ -55,7 +62,7 @@ class JobIntake:
         model.scheduler.check_room(asyncio.get_running_loop().time())
         run = JobRun(request, grant, work, model, services)
         services.desk.begin(request, grant)
-        self._registry.start(run)
+        self._registry.start(run, origin)
         return run
 
     def _check_open(self) -> None:

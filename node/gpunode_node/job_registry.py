@@ -2,14 +2,20 @@
 
 import asyncio
 import hashlib
+from collections import Counter
 
+from gpunode_protocol.errors import ErrorCode, job_error
 from gpunode_protocol.identity import PeerId
 from gpunode_protocol.signing import Envelope
 
 from gpunode_node.job_run import JobRun
 
+CROWDED_RETRY_AFTER_S = 1.0
 KEPT_RESULT_S = 600.0
 """A finished job's frames are kept for so long."""
+MAX_JOBS_PER_PEER = 32
+MAX_JOBS_PER_ADDRESS = 256
+"""Jobs that are not over and settled; they outlive their streams by seconds, and a peer may have several grants."""
 MAX_KEPT_BYTES = 256 * 1024 * 1024
 """Frames of finished jobs together; the oldest give way."""
 
@@ -20,6 +26,7 @@ class JobRegistry:
     def __init__(self) -> None:
         self._runs: dict[tuple[PeerId, bytes], JobRun] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._live: Counter[str] = Counter()  # by peer and by address
 
     def find(self, peer: PeerId, envelope: Envelope) -> JobRun | None:
         """Return the job of the same bytes from the same peer, running or finished."""
@@ -28,12 +35,31 @@ class JobRegistry:
             return None
         return run
 
-    def start(self, run: JobRun) -> None:
-        """Run a job; its client is the peer that it is found for."""
+    def check_room(self, peer: PeerId, origin: str) -> None:
+        """Refuse a peer, or an address, that has too many jobs here.
+
+        Raises:
+            JobError: ``busy``.
+        """
+        for name, limit, whose in (
+            (_peer_name(peer), MAX_JOBS_PER_PEER, "you"),
+            (_address_name(origin), MAX_JOBS_PER_ADDRESS, "your address"),
+        ):
+            if self._live[name] >= limit:
+                raise job_error(
+                    ErrorCode.BUSY,
+                    f"{limit} jobs of {whose} are under way here; wait until one has ended, or try another node.",
+                    retry_after_s=CROWDED_RETRY_AFTER_S,
+                )
+
+    def start(self, run: JobRun, origin: str) -> None:
+        """Run a job, which counts for its client and for the address ``origin``; it is found for its client."""
+        names = (_peer_name(run.key.client), _address_name(origin))
+        self._live.update(names)
         self._runs[_name(run.key.client, run.request.envelope)] = run
         task = asyncio.create_task(run.run())
         self._tasks.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(lambda done: self._ended(done, names))
 
     def expire(self, now: float) -> None:
         """Drop results that nobody may ask for any more; ``now``: monotonic seconds."""
@@ -66,8 +92,17 @@ class JobRegistry:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _ended(self, task: asyncio.Task[None], names: tuple[str, str]) -> None:
         self._tasks.discard(task)
+        self._live -= Counter(names)
+
+
+def _peer_name(peer: PeerId) -> str:
+    return f"peer {peer}"
+
+
+def _address_name(origin: str) -> str:
+    return f"address {origin}"
 
 
 def _name(peer: PeerId, envelope: Envelope) -> tuple[PeerId, bytes]:

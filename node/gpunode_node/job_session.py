@@ -7,6 +7,7 @@ import logging
 from gpunode_protocol.errors import ErrorCode, JobError, job_error
 from gpunode_protocol.mesh.errors import PeerUnreachable
 from gpunode_protocol.mesh.interface import MeshStream
+from gpunode_protocol.mesh.multiaddrs import origin_of
 from gpunode_protocol.messages import (
     PING_INTERVAL_S,
     BlobFrame,
@@ -37,8 +38,9 @@ FINAL_VOUCHER_TIMEOUT_S = 10.0
 class JobSession:
     """Serves one stream until it ends; the job may outlive it."""
 
-    def __init__(self, stream: MeshStream, intake: JobIntake) -> None:
+    def __init__(self, stream: MeshStream, intake: JobIntake, gate: StreamGate) -> None:
         self.cursor = 0  #: frames of the job that were sent
+        self._gate = gate
         self._stream = stream
         self._intake = intake
         self._parser = NodeStream()
@@ -60,6 +62,7 @@ class JobSession:
         try:
             async with asyncio.timeout(FIRST_FRAME_TIMEOUT_S):
                 while data := await self._stream.read():
+                    await self._gate.pace(self._stream, len(data), 0)
                     if events := self._parser.receive_data(data):
                         return events
         except TimeoutError as error:
@@ -72,7 +75,8 @@ class JobSession:
         first, *rest = events
         if not isinstance(first, RequestFrame):  # NodeStream lets nothing else come first
             raise job_error(ErrorCode.UNEXPECTED_MESSAGE, "The first frame must be a request.")
-        run = self._intake.open(first.request, self._stream.remote_peer_id)
+        origin = origin_of(self._stream.remote_address, self._stream.remote_peer_id)
+        run = self._intake.open(first.request, self._stream.remote_peer_id, origin)
         run.attach(self)
         receiving = asyncio.create_task(self._receive(run, rest))
         sending = asyncio.create_task(self._send(run))
@@ -130,6 +134,7 @@ class JobSession:
             if not data:
                 return
             events = self._parser.receive_data(data)
+            await self._gate.pace(self._stream, len(data), len(events))
 
     def _handle(self, run: JobRun, event: NodeEvent) -> None:
         match event:
@@ -165,8 +170,8 @@ class JobStreams:
     async def serve(self, stream: MeshStream) -> None:
         """Serve one stream; a ``StreamHandler``."""
         try:
-            with self._gate.entered(stream.remote_peer_id):
-                await JobSession(stream, self._intake).serve()
+            with self._gate.entered(stream):
+                await JobSession(stream, self._intake, self._gate).serve()
         except JobError as error:
             with contextlib.suppress(PeerUnreachable):
                 await stream.write(encode_frame(ErrorFrame.of(error)))

@@ -4,9 +4,12 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from gpunode_protocol.mesh import Mesh, MeshConfig, MeshError, Reachability, StreamHandler
+from gpunode_protocol.mesh import Mesh, MeshConfig, MeshError, MeshState, Reachability, StreamHandler
 
 logger = logging.getLogger(__name__)
+
+JOIN_LOOK_S = 60.0
+"""A wait for joining is renewed after this long; the mesh itself tries every few seconds."""
 
 CreateMesh = Callable[[MeshConfig], Mesh]
 
@@ -40,6 +43,15 @@ async def join_mesh(create: CreateMesh, config: MeshConfig, handlers: Mapping[st
     await mesh.stop()
     hidden = replace(config, client_mode=True, use_auto_relay=True, force_reachability="private", nat_port_map=True)
     return MeshMembership(await _started(create(hidden), handlers), reachability)
+
+
+async def after_joining(mesh: Mesh, then: Callable[[], None]) -> None:
+    """Wait until a mesh that started without a bootstrap peer has joined, then call ``then``; else do nothing."""
+    if mesh.status.state is MeshState.JOINED:
+        return
+    while not await mesh.wait_joined(JOIN_LOOK_S):
+        pass
+    then()
 
 
 async def _started(mesh: Mesh, handlers: Mapping[str, StreamHandler]) -> Mesh:

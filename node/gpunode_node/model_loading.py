@@ -5,6 +5,7 @@ import logging
 from collections.abc import Sequence
 from typing import Protocol
 
+from gpunode_engines.backend_choice import on_machine
 from gpunode_engines.base import Engine
 from gpunode_engines.catalogue import CatalogueEntry
 from gpunode_engines.config import EngineSettings
@@ -12,6 +13,7 @@ from gpunode_engines.devices import Machine
 from gpunode_engines.download_display import choose_display
 from gpunode_engines.errors import ModelNotPulled
 from gpunode_engines.fetch import pull
+from gpunode_engines.memory_fit import machine_without
 from gpunode_engines.plan import create_engine, plan_engine
 from gpunode_engines.remotes import choose_remote
 from gpunode_engines.supervisor import EnginePlan
@@ -31,7 +33,12 @@ class EngineFactory(Protocol):
 
 
 class CatalogueEngines:
-    """The real factory: the files are here or are pulled, and the engine runs in a child process."""
+    """The real factory: the files are here or are pulled, and the engine runs in a child process.
+
+    Args:
+        settings: of the node.
+        machine: before any engine runs; each engine leaves less of it to the next.
+    """
 
     def __init__(self, settings: EngineSettings, machine: Machine) -> None:
         self._settings = settings
@@ -40,6 +47,7 @@ class CatalogueEngines:
     async def __call__(self, entry: CatalogueEntry) -> Engine:
         """See ``EngineFactory``."""
         settings = self._settings
+        entry = on_machine(entry, settings, self._machine)
         try:
             plan = await self._plan(entry)
         except ModelNotPulled:
@@ -47,6 +55,7 @@ class CatalogueEngines:
                 raise
             await self._pull(entry)
             plan = await self._plan(entry)
+        self._machine = machine_without(self._machine, plan.memory_bytes, on_gpu=plan.options.use_gpu)
         return create_engine(plan, settings)
 
     async def _plan(self, entry: CatalogueEntry) -> EnginePlan:

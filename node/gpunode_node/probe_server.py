@@ -30,10 +30,12 @@ class ProbeStreams:
         """Serve one stream; a ``StreamHandler``."""
         server = ProbeServer()
         try:
-            with self._gate.entered(stream.remote_peer_id):
+            with self._gate.entered(stream):
                 timeout_s = FIRST_FRAME_TIMEOUT_S
                 while data := await _read(stream, timeout_s):
-                    for probe in server.receive_data(data):
+                    probes = server.receive_data(data)
+                    await self._gate.pace(stream, len(data), len(probes))
+                    for probe in probes:
                         await stream.write(encode_frame(self.answer(probe)))
                     timeout_s = IDLE_TIMEOUT_S
         except PeerUnreachable:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 
 from gpunode_engines.catalogue import CatalogueEntry, resolve_model
 from gpunode_engines.devices import Machine, detect_machine
-from gpunode_protocol.adverts import Gpu
 from gpunode_protocol.identity import Identity
 from gpunode_protocol.mesh import Mesh, MeshConfig, RecordValidator, create_mesh, load_or_create_identity
 from gpunode_protocol.messages import JOB_PROTOCOL, PROBE_PROTOCOL
@@ -22,6 +21,7 @@ from gpunode_node.config import NodeSettings
 from gpunode_node.credentials import CredentialsFile
 from gpunode_node.errors import InvalidSettings, RegionUnknown
 from gpunode_node.first_contact import meet_tracker, register_or_go_on, wait_for_bootstrap
+from gpunode_node.gpu_use import advertised_gpu, gpu_of, idle_gpu_problems
 from gpunode_node.job_intake import JobIntake
 from gpunode_node.job_registry import JobRegistry
 from gpunode_node.job_services import JobServices
@@ -32,7 +32,7 @@ from gpunode_node.model_loading import CatalogueEngines, EngineFactory, load_mod
 from gpunode_node.network_state import NetworkState
 from gpunode_node.node_adverts import NodeAdverts, StandingSource
 from gpunode_node.node_folder import NodeFolder
-from gpunode_node.node_parts import MEBIBYTE, NodeParts
+from gpunode_node.node_parts import NodeParts
 from gpunode_node.outbox import Outbox
 from gpunode_node.probe_server import ProbeStreams
 from gpunode_node.settler import Settler
@@ -46,10 +46,12 @@ logger = logging.getLogger(__name__)
 class World:
     """What a node takes from outside; tests put their own in.
 
-    create_engine: None = the catalogue's engines in child processes. unix_time: seconds.
+    resolve_model: what a name means. create_engine: None = the catalogue's engines in child processes. unix_time:
+    seconds.
     """
 
     create_mesh: Callable[[MeshConfig, RecordValidator], Mesh] = create_mesh
+    resolve_model: Callable[[str], CatalogueEntry] = resolve_model
     create_engine: EngineFactory | None = None
     detect_machine: Callable[[], Machine] = detect_machine
     unix_time: Callable[[], float] = field(default=time.time)
@@ -82,7 +84,7 @@ class Startup:
         network = NetworkState(self._folder.network, settings.network_id)
         link = self._link(identity, network)
         await meet_tracker(link, network)
-        entries = _entries(settings, network)
+        entries = _entries(settings, network, world.resolve_model)
         machine = await asyncio.to_thread(world.detect_machine)
         link.describe(_description(settings, machine, entries))
         await register_or_go_on(link)
@@ -93,6 +95,8 @@ class Startup:
         create = world.create_engine or CatalogueEngines(settings, machine)
         models = await load_models(entries, create, settings.queue_limit)
         stack.push_async_callback(stop_models, models)
+        for problem in idle_gpu_problems(machine, models, use_gpu=settings.engine_gpu):
+            logger.warning("%s", problem, extra={"event": "gpu_not_used"})
         settler = Settler(outbox, link.settle)
         services = JobServices(
             identity=identity,
@@ -109,7 +113,7 @@ class Startup:
         await wait_for_bootstrap(link, network)  # by now models are loaded, so it rarely takes time
         membership = await self._join(network, intake)
         stack.push_async_callback(membership.mesh.stop)
-        standing = StandingSource(settings, gpu_of(machine), region, network, link, membership.mesh)
+        standing = StandingSource(settings, advertised_gpu(machine, models), region, network, link, membership.mesh)
         adverts = NodeAdverts(AdvertBuilder(identity, world.unix_time), standing, models)
         announcer = Announcer(membership.mesh.announce, adverts.build, lambda: network.shard_bits)
         return NodeParts(
@@ -161,16 +165,9 @@ class Startup:
         return await join_mesh(lambda choice: self._world.create_mesh(choice, network.validator), config, handlers)
 
 
-def gpu_of(machine: Machine) -> Gpu:
-    """Return the cards as an advert names them: those of the first one's model."""
-    if not machine.gpus:
-        return Gpu(model="", count=0, memory_mb=0)
-    first = machine.gpus[0]
-    count = sum(gpu.name == first.name for gpu in machine.gpus)
-    return Gpu(model=first.name[:48], count=count, memory_mb=first.memory_bytes // MEBIBYTE)
-
-
-def _entries(settings: NodeSettings, network: NetworkState) -> list[CatalogueEntry]:
+def _entries(
+    settings: NodeSettings, network: NetworkState, resolve: Callable[[str], CatalogueEntry]
+) -> list[CatalogueEntry]:
     """Return what to serve: the models of the settings, else the network's default for text.
 
     Raises:
@@ -180,7 +177,7 @@ def _entries(settings: NodeSettings, network: NetworkState) -> list[CatalogueEnt
     names = settings.model or ((default,) if default else ())
     if not names:
         raise InvalidSettings("The network publishes no default model. Say what to serve with --model NAME.")
-    return list(dict.fromkeys(resolve_model(name) for name in names))
+    return list(dict.fromkeys(resolve(name) for name in names))
 
 
 def _description(settings: NodeSettings, machine: Machine, entries: list[CatalogueEntry]) -> SelfDescription:

@@ -6,6 +6,7 @@ from typing import Any
 
 from gpunode_protocol.mesh import MeshStatus
 
+from gpunode_node.gpu_use import idle_gpu_problems
 from gpunode_node.node_parts import NodeParts
 from gpunode_node.served_model import ServedModel
 
@@ -55,10 +56,12 @@ def _problems(parts: NodeParts) -> list[str]:
     """Return everything that its owner should look at."""
     problems = [
         parts.link.problem,
+        parts.link.clock_problem,
         parts.link.watch.problem,
         parts.membership.mesh.status.problem,
         parts.announcer.problem,
         parts.outbox.problem,
+        *idle_gpu_problems(parts.machine, parts.models, use_gpu=parts.settings.engine_gpu),
         *(f"The engine of {model.name} is being restarted." for model in parts.models if not model.engine.healthy),
     ]
     return list(dict.fromkeys(problem for problem in problems if problem))

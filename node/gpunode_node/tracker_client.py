@@ -1,5 +1,6 @@
 """The tracker's REST interface as a node uses it."""
 
+import random
 import ssl
 from pathlib import Path
 from typing import TypeVar
@@ -12,13 +13,16 @@ from gpunode_protocol.identity import PeerId
 from gpunode_protocol.signing import Envelope, WireModel
 from pydantic import ValidationError
 
-from gpunode_node.errors import TrackerRefused, TrackerUnreachable, TrackerUntrusted
+from gpunode_node.errors import TrackerBusy, TrackerRefused, TrackerUnreachable, TrackerUntrusted
 
 CONNECT_TIMEOUT_S = 5.0
 REQUEST_TIMEOUT_S = 15.0
 ATTEMPTS = 3
 WORKER_TOKEN_HEADER = "X-Worker-Token"  # noqa: S105 -- the header's name
+MAX_RETRY_AFTER_S = 10.0
+"""A tracker that wants to be left alone for longer is not waited for: whoever calls tries again later."""
 _MAX_REPLY_BYTES = 8 * 1024 * 1024
+_TOO_MANY_REQUESTS = 429
 
 R = TypeVar("R", bound=WireModel)
 
@@ -55,7 +59,7 @@ class TrackerClient:
     async def register(self, registration: Envelope) -> api.RegisterReply:
         """Register with a signed challenge, which works once."""
         body = api.RegisterRequest(registration=registration)
-        return await self._call("POST", api.REGISTER_PATH, api.RegisterReply, body=body, attempts=1)
+        return await self._call("POST", api.REGISTER_PATH, api.RegisterReply, body=body, repeat=False)
 
     async def heartbeat(self, peer: PeerId, token: str, body: api.HeartbeatRequest) -> api.HeartbeatReply:
         """Say that the node lives. TrackerRefused with status 401: register again."""
@@ -79,7 +83,7 @@ class TrackerClient:
         """Attach the node to an account."""
         path = api.LINK_PATH.format(peer=peer)
         body = api.LinkRequest(link=link)
-        return await self._call("POST", path, api.LinkReply, body=body, api_key=api_key, attempts=1)
+        return await self._call("POST", path, api.LinkReply, body=body, api_key=api_key, repeat=False)
 
     async def _call(
         self,
@@ -90,14 +94,18 @@ class TrackerClient:
         body: WireModel | None = None,
         token: str = "",
         api_key: str = "",
-        attempts: int | None = None,
+        repeat: bool = True,
     ) -> R:
         headers = {"Accept": "application/json", "Content-Type": "application/json"}
         headers |= {WORKER_TOKEN_HEADER: token} if token else {}
         headers |= {"Authorization": f"Bearer {api_key}"} if api_key else {}
         data = b"" if body is None else body.model_dump_json(exclude_none=True).encode()
         retries = stamina.retry_context(
-            on=TrackerUnreachable, attempts=attempts or self._attempts, wait_initial=0.2, wait_max=2.0, timeout=None
+            on=_again if repeat else _again_if_limited,
+            attempts=self._attempts,
+            wait_initial=0.2,
+            wait_max=2.0,
+            timeout=None,
         )
         answer = b""
         async for attempt in retries:
@@ -119,7 +127,7 @@ class TrackerClient:
                 method, self.url + path, data=data or None, headers=headers, allow_redirects=False
             ) as response:
                 answer = await _read(response)
-                status = response.status
+                status, retry_after = response.status, response.headers.get("Retry-After", "")
         except aiohttp.ClientConnectorCertificateError as error:
             raise TrackerUntrusted(
                 f"The certificate of {self.url} is not trusted: {error.certificate_error}. "
@@ -128,11 +136,30 @@ class TrackerClient:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             cause = getattr(error, "strerror", None) or str(error) or type(error).__name__
             raise TrackerUnreachable(f"The tracker at {self.url} does not answer ({cause}).") from error
-        if status >= 500 or status == 429:
-            raise TrackerUnreachable(f"The tracker at {self.url} cannot answer now ({status}).")
+        if status >= 500 or status == _TOO_MANY_REQUESTS:
+            raise TrackerBusy(
+                f"The tracker at {self.url} cannot answer now ({status}).",
+                limited=status == _TOO_MANY_REQUESTS,
+                retry_after_s=float(retry_after) if retry_after.isascii() and retry_after.isdecimal() else None,
+            )
         if status >= 300:
             raise TrackerRefused(status, _detail(answer))
         return answer
+
+
+def _again(error: Exception) -> bool | float:
+    """Whether to make a call again that may be repeated safely, or after how many seconds."""
+    if not isinstance(error, TrackerUnreachable):
+        return False
+    if not isinstance(error, TrackerBusy) or error.retry_after_s is None:
+        return True
+    wait_s = error.retry_after_s * random.uniform(1, 1.5)  # noqa: S311 -- only keeps nodes from coming back together
+    return wait_s if error.retry_after_s <= MAX_RETRY_AFTER_S else False
+
+
+def _again_if_limited(error: Exception) -> bool | float:
+    """Likewise, for a call of which the tracker must not have seen the first one."""
+    return _again(error) if isinstance(error, TrackerBusy) and error.limited else False
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:

@@ -7,6 +7,13 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
+from gpunode_protocol.clock_offset import (
+    CLOCK_FIX,
+    WORTH_A_WORD_S,
+    describe_offset,
+    is_beyond_tolerance,
+    offset_to_tracker,
+)
 from gpunode_protocol.errors import GpunodeError
 from gpunode_protocol.identity import Identity
 from gpunode_protocol.regions import Region
@@ -93,6 +100,7 @@ class TrackerLink:
         self._registering = asyncio.Lock()
         self._refreshed_at = 0.0
         self.problem = ""  #: why the tracker could not be reached, empty when it could
+        self.clock_offset_s: float | None = None  #: seconds by which this clock is ahead of the tracker's
         self.watch = watch
         self.on_return: Callable[[], None] = lambda: None  #: called when the tracker answers again
 
@@ -100,6 +108,14 @@ class TrackerLink:
     def credentials(self) -> Credentials | None:
         """Token and certificate, of this run or an earlier one."""
         return self._credentials
+
+    @property
+    def clock_problem(self) -> str:
+        """What is wrong with this computer's clock and what to do; empty while jobs can be served with it."""
+        if self.clock_offset_s is None or not is_beyond_tolerance(self.clock_offset_s):
+            return ""
+        told = describe_offset(self.clock_offset_s, "the tracker's")
+        return f"{told}: no client accepts this node and its adverts count nowhere. {CLOCK_FIX}."
 
     def describe(self, description: SelfDescription) -> None:
         """Say what the next registration tells of this node."""
@@ -114,7 +130,10 @@ class TrackerLink:
         """
         self._refreshed_at = asyncio.get_running_loop().time()
         with self._noting_problems():
-            self._state.accept(await self._client.network())
+            asked_at = self._unix_time()
+            info = await self._client.network()
+            self._compare_clocks(asked_at, info.time)
+            self._state.accept(info)
 
     async def register(self) -> Credentials:
         """Prove possession of the key; get a token and a certificate.
@@ -168,7 +187,9 @@ class TrackerLink:
         peer = self._identity.peer_id
         try:
             with self._noting_problems():
+                asked_at = self._unix_time()
                 reply = await self._with_token(lambda token: self._client.heartbeat(peer, token, body))
+                self._compare_clocks(asked_at, reply.time)
                 self._take(reply)
                 if reply.head is not None and not leaving:
                     await watch_quietly(self.watch, self._state.view.trust, reply.head)
@@ -225,6 +246,15 @@ class TrackerLink:
         if self._credentials is None:
             raise TrackerUnreachable("This node is not registered yet.")
         return await call(self._credentials.token)
+
+    def _compare_clocks(self, asked_at: float, tracker_time: int) -> None:
+        """Measure the offset; an answer that was too slow to tell the time by is left out."""
+        answered_at = self._unix_time()
+        if answered_at - asked_at >= WORTH_A_WORD_S:
+            return
+        before, self.clock_offset_s = self.clock_offset_s, offset_to_tracker(asked_at, answered_at, tracker_time)
+        if self.clock_problem and not is_beyond_tolerance(before):
+            logger.error("%s", self.clock_problem, extra={"event": "clock_off", "offset_s": self.clock_offset_s})
 
     def _take(self, reply: HeartbeatReply) -> None:
         self._state.accept_heartbeat(reply)

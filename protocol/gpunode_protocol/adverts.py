@@ -8,7 +8,7 @@ from pydantic import Field
 from gpunode_protocol.errors import MalformedMessage, ProtocolError
 from gpunode_protocol.identity import public_key_of
 from gpunode_protocol.safe_msgpack import pack, unpack
-from gpunode_protocol.signing import Envelope, Signed, SignedBody, WireModel, open_signed, read_body
+from gpunode_protocol.signing import Envelope, Signed, SignedBody, WireModel, open_self_named
 from gpunode_protocol.validation import (
     Count,
     Fingerprint,
@@ -122,5 +122,4 @@ def open_advert(envelope: Envelope) -> Signed[Advert]:
     """Check the node's own signature of an advert (see ``unpack_advert``)."""
     if len(envelope.body) > MAX_ADVERT_BYTES:
         raise ProtocolError("An advert is too large.")
-    body = read_body(Advert, envelope)
-    return open_signed(Advert, envelope, public_key_of(body.peer))
+    return open_self_named(Advert, envelope, lambda body: public_key_of(body.peer))

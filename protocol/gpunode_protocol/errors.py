@@ -106,7 +106,7 @@ class ErrorCode(StrEnum):
     CONTEXT_OVERFLOW = "context_overflow"  #: prompt and max_tokens exceed the model's context
     RESUME_REFUSED = "resume_refused"  #: the prompt digest or the received ids do not fit
     BUSY = "busy"  #: the queue is full
-    TOO_MANY_STREAMS = "too_many_streams"  #: more than 8 streams from one peer
+    TOO_MANY_STREAMS = "too_many_streams"  #: more than 8 streams from one peer, or 256 from one address
     DRAINING = "draining"  #: the node is about to stop
     FIRST_FRAME_TIMEOUT = "first_frame_timeout"  #: no request within 10 s of the stream's opening
     SLOW_CONSUMER = "slow_consumer"  #: 256 KiB unsent for 10 s

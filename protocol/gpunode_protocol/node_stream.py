@@ -26,7 +26,7 @@ from gpunode_protocol.messages import (
     decode_frame,
 )
 from gpunode_protocol.requests import ISSUED_AT_TOLERANCE_S, JobRequest, task_of
-from gpunode_protocol.signing import Envelope, Signed, open_signed, read_body
+from gpunode_protocol.signing import Envelope, Signed, open_self_named
 
 FIRST_FRAME_TIMEOUT_S = 10.0
 MAX_UNSENT_BYTES = 262_144
@@ -107,9 +107,7 @@ def open_request(envelope: Envelope, checks: RequestChecks) -> Signed[JobRequest
         JobError: with the code that says which check failed.
     """
     try:
-        if read_body(JobRequest, envelope).client != checks.peer:
-            raise BadSignature("The request names another client than the peer that sent it.")
-        request = open_signed(JobRequest, envelope, public_key_of(checks.peer))
+        request = open_self_named(JobRequest, envelope, lambda body: _key_of_sender(body, checks.peer))
     except ProtocolError as error:
         raise job_error_of(error) from error
     body = request.body
@@ -128,3 +126,9 @@ def open_request(envelope: Envelope, checks: RequestChecks) -> Signed[JobRequest
         raise job_error(ErrorCode.DEADLINE_PASSED, "The request's deadline has passed.")
     task_of(body.task)
     return request
+
+
+def _key_of_sender(body: JobRequest, peer: PeerId) -> bytes:
+    if body.client != peer:
+        raise BadSignature("The request names another client than the peer that sent it.")
+    return public_key_of(peer)

@@ -12,7 +12,7 @@ from gpunode_protocol.payloads import ImageParams, Params, SpeechParams, Usage
 from gpunode_protocol.prices import input_units, output_units
 from gpunode_protocol.receipts import Receipt, recorded_parameters
 from gpunode_protocol.requests import JobRequest, task_of
-from gpunode_protocol.signing import Envelope, Signed, open_signed, read_body
+from gpunode_protocol.signing import Envelope, Signed, open_self_named, open_signed
 from gpunode_protocol.tasks import Task
 from gpunode_protocol.vouchers import Voucher
 
@@ -114,9 +114,9 @@ def check_pair(receipt_envelope: Envelope, voucher_envelope: Envelope) -> tuple[
 
 def open_receipt(envelope: Envelope) -> Signed[Receipt]:
     """Check a receipt by the key of the node that it names."""
-    return open_signed(Receipt, envelope, public_key_of(read_body(Receipt, envelope).node))
+    return open_self_named(Receipt, envelope, lambda body: public_key_of(body.node))
 
 
 def open_voucher(envelope: Envelope) -> Signed[Voucher]:
     """Check a voucher by the key of the client that it names."""
-    return open_signed(Voucher, envelope, public_key_of(read_body(Voucher, envelope).client))
+    return open_self_named(Voucher, envelope, lambda body: public_key_of(body.client))

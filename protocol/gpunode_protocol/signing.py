@@ -1,6 +1,7 @@
 r"""Signed bodies: what is signed is ``gpunode/1/<type>\0`` and the exact bytes that travel, never a re-encoding."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Generic, Self, TypeVar
@@ -70,7 +71,7 @@ B = TypeVar("B", bound=SignedBody)
 
 @dataclass(frozen=True)
 class Signed(Generic[B]):
-    """A body with the bytes that carry it; made only by ``sign`` and ``open_signed``, so it has verified."""
+    """A body with the bytes that carry it; it has verified: only ``sign`` and the two ``open_…`` below make it."""
 
     body: B
     envelope: Envelope
@@ -119,6 +120,27 @@ def open_signed(model: type[B], envelope: Envelope, public_key: bytes) -> Signed
         BadSignature: not signed by that key as that type.
         NotCanonical, MalformedMessage: the body cannot be read.
     """
+    _check_signature(model, envelope, public_key)
+    return Signed(read_body(model, envelope), envelope)
+
+
+def open_self_named(model: type[B], envelope: Envelope, signer: Callable[[B], bytes]) -> Signed[B]:
+    """Check and read a signed body that says itself who should have signed it.
+
+    Args:
+        model: what the body should be.
+        envelope: as received.
+        signer: returns the signer's public key (32 bytes) from the body, which is *not* verified then; may raise.
+
+    Raises:
+        NotCanonical, MalformedMessage, UnsupportedVersion: the body cannot be read.
+        BadSignature: not signed by that key as that type.
+    """
+    body = read_body(model, envelope)
+    _check_signature(model, envelope, signer(body))
+    return Signed(body, envelope)
+
+
+def _check_signature(model: type[SignedBody], envelope: Envelope, public_key: bytes) -> None:
     if not signature_is_valid(public_key, signing_input(model.signature_type, envelope.body), envelope.signature):
         raise BadSignature(f"The signature of this {model.signature_type} does not verify.")
-    return Signed(read_body(model, envelope), envelope)

@@ -5,14 +5,14 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final, TypedDict
 
-from annotated_types import Ge, Le
 from gpunode_protocol.client_job import Completed
 from gpunode_protocol.errors import MalformedMessage
 from gpunode_protocol.messages import TokensFrame
-from gpunode_protocol.payloads import MILLION, ChatMessage, LlmParams
+from gpunode_protocol.payloads import ChatMessage, LlmParams
 
 from gpunode._job_result import job_facts
 from gpunode._job_run import JobRun
+from gpunode._millionths import millionths
 from gpunode._request_size import check_size
 from gpunode.errors import InvalidRequest
 from gpunode.types import ChatResult, Chunk, Message, Route, Usage
@@ -63,7 +63,7 @@ def llm_params(messages: Sequence[Message], options: ChatOptions, *, now: float)
     value: dict[str, Any] = {"max_tokens": DEFAULT_MAX_TOKENS, "now": int(now), **given}
     for name in _MILLIONTHS:
         if name in value:
-            value[f"{name}_millionths"] = _millionths(name, value.pop(name))
+            value[f"{name}_millionths"] = millionths(LlmParams, name, value.pop(name))
     stop = value.pop("stop", ())
     value["stop"] = (stop,) if isinstance(stop, str) else tuple(stop)
     value["messages"] = tuple(messages)
@@ -73,27 +73,6 @@ def llm_params(messages: Sequence[Message], options: ChatOptions, *, now: float)
         raise InvalidRequest(f"The request is not valid, nothing was sent: {_in_the_callers_words(error)}") from error
     check_size(params, "The messages")
     return params
-
-
-def _millionths(name: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:  # noqa: PLR0124 -- NaN
-        raise InvalidRequest(f"The request is not valid, nothing was sent: {name} must be a number.")
-    low, high = _limits(name)
-    if not low <= value * MILLION <= high:
-        # Where one millionth is the least, zero is what the user has to avoid.
-        limits = f"between {low / MILLION:g} and" if low != 1 else "more than 0 and at most"
-        raise InvalidRequest(f"The request is not valid, nothing was sent: {name} must be {limits} {high / MILLION:g}.")
-    return round(value * MILLION)
-
-
-def _limits(name: str) -> tuple[int, int]:
-    """Return the least and the greatest value that may travel, in millionths."""
-    rules = LlmParams.model_fields[f"{name}_millionths"].metadata
-    (low,) = (rule.ge for rule in rules if isinstance(rule, Ge))
-    (high,) = (rule.le for rule in rules if isinstance(rule, Le))
-    assert isinstance(low, int)  # noqa: S101 -- as payloads.py declares them
-    assert isinstance(high, int)  # noqa: S101 -- as above
-    return low, high
 
 
 def _in_the_callers_words(error: MalformedMessage) -> str:

@@ -1,25 +1,30 @@
 """From a wish to nodes in the order in which they should be tried."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Coroutine
 from dataclasses import replace
 from random import Random
+from typing import Any
 
 from gpunode_protocol.regions import Region
 
 from gpunode._breakers import Breakers
+from gpunode._candidate_memory import CandidateMemory, Question
 from gpunode._discovery import Discovery, Found
+from gpunode._network import Network
 from gpunode._probing import Prober
 from gpunode._selection import Candidate, Choice, Wanted, rank, to_probe
 from gpunode.errors import NoNodeFound
 
 
 class Finder:
-    """Discovers, probes and ranks.
+    """Discovers, probes and ranks. What was found lately is used again, and looked up anew in the background.
 
     Args:
         discovery, prober, breakers: see there.
+        network: returns what is known of the network now.
+        spawn: runs work that nobody waits for.
         random: breaks ties.
-        monotonic: seconds.
+        clock: Unix seconds. monotonic: seconds.
     """
 
     def __init__(
@@ -28,14 +33,22 @@ class Finder:
         prober: Prober,
         breakers: Breakers,
         *,
+        network: Callable[[], Network],
+        spawn: Callable[[Coroutine[Any, Any, None]], object],
         random: Random,
+        clock: Callable[[], float],
         monotonic: Callable[[], float],
     ) -> None:
         self._discovery = discovery
         self._prober = prober
         self._breakers = breakers
+        self._network = network
+        self._spawn = spawn
         self._random = random
+        self._clock = clock
         self._monotonic = monotonic
+        self._memory = CandidateMemory()
+        self._refreshing: set[Question] = set()
 
     async def choices(self, wanted: Wanted, *, home: Region | None) -> list[Choice]:
         """Return the nodes to try, best first, at least one; home: the client's region.
@@ -43,18 +56,51 @@ class Finder:
         Raises:
             NoNodeFound: with the models that there are, and why nodes do not qualify.
         """
+        question = (wanted, home)
+        choices = await self._known_choices(question) or await self._searched_choices(question)
+        self._prober.job_sent(choices[0].candidate)
+        return choices
+
+    async def _known_choices(self, question: Question) -> list[Choice]:
+        """Return the nodes of an earlier search; none if not one of them answers any more."""
+        known = self._memory.recall(question, network=self._network(), now=self._clock())
+        choices = await self._ranked(known, question[1])
+        if not any(choice.probe is not None for choice in choices):
+            return []
+        self._refresh_if_old(question)
+        return choices
+
+    async def _searched_choices(self, question: Question) -> list[Choice]:
+        found = await self._search(question)
+        if not found.candidates:
+            raise _nobody(question[0], found)
+        return await self._ranked(found.candidates, question[1])
+
+    async def all(self, wanted: Wanted, *, home: Region | None) -> list[Choice]:
+        """Return every node that serves what is wanted, maybe none; always searches."""
+        found = await self._discovery.find(wanted, home=home)
+        return await self._ranked(found.candidates, home)
+
+    async def _search(self, question: Question) -> Found:
+        wanted, home = question
+        network = self._network()
         found = await self._discovery.find(wanted, home=home)
         if not found.candidates and wanted.model is not None:
             everything = await self._discovery.find(replace(wanted, model=None), home=home)
             found = _served_under_another_name(wanted.model, everything)
-        if not found.candidates:
-            raise _nobody(wanted, found)
-        return await self._ranked(found.candidates, home)
+        self._memory.remember(question, found.candidates, network=network, now=self._clock())
+        return found
 
-    async def all(self, wanted: Wanted, *, home: Region | None) -> list[Choice]:
-        """Return every node that serves what is wanted, maybe none."""
-        found = await self._discovery.find(wanted, home=home)
-        return await self._ranked(found.candidates, home)
+    def _refresh_if_old(self, question: Question) -> None:
+        if question not in self._refreshing and self._memory.is_old(question, self._clock()):
+            self._refreshing.add(question)
+            self._spawn(self._refresh(question))
+
+    async def _refresh(self, question: Question) -> None:
+        try:
+            await self._search(question)
+        finally:
+            self._refreshing.discard(question)
 
     async def _ranked(self, candidates: list[Candidate], home: Region | None) -> list[Choice]:
         blocked = self._breakers.blocked(self._monotonic())

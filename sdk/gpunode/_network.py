@@ -5,6 +5,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from gpunode_protocol.clock_offset import (
+    CLOCK_FIX,
+    TOLERATED_S,
+    WORTH_A_WORD_S,
+    describe_offset,
+    is_beyond_tolerance,
+    offset_to_tracker,
+)
 from gpunode_protocol.errors import MalformedMessage, ProtocolError, Untrusted
 from gpunode_protocol.keyset import network_id_of
 from gpunode_protocol.revocations import Revocations
@@ -13,14 +21,12 @@ from gpunode_protocol.trust import Trust
 from pydantic import ValidationError
 
 from gpunode._state import TrackerState, read_json, write_json
-from gpunode.errors import TrackerBusy, TrackerError, TrackerUnreachable, WrongNetwork
+from gpunode.errors import ClockOff, TrackerBusy, TrackerError, TrackerUnreachable, WrongNetwork
 
 _log = logging.getLogger(__name__)
 
 REFRESH_INTERVAL_S: Final = 300.0
 """A client in use asks the tracker this often: shard bits are read in both versions for 5 min after a change."""
-_CLOCK_WARNING_S: Final = 30
-"""Nodes refuse requests whose clock is 60 s off; half of that is worth a word."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,7 @@ class NetworkKeeper:
         self._clock = clock
         self._fetched_at = 0.0
         self._network: Network | None = None
+        self._clock_offset_s: float | None = None
 
     @property
     def is_stale(self) -> bool:
@@ -93,7 +100,8 @@ class NetworkKeeper:
             WrongNetwork: the tracker belongs to another network.
             TrackerUnreachable, TrackerError: no answer, and nothing known from before.
         """
-        self._fetched_at = self._clock()  # also after a failure: a tracker that is down is not asked at every call
+        asked_at = self._clock()
+        self._fetched_at = asked_at  # also after a failure: a tracker that is down is not asked at every call
         try:
             info = await self._tracker.network()
         except (TrackerUnreachable, TrackerBusy) as error:
@@ -103,7 +111,23 @@ class NetworkKeeper:
             _log.warning("%s Going on with what is known.", error, extra={"event": "tracker_unreachable"})
             return known
         self._network = self._accept(info)
+        answered_at = self._clock()
+        if answered_at - asked_at < WORTH_A_WORD_S:  # else the answer was too slow to tell the time by
+            self._compare_clocks(offset_to_tracker(asked_at, answered_at, info.time))
         return self._network
+
+    async def require_right_clock(self) -> None:
+        """Refuse to go on with a clock that makes everything fail; it is measured again, because it may be set now.
+
+        Raises:
+            ClockOff: it is more than a minute away from the tracker's. WrongNetwork, TrackerError: see ``fetch``.
+        """
+        if is_beyond_tolerance(self._clock_offset_s):
+            await self.fetch()
+        offset_s = self._clock_offset_s
+        if offset_s is not None and is_beyond_tolerance(offset_s):
+            told = describe_offset(offset_s, f"that of the tracker at {self._tracker.url}")
+            raise ClockOff(f"{told}; nodes refuse requests beyond {TOLERATED_S:.0f} s. {CLOCK_FIX}")
 
     def _accept(self, info: NetworkInfo) -> Network:
         root = self._state.pinned_root()
@@ -115,12 +139,11 @@ class NetworkKeeper:
                 f"change, delete {self._state.pin_path} and try again."
             )
         try:
-            network = _verify(info, info.root_public_key, before=self.current())
+            network = verify_network(info, info.root_public_key, before=self.current())
         except (ProtocolError, Untrusted) as error:
             raise TrackerError(
                 f"The tracker at {self._tracker.url} sent a network that does not verify: {error}"
             ) from error
-        self._warn_of_clock(info)
         try:
             if root is None:
                 self._state.pin(info.root_public_key)
@@ -139,22 +162,23 @@ class NetworkKeeper:
 
     def _from_cache(self, value: str, root: bytes) -> Network | None:
         try:
-            return _verify(NetworkInfo.model_validate_json(value), root, before=None)
+            return verify_network(NetworkInfo.model_validate_json(value), root, before=None)
         except (ValidationError, ProtocolError, Untrusted) as error:
             _log.warning("the kept network info is damaged: %s", error, extra={"event": "network_cache_damaged"})
             return None
 
-    def _warn_of_clock(self, info: NetworkInfo) -> None:
-        offset_s = self._clock() - info.time
-        if abs(offset_s) > _CLOCK_WARNING_S:
+    def _compare_clocks(self, offset_s: float) -> None:
+        self._clock_offset_s = offset_s
+        if WORTH_A_WORD_S < abs(offset_s) <= TOLERATED_S:  # beyond that, require_right_clock speaks
             _log.warning(
-                "this clock is %+.0f s from the tracker's; nodes refuse requests beyond 60 s. Set the clock (NTP).",
-                offset_s,
+                "%s. %s",
+                describe_offset(offset_s, "the tracker's"),
+                CLOCK_FIX,
                 extra={"event": "clock_offset", "offset_s": offset_s},
             )
 
 
-def _verify(info: NetworkInfo, root: bytes, *, before: Network | None) -> Network:
+def verify_network(info: NetworkInfo, root: bytes, *, before: Network | None) -> Network:
     """Check key set and revocations; older ones never replace newer ones.
 
     Raises:

@@ -5,6 +5,7 @@ import logging
 import secrets
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from gpunode_protocol.errors import GpunodeError
@@ -19,10 +20,15 @@ _log = logging.getLogger(__name__)
 
 RTT_WINDOW_S: Final = 600.0
 """The smallest round trip of this time counts: queues only ever add, and routes change."""
+FRESH_S: Final = 2.0
+"""An answer of this age is used again: asking costs a round trip, and a queue of generations moves slowly."""
 _MAX_SAMPLES: Final = 32
 _STRAGGLER_FACTOR: Final = 2.0
 _MIN_STRAGGLER_WAIT_S: Final = 0.05
 _NONCE_BYTES: Final = 16
+
+_Queue = tuple[PeerId, str]
+"""A node and one of its models."""
 
 
 class Prober:
@@ -37,17 +43,34 @@ class Prober:
         self._mesh = mesh
         self._monotonic = monotonic
         self._samples: dict[PeerId, deque[tuple[float, float]]] = {}
+        self._answers: dict[_Queue, tuple[float, Probe]] = {}
 
     def rtt_ms(self, node: PeerId) -> float | None:
         """Return the smallest round trip of the last 10 minutes, None without one."""
         since = self._monotonic() - RTT_WINDOW_S
         return min((rtt for at, rtt in self._samples.get(node, ()) if at >= since), default=None)
 
+    def job_sent(self, candidate: Candidate) -> None:
+        """Count a job that goes to a node now, so that the next one sees it before the node is asked again."""
+        known = self._answers.get(_queue_of(candidate))
+        if known is not None:
+            at, probe = known
+            self._answers[_queue_of(candidate)] = at, replace(probe, active=probe.active + 1)
+
     async def probe_all(self, candidates: Sequence[Candidate]) -> dict[PeerId, Probe]:
-        """Probe all at once, at most 2 s; return those who answered.
+        """Probe all at once, at most 2 s; return those who answered, now or within the last 2 s.
 
         Once the first has answered, the others get as long again: whoever takes longer is not the nearest.
         """
+        probes = {candidate.node: probe for candidate in candidates if (probe := self._fresh(candidate)) is not None}
+        unknown = [candidate for candidate in candidates if candidate.node not in probes]
+        return probes | await self._ask_all(unknown)
+
+    def _fresh(self, candidate: Candidate) -> Probe | None:
+        at, probe = self._answers.get(_queue_of(candidate), (None, None))
+        return probe if at is not None and self._monotonic() - at < FRESH_S else None
+
+    async def _ask_all(self, candidates: Sequence[Candidate]) -> dict[PeerId, Probe]:
         started_at = self._monotonic()
         pending = {asyncio.create_task(self._probe(candidate)): candidate.node for candidate in candidates}
         probes: dict[PeerId, Probe] = {}
@@ -100,7 +123,7 @@ class Prober:
         samples = self._samples.setdefault(candidate.node, deque(maxlen=_MAX_SAMPLES))
         samples.append((now, 1000 * (now - sent_at)))
         rtt_ms = self.rtt_ms(candidate.node)
-        return Probe(
+        answer = Probe(
             rtt_ms=0.0 if rtt_ms is None else rtt_ms,
             active=reply.active,
             queued=reply.queued,
@@ -108,3 +131,9 @@ class Prober:
             wait_ms=reply.wait_ms,
             draining=reply.draining,
         )
+        self._answers[_queue_of(candidate)] = now, answer
+        return answer
+
+
+def _queue_of(candidate: Candidate) -> _Queue:
+    return candidate.node, candidate.body.model.name

@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random, SystemRandom
-from typing import Final, TypeVar
+from typing import Final
 
 from gpunode_protocol.blobs import Blob
 from gpunode_protocol.mesh import Mesh, MeshConfig, RecordValidator, create_mesh
@@ -39,9 +39,6 @@ _log = logging.getLogger(__name__)
 
 KNOWN_NETWORK_PATIENCE_S: Final = 2.0
 """With a network known from before, a silent tracker delays the first call by no more than this."""
-
-A = TypeVar("A")
-B = TypeVar("B")
 
 
 @dataclass(frozen=True)
@@ -127,11 +124,12 @@ class Session:
         now, monotonic = self._surroundings.clock(), self._surroundings.monotonic()
         network = self._current()
         model = wish.model or network.info.default_models.get(wish.task)
-        cost = worst_cost_microcredits(network.info.prices, wish.task, model or "", wish.params)
-        choices, grant = await _both(
-            ready.finder.choices(Wanted(wish.task, model, wish.region), home=self.config.region),
-            ready.services.grants.get(wish.task, cost_microcredits=cost),
+        choices = await ready.finder.choices(Wanted(wish.task, model, wish.region), home=self.config.region)
+        cost = max(  # by the advertised names: ``model`` may be a shorter name, or none
+            worst_cost_microcredits(network.info.prices, wish.task, name, wish.params)
+            for name in {choice.model for choice in choices}
         )
+        grant = await ready.services.grants.get(wish.task, cost_microcredits=cost)
         job = Job(
             id=new_job_id(now),
             task=wish.task,
@@ -149,13 +147,18 @@ class Session:
         return await ready.finder.all(wanted, home=self.config.region)
 
     async def ready(self) -> _Open:
-        """Join the mesh once; later calls refresh in the background what is old."""
+        """Join the mesh once; later calls refresh in the background what is old.
+
+        Raises:
+            ClockOff: with this computer's clock nothing would work. ClientError: the network is not reachable.
+        """
         async with self._lock:
             self._check_open()
             if self._open is None:
                 self._open = await self._join()
             elif self._keeper.is_stale:
                 self._background.spawn(_discard_result(self._keeper.fetch()))
+            await self._keeper.require_right_clock()
             network, validator = self._current(), self._open.validator
             validator.trust, validator.revocations = network.trust, network.revocations
             return self._open
@@ -188,6 +191,7 @@ class Session:
             network = self._keeper.current()
             if network is None:
                 network = await fetching
+                await self._keeper.require_right_clock()
             validator = AdvertValidator(network.trust, network.revocations)
             mesh = self._create_mesh(network, validator)
             await mesh.start()
@@ -247,22 +251,20 @@ class Session:
             monotonic=around.monotonic,
             max_attempts=self.config.max_attempts,
         )
-        finder = Finder(discovery, prober, breakers, random=around.random, monotonic=around.monotonic)
+        finder = Finder(
+            discovery,
+            prober,
+            breakers,
+            network=self._current,
+            spawn=self._background.spawn,
+            random=around.random,
+            clock=around.clock,
+            monotonic=around.monotonic,
+        )
         return _Open(mesh, validator, finder, services)
 
     async def _fetch_index(self, wanted: Wanted) -> NodesReply:
         return await self.tracker.nodes(task=wanted.task, model=wanted.model, region=wanted.region)
-
-
-async def _both(first: Awaitable[A], second: Awaitable[B]) -> tuple[A, B]:
-    """Await both at once; when one fails, the other is cancelled."""
-    tasks = asyncio.ensure_future(first), asyncio.ensure_future(second)
-    try:
-        return await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _discard_result(work: Awaitable[object]) -> None:

@@ -13,7 +13,7 @@ from gpunode_protocol.ledger_proofs import ReceiptProof
 from gpunode_protocol.signing import WireModel
 from pydantic import ValidationError
 
-from gpunode._retry import delay_s
+from gpunode._retry import Patience, read_retry_after
 from gpunode.config import ClientConfig
 from gpunode.errors import (
     InsufficientCredits,
@@ -30,6 +30,7 @@ CONNECT_TIMEOUT_S: Final = 3.0
 REQUEST_TIMEOUT_S: Final = 10.0
 ATTEMPTS: Final = 3
 _MAX_REPLY_BYTES: Final = 8 * 1024 * 1024
+_TOO_MANY_REQUESTS: Final = 429
 
 R = TypeVar("R", bound=WireModel)
 
@@ -63,9 +64,11 @@ class TrackerClient:
         self._session: aiohttp.ClientSession | None = None
 
     @classmethod
-    def from_config(cls, config: ClientConfig) -> "TrackerClient":
+    def from_config(cls, config: ClientConfig, *, attempts: int = ATTEMPTS) -> "TrackerClient":
         """Return the client of the tracker that the settings name."""
-        return cls(config.tracker_url(), api_key=config.read_api_key(), ssl_context=_ssl_context(config))
+        return cls(
+            config.tracker_url(), api_key=config.read_api_key(), ssl_context=_ssl_context(config), attempts=attempts
+        )
 
     async def close(self) -> None:
         """Close the connections."""
@@ -140,14 +143,16 @@ class TrackerClient:
     ) -> bytes:
         headers = self._headers(keyed=keyed)
         data = None if body is None else body.model_dump_json(exclude_none=True).encode()
-        retryable = (TrackerUnreachable, TrackerBusy) if repeat else (_NoConnection,)
-        for number in range(self._attempts - 1):
+        patience = Patience(self._attempts, self._random)
+        while True:
             try:
                 return await self._request_once(method, self.url + path, params=query, data=data, headers=headers)
-            except retryable as error:
-                _log.info("trying again: %s", error, extra={"event": "tracker_retry", "attempt": number + 1})
-                await self._sleep(delay_s(number, self._random))
-        return await self._request_once(method, self.url + path, params=query, data=data, headers=headers)
+            except (TrackerUnreachable, TrackerBusy) as error:
+                pause_s = _pause_s(patience, error, repeat=repeat)
+                if pause_s is None:
+                    raise
+                _log.info("trying again: %s", error, extra={"event": "tracker_retry", "pause_s": pause_s})
+                await self._sleep(pause_s)
 
     def _headers(self, *, keyed: bool) -> dict[str, str]:
         headers = {"Accept": "application/json", "Content-Type": "application/json"}
@@ -169,7 +174,8 @@ class TrackerClient:
             async with self._session.request(method, url, allow_redirects=False, **options) as response:
                 data = await self._read(response)
                 if response.status >= 300:
-                    raise _refusal(self.url, response.status, data)
+                    retry_after_s = read_retry_after(response.headers.get("Retry-After"))
+                    raise _refusal(self.url, response.status, data, retry_after_s)
                 return data
         except aiohttp.ClientConnectorCertificateError as error:
             raise TrackerError(
@@ -202,14 +208,29 @@ def _unreachable(url: str, error: BaseException) -> str:
     )
 
 
-def _refusal(url: str, status: int, data: bytes) -> TrackerError:
+def _pause_s(patience: Patience, error: TrackerUnreachable | TrackerBusy, *, repeat: bool) -> float | None:
+    """Return how long to wait before the next attempt; None: there is none.
+
+    repeat: whether a request that the tracker may have served can be sent again.
+    """
+    if isinstance(error, TrackerBusy) and error.status == _TOO_MANY_REQUESTS:  # it was not served
+        return patience.after_limit(error.retry_after_s)
+    if not repeat and not isinstance(error, _NoConnection):
+        return None
+    return patience.after_failure(error.retry_after_s if isinstance(error, TrackerBusy) else None)
+
+
+def _refusal(url: str, status: int, data: bytes, retry_after_s: float | None) -> TrackerError:
     try:
         problem = api.Problem.model_validate_json(data)
     except ValidationError:
         problem = api.Problem(title="", status=status)
     kind, advice = _meaning(status)
     said = problem.detail or f"{problem.title or f'HTTP status {status}'}. {advice}".strip()
-    return kind(f"The tracker at {url} refused: {said}", status=status, code=problem.code)
+    refusal = kind(f"The tracker at {url} refused: {said}", status=status, code=problem.code)
+    if isinstance(refusal, TrackerBusy):
+        refusal.retry_after_s = retry_after_s
+    return refusal
 
 
 def _meaning(status: int) -> tuple[type[TrackerError], str]:

@@ -1,4 +1,4 @@
-"""The client's subcommands: chat, nodes, ledger, demo."""
+"""The client's subcommands: chat, nodes, ledger, doctor, demo."""
 
 import typer
 
@@ -6,6 +6,7 @@ from gpunode.cli_chat import chat
 from gpunode.cli_ledger import ledger
 from gpunode.cli_nodes import nodes
 from gpunode.demo.command import demo
+from gpunode.doctor.command import doctor
 
 
 def register(app: typer.Typer) -> None:
@@ -13,4 +14,5 @@ def register(app: typer.Typer) -> None:
     app.command()(chat)
     app.command()(nodes)
     app.add_typer(ledger)
+    app.command()(doctor)
     app.command()(demo)

@@ -8,6 +8,7 @@
         ├── InvalidRequest       the call's own arguments; nothing was sent
         ├── InvalidSettings      tracker URL, key or file that cannot be used
         ├── WrongNetwork         the tracker belongs to another network than the pinned one
+        ├── ClockOff             this computer's clock is too far from the tracker's
         ├── TrackerError         the tracker answered with an error; ``status`` and ``code``
         │   ├── Unauthorized     401, 403: the API key
         │   ├── InsufficientCredits  402: the account cannot pay
@@ -15,13 +16,14 @@
         ├── TrackerUnreachable   no answer from the tracker
         ├── NoNodeFound          nobody to ask, or everybody asked failed before the first output; ``reasons``
         ├── RequestRefused       a node refused what was asked for, as every other node would
-        ├── AnswerInterrupted    the answer broke off after its beginning; ``text``, ``ids``
+        ├── AnswerInterrupted    the answer broke off after its beginning; ``text``, ``ids``, ``blobs``
         └── ClientClosed         the client was closed
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from gpunode_protocol.blobs import Blob
 from gpunode_protocol.errors import ErrorCode, GpunodeError, VerificationFailed
 
 from gpunode.types import Attempt, Route
@@ -41,6 +43,10 @@ class InvalidSettings(ClientError):
 
 class WrongNetwork(ClientError):
     """The tracker belongs to another network than the one that was pinned."""
+
+
+class ClockOff(ClientError):
+    """This computer's clock is wrong. Set it by NTP."""
 
 
 class TrackerError(ClientError):
@@ -67,7 +73,12 @@ class InsufficientCredits(TrackerError):
 
 
 class TrackerBusy(TrackerError):
-    """The tracker could not serve the request now."""
+    """The tracker could not serve the request now.
+
+    retry_after_s: when it wants to be asked again, in seconds; None where it does not say.
+    """
+
+    retry_after_s: float | None = None
 
 
 class TrackerUnreachable(ClientError):
@@ -111,15 +122,18 @@ class AnswerInterrupted(ClientError):
 
     Args:
         message: why.
-        text, ids: what was received until then; it is paid for.
+        text, ids, blobs: what was received until then; it is paid for.
         route: the node that broke off.
         job: id of the job.
     """
 
-    def __init__(self, message: str, *, text: str, ids: tuple[int, ...], route: Route, job: str) -> None:
+    def __init__(
+        self, message: str, *, text: str, ids: tuple[int, ...], route: Route, job: str, blobs: tuple[Blob, ...] = ()
+    ) -> None:
         super().__init__(message)
         self.text = text
         self.ids = ids
+        self.blobs = blobs
         self.route = route
         self.job = job
 
@@ -138,6 +152,7 @@ __all__ = [
     "AnswerInterrupted",
     "ClientClosed",
     "ClientError",
+    "ClockOff",
     "GpunodeError",
     "InsufficientCredits",
     "InvalidRequest",

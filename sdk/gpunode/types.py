@@ -128,6 +128,50 @@ class EmbeddingResult(JobResult):
     tokens: int
 
 
+class ImageProgress(NamedTuple):
+    """Steps done, of all pictures together. preview: a small JPEG of the picture so far."""
+
+    step: int
+    total: int
+    preview: bytes | None
+
+
+class Picture(NamedTuple):
+    """One picture as a file; it says in its metadata how it was made."""
+
+    data: bytes
+    media_type: str
+
+    def save(self, path: str | Path) -> Path:
+        """Write the file and return its path."""
+        Path(path).write_bytes(self.data)
+        return Path(path)
+
+
+class ImageUsage(NamedTuple):
+    """What is paid for. image_units: 1,024 pixel-steps each."""
+
+    images: int
+    image_units: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageResult(JobResult):
+    """Pictures. seed: of the first one; the next one's is one higher."""
+
+    images: tuple[Picture, ...] = field(repr=False)
+    seed: int
+    usage: ImageUsage
+
+    def save(self, path: str | Path) -> tuple[Path, ...]:
+        """Write the pictures and return their paths: ``path``, or of several ``NAME-1.SUFFIX`` and so on."""
+        path = Path(path)
+        if len(self.images) == 1:
+            return (self.images[0].save(path),)
+        numbered = (path.with_stem(f"{path.stem}-{number}") for number in range(1, len(self.images) + 1))
+        return tuple(picture.save(name) for picture, name in zip(self.images, numbered, strict=True))
+
+
 class SpokenWord(NamedTuple):
     """One word and when it was said, in seconds from the start of the audio."""
 
@@ -214,10 +258,14 @@ __all__ = [
     "ChatResult",
     "Chunk",
     "EmbeddingResult",
+    "ImageProgress",
+    "ImageResult",
+    "ImageUsage",
     "JobReceipt",
     "JobResult",
     "Message",
     "NodeInfo",
+    "Picture",
     "ReceiptProof",
     "Route",
     "Source",

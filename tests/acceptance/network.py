@@ -5,7 +5,7 @@ import signal
 import subprocess
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -55,11 +55,14 @@ class Network:
         self.account = self.tracker_command("create-account", "acceptance")["account"]
         self.api_key = self.tracker_command("create-key", self.account)["api_key"]
 
-    def add_node(self, region: str, *options: str, name: str = "") -> Daemon:
-        """Start one more node; the caller waits for it and stops it."""
+    def add_node(
+        self, region: str, *options: str, name: str = "", variables: Mapping[str, str] | None = None
+    ) -> Daemon:
+        """Start one more node; the caller waits for it and stops it. variables: more environment."""
         common = ["--bootstrap", self.url, "--threads", "1", "--model", MODEL, "--heartbeat-interval", "1"]
         arguments = ["start", "--region", region, *common, *options]
-        return Daemon(arguments, self.folder / (name or f"{region}-{next(self._numbers)}"))
+        folder = self.folder / (name or f"{region}-{next(self._numbers)}")
+        return Daemon(arguments, folder, dict(variables or {}))
 
     def stop(self) -> None:
         """End everything that is still running."""

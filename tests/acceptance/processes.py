@@ -50,10 +50,14 @@ def clean_environment(home: Path) -> dict[str, str]:
 
 @dataclass
 class Daemon:
-    """One ``gpunode`` daemon that writes ``run.json`` into its data folder when it is ready."""
+    """One ``gpunode`` daemon that writes ``run.json`` into its data folder when it is ready.
+
+    variables: more environment.
+    """
 
     arguments: list[str]
     data_dir: Path
+    variables: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -70,7 +74,7 @@ class Daemon:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=clean_environment(self.data_dir),
+                env=clean_environment(self.data_dir) | self.variables,
                 cwd=self.data_dir,
             )
 

@@ -10,15 +10,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pexpect
 import psutil
 import pytest
 
 from tests.acceptance.network import MODEL
-from tests.acceptance.processes import clean_environment, wait_until
+from tests.acceptance.processes import clean_environment, wait_gone, wait_until
 
 pytestmark = pytest.mark.acceptance
 
 QUESTION = "What is the capital of France?"
+STORY = "Tell me a long story about a fox."
 DEADLINE_S = 90.0
 #: tracker and three nodes
 DAEMONS = 4
@@ -58,15 +60,24 @@ def _heed_ctrl_c() -> None:
 
 
 def _assert_nothing_is_left(folder: Path) -> None:
-    """No process mentions the demo's folder any more, and nothing lies in it or in the user's folders."""
+    """No process was started for the demo's folder any more, and nothing lies in it or in the user's folders.
 
-    def strangers() -> list[str]:
-        found = psutil.process_iter(["cmdline"])
-        return [line for process in found if str(folder) in (line := " ".join(process.info["cmdline"] or ()))]
+    Daemons name the folder on their command lines; p2pd and the engines only have it in their environment.
+    """
+
+    def strangers() -> list[psutil.Process]:
+        return [process for process in psutil.process_iter() if _belongs_to(process, folder)]
 
     wait_until(lambda: not strangers(), "the end of the demo's processes", 5)
     assert [path.name for path in folder.iterdir()] == ["home"]
     assert [path for path in (folder / "home").rglob("*") if path.is_file()] == []
+
+
+def _belongs_to(process: psutil.Process, folder: Path) -> bool:
+    try:
+        return any(str(folder) in text for text in (*process.cmdline(), process.environ().get("TMPDIR", "")))
+    except (psutil.Error, OSError):
+        return False
 
 
 def test_a_question(folder: Path) -> None:
@@ -93,10 +104,63 @@ def test_an_end_in_the_middle(folder: Path, number: signal.Signals, code: int) -
     try:
         wait_until(lambda: _daemons(demo) >= DAEMONS, "all of the demo's daemons have started", DEADLINE_S)
     finally:
+        family = psutil.Process(demo.pid).children(recursive=True)
         demo.send_signal(number)
     out, err = demo.communicate(timeout=DEADLINE_S)
     assert (demo.returncode, out) == (code, "")
     assert "Traceback" not in err
+    wait_gone(family)
+    _assert_nothing_is_left(folder)
+
+
+def test_a_chat_at_a_terminal(folder: Path) -> None:
+    """Without a prompt the demo is a chat: Ctrl-C stops an answer, Ctrl-D leaves, the last answer is accounted for."""
+    (folder / "home").mkdir()
+    terminal = pexpect.spawn(
+        sys.executable,
+        ["-m", "gpunode", "demo"],
+        env=clean_environment(folder / "home") | {"TMPDIR": str(folder), "TERM": "dumb", "COLUMNS": "200"},
+        cwd=folder / "home",
+        timeout=DEADLINE_S,
+        encoding="utf-8",
+    )
+    try:
+        terminal.expect("> ")
+        terminal.sendline(QUESTION)
+        terminal.expect("Paris")
+        terminal.expect("receipt [0-9a-f]{64} verified")
+        terminal.expect("> ")
+        terminal.sendline(STORY)
+        terminal.expect("a long story about a fox.*[a-z]+ [a-z]+ ")
+        family = psutil.Process(terminal.pid).children(recursive=True)
+        terminal.sendintr()
+        terminal.expect("stopped")
+        terminal.expect("> ")
+        terminal.sendeof()
+        terminal.expect("verified, in the ledger")
+        terminal.expect(pexpect.EOF)
+        terminal.wait()
+        assert (terminal.exitstatus, terminal.signalstatus) == (0, None)
+    finally:
+        terminal.close(force=True)
+    wait_gone(family)
+    _assert_nothing_is_left(folder)
+
+
+def test_ctrl_c_in_the_middle_of_an_answer(folder: Path) -> None:
+    """The first piece is on the terminal when the signal comes."""
+    demo = _start(folder, "--prompt", STORY)
+    assert demo.stdout is not None
+    try:
+        assert demo.stdout.readline() == f"> {STORY}\n"
+        assert demo.stdout.read(1)
+    finally:
+        family = psutil.Process(demo.pid).children(recursive=True)
+        demo.send_signal(signal.SIGINT)
+    _, err = demo.communicate(timeout=DEADLINE_S)
+    assert demo.returncode == 130
+    assert "Traceback" not in err
+    wait_gone(family)
     _assert_nothing_is_left(folder)
 
 

@@ -20,7 +20,8 @@ from gpunode_protocol.safe_msgpack import pack
 from gpunode_protocol.signing import Envelope, signing_input
 
 from tests.acceptance.framing import framed, sorted_body
-from tests.acceptance.network import Network
+from tests.acceptance.network import Network, is_idle
+from tests.acceptance.processes import wait_until
 from tests.acceptance.raw_peer import RawPeer
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.usefixtures("asia_goes_on_serving")]
@@ -78,6 +79,8 @@ def test_a_frame_that_never_ends(network: Network, raw: RawPeer, grant: str) -> 
     node = network.nodes[NODE]
     whole = encode_frame(RequestFrame(request=raw.request(node, grant).envelope))
     raw.send(node, whole[:100]).close()
+    assert raw.complete(node).usage.output_tokens > 0
+    wait_until(lambda: is_idle(node), "the node holds nothing of either")
 
 
 def test_a_frame_byte_by_byte(network: Network, raw: RawPeer, grant: str) -> None:

@@ -7,9 +7,12 @@ from gpunode import ChatResult, ClientError, InferenceClient
 
 from tests.acceptance.network import Network, is_idle, status_of, wait_settled
 from tests.acceptance.processes import wait_until
+from tests.acceptance.raw_peer import RawPeer
 
 pytestmark = pytest.mark.acceptance
 
+#: one that is being computed, and what a busy machine's sockets hold between engine, node and client
+MAX_TOKENS_UNDER_WAY = 16
 STORY = [{"role": "user", "content": "Tell me a long story about a fox."}]
 
 
@@ -42,6 +45,19 @@ def test_a_closed_stream_ends_the_job(network: Network, client: InferenceClient)
     assert [entry.settled.node for entry in entries if entry.settled] == [node.run["peer_id"]]
     assert entries[0].settled is not None
     assert len(received) <= entries[0].settled.count < 200
+
+
+def test_a_cancel_ends_within_a_few_tokens(network: Network, raw: RawPeer) -> None:
+    """The engine stops at the next token; only what was under way between node and client still comes."""
+    node, granted = network.nodes["asia"], raw.grant()
+    params = {"max_tokens": 1_000, "messages": tuple(STORY)}
+    work = raw.work(node, raw.request(node, granted.grant, params=params), granted.jti)
+    work.read_until(lambda job: job.output.count >= 20)
+    before = work.job.output.count
+    work.job.cancel("enough")
+    done = work.finish()
+    assert done.finish_reason == "cancelled"
+    assert done.usage.output_tokens == work.job.output.count < before + MAX_TOKENS_UNDER_WAY
 
 
 def test_several_jobs_at_once(client: InferenceClient) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import typer
-from gpunode_benchmarks import commands
+from gpunode_benchmarks import commands, overhead_report
 from gpunode_benchmarks.report import BenchResult, Measure
 from typer.testing import CliRunner
 
@@ -44,12 +44,18 @@ def run() -> Run:
 def test_without_a_subcommand_everything_runs(run: Run, calls: list[tuple[object, ...]]) -> None:
     """``gpunode bench`` is all benches in their order, with their own numbers of rounds."""
     assert run().exit_code == 0
-    assert calls == [("mesh",), ("engine",)]
+    assert calls == [(name,) for name in commands.BENCHES]
 
 
 @pytest.mark.parametrize(
     ("arguments", "call"),
-    [(("mesh",), ("mesh",)), (("engine",), ("engine", 6)), (("engine", "--pairs", "12"), ("engine", 12))],
+    [
+        (("mesh",), ("mesh",)),
+        (("engine",), ("engine", 6)),
+        (("engine", "--pairs", "12"), ("engine", 12)),
+        (("overhead",), ("overhead", 10)),
+        (("overhead", "--pairs", "20"), ("overhead", 20)),
+    ],
     ids=str,
 )
 def test_a_subcommand_runs_its_bench_alone(
@@ -67,10 +73,20 @@ def test_json_is_all_that_is_printed(run: Run, calls: list[tuple[object, ...]], 
     assert set(printed["benches"]) == {str(call[0]) for call in calls}
 
 
-def test_fewer_than_six_pairs_are_refused(run: Run, calls: list[tuple[object, ...]]) -> None:
-    """Fewer pairs than orders of the sides would favour one."""
-    assert run("engine", "--pairs", "5").exit_code == 2
+@pytest.mark.parametrize("arguments", [("engine", "--pairs", "5"), ("overhead", "--pairs", "9")], ids=str)
+def test_too_few_pairs_are_refused(run: Run, calls: list[tuple[object, ...]], arguments: tuple[str, ...]) -> None:
+    """Fewer pairs than orders of the sides would favour one, and few say nothing."""
+    assert run(*arguments).exit_code == 2
     assert calls == []
+
+
+def test_overhead_prints_an_object_of_its_own(
+    run: Run, calls: list[tuple[object, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its figures stand at the top, not below a bench's name."""
+    monkeypatch.setattr(overhead_report, "to_overhead_json", lambda result, _: {"bench": result.bench})
+    assert json.loads(run("overhead", "--json").stdout) == {"bench": "overhead"}
+    assert calls == [("overhead", 10)]
 
 
 @pytest.mark.parametrize("name", list(commands.BENCHES))

@@ -1,5 +1,5 @@
 import pytest
-from gpunode_benchmarks.stats import latency_summary, median, pair_ratios, percentile, spread_summary
+from gpunode_benchmarks.stats import lag_summary, latency_summary, median, pair_ratios, percentile, spread_summary
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -58,3 +58,8 @@ def test_durations_are_summed_up_by_median_and_tail() -> None:
 def test_few_values_are_summed_up_by_their_middle_half() -> None:
     """Six ratios have no meaningful tail, and their extremes would grow with their number."""
     assert spread_summary([5.0, 1.0, 4.0, 2.0, 3.0]) == {"median": 3.0, "p25": 2.0, "p75": 4.0}
+
+
+def test_lags_are_many_so_their_last_percent_is_shown() -> None:
+    """Median and 99th percentile."""
+    assert lag_summary([float(number) for number in range(101)]) == {"median": 50.0, "p99": 99.0}

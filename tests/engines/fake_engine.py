@@ -42,7 +42,7 @@ class FakeEngine:
 
     Args:
         answer: text of every answer; None = repeat the prompt.
-        context_tokens, slots: as in ``EngineInfo``.
+        context_tokens, slots, device: as in ``EngineInfo``.
         tokens_per_s: pace of each stream; None = as fast as possible.
         stepped: produce a token only for each call of ``step``.
     """
@@ -56,6 +56,7 @@ class FakeEngine:
         tokens_per_s: float | None = None,
         stepped: bool = False,
         model: str = "fake",
+        device: str = "cpu",
     ) -> None:
         self._answer = answer
         self._pause_s = None if tokens_per_s is None else 1 / tokens_per_s
@@ -77,7 +78,7 @@ class FakeEngine:
             context_tokens=context_tokens,
             slots=slots,
             memory_bytes=0,
-            device="cpu",
+            device=device,
         )
 
     @property

@@ -59,6 +59,23 @@ def test_gated_models_are_marked(name: str, gated: bool) -> None:
     assert resolve_model(name).gated is gated
 
 
+def test_weights_for_cuda_are_complete() -> None:
+    """Weights, config and tokenizer of another backend, kept apart from the other weights."""
+    variants = [variant for entry in default_catalogue().entries if (variant := entry.for_cuda()) is not None]
+    assert [variant.name for variant in variants] == [
+        "qwen2.5-0.5b-instruct",
+        "qwen2.5-1.5b-instruct",
+        "qwen2.5-7b-instruct",
+    ]
+    for variant in variants:
+        assert variant.backend == "transformers"
+        assert {"*.safetensors", "*.json"} <= set(variant.source.patterns)
+        assert variant.stored_as != variant.name
+        assert variant.for_cuda() is None
+    assert resolve_model("smollm2").for_cuda() is None
+    assert resolve_model("smollm2").stored_as == "smollm2-135m"
+
+
 def test_memory_counts_weights_and_caches() -> None:
     """Each slot has its own cache of the whole context."""
     entry = resolve_model("qwen2.5-7b")

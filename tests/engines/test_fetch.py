@@ -23,7 +23,7 @@ class MemoryRemote:
 
     def files(self, repo: str, revision: str | None) -> tuple[str, Sequence[RemoteFile]]:
         """Offer everything."""
-        assert repo == "Qwen/Qwen2.5-7B-Instruct-GGUF"
+        assert repo.removesuffix("-GGUF") == "Qwen/Qwen2.5-7B-Instruct"
         assert revision is None
         return self.revision, [
             RemoteFile(name, len(data), self.announced.get(name)) for name, data in self.content.items()
@@ -31,7 +31,7 @@ class MemoryRemote:
 
     def download(self, repo: str, revision: str, name: str, folder: Path) -> Path:
         """Write the file."""
-        assert repo == "Qwen/Qwen2.5-7B-Instruct-GGUF"
+        assert repo.removesuffix("-GGUF") == "Qwen/Qwen2.5-7B-Instruct"
         self.downloads.append((revision, name))
         path = folder / name
         path.write_bytes(self.content[name])
@@ -112,6 +112,18 @@ def test_an_incomplete_file_is_not_served(tmp_path: Path, remote: MemoryRemote) 
     paths = pull(QWEN, tmp_path, remote)
     paths[1].write_bytes(b"t")
     with pytest.raises(ModelNotPulled, match="incomplete"):
+        locate(QWEN, tmp_path)
+
+
+def test_both_weights_of_a_model_can_be_here(tmp_path: Path) -> None:
+    """Those for CUDA lie in a folder of their own and are locked under its name."""
+    variant = QWEN.for_cuda()
+    assert variant is not None
+    names = ("config.json", "model.safetensors", "tokenizer.json")
+    paths = pull(variant, tmp_path, MemoryRemote({name: name.encode() for name in (*names, "pytorch_model.bin")}))
+    assert paths == tuple(tmp_path / f"{QWEN.name}-transformers" / name for name in names)
+    assert locate(variant, tmp_path) == paths
+    with pytest.raises(ModelNotPulled):
         locate(QWEN, tmp_path)
 
 

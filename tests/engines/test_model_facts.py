@@ -1,70 +1,31 @@
-"""Headers of model files, read without loading a weight."""
-
 import json
 from pathlib import Path
 
 import pytest
 from gpunode_engines.errors import UnreadableWeights
-from gpunode_engines.model_facts import ModelFacts, read_facts, read_safetensors_header
+from gpunode_engines.model_facts import read_model_facts
+
+from tests.engines.test_safetensors_model import QWEN
 
 
-def _safetensors(path: Path, header: dict[str, object]) -> Path:
-    data = json.dumps(header).encode()
-    path.write_bytes(len(data).to_bytes(8, "little") + data)
-    return path
+def test_a_gguf_file_tells_its_own(smollm2_path: Path) -> None:
+    """Weights take what the file takes."""
+    facts = read_model_facts([smollm2_path], on_gpu=False)
+    assert (facts.quantisation, facts.trained_context_tokens, facts.kv_bytes_per_token) == ("Q4_1", 8192, 23_040)
+    assert facts.weights_bytes == smollm2_path.stat().st_size
 
 
-HEADER: dict[str, object] = {
-    "__metadata__": {"format": "pt"},
-    "a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]},
-    "b": {"dtype": "F16", "shape": [100], "data_offsets": [8, 208]},
-}
+def test_a_checkpoint_is_widened_on_a_cpu(tmp_path: Path) -> None:
+    """Twice the bytes of a 16-bit file, and of its caches; on a GPU it stays as it is stored."""
+    (tmp_path / "config.json").write_text(json.dumps(QWEN))
+    (tmp_path / "model.safetensors").write_bytes(bytes(1000))
+    paths = sorted(tmp_path.iterdir())
+    on_cpu, on_gpu = (read_model_facts(paths, on_gpu=flag) for flag in (False, True))
+    assert (on_cpu.quantisation, on_cpu.weights_bytes, on_cpu.kv_bytes_per_token) == ("float32", 2000, 24_576)
+    assert (on_gpu.quantisation, on_gpu.weights_bytes, on_gpu.kv_bytes_per_token) == ("bfloat16", 1000, 12_288)
 
 
-def test_gguf(smollm2_path: Path) -> None:
-    """Type, trained context and cache size come from its header."""
-    facts = read_facts(smollm2_path.parent, (smollm2_path,))
-    assert facts == ModelFacts(quantisation="Q4_1", context_tokens=8192, kv_bytes_per_token=23_040)
-
-
-def test_safetensors(tmp_path: Path) -> None:
-    """The type that holds most bytes counts; the context stands in the configuration."""
-    weights = _safetensors(tmp_path / "model.safetensors", HEADER)
-    config = tmp_path / "config.json"
-    config.write_text('{"max_position_embeddings": 512}')
-    assert read_facts(tmp_path, (config, weights)) == ModelFacts(quantisation="F16", context_tokens=512)
-    assert read_facts(tmp_path, (weights,)) == ModelFacts(quantisation="F16")
-
-
-def test_ctranslate2(tmp_path: Path) -> None:
-    """Known by its file name."""
-    weights = tmp_path / "model.bin"
-    weights.touch()
-    assert read_facts(tmp_path, (weights,)).quantisation == "ctranslate2"
-
-
-@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt", "model.ckpt", "readme.md"])
-def test_pickles_are_refused_by_name(tmp_path: Path, name: str) -> None:
-    """They can run code; nothing of them is read."""
-    path = tmp_path / name
-    path.write_bytes(b"\x80\x04")
-    with pytest.raises(UnreadableWeights, match="Pickled weights"):
-        read_facts(tmp_path, (path,))
-
-
-@pytest.mark.parametrize("content", [b"", b"\x05", b"\xff" * 8 + b"{}", b"\x02" + bytes(7) + b"{x"])
-def test_damaged_safetensors(tmp_path: Path, content: bytes) -> None:
-    """A cut header, a bogus length and broken JSON are told apart from a crash."""
-    path = tmp_path / "model.safetensors"
-    path.write_bytes(content)
-    with pytest.raises(UnreadableWeights, match="pull the model again"):
-        read_safetensors_header(path)
-
-
-def test_a_damaged_configuration(tmp_path: Path) -> None:
-    """The message names the file."""
-    weights = _safetensors(tmp_path / "model.safetensors", HEADER)
-    config = tmp_path / "config.json"
-    config.write_text("{")
-    with pytest.raises(UnreadableWeights, match=r"config\.json"):
-        read_facts(tmp_path, (config, weights))
+def test_pickles_are_refused(tmp_path: Path) -> None:
+    """Whatever else there is."""
+    with pytest.raises(UnreadableWeights, match="is a pickle"):
+        read_model_facts([tmp_path / "pytorch_model.bin"], on_gpu=False)

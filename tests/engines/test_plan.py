@@ -6,7 +6,7 @@ import pytest
 from gpunode_engines.catalogue import resolve_model
 from gpunode_engines.config import EngineSettings
 from gpunode_engines.devices import Gpu, Machine
-from gpunode_engines.errors import ModelNotPulled
+from gpunode_engines.errors import ModelNotPulled, NotEnoughMemory
 from gpunode_engines.plan import create_engine, plan_engine
 
 MACHINE = Machine(physical_cores=6, logical_cores=12, memory_bytes=16 << 30, available_memory_bytes=8 << 30, gpus=())
@@ -38,11 +38,46 @@ def test_settings_override(settings: EngineSettings) -> None:
     assert (options.threads, options.slots, options.context_tokens) == (1, 2, 8192)
 
 
+def _with_card(free_bytes: int) -> Machine:
+    return replace(MACHINE, gpus=(Gpu(name="A", memory_bytes=8 << 30, free_memory_bytes=free_bytes),))
+
+
 def test_a_gpu_is_used_unless_switched_off(settings: EngineSettings) -> None:
     """Offloading needs a card and the user's consent."""
-    machine = replace(MACHINE, gpus=(Gpu(name="A", memory_bytes=1, free_memory_bytes=1),))
+    machine = _with_card(8 << 30)
     assert plan_engine(SMOLLM2, settings, machine).options.use_gpu
     assert not plan_engine(SMOLLM2, settings.model_copy(update={"engine_gpu": False}), machine).options.use_gpu
+
+
+def test_less_memory_means_fewer_jobs_and_says_so(
+    settings: EngineSettings, smollm2_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """4,096 tokens take 94 MB a job: with 320 MB free two of the four fit beside the weights, on CPU and card alike."""
+    free_bytes = 320 << 20
+    for machine in (replace(MACHINE, available_memory_bytes=free_bytes), _with_card(free_bytes)):
+        plan = plan_engine(SMOLLM2, settings, machine)
+        assert (plan.options.slots, plan.options.context_tokens) == (2, 4096)
+        assert plan.memory_bytes == smollm2_path.stat().st_size + 23_040 * 4096 * 2 < free_bytes
+        assert "takes 2 jobs at once of 4096 tokens, not 4 of 4096" in caplog.text
+        caplog.clear()
+
+
+def test_a_model_too_large_for_the_card_runs_on_the_cpu(
+    settings: EngineSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With all that is wanted there, and a word about it."""
+    options = plan_engine(SMOLLM2, settings, _with_card(64 << 20)).options
+    assert (options.use_gpu, options.slots) == (False, 4)
+    assert "0.1 GiB of memory of the graphics card can be used" in caplog.text
+    assert "It runs on the CPU." in caplog.text
+
+
+def test_a_model_that_fits_nowhere_is_refused(settings: EngineSettings) -> None:
+    """Free memory and the limit of an engine's process both count."""
+    with pytest.raises(NotEnoughMemory, match=r"smollm2-135m needs at least 0\.1 GiB"):
+        plan_engine(SMOLLM2, settings, replace(MACHINE, available_memory_bytes=64 << 20))
+    with pytest.raises(NotEnoughMemory, match="GPUNODE_ENGINE_MEMORY_LIMIT_BYTES"):
+        plan_engine(SMOLLM2, settings.model_copy(update={"engine_memory_limit_bytes": 64 << 20}), MACHINE)
 
 
 def test_missing_files_are_reported(settings: EngineSettings) -> None:

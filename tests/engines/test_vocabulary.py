@@ -65,3 +65,36 @@ def test_the_real_vocabulary_covers_all_bytes(smollm2_path: Path) -> None:
     for character in "🎉🦙日é":
         data = character.encode()
         assert vocabulary.split(data, len(data)) is not None
+
+
+def test_a_tokenizer_file_of_bytes_is_read() -> None:
+    """Byte-level pieces; special tokens have no bytes, other added ones stand for themselves; gaps are empty."""
+    vocabulary = Vocabulary.from_tokenizer(
+        {
+            "model": {"type": "BPE", "vocab": {"\u0120a": 0, "\u00f0\u0141": 1, "<|end|>": 2}},
+            "decoder": {"type": "Sequence", "decoders": [{"type": "ByteLevel"}]},
+            "added_tokens": [
+                {"id": 2, "content": "<|end|>", "special": True},
+                {"id": 4, "content": "<think>", "special": False},
+            ],
+        }
+    )
+    assert [vocabulary.piece(number) for number in range(len(vocabulary))] == [b" a", b"\xf0\x9f", b"", b"", b"<think>"]
+
+
+def test_a_tokenizer_file_of_sentencepiece_is_read() -> None:
+    """A mark for the space, and tokens for single bytes."""
+    vocabulary = Vocabulary.from_tokenizer(
+        {
+            "model": {"type": "BPE", "vocab": {"\u2581a": 0, "<0x0A>": 1}},
+            "decoder": {"type": "Sequence", "decoders": [{"type": "Replace"}, {"type": "ByteFallback"}]},
+        }
+    )
+    assert (vocabulary.piece(0), vocabulary.piece(1)) == (b" a", b"\n")
+
+
+@pytest.mark.parametrize("content", [{}, {"model": {"type": "Unigram", "vocab": []}}])
+def test_other_tokenizer_files_are_refused(content: dict[str, object]) -> None:
+    """Rather than to give wrong bytes."""
+    with pytest.raises(UnreadableWeights, match="only byte-pair encoding"):
+        Vocabulary.from_tokenizer(content)

@@ -36,6 +36,7 @@ class FakeWorld:
     meshes: list[FakeMesh] = field(default_factory=list)
     engines: list[FakeEngine] = field(default_factory=list)
     answer: str = "Paris."
+    device: str = "GTX"
 
     def create_mesh(self, config: MeshConfig, _: RecordValidator) -> Mesh:
         """See ``World``."""
@@ -44,7 +45,7 @@ class FakeWorld:
 
     async def create_engine(self, entry: CatalogueEntry) -> FakeEngine:
         """See ``World``."""
-        self.engines.append(FakeEngine(answer=self.answer, model=entry.name))
+        self.engines.append(FakeEngine(answer=self.answer, model=entry.name, device=self.device))
         return self.engines[-1]
 
     def world(self) -> World:

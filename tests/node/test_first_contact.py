@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from gpunode_node.errors import OtherNetwork, TrackerRefused, TrackerUnreachable, TrackerUntrusted
+from gpunode_node.errors import ClockOff, OtherNetwork, TrackerRefused, TrackerUnreachable, TrackerUntrusted
 from gpunode_node.first_contact import FIRST_CONTACT_TIMEOUT_S, meet_tracker, register_or_go_on, wait_for_bootstrap
 from gpunode_node.network_state import NetworkState
 
@@ -19,6 +19,7 @@ class _Link:
         self.state = state
         self.failures = list(failures)
         self.info = network_info()
+        self.clock_problem = ""
 
     async def fetch_network(self) -> None:
         if self.failures:
@@ -59,6 +60,16 @@ async def test_a_tracker_whose_certificate_is_not_trusted(tmp_path: Path) -> Non
     with pytest.raises(TrackerUntrusted, match="--ca-file"):
         await _meet(NetworkState(tmp_path / "n.json"), TrackerUntrusted())
     assert asyncio.get_running_loop().time() == started_at
+
+
+@virtual_time
+async def test_a_clock_with_which_nothing_works(tmp_path: Path) -> None:
+    """The node says so at once, instead of running without ever getting a job."""
+    state = NetworkState(tmp_path / "n.json")
+    link = _Link(state)
+    link.clock_problem = "This computer's clock is 120 s behind the tracker's."
+    with pytest.raises(ClockOff, match="120 s behind"):
+        await meet_tracker(link, state)  # type: ignore[arg-type]  # -- as above
 
 
 @virtual_time

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from gpunode_node import job_registry
 from gpunode_node.job_registry import KEPT_RESULT_S
+from gpunode_protocol.errors import ErrorCode, JobError
 from gpunode_protocol.signing import Envelope
 
 from tests.engines.fake_engine import FakeEngine
@@ -82,3 +83,20 @@ async def test_closing_cancels_what_runs(tmp_path: Path) -> None:
         assert node.engine.active_jobs == 0
         assert node.model.scheduler.active == 0
         assert await node.registry.wait_ended(1) is True
+
+
+@virtual_time
+async def test_jobs_of_a_peer_and_of_an_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A peer may have so many under way, and so may all peers of one address; what is settled makes room."""
+    monkeypatch.setattr(job_registry, "MAX_JOBS_PER_PEER", 1)
+    monkeypatch.setattr(job_registry, "MAX_JOBS_PER_ADDRESS", 1)
+    async with running_node(tmp_path) as node:
+        node.intake.open(request().envelope, CLIENT.peer_id, "home")
+        with pytest.raises(JobError, match="1 jobs of you") as caught:
+            node.intake.open(request().envelope, CLIENT.peer_id, "elsewhere")
+        assert (caught.value.code, caught.value.retryable) == (ErrorCode.BUSY, True)
+        with pytest.raises(JobError, match="1 jobs of your address"):
+            node.registry.check_room(OTHER.peer_id, "home")
+        node.registry.check_room(OTHER.peer_id, "elsewhere")
+        assert await node.registry.wait_ended(60)
+        node.registry.check_room(CLIENT.peer_id, "home")

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from gpunode_node.mesh_membership import join_mesh
-from gpunode_protocol.mesh import MeshConfig, MeshStream
+from gpunode_node.mesh_membership import after_joining, join_mesh
+from gpunode_protocol.mesh import MeshConfig, MeshState, MeshStatus, MeshStream
 
 from tests.node.fake_mesh import FakeMesh
 
@@ -60,3 +60,30 @@ async def test_a_mesh_that_cannot_ask(tmp_path: Path) -> None:
     mesh.start = broken  # type: ignore[method-assign]  # -- p2pd dies at once
     membership = await join_mesh(lambda _: mesh, MeshConfig(identity_path=tmp_path / "key"), {})
     assert membership.reachability.reachable is None
+
+
+class _LonelyMesh(FakeMesh):
+    """Joins when somebody waits for it the third time."""
+
+    waits = 0
+
+    @property
+    def status(self) -> MeshStatus:
+        """See ``Mesh``."""
+        return MeshStatus(state=MeshState.JOINED if self.waits >= 3 else MeshState.DEGRADED)
+
+    async def wait_joined(self, timeout_s: float) -> bool:
+        """See ``Mesh``."""
+        assert timeout_s > 0
+        self.waits += 1
+        return self.status.state is MeshState.JOINED
+
+
+async def test_a_mesh_that_joins_later(tmp_path: Path) -> None:
+    """Then what was announced alone is announced again; a mesh that had joined from the start needs nothing."""
+    called: list[int] = []
+    lonely = _LonelyMesh(MeshConfig(identity_path=tmp_path / "key"))
+    await after_joining(lonely, lambda: called.append(lonely.waits))
+    assert called == [3]
+    await after_joining(lonely, lambda: called.append(0))
+    assert called == [3]

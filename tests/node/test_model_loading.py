@@ -3,13 +3,16 @@
 import asyncio
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from gpunode_engines.catalogue import CatalogueEntry, resolve_model
 from gpunode_engines.config import EngineSettings
 from gpunode_engines.devices import Machine
-from gpunode_engines.errors import EngineStartFailed, ModelNotPulled
+from gpunode_engines.errors import EngineStartFailed, ModelNotPulled, NotEnoughMemory
+from gpunode_engines.fetch import locate
+from gpunode_engines.supervisor import EnginePlan
 from gpunode_node import model_loading
 from gpunode_node.model_loading import CatalogueEngines, load_models, stop_models
 
@@ -73,6 +76,26 @@ async def test_a_model_that_is_not_here_is_pulled(tmp_path: Path, monkeypatch: p
         with pytest.raises(ModelNotPulled):
             await create(entry)
     assert pulled == [HUB.name]
+
+
+async def test_each_model_leaves_less_memory_to_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second of two fits only with fewer jobs at once; a third does not fit at all."""
+    plans: list[EnginePlan] = []
+
+    def note(plan: EnginePlan, _: EngineSettings) -> FakeEngine:
+        plans.append(plan)
+        return FakeEngine()
+
+    monkeypatch.setattr(model_loading, "create_engine", note)
+    (weights,) = locate(PACKAGED, tmp_path)
+    whole = weights.stat().st_size + PACKAGED.kv_bytes_per_token * PACKAGED.context_tokens * PACKAGED.slots
+    machine = replace(MACHINE, available_memory_bytes=int(whole * 1.8))
+    create = CatalogueEngines(EngineSettings(models_dir=tmp_path, cache_dir=tmp_path), machine)
+    for _ in range(2):
+        await create(PACKAGED)
+    assert [plan.options.slots for plan in plans] == [4, 2]
+    with pytest.raises(NotEnoughMemory):
+        await create(PACKAGED)
 
 
 _START = """

@@ -10,7 +10,7 @@ import pytest
 from gpunode_node.admission import JobKey
 from gpunode_node.errors import TrackerRefused, TrackerUnreachable
 from gpunode_node.outbox import Outbox
-from gpunode_node.settler import Settler
+from gpunode_node.settler import GATHER_S, Settler
 from gpunode_protocol.tracker_api import SettlementBatch, SettlementReply, SettlementResult
 
 from tests.node.settlements import receipt, voucher
@@ -92,17 +92,19 @@ async def test_a_tracker_that_returns(tmp_path: Path) -> None:
 
 
 @virtual_time
-async def test_a_nudge_is_heard_at_once(tmp_path: Path) -> None:
-    """What becomes ready is sent without waiting for the interval."""
+async def test_a_nudge_is_heard_before_the_interval_ends(tmp_path: Path) -> None:
+    """What becomes ready is sent soon, together with what becomes ready right after it."""
     outbox, tracker = await _filled(tmp_path, 0), _Tracker()
     settler = Settler(outbox, tracker.submit)
     running = asyncio.create_task(settler.run())
-    await asyncio.sleep(0.5)
-    signed = receipt(9)
-    outbox.put(JobKey(CLIENT.peer_id, job_id(9), 0), voucher(9, 10, signed), signed)
-    settler.nudge()
-    await asyncio.sleep(0.1)
-    assert tracker.times == pytest.approx([0.5])
+    for number, pause_s in ((8, 0.5), (9, GATHER_S / 2)):
+        await asyncio.sleep(pause_s)
+        signed = receipt(number)
+        outbox.put(JobKey(CLIENT.peer_id, job_id(number), 0), voucher(number, 10, signed), signed)
+        settler.nudge()
+    await asyncio.sleep(GATHER_S)
+    assert tracker.times == pytest.approx([0.5 + GATHER_S])
+    assert tracker.batches == [2]
     running.cancel()
     await outbox.close()
 

@@ -1,7 +1,6 @@
 """Starting the parts in order: see ``test_daemon`` for whole starts."""
 
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,19 +8,22 @@ from gpunode_engines.errors import ModelNotFound
 from gpunode_node.errors import InvalidSettings
 from gpunode_node.node_folder import NodeFolder
 from gpunode_node.node_parts import NodeParts
-from gpunode_node.startup import Startup, gpu_of
+from gpunode_node.startup import Startup
+from gpunode_protocol.adverts import open_advert
 from gpunode_protocol.messages import JOB_PROTOCOL, PROBE_PROTOCOL
 
 from tests.node.fake_tracker import FakeTracker, network_info, running_tracker
-from tests.node.running_daemon import MACHINE, FakeWorld, settings_of
+from tests.node.running_daemon import FakeWorld, settings_of
 
 
-async def _start(folder: Path, tracker: FakeTracker, stack: AsyncExitStack, **changes: object) -> NodeParts:
+async def _start(
+    folder: Path, tracker: FakeTracker, stack: AsyncExitStack, *, fakes: FakeWorld | None = None, **changes: object
+) -> NodeParts:
     settings = settings_of(folder, tracker, **changes)
     taken = NodeFolder(settings.data_dir)
     taken.take()
     stack.callback(taken.give_back)
-    return await Startup(settings, taken, FakeWorld().world(), stack).run()
+    return await Startup(settings, taken, (fakes or FakeWorld()).world(), stack).run()
 
 
 async def test_the_mesh_is_told_what_the_tracker_and_the_owner_said(tmp_path: Path) -> None:
@@ -52,9 +54,14 @@ async def test_which_models(tmp_path: Path) -> None:
                 await _start(tmp_path / "n", tracker, stack)
 
 
-def test_graphics_cards() -> None:
-    """Cards of the first one's model are counted; none is said as none."""
-    assert (gpu_of(MACHINE).model, gpu_of(MACHINE).count, gpu_of(MACHINE).memory_mb) == ("GTX", 2, 8_192)
-    mixed = replace(MACHINE, gpus=(*MACHINE.gpus, replace(MACHINE.gpus[0], name="other")))
-    assert gpu_of(mixed).count == 2
-    assert gpu_of(replace(MACHINE, gpus=())).count == 0
+@pytest.mark.parametrize(("device", "count"), [("GTX", 2), ("cpu", 0)])
+async def test_adverts_name_the_cards_that_are_used(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, device: str, count: int
+) -> None:
+    """Engines that run on the CPU beside a card are told of at the start, and no advert claims the card."""
+    async with running_tracker() as tracker, AsyncExitStack() as stack:
+        parts = await _start(tmp_path / "n", tracker, stack, fakes=FakeWorld(device=device))
+        await parts.announcer.announce_when_due()
+        (envelope,) = parts.announcer.adverts
+        assert open_advert(envelope).body.gpu.count == count
+        assert ("smollm2-135m runs on the CPU, although this machine has a GTX" in caplog.text) is (count == 0)

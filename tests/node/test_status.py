@@ -39,6 +39,16 @@ async def test_status(tmp_path: Path) -> None:
         assert "0/4" in text
 
 
+async def test_a_card_that_no_engine_uses_is_a_problem(tmp_path: Path) -> None:
+    """The owner would otherwise serve from the CPU without knowing it; who switched the GPU off wants it so."""
+    async with running_tracker() as tracker:
+        for number, use_gpu in enumerate((True, False)):
+            folder = tmp_path / str(number)
+            async with running_daemon(settings_of(folder, tracker, engine_gpu=use_gpu), FakeWorld(device="cpu")):
+                status = await asyncio.to_thread(ask_daemon, folder / "control.sock", "status")
+            assert ["runs on the CPU" in problem for problem in status["problems"]] == [True] * use_gpu
+
+
 async def test_earnings(tmp_path: Path) -> None:
     """The balance is the tracker's; without it the command says why."""
     async with running_tracker() as tracker, running_daemon(settings_of(tmp_path / "n", tracker), FakeWorld()):

@@ -3,9 +3,13 @@
 from pathlib import Path
 
 import pytest
-from gpunode_node.errors import TrackerRefused, TrackerUnreachable
+import stamina
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from gpunode_node.errors import TrackerBusy, TrackerRefused, TrackerUnreachable
 from gpunode_node.tracker_client import TrackerClient
 from gpunode_protocol.errors import BadTrackerAddress
+from gpunode_protocol.signing import Envelope
 from gpunode_protocol.tracker_api import HeartbeatRequest
 
 from tests.node.fake_tracker import FakeTracker, running_tracker
@@ -41,6 +45,58 @@ async def test_a_tracker_that_is_down() -> None:
     with pytest.raises(TrackerUnreachable, match="does not answer"):
         await client.network()
     await client.close()
+
+
+def _limiting(times: int, retry_after: str) -> tuple[web.Application, list[str]]:
+    """Return a tracker that says 429 some times, then 418; and the paths that it was asked for."""
+    seen: list[str] = []
+
+    async def handle(request: web.Request) -> web.Response:
+        seen.append(request.path)
+        limited = len(seen) <= times
+        return web.Response(status=429 if limited else 418, headers={"Retry-After": retry_after} if limited else {})
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", handle)
+    return app, seen
+
+
+async def test_a_limit_is_waited_out() -> None:
+    """After 429 even a registration is sent again when the time is over: the tracker has not looked at it."""
+    stamina.set_testing(False)
+    app, seen = _limiting(1, "0")
+    async with TestServer(app) as server:
+        client = TrackerClient(str(server.make_url("")).rstrip("/"))
+        with pytest.raises(TrackerRefused, match="418"):
+            await client.register(Envelope(body=b"", signature=b""))
+        assert len(seen) == 2
+        with pytest.raises(TrackerRefused, match="418"):
+            await client.network()
+        await client.close()
+
+
+async def test_a_long_limit_is_left_to_the_caller() -> None:
+    """A tracker that wants a minute of peace gets it."""
+    stamina.set_testing(False)
+    app, seen = _limiting(1, "60")
+    async with TestServer(app) as server:
+        client = TrackerClient(str(server.make_url("")).rstrip("/"))
+        with pytest.raises(TrackerBusy, match="429") as caught:
+            await client.network()
+        assert (caught.value.limited, caught.value.retry_after_s, len(seen)) == (True, 60, 1)
+        await client.close()
+
+
+async def test_a_registration_is_not_sent_twice() -> None:
+    """After a failure nobody knows whether its challenge was used up."""
+    stamina.set_testing(False)
+    async with running_tracker() as tracker:
+        tracker.down = True
+        client = TrackerClient(tracker.url)
+        with pytest.raises(TrackerBusy, match="503") as caught:
+            await client.register(Envelope(body=b"", signature=b""))
+        assert not caught.value.limited
+        await client.close()
 
 
 async def test_something_else_than_a_tracker(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,6 +65,21 @@ async def test_a_certificate_that_does_not_verify(tmp_path: Path, kind: str) -> 
         assert link.credentials is None
 
 
+async def test_a_clock_that_goes_wrong(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Each heartbeat compares the clocks: the owner is told by how much it is off, until it is set."""
+    async with _linked(tmp_path) as (tracker, link, _):
+        await link.register()
+        tracker.heartbeat_changes = {"time": EPOCH - 120}
+        await link.beat(Vitals())
+        await link.beat(Vitals())
+        assert "120 s ahead of the tracker's" in link.clock_problem
+        assert "NTP" in link.clock_problem
+        assert [record.levelname for record in caplog.records if "clock" in record.message] == ["ERROR"]
+        tracker.heartbeat_changes = {}
+        await link.beat(Vitals())
+        assert link.clock_problem == ""
+
+
 async def test_a_heartbeat(tmp_path: Path) -> None:
     """It carries adverts and status, and brings revocations and a fresh certificate."""
     newer = certificate(EPOCH - 60)

@@ -16,6 +16,7 @@ from gpunode_protocol.signing import (
     ClosedBody,
     Envelope,
     SignedBody,
+    open_self_named,
     open_signed,
     read_body,
     sign,
@@ -153,6 +154,15 @@ def test_signed_but_not_canonical_is_refused() -> None:
     envelope = Envelope(body=body, signature=NODE.sign_bytes(signing_input("note", body)))
     with pytest.raises(NotCanonical):
         open_signed(Note, envelope, NODE.public_key)
+
+
+def test_a_body_that_names_its_signer_is_checked_with_that_key() -> None:
+    """The key is asked for with the body, which has not verified then; what the question raises comes through."""
+    assert open_self_named(Note, NOTE.envelope, lambda body: {NOTE.body: NODE.public_key}[body]) == NOTE
+    with pytest.raises(BadSignature):
+        open_self_named(Note, NOTE.envelope, lambda _: STRANGER.public_key)
+    with pytest.raises(KeyError):
+        open_self_named(Note, NOTE.envelope, lambda _: {}["nobody"])
 
 
 @pytest.mark.parametrize("version", [0, 2, True, "1", None])

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gpunode_protocol import canonical
+from gpunode_protocol import canonical, tracker_api
 from gpunode_protocol.advert_validation import AdvertRecord, validate_advert_record
 from gpunode_protocol.adverts import Advert
 from gpunode_protocol.certificates import Certificate
@@ -18,14 +18,18 @@ from gpunode_protocol.identity import Identity, public_key_of
 from gpunode_protocol.keyset import KeySet
 from gpunode_protocol.ledger_entries import LedgerEntry
 from gpunode_protocol.ledger_proofs import ReceiptProof, verify_receipt_proof
+from gpunode_protocol.mesh import dialback
+from gpunode_protocol.mesh.record_merge import unpack_entries
 from gpunode_protocol.mesh.records import key_id_of, node_id_of, unpack_value
 from gpunode_protocol.messages import CLIENT_FRAMES, NODE_FRAMES, PROBE_FRAMES, PROBE_REPLY_FRAMES, decode_frame
 from gpunode_protocol.node_stream import NodeStream
+from gpunode_protocol.payloads import PARAMS_OF
 from gpunode_protocol.receipt_checks import check_pair
 from gpunode_protocol.receipts import Receipt
 from gpunode_protocol.requests import JobRequest
 from gpunode_protocol.revocations import Revocations
-from gpunode_protocol.signing import Envelope, SignedBody, open_signed
+from gpunode_protocol.signing import Envelope, SignedBody, WireModel, open_signed
+from gpunode_protocol.tasks import Task
 from gpunode_protocol.tracker_api import Link, Registration
 from gpunode_protocol.tree_head import TreeHead
 from gpunode_protocol.trust import NodeIndex
@@ -33,7 +37,7 @@ from gpunode_protocol.vouchers import Voucher
 
 from tests.protocol.conversation import new_client
 from tests.protocol.samples import NETWORK, NOW, signed_request, trust
-from tests.vectors import generate
+from tests.vectors import examples, generate
 
 MODELS: tuple[type[SignedBody], ...] = (
     Advert,
@@ -185,6 +189,35 @@ def test_job_stream_is_read() -> None:
             to_say += client.data_to_send()
     assert [type(event) for event in events] == [Completed]
     assert to_say == []
+
+
+def test_mesh_messages_are_read() -> None:
+    """Dial-back frames say what the file says, and a look-up's reply holds a valid advert."""
+    vectors = _load("mesh")
+    for vector in vectors["dialback"]:
+        assert generate.readable(dialback.decode_message(bytes.fromhex(vector["bytes"]))) == vector["fields"]
+    entries = unpack_entries(bytes.fromhex(vectors["find_reply"]["bytes"]))
+    assert len(entries) == vectors["find_reply"]["entries"]
+    (peer, stored, expires_at) = entries[0]
+    key, value = unpack_value(stored)
+    record = AdvertRecord(key=key, subkey=peer, value=value, expires_at=expires_at)
+    assert key == vectors["find_reply"]["key"]
+    assert validate_advert_record(record, trust(), None, now=NOW).body.peer == peer
+
+
+@pytest.mark.parametrize("vector", _load("rest"), ids=lambda vector: vector["name"])
+def test_rest_bodies_are_read(vector: dict[str, Any]) -> None:
+    """JSON becomes the body that it was made of."""
+    model: type[WireModel] = getattr(tracker_api, vector["type"])
+    assert model.model_validate_json(json.dumps(vector["json"])) == examples.REST[vector["name"]]
+
+
+@pytest.mark.parametrize("task", Task)
+def test_every_parameter_has_a_vector(task: Task) -> None:
+    """A field that no vector shows is one that another client may encode otherwise."""
+    shown = [vector["fields"] for vector in _load("signed_bodies") if vector["type"] == JobRequest.signature_type]
+    names = {name for fields in shown if fields["task"] == task.value for name in fields["params"]}
+    assert set(PARAMS_OF[task].model_fields) <= names
 
 
 def test_generator_refuses_to_change_the_wire(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

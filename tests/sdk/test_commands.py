@@ -6,4 +6,4 @@ def test_the_clients_commands_are_registered() -> None:
     """chat, nodes, ledger and demo."""
     app = typer.Typer()
     register(app)
-    assert set(typer.main.get_command(app).commands) == {"chat", "nodes", "ledger", "demo"}  # type: ignore[attr-defined]  # -- a group
+    assert set(typer.main.get_command(app).commands) == {"chat", "nodes", "ledger", "demo", "doctor"}  # type: ignore[attr-defined]  # -- a group

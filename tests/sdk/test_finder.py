@@ -1,5 +1,16 @@
+import asyncio
+from collections import Counter
+
 import pytest
+from gpunode import AsyncInferenceClient
+from gpunode._candidate_memory import REFRESH_AFTER_S
 from gpunode._finder import resolve_name
+from gpunode._probing import FRESH_S
+from gpunode_protocol.messages import PROBE_PROTOCOL
+from gpunode_protocol.regions import Region
+
+from tests.node.virtual_time import virtual_time
+from tests.sdk.world import HELLO, World
 
 NAMES = ("smollm2-135m", "qwen2.5-0.5b-instruct", "qwen2.5-7b-instruct", "llama")
 
@@ -26,3 +37,65 @@ def test_a_name_means_the_one_model_that_it_can_mean(name: str, meant: str | Non
 def test_an_exact_name_wins_over_longer_ones() -> None:
     """``a`` is ``a``, although ``a-b`` begins with it."""
     assert resolve_name("a", ("a", "a-b")) == "a"
+
+
+async def _answering_node(client: AsyncInferenceClient) -> str:
+    return (await client.chat(messages=HELLO)).route.node
+
+
+@virtual_time
+async def test_a_second_job_searches_and_asks_nobody(world: World) -> None:
+    """A client in use knows its nodes: a job costs neither look-ups nor probes."""
+    node = world.add_node()
+    async with world.client() as client:
+        await client.chat(messages=HELLO)
+        searched, probed = len(world.mesh.looked_up), world.mesh.opened[node.peer_id, PROBE_PROTOCOL]
+        assert await _answering_node(client) == node.peer_id
+        assert (len(world.mesh.looked_up), world.mesh.opened[node.peer_id, PROBE_PROTOCOL]) == (searched, probed)
+        await asyncio.sleep(FRESH_S)
+        assert await _answering_node(client) == node.peer_id
+        assert (len(world.mesh.looked_up), world.mesh.opened[node.peer_id, PROBE_PROTOCOL]) == (searched, probed + 1)
+
+
+@virtual_time
+async def test_an_old_answer_is_used_once_more_and_looked_up_behind_the_callers_back(world: World) -> None:
+    """A node that came meanwhile is known to the job after."""
+    first = world.add_node(region=Region.ASIA)
+    async with world.client(region="europe") as client:
+        await client.chat(messages=HELLO)
+        world.remove_probe(first.peer_id)  # so that the nearer one is the choice as soon as it is known
+        second = world.add_node(region=Region.EUROPE)
+        world.now += REFRESH_AFTER_S
+        assert await _answering_node(client) == first.peer_id
+        await asyncio.sleep(FRESH_S)
+        assert await _answering_node(client) == second.peer_id
+
+
+@virtual_time
+async def test_when_no_known_node_answers_the_network_is_searched(world: World) -> None:
+    """The nodes of a minute ago may all have gone."""
+    gone = world.add_node()
+    async with world.client() as client:
+        await client.chat(messages=HELLO)
+        world.remove_node(gone.peer_id)
+        there = world.add_node()
+        await asyncio.sleep(FRESH_S)
+        assert await _answering_node(client) == there.peer_id
+
+
+@virtual_time
+async def test_jobs_sent_within_one_probe_are_spread(world: World) -> None:
+    """A node's answer does not change while it is fresh, so the jobs sent meanwhile are counted on top."""
+    nodes = [world.add_node() for _ in range(3)]
+    async with world.client() as client:
+        answers = Counter([await _answering_node(client) for _ in range(6)])
+    assert answers == {node.peer_id: 2 for node in nodes}
+
+
+async def test_all_nodes_are_always_searched_for(world: World) -> None:
+    """Who lists the nodes wants those of now."""
+    world.add_node()
+    async with world.client() as client:
+        assert len(await client.nodes()) == 1
+        world.add_node()
+        assert len(await client.nodes()) == 2

@@ -3,8 +3,9 @@ import logging
 import pytest
 from gpunode._network import NetworkKeeper
 from gpunode._state import TrackerState
-from gpunode.errors import InvalidSettings, TrackerError, TrackerUnreachable, WrongNetwork
+from gpunode.errors import ClockOff, InvalidSettings, TrackerError, TrackerUnreachable, WrongNetwork
 from gpunode_protocol.identity import Identity
+from gpunode_protocol.tracker_api import NetworkInfo
 
 from tests.sdk.world import EPOCH, Keys, World
 
@@ -79,11 +80,41 @@ async def test_damaged_files(world: World) -> None:
 
 
 async def test_a_wrong_clock_is_worth_a_warning(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    """Nodes refuse requests of a clock that is a minute off."""
+    """Everything works with it still; beyond a minute it would not."""
     world.now = EPOCH + 45
+    keeper = _keeper(world)
     with caplog.at_level(logging.WARNING):
-        await _keeper(world).fetch()
-    assert "+45 s" in caplog.text
+        await keeper.fetch()
+    await keeper.require_right_clock()
+    assert "44 s ahead of the tracker's" in caplog.text
+    assert "NTP" in caplog.text
+
+
+@pytest.mark.parametrize(("offset_s", "words"), [(121, "120 s ahead of"), (-120, "120 s behind")])
+async def test_a_clock_with_which_nothing_works_is_refused(world: World, offset_s: int, words: str) -> None:
+    """The error says by how much it is off and what to do; once the clock is set, all is well."""
+    world.now = EPOCH + offset_s
+    keeper = _keeper(world)
+    await keeper.fetch()
+    with pytest.raises(ClockOff, match=rf"{words} .* beyond 60 s.* NTP"):
+        await keeper.require_right_clock()
+    world.now = EPOCH
+    await keeper.require_right_clock()
+
+
+async def test_a_slow_answer_tells_no_time(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a minute of waiting for the tracker, this clock is not therefore wrong."""
+    asked = world.tracker.network
+
+    async def slow() -> NetworkInfo:
+        info = await asked()
+        world.now += 130
+        return info
+
+    monkeypatch.setattr(world.tracker, "network", slow)
+    keeper = _keeper(world)
+    await keeper.fetch()
+    await keeper.require_right_clock()
 
 
 async def test_after_five_minutes_it_is_time_to_ask_again(world: World) -> None:

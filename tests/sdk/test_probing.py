@@ -1,7 +1,7 @@
 import asyncio
 from pathlib import Path
 
-from gpunode._probing import Prober
+from gpunode._probing import FRESH_S, Prober
 from gpunode._selection import Candidate
 from gpunode_protocol.identity import Identity
 from gpunode_protocol.mesh import MeshConfig
@@ -86,6 +86,7 @@ async def test_the_smallest_round_trip_of_ten_minutes_counts(tmp_path: Path) -> 
     field.add(1, 0.02)
     await field.prober.probe_all([quick])
     field.add(1, 0.2)
+    await asyncio.sleep(FRESH_S)
     assert round((await field.prober.probe_all([quick]))[quick.node].rtt_ms) == 20
     await asyncio.sleep(601)
     assert field.prober.rtt_ms(quick.node) is None
@@ -104,3 +105,16 @@ async def test_a_node_that_cannot_be_reached_or_talks_nonsense_has_no_probe(tmp_
     field.network.handlers[garbled.node, PROBE_PROTOCOL] = nonsense
     gone = Candidate(KEYS.advert(Identity.from_seed(b"\x09" * 32)), "dht")
     assert set(await field.prober.probe_all([fine, garbled, gone])) == {fine.node}
+
+
+@virtual_time
+async def test_an_answer_is_fresh_for_two_seconds(tmp_path: Path) -> None:
+    """Until then the node is not asked again; jobs sent to it meanwhile count."""
+    field = _Field(tmp_path)
+    node = field.add(1, 0.01)
+    await field.prober.probe_all([node])
+    field.add(1, None)
+    field.prober.job_sent(node)
+    assert (await field.prober.probe_all([node]))[node.node].active == 2
+    await asyncio.sleep(FRESH_S)
+    assert await field.prober.probe_all([node]) == {}

@@ -1,12 +1,17 @@
 import asyncio
 
 import pytest
-from gpunode._session import Session
-from gpunode.errors import ClientError, TrackerUnreachable
+from gpunode._session import JobWish, Session
+from gpunode.errors import ClientError, ClockOff, TrackerUnreachable
 from gpunode_protocol.mesh import Mesh, MeshConfig, RecordValidator
+from gpunode_protocol.payloads import ChatMessage, LlmParams, input_tokens_bound
+from gpunode_protocol.prices import DEFAULT_PRICES, Price
+from gpunode_protocol.tasks import Task
 
 from tests.sdk.memory_mesh import MemoryMesh
-from tests.sdk.world import World
+from tests.sdk.world import EPOCH, MODEL, World
+
+PARAMS = LlmParams(messages=(ChatMessage(role="user", content="hi"),), max_tokens=100)
 
 
 class _Meshes:
@@ -54,12 +59,26 @@ async def test_new_keys_and_revocations_reach_the_validator(world: World) -> Non
     session = Session(world.config(), world.surroundings())
     await session.ready()
     world.now += 301
-    world.tracker.info = world.keys.network_info(revocations=world.keys.revocations("bad", sequence=2).envelope)
+    newer = world.keys.revocations("bad", sequence=2).envelope
+    world.tracker.info = world.keys.network_info(revocations=newer, time=int(world.now))
     await session.ready()
     await session._background.close()
     ready = await session.ready()
     assert ready.validator.revocations is not None
     assert ready.validator.revocations.certificates == ("bad",)
+    await session.close()
+
+
+async def test_a_wrong_clock_is_told_before_anything_fails_for_it(world: World) -> None:
+    """At first contact, and when it goes wrong later; once it is set, the session goes on."""
+    world.now = EPOCH + 120
+    session = Session(world.config(), world.surroundings())
+    for now in (EPOCH + 120, EPOCH - 120):
+        world.now = now
+        with pytest.raises(ClockOff, match="NTP"):
+            await session.ready()
+    world.now = EPOCH
+    await session.ready()
     await session.close()
 
 
@@ -72,4 +91,18 @@ async def test_without_hivemind_the_error_says_what_to_install(world: World) -> 
     session = Session(world.config(), world.surroundings(create_mesh=missing))
     with pytest.raises(ClientError, match=r"gpunode\[mesh\]"):
         await session.ready()
+    await session.close()
+
+
+@pytest.mark.parametrize("asked_for", ["smollm2", "SmolLM2-135M-Instruct", None])
+async def test_a_job_is_priced_by_the_name_that_the_node_advertises(world: World, asked_for: str | None) -> None:
+    """A model dearer than its task, asked for by a shorter name: the grant covers the node's price from the start."""
+    dear = Price(input_microcredits=1_000, output_microcredits=100_000)
+    prices = DEFAULT_PRICES.model_copy(update={"models": {MODEL: dear}})
+    world.tracker.info = world.keys.network_info(prices=prices, default_models={})
+    world.add_node()
+    session = Session(world.config(grant_microcredits=1_000_000), world.surroundings())
+    run = await session.start_job(JobWish(Task.LLM, PARAMS, asked_for))
+    assert run.job.cost_microcredits == 1_000 * input_tokens_bound(PARAMS) + 100_000 * 100
+    assert [grant.open_microcredits for grant in world.tracker.grants] == [run.job.cost_microcredits]
     await session.close()

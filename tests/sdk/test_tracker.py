@@ -150,6 +150,49 @@ async def test_a_grant_is_not_asked_for_twice() -> None:
     assert len(seen) == 1
 
 
+def _limiting(times: int, retry_after: str = "1") -> tuple[Handler, list[web.Request]]:
+    """Return a handler that says 429 some times, then shows a balance; and the requests that it saw."""
+    seen: list[web.Request] = []
+
+    async def handle(request: web.Request) -> web.Response:
+        seen.append(request)
+        if len(seen) > times:
+            return _json(api.BalanceReply(account="me", spendable_microcredits=5))
+        response = _json(api.Problem(title="No", status=429, detail="Wait.", code="too_many_requests"), 429)
+        response.headers["Retry-After"] = retry_after
+        return response
+
+    return handle, seen
+
+
+async def test_a_limit_is_waited_out() -> None:
+    """As long as Retry-After says, and as often as it takes: such a request was not served."""
+    handle, seen = _limiting(5)
+    async with _served(handle) as (client, waits):
+        assert (await client.balance()).account == "me"
+        assert len(seen) == 6
+        assert all(1 <= pause <= 1.5 for pause in waits.seconds)
+
+
+async def test_a_grant_waits_for_a_limit_too() -> None:
+    """Nothing was reserved, so asking again is safe."""
+    handle, seen = _limiting(1)
+    async with _served(handle) as (client, waits):
+        with pytest.raises(TrackerError):  # the answer is no grant, but it was asked for again
+            await client.grant(api.GrantRequest(peer=KEYS.root.peer_id, tasks=("llm",), open_microcredits=1))
+        assert len(seen) == 2
+        assert len(waits.seconds) == 1
+
+
+async def test_a_long_limit_is_told() -> None:
+    """Who would wait for minutes is told at once, and for how long."""
+    handle, seen = _limiting(1, "300")
+    async with _served(handle) as (client, waits):
+        with pytest.raises(TrackerBusy, match="Wait") as caught:
+            await client.balance()
+    assert (caught.value.retry_after_s, len(seen), waits.seconds) == (300, 1, [])
+
+
 async def test_nobody_listens(unused_tcp_port: int) -> None:
     """Where no tracker is, the address is named; even a grant is asked for again, as nobody has seen the request."""
     waits = _Waits()

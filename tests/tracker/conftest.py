@@ -17,6 +17,7 @@ from gpunode_protocol.tasks import Task
 from gpunode_tracker.administration import Administration
 from gpunode_tracker.app import create_app
 from gpunode_tracker.config import TrackerSettings
+from gpunode_tracker.limits import Limits
 from gpunode_tracker.storage.tables import evidence
 from gpunode_tracker.tracker import Tracker
 from sqlalchemy import select
@@ -75,7 +76,7 @@ class World:
             return list(rows.scalars())
 
     async def post(self, path: str, body: api.WireModel, **headers: str) -> ClientResponse:
-        """Send a model as JSON; ``key`` and ``token`` become the headers of authentication."""
+        """Send a model as JSON; ``key``, ``token`` and ``address`` become headers."""
         return await self.http.post(path, data=body.model_dump_json(exclude_none=True), headers=_headers(headers))
 
     async def get(self, path: str, **headers: str) -> ClientResponse:
@@ -156,7 +157,24 @@ def _headers(given: dict[str, str]) -> dict[str, str]:
         headers["Authorization"] = f"Bearer {given['key']}"
     if "token" in given:
         headers["X-Worker-Token"] = given["token"]
+    if "address" in given:
+        headers["X-Forwarded-For"] = given["address"]
     return headers
+
+
+@pytest.fixture
+def limits() -> Limits:
+    """The limits of ``limited``; a test names others by parametrizing this."""
+    return Limits()
+
+
+@pytest.fixture
+async def limited(settings: TrackerSettings, clock: TestClock, limits: Limits) -> AsyncIterator[World]:
+    """A tracker with ``limits``, whose rates are counted by ``clock``, and which believes X-Forwarded-For."""
+    strict = settings.model_copy(update={"limits": limits, "trusted_proxies": ("127.0.0.1",)})
+    tracker = await Tracker.open(strict, clock)
+    async with TestClient(TestServer(create_app(tracker, clock))) as http:
+        yield World(tracker, http, Administration(strict, tracker.database, tracker.keys, tracker.clock))
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from aiohttp.test_utils import make_mocked_request
 from gpunode_protocol import tracker_api as api
 from gpunode_protocol.tracker_api import BalanceReply, HeadReply
 from gpunode_tracker import bodies
-from gpunode_tracker.bodies import MAX_BODY_BYTES, read_number, reply
+from gpunode_tracker.bodies import read_number, reply
 from gpunode_tracker.errors import InvalidRequest
 
 from tests.tracker.conftest import World
@@ -44,7 +44,7 @@ async def test_small_paths_take_small_bodies(world: World) -> None:
     """64 KiB is enough for everything but settlements."""
     _, key = await world.account()
     headers = {"Authorization": f"Bearer {key}"}
-    response = await world.http.post("/api/v1/grants", data=b" " * (MAX_BODY_BYTES + 1), headers=headers)
+    response = await world.http.post("/api/v1/grants", data=b" " * (64 * 1024 + 1), headers=headers)
     assert response.status == 413
 
 

@@ -75,3 +75,18 @@ def test_the_database_url_is_not_shown() -> None:
     settings = TrackerSettings.load({"database_url": "postgresql+asyncpg://u:secret@h/d"})
     assert "secret" not in repr(settings)
     assert settings.sqlalchemy_url == "postgresql+asyncpg://u:secret@h/d"
+
+
+def test_trusted_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Addresses and networks, in the environment separated by commas; anything else is named."""
+    assert TrackerSettings.load({}).proxy_networks == ()
+    monkeypatch.setenv("GPUNODE_TRACKER_TRUSTED_PROXIES", "10.0.0.7, fd00::/64")
+    assert [str(network) for network in TrackerSettings.load({}).proxy_networks] == ["10.0.0.7/32", "fd00::/64"]
+    with pytest.raises(InvalidSettings, match="trusted_proxies: 'proxy'"):
+        TrackerSettings.load({"trusted_proxies": ("proxy",)})
+
+
+def test_several_values_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Separated by commas, for addresses too."""
+    monkeypatch.setenv("GPUNODE_TRACKER_MESH_LISTEN", "/ip4/127.0.0.1/tcp/1,/ip4/127.0.0.1/tcp/2")
+    assert TrackerSettings.load({}).mesh_addresses == ("/ip4/127.0.0.1/tcp/1", "/ip4/127.0.0.1/tcp/2")

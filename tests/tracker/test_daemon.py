@@ -1,8 +1,6 @@
 """The real process: ready, reachable, stopped cleanly."""
 
 import asyncio
-import datetime
-import ipaddress
 import json
 import os
 import resource
@@ -18,12 +16,13 @@ from typing import Any
 import aiohttp
 import psutil
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from gpunode_protocol import tracker_api as api
 from gpunode_tracker import daemon
+from gpunode_tracker.config import TrackerSettings
+from gpunode_tracker.limits import Limits
 from gpunode_tracker.run_file import RunInfo, read_run_file
+
+from tests.tracker.certificates import self_signed
 
 START_TIMEOUT_S = 60
 
@@ -96,7 +95,7 @@ async def test_the_mesh_may_die(tmp_path: Path) -> None:
 
 async def test_tls(tmp_path: Path) -> None:
     """With certificate and key it speaks TLS."""
-    certificate, key = _self_signed(tmp_path)
+    certificate, key = self_signed(tmp_path)
     options = ("--no-mesh", "--tls-cert", str(certificate), "--tls-key", str(key))
     async with running(tmp_path / "data", *options) as (_, info):
         assert info.url.startswith("https://127.0.0.1:")
@@ -145,31 +144,6 @@ async def _failure(data_dir: Path, *arguments: str) -> str:
     return text.decode()
 
 
-def _self_signed(folder: Path) -> tuple[Path, Path]:
-    """Return certificate and key files for 127.0.0.1."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "tracker")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(minutes=5))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    files = folder / "certificate.pem", folder / "key.pem"
-    files[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    files[1].write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return files
-
-
 def test_as_many_connections_as_the_system_allows() -> None:
     """The soft limit of open files, 1,024 on most systems, is raised to the hard one."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -179,3 +153,28 @@ def test_as_many_connections_as_the_system_allows() -> None:
         assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == before[1]
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_no_more_connections_than_open_files(caplog: pytest.LogCaptureFixture) -> None:
+    """Where the system allows fewer open files, fewer connections are taken, and the log says what to do."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    settings = TrackerSettings.load({"limits": Limits(connections=600)})
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(1_024, before[1]), before[1]))
+        assert daemon.possible_limits(settings).connections == 512
+        assert "ulimit -n" in caplog.text
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(1_200, before[1]), before[1]))
+        assert daemon.possible_limits(settings).connections == 600
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+async def test_a_taken_http_port(tmp_path: Path) -> None:
+    """One line says what to do."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        message = await _failure(tmp_path, "--no-mesh", "--listen", f"127.0.0.1:{port}")
+    assert f"cannot listen on 127.0.0.1:{port}" in message
+    assert "--listen HOST:PORT" in message

@@ -1,7 +1,12 @@
 """Around every request."""
 
+import asyncio
+import io
+from collections.abc import AsyncIterator
+
 import pytest
 from gpunode_protocol import tracker_api as api
+from gpunode_tracker.limits import MIB, Limits
 from gpunode_tracker.middleware import REQUEST_ID_HEADER
 
 from tests.tracker.conftest import World
@@ -39,3 +44,57 @@ async def test_aiohttps_own_refusals(world: World) -> None:
     wrong = await world.http.delete(api.NETWORK_PATH)
     assert (wrong.status, wrong.content_type) == (405, "application/problem+json")
     assert "GET" in wrong.headers["Allow"]
+
+
+@pytest.mark.parametrize("limits", [Limits(requests_per_address=2)])
+async def test_requests_at_once(limited: World) -> None:
+    """An address with unfinished requests is told to wait, others are served, and what ends makes room."""
+    go_on = asyncio.Event()
+    begun = asyncio.Semaphore(0)
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield b"{"
+        begun.release()
+        await go_on.wait()
+
+    async def send() -> int:
+        response = await limited.http.post(api.SETTLEMENTS_PATH, data=slow(), headers={"X-Forwarded-For": "192.0.2.1"})
+        return response.status
+
+    async def status(address: str) -> int:
+        return (await limited.get(api.HEALTH_PATH, address=address)).status
+
+    unfinished = [asyncio.create_task(send()) for _ in range(2)]
+    for _ in unfinished:
+        await begun.acquire()
+    while await status("192.0.2.1") == 200:  # until the tracker, too, has begun with both
+        pass
+    assert await status("192.0.2.2") == 200
+    assert b'gpunode_tracker_rejected_total{reason="requests_in_flight"}' in limited.tracker.metrics.render()
+    go_on.set()
+    assert await asyncio.gather(*unfinished) == [400, 400]
+    assert await status("192.0.2.1") == 200
+
+
+@pytest.mark.parametrize("limits", [Limits(large_body_bytes_per_address=MIB, large_body_bytes=MIB)])
+async def test_memory_for_large_bodies(limited: World) -> None:
+    """A body beyond what an address may hold in memory is answered 429, and the memory is free afterwards."""
+    for _ in range(2):
+        large = await limited.http.post(api.SETTLEMENTS_PATH, data=io.BytesIO(b" " * (2 * MIB)))
+        assert (large.status, large.headers["Retry-After"]) == (429, "5")
+        small = await limited.http.post(api.SETTLEMENTS_PATH, data=io.BytesIO(b" " * MIB))
+        assert small.status == 400
+    assert b'gpunode_tracker_rejected_total{reason="large_bodies"} 2.0' in limited.tracker.metrics.render()
+
+
+@pytest.mark.parametrize("limits", [Limits(body_bytes=16_384, settlement_body_bytes=MIB)])
+async def test_bodies_have_the_size_of_the_settings(limited: World) -> None:
+    """413 beyond it, and counted."""
+    _, key = await limited.account()
+    headers = {"Authorization": f"Bearer {key}"}
+    for path, most_bytes in ((api.GRANTS_PATH, 16_384), (api.SETTLEMENTS_PATH, MIB)):
+        fits = await limited.http.post(path, data=io.BytesIO(b" " * most_bytes), headers=headers)
+        assert (fits.status, (await fits.json())["code"]) == (400, "malformed")
+        too_large = await limited.http.post(path, data=io.BytesIO(b" " * (most_bytes + 1)), headers=headers)
+        assert (too_large.status, too_large.content_type) == (413, "application/problem+json")
+    assert b'gpunode_tracker_rejected_total{reason="body_size"} 2.0' in limited.tracker.metrics.render()

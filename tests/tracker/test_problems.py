@@ -19,6 +19,8 @@ from gpunode_tracker.problems import problem, problem_of
         (errors.InvalidRequest(), 422),
         (job_error(ErrorCode.GRANT_INVALID, "no"), 422),
         (errors.StorageUnavailable(), 503),
+        (errors.TooManyRequests("Wait.", retry_after_s=1, reason="x"), 429),
+        (errors.Overloaded("Wait.", retry_after_s=1, reason="x"), 503),
     ],
 )
 def test_statuses(error: Exception, status: int) -> None:
@@ -27,6 +29,13 @@ def test_statuses(error: Exception, status: int) -> None:
     assert response is not None
     assert (response.status, response.content_type) == (status, "application/problem+json")
     assert str(error) in (response.text or "").replace("\\", "")
+
+
+def test_when_to_come_back() -> None:
+    """In whole seconds, never too early."""
+    refused = problem_of(errors.TooManyRequests("Wait.", retry_after_s=0.2, reason="x"))
+    assert refused is not None
+    assert refused.headers["Retry-After"] == "1"
 
 
 def test_unforeseen_errors_stay_opaque() -> None:

@@ -26,9 +26,21 @@ from gpunode_protocol.outputs import blob_digest
 from gpunode_protocol.payloads import BlobRef, ChatMessage
 from gpunode_protocol.regions import Region
 from gpunode_protocol.requests import Resume
-from gpunode_protocol.signing import Signed, SignedBody, sign
+from gpunode_protocol.signing import Signed, SignedBody, WireModel, sign
 from gpunode_protocol.tasks import Task
-from gpunode_protocol.tracker_api import Link, Registration
+from gpunode_protocol.tracker_api import (
+    GrantRequest,
+    HeartbeatRequest,
+    Link,
+    LinkRequest,
+    RegisterRequest,
+    Registration,
+    ReportRequest,
+    SettlementBatch,
+    SettlementItem,
+    SettlementReply,
+    SettlementResult,
+)
 from gpunode_protocol.tree_head import TreeHead
 from gpunode_protocol.trust import NodeIndex
 
@@ -72,6 +84,7 @@ _FULL_CHAT = chat_params(
     messages=(
         ChatMessage(role="system", content="Be brief."),
         ChatMessage(role="user", content="Grüße! 你好", name="ada"),
+        ChatMessage(role="assistant", tool_calls='[{"id":"call-1"}]'),
         ChatMessage(role="tool", content="{}", tool_call_id="call-1"),
     ),
     max_tokens=64,
@@ -79,10 +92,13 @@ _FULL_CHAT = chat_params(
     seed=7,
     stop=("\n\n",),
     logprobs=2,
+    json_schema='{"type":"object"}',
     tools="[]",
+    tool_choice='"auto"',
     now=NOW,
 )
 _IMAGE = BlobRef(id=1, size_bytes=7, digest=blob_digest(SALT, PICTURE), media_type="image/png")
+_MASK = BlobRef(id=2, size_bytes=7, digest=blob_digest(SALT, PICTURE), media_type="image/png")
 _OLD_KEY = TrackerKey(
     kid="0011223344556677", public_key=STRANGER.public_key, not_before=NOW - 9_000_000, retired_at=NOW - 1_000_000
 )
@@ -130,6 +146,23 @@ SIGNED: dict[str, tuple[Identity, Signed[SignedBody]]] = {
     "request with everything": (CLIENT, signed_request(_FULL_CHAT)),
     "request that resumes": (CLIENT, _RESUMED),
     "request for pictures": (CLIENT, signed_request(image_params(mode="image", image=_IMAGE), Task.IMAGE_GEN)),
+    "request for inpainting": (
+        CLIENT,
+        signed_request(
+            image_params(
+                mode="inpaint",
+                image=_IMAGE,
+                mask=_MASK,
+                negative_prompt="blurred",
+                strength_millionths=800_000,
+                seed=5,
+                n=2,
+                format="webp",
+                preview_every_steps=5,
+            ),
+            Task.IMAGE_GEN,
+        ),
+    ),
     "request for speech": (CLIENT, signed_request(speech_params(language="en"), Task.WHISPER)),
     "request for embeddings": (CLIENT, signed_request(embedding_params(), Task.EMBEDDING)),
     "voucher": (CLIENT, CHAT.voucher),
@@ -169,3 +202,35 @@ SIGNED: dict[str, tuple[Identity, Signed[SignedBody]]] = {
     ),
     "link": (NODE, sign(NODE, Link(network=NETWORK, peer=NODE.peer_id, challenge=CHALLENGE))),
 }
+
+_OPEN = GrantRequest(peer=CLIENT.peer_id, tasks=(Task.LLM, Task.IMAGE_GEN), open_microcredits=10_000_000)
+_NAMED = GrantRequest(peer=CLIENT.peer_id, tasks=(Task.LLM,), nodes={NODE.peer_id: 2_000_000}, priority=3)
+
+REST: dict[str, WireModel] = {
+    "register": RegisterRequest(registration=SIGNED["registration"][1].envelope),
+    "heartbeat": HeartbeatRequest(status="online", adverts=(signed_advert().envelope,), memory_total_mb=24_564),
+    "link": LinkRequest(link=SIGNED["link"][1].envelope),
+    "open grant": _OPEN,
+    "named grant": _NAMED,
+    "settlements": SettlementBatch(
+        items=(
+            SettlementItem(voucher=CHAT.voucher.envelope, receipt=CHAT.receipt.envelope),
+            SettlementItem(voucher=CHAT.voucher.envelope),
+        )
+    ),
+    "settled": SettlementReply(
+        results=(
+            SettlementResult(status="settled", entry="entry-0004", paid_microcredits=470),
+            SettlementResult(status="duplicate"),
+        )
+    ),
+    "report": ReportRequest(
+        node=NODE.peer_id,
+        job=CHAT.receipt.body.job,
+        segment=0,
+        kind="bad_receipt",
+        detail="another output",
+        evidence=b"evidence",
+    ),
+}
+"""Bodies of the tracker's REST interface as JSON; bytes are base64url."""

@@ -23,6 +23,9 @@ from gpunode_protocol.grants import Cap
 from gpunode_protocol.identity import Identity
 from gpunode_protocol.ledger_proofs import ReceiptProof
 from gpunode_protocol.merkle import leaf_hash
+from gpunode_protocol.mesh import dialback
+from gpunode_protocol.mesh.record_merge import pack_entries
+from gpunode_protocol.mesh.record_store import StoredRecord
 from gpunode_protocol.mesh.records import key_id_of, node_id_of, pack_value
 from gpunode_protocol.messages import Frame, encode_frame
 from gpunode_protocol.regions import Region
@@ -32,7 +35,7 @@ from gpunode_protocol.tasks import Task
 from tests.protocol import samples
 from tests.protocol.conversation import Conversation
 from tests.protocol.ledger_samples import completed_chat, receipt_proof
-from tests.vectors.examples import FRAMES, SIGNED
+from tests.vectors.examples import FRAMES, REST, SIGNED
 
 FOLDER = Path(__file__).parent
 
@@ -197,6 +200,37 @@ def _say(talk: Conversation, number: int) -> None:
     talk.node_sends()
 
 
+def _mesh() -> Any:
+    """Return what peers say to each other beside job and probe streams."""
+    nonce = bytes(range(16))
+    frames = {
+        "dial back": {"nonce": nonce, "port": 4001},
+        "dialled back": {"nonce": nonce, "observed": "11.0.0.7", "reachable": True},
+    }
+    advert = samples.signed_advert()
+    key = str(keys_of_advert(samples.NETWORK, Task.LLM, "smollm2-135m", Region.EUROPE, samples.NODE.peer_id, (0,))[0])
+    stored = StoredRecord(
+        peer_id=advert.body.peer,
+        sequence=advert.body.sequence,
+        expires_at=advert.body.expires_at,
+        packed=pack_value(key, pack_advert(advert.envelope)),
+    )
+    return {
+        "dialback": [
+            {"name": name, "fields": readable(fields), "bytes": dialback.encode_message(fields).hex()}
+            for name, fields in frames.items()
+        ],
+        "find_reply": {"key": key, "entries": 1, "bytes": pack_entries([stored]).hex()},
+    }
+
+
+def _rest() -> Any:
+    return [
+        {"name": name, "type": type(body).__name__, "json": json.loads(body.model_dump_json(exclude_none=True))}
+        for name, body in REST.items()
+    ]
+
+
 GROUPS: dict[str, Callable[[], Any]] = {
     "identities": _identities,
     "canonical": _canonical,
@@ -207,6 +241,8 @@ GROUPS: dict[str, Callable[[], Any]] = {
     "adverts": _adverts,
     "ledger": _ledger,
     "job_stream": _job_stream,
+    "mesh": _mesh,
+    "rest": _rest,
 }
 
 

@@ -1,20 +1,28 @@
 """The HTTP application around an open tracker."""
 
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 
 from aiohttp import web
 
-from gpunode_tracker.app_keys import TRACKER
+from gpunode_tracker.app_keys import GUARD, TRACKER
 from gpunode_tracker.middleware import MIDDLEWARES
+from gpunode_tracker.rate_buckets import MemoryRateBuckets
+from gpunode_tracker.request_guard import RequestGuard
 from gpunode_tracker.routes import ROUTES
 from gpunode_tracker.tracker import Tracker
 from gpunode_tracker.upkeep import Upkeep
 
 
-def create_app(tracker: Tracker) -> web.Application:
-    """Return the application; it runs the tracker's upkeep while it serves, and closes the tracker at the end."""
+def create_app(tracker: Tracker, monotonic: Callable[[], float] = time.monotonic) -> web.Application:
+    """Return the application; it runs the tracker's upkeep while it serves, and closes the tracker at the end.
+
+    monotonic: seconds, for rates.
+    """
     app = web.Application(middlewares=MIDDLEWARES)
     app[TRACKER] = tracker
+    settings = tracker.settings
+    app[GUARD] = RequestGuard(settings.limits, settings.proxy_networks, MemoryRateBuckets(monotonic))
     app.add_routes(ROUTES)
     app.cleanup_ctx.append(_run_upkeep)
     return app

@@ -9,25 +9,27 @@ from gpunode_protocol.signing import WireModel
 from gpunode_protocol.validation import first_problem
 from pydantic import ValidationError
 
+from gpunode_tracker.app_keys import GUARD
 from gpunode_tracker.errors import InvalidRequest
+from gpunode_tracker.quotas import hold_body
 
 M = TypeVar("M", bound=WireModel)
 
-MAX_BODY_BYTES = 64 * 1024
 BODY_TIMEOUT_S = 30.0
 """A body must be there within this time; who sends it by drops must not hold connections."""
 
 
-async def read_body(request: web.Request, model: type[M], *, max_bytes: int = MAX_BODY_BYTES) -> M:
-    """Read the request's JSON body of at most ``max_bytes``.
+async def read_body(request: web.Request, model: type[M], *, max_bytes: int | None = None) -> M:
+    """Read the request's JSON body of at most ``max_bytes``; None: as many as the settings allow for most calls.
 
     Raises:
+        TooManyRequests, Overloaded: there is no memory for a large one now.
         MalformedMessage: not JSON, or cut off. InvalidRequest: a field is missing, of the wrong type or out of range.
         HTTPRequestEntityTooLarge: more bytes than this path takes. HTTPRequestTimeout: it takes too long to come.
     """
     try:
         async with asyncio.timeout(BODY_TIMEOUT_S):
-            data = await _read(request, max_bytes)
+            data = await _read(request, max_bytes or request.app[GUARD].limits.body_bytes)
     except TimeoutError as error:
         raise web.HTTPRequestTimeout from error
     except (web.RequestPayloadError, ConnectionError) as error:  # badly encoded, or its sender has left
@@ -42,10 +44,14 @@ async def read_body(request: web.Request, model: type[M], *, max_bytes: int = MA
 
 async def _read(request: web.Request, max_bytes: int) -> bytes:
     data = bytearray()
+    held = request.app[GUARD].limits.body_bytes
     too_large = (request.content_length or 0) > max_bytes
     while not too_large and (chunk := await request.content.readany()):
         data += chunk
         too_large = len(data) > max_bytes
+        if len(data) > held:
+            hold_body(request, len(data) - held)
+            held = len(data)
     if too_large:
         raise web.HTTPRequestEntityTooLarge(max_size=max_bytes)
     return bytes(data)

@@ -33,6 +33,9 @@ def start(  # noqa: PLR0913 -- one parameter an option
     tls_cert: Annotated[Path | None, typer.Option(help="PEM file of the certificate chain.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="PEM file of its private key.")] = None,
     public_url: Annotated[str | None, typer.Option(help="URL by which others reach this tracker.")] = None,
+    trusted_proxy: Annotated[
+        list[str] | None, typer.Option(help="Address or network of a proxy whose X-Forwarded-For counts.")
+    ] = None,
     mesh_port: Annotated[int | None, typer.Option(help="libp2p port, TCP and UDP; 0 = any.")] = None,
     mesh_listen: Annotated[list[str] | None, typer.Option(help="Multiaddrs to listen on instead.")] = None,
     announce_address: Annotated[list[str] | None, typer.Option(help="Multiaddrs that others should use.")] = None,
@@ -55,6 +58,7 @@ def start(  # noqa: PLR0913 -- one parameter an option
         "tls_cert": tls_cert,
         "tls_key": tls_key,
         "public_url": public_url,
+        "trusted_proxies": tuple(trusted_proxy or ()),
         "mesh_port": mesh_port,
         "mesh_listen": tuple(mesh_listen or ()),
         "announce_address": tuple(announce_address or ()),

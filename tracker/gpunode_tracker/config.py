@@ -2,7 +2,7 @@
 
 import ipaddress
 from pathlib import Path
-from typing import Annotated, ClassVar, Final, Self
+from typing import Annotated, Any, ClassVar, Final, Self
 
 import platformdirs
 from annotated_types import Ge, Le
@@ -10,18 +10,23 @@ from gpunode_protocol.errors import GpunodeError
 from gpunode_protocol.settings import LayeredSettings
 from gpunode_protocol.tasks import Task
 from gpunode_protocol.validation import Name
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import (
+    NoDecode,
     SettingsConfigDict,
 )
 
+from gpunode_tracker.client_addresses import Network, parse_network
 from gpunode_tracker.errors import InvalidSettings
+from gpunode_tracker.limits import Limits
 
 DEFAULT_PORT: Final = 8470
 DEFAULT_MESH_PORT: Final = 4001
 
 Credits = Annotated[int, Ge(0), Le(9_000_000_000_000)]
 """Whole credits; the largest amount still fits the ledger's 64 bits in micro-credits."""
+Texts = Annotated[tuple[str, ...], NoDecode]
+"""In the environment: separated by commas."""
 
 
 class TrackerSettings(LayeredSettings):
@@ -33,6 +38,7 @@ class TrackerSettings(LayeredSettings):
         insecure: allow plain http beyond loopback (behind a proxy on another machine).
         tls_cert, tls_key: PEM files of the certificate chain and its key; both or none.
         public_url: how others reach this tracker, when it stands behind a proxy.
+        trusted_proxies: addresses or networks of proxies, whose X-Forwarded-For says who asks.
         mesh: False = HTTP only, for tests.
         mesh_port: libp2p port, TCP and UDP, on all addresses; 0 = any free one.
         mesh_listen: multiaddrs instead of that.
@@ -43,6 +49,7 @@ class TrackerSettings(LayeredSettings):
         database_url: SQLAlchemy URL; None = SQLite in ``data_dir``.
         default_models: model for jobs that name none, by task.
         geoip_database: GeoLite2 City file (.mmdb); None = the bundled one of 2018.
+        limits: what one client may ask for, see ``Limits``.
     """
 
     section: ClassVar[str] = "tracker"
@@ -58,21 +65,36 @@ class TrackerSettings(LayeredSettings):
     tls_cert: Path | None = None
     tls_key: Path | None = None
     public_url: str | None = None
+    trusted_proxies: Texts = ()
     mesh: bool = True
     mesh_port: Annotated[int, Ge(0), Le(65_535)] = DEFAULT_MESH_PORT
-    mesh_listen: tuple[str, ...] = ()
-    announce_address: tuple[str, ...] = ()
+    mesh_listen: Texts = ()
+    announce_address: Texts = ()
     quic: bool = True
     initial_credits: Credits = 1_000
     open_registration: bool = False
     database_url: str | None = Field(default=None, repr=False)
     default_models: dict[Task, Name] = Field(default_factory=lambda: {Task.LLM: "smollm2-135m"})
     geoip_database: Path | None = None
+    limits: Limits = Field(default_factory=Limits)
+
+    @field_validator("mesh_listen", "announce_address", "trusted_proxies", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return tuple(value) if isinstance(value, list) else value
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if (self.tls_cert is None) != (self.tls_key is None):
             raise InvalidSettings("TLS needs both: give --tls-cert and --tls-key.")
+        try:
+            _ = self.proxy_networks
+        except ValueError as error:
+            raise InvalidSettings(
+                f"trusted_proxies: {error}. Give addresses or networks, such as 10.0.0.7 or fd00::/64."
+            ) from error
         host, _ = self.http_address
         if not self.tls and not self.insecure and not _is_loopback(host):
             raise InvalidSettings(
@@ -94,6 +116,11 @@ class TrackerSettings(LayeredSettings):
         if not host or not port.isdecimal() or int(port) > 65_535:
             raise InvalidSettings(f"{text!r} is not HOST:PORT; one looks like 127.0.0.1:{DEFAULT_PORT}.")
         return host.strip("[]"), int(port)
+
+    @property
+    def proxy_networks(self) -> tuple[Network, ...]:
+        """The trusted proxies as networks."""
+        return tuple(parse_network(text) for text in self.trusted_proxies)
 
     @property
     def mesh_addresses(self) -> tuple[str, ...]:

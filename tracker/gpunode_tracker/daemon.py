@@ -9,13 +9,17 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import cast
 
 from aiohttp import web
 
 from gpunode_tracker.app import create_app
 from gpunode_tracker.config import TrackerSettings
+from gpunode_tracker.connection_book import ConnectionBook
 from gpunode_tracker.data_folder import locked
 from gpunode_tracker.errors import InvalidSettings
+from gpunode_tracker.limits import Limits
+from gpunode_tracker.listener import Listener
 from gpunode_tracker.mesh_peer import MeshPeer, create_mesh_peer
 from gpunode_tracker.run_file import RunInfo, remove_run_file, write_run_file
 from gpunode_tracker.tracker import Tracker
@@ -26,6 +30,10 @@ SHUTDOWN_TIMEOUT_S = 10.0
 """Requests that run at the end get this long."""
 IDLE_TIMEOUT_S = 30.0
 """Connections without a whole request end after this: clients open new ones at any time."""
+LINGER_S = 1.0
+"""What a refused body still sends is read and dropped for this long, so that the refusal arrives before the end."""
+OTHER_OPEN_FILES = 512
+"""For the database, the mesh and the rest; connections get what the system allows beyond."""
 _ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 -- compared with, not listened on
 
 
@@ -48,6 +56,22 @@ def raise_open_files_limit() -> None:
     """Allow as many connections as the system does: every one is an open file, and 1,024 are few."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def possible_limits(settings: TrackerSettings) -> Limits:
+    """Return the limits with no more connections than the system lets the process open."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    possible = max(1, soft - OTHER_OPEN_FILES)
+    if soft == resource.RLIM_INFINITY or settings.limits.connections <= possible:
+        return settings.limits
+    logger.warning(
+        "The system allows %d open files, so at most %d connections are taken. To take more, raise its limit (ulimit "
+        "-n, or LimitNOFILE= of systemd).",
+        soft,
+        possible,
+        extra={"event": "few_open_files"},
+    )
+    return settings.limits.model_copy(update={"connections": possible})
 
 
 async def serve(settings: TrackerSettings) -> None:
@@ -102,16 +126,28 @@ async def _http(tracker: Tracker, tls: ssl.SSLContext | None) -> AsyncIterator[s
     """Serve HTTP and yield the URL."""
     host, port = tracker.settings.http_address
     runner = web.AppRunner(
-        create_app(tracker), access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S, keepalive_timeout=IDLE_TIMEOUT_S
+        create_app(tracker),
+        access_log=None,
+        shutdown_timeout=SHUTDOWN_TIMEOUT_S,
+        keepalive_timeout=IDLE_TIMEOUT_S,
+        lingering_time=LINGER_S,
     )
     await runner.setup()
+    limits = possible_limits(tracker.settings)
+    listener = Listener(
+        cast(web.Server, runner.server),
+        ConnectionBook(limits, tracker.settings.proxy_networks),
+        age_s=limits.connection_age_s,
+        tls=tls,
+        on_refused=tracker.metrics.rejected.labels("connections").inc,
+    )
     try:
-        await web.TCPSite(runner, host, port, ssl_context=tls).start()
-        bound: int = runner.addresses[0][1]
+        bound = await listener.start(host, port)
         shown = _ANY_ADDRESS.get(host, host)
         name = f"[{shown}]" if ":" in shown else shown
         yield tracker.settings.public_url or f"{'https' if tls else 'http'}://{name}:{bound}"
     finally:
+        await listener.stop()
         await runner.cleanup()
 
 

@@ -7,6 +7,9 @@
     ├── KeysUnusable            root or signing key missing, foreign or unreadable
     ├── DataFolderInUse         another tracker runs on this data folder
     ├── StorageUnavailable      the database cannot be read or written now
+    ├── Rejected                not now: ``retry_after_s``
+    │   ├── TooManyRequests     more than one client may ask for
+    │   └── Overloaded          more than the tracker has room for
     ├── Unauthenticated         no valid API key or worker token
     ├── Forbidden               authenticated, but not for this
     ├── NotFound                no such account, node, receipt or path
@@ -41,6 +44,24 @@ class StorageUnavailable(TrackerError):
         """retry_after_s: seconds, > 0, after which trying again makes sense."""
         super().__init__(*([message] if message else []))
         self.retry_after_s = retry_after_s
+
+
+class Rejected(TrackerError):
+    """The tracker does not serve this request now, to stay able to serve others."""
+
+    def __init__(self, message: str, *, retry_after_s: float, reason: str) -> None:
+        """retry_after_s: seconds, > 0, after which trying again makes sense. reason: for the counters."""
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+        self.reason = reason
+
+
+class TooManyRequests(Rejected):
+    """One client asks for more than it may."""
+
+
+class Overloaded(Rejected):
+    """All clients together ask for more than the tracker has room for."""
 
 
 class Unauthenticated(TrackerError):

@@ -10,6 +10,7 @@ class Metrics:
         """Start at zero."""
         self.registry = CollectorRegistry()
         self.requests = self._counter("http_requests", "HTTP requests answered.", "path", "status")
+        self.rejected = self._counter("rejected", "Requests and connections turned away, by limit.", "reason")
         self.settlements = self._counter("settlement_items", "Vouchers submitted, by what came of them.", "status")
         self.paid_microcredits = self._counter("paid_microcredits", "Micro-credits paid to nodes.")
         self.grants = self._counter("grants", "Grants issued.")

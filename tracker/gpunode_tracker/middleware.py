@@ -7,8 +7,11 @@ import secrets
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from gpunode_tracker.app_keys import REQUEST_ID, TRACKER
+from gpunode_tracker.app_keys import CHARGES, CLIENT, GUARD, REQUEST_ID, TRACKER, VISIT
+from gpunode_tracker.client_addresses import holder_of
+from gpunode_tracker.errors import Rejected
 from gpunode_tracker.problems import problem, problem_of, problem_of_http
+from gpunode_tracker.quotas import charge_address, note_client, quota_headers
 
 logger = logging.getLogger(__name__)
 
@@ -57,5 +60,35 @@ async def with_problems(request: web.Request, handler: Handler) -> web.StreamRes
         return problem(500, f"Something failed in the tracker. Its log says more under {request_id}.", "internal")
 
 
-MIDDLEWARES = (with_request_id, with_metrics, with_problems)
+@web.middleware
+async def with_quota(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Say in the answer how much more may be asked for."""
+    note_client(request)
+    response = await handler(request)
+    charges = request[CHARGES]
+    response.headers.update(quota_headers(charges))
+    return response
+
+
+@web.middleware
+async def with_guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn away who asks for too much, and count what was turned away."""
+    rejected = request.app[TRACKER].metrics.rejected
+    try:
+        with request.app[GUARD].in_flight.visit(holder_of(request[CLIENT])) as visit:
+            request[VISIT] = visit
+            await charge_address(request)
+            return await handler(request)
+    except Rejected as error:
+        rejected.labels(error.reason).inc()
+        raise
+    except web.HTTPRequestEntityTooLarge:
+        rejected.labels("body_size").inc()
+        raise
+    except web.HTTPRequestTimeout:
+        rejected.labels("slow_body").inc()
+        raise
+
+
+MIDDLEWARES = (with_request_id, with_metrics, with_quota, with_problems, with_guard)
 """Outermost first."""

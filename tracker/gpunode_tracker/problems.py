@@ -1,5 +1,6 @@
 """One place that maps errors to statuses and RFC 9457 bodies; what is not listed stays opaque."""
 
+import math
 from http import HTTPStatus
 
 from aiohttp import web
@@ -19,7 +20,10 @@ from gpunode_tracker.errors import (
     InsufficientCredits,
     InvalidRequest,
     NotFound,
+    Overloaded,
+    Rejected,
     StorageUnavailable,
+    TooManyRequests,
     Unauthenticated,
 )
 
@@ -39,6 +43,8 @@ _STATUS_OF: dict[type[GpunodeError], tuple[HTTPStatus, str]] = {
     JobError: (HTTPStatus.UNPROCESSABLE_ENTITY, "invalid"),
     VerificationFailed: (HTTPStatus.UNPROCESSABLE_ENTITY, "verification_failed"),
     StorageUnavailable: (HTTPStatus.SERVICE_UNAVAILABLE, "storage_unavailable"),
+    TooManyRequests: (HTTPStatus.TOO_MANY_REQUESTS, "too_many_requests"),
+    Overloaded: (HTTPStatus.SERVICE_UNAVAILABLE, "overloaded"),
 }
 
 
@@ -49,8 +55,8 @@ def problem_of(error: Exception) -> web.Response | None:
             response = problem(status, str(error), code)
             if isinstance(error, Unauthenticated):
                 response.headers["WWW-Authenticate"] = 'Bearer realm="gpunode"'
-            if isinstance(error, StorageUnavailable):
-                response.headers["Retry-After"] = str(error.retry_after_s)
+            if isinstance(error, StorageUnavailable | Rejected):
+                response.headers["Retry-After"] = str(math.ceil(error.retry_after_s))
             return response
     return None
 

@@ -5,6 +5,7 @@ Importing this package imports neither hivemind nor anything heavy; ``create_mes
 
 from dataclasses import replace
 
+from gpunode_protocol.mesh._p2pd import require_free_ports
 from gpunode_protocol.mesh.config import LOOPBACK_ADDRESSES, PUBLIC_ADDRESSES, MeshConfig
 from gpunode_protocol.mesh.errors import (
     IdentityFileError,
@@ -50,6 +51,7 @@ __all__ = [
     "create_mesh",
     "load_identity",
     "load_or_create_identity",
+    "require_free_ports",
 ]
 
 

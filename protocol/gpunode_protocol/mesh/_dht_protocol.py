@@ -49,8 +49,7 @@ REPLICAS = 5
 MAX_CALLS_IN_FLIGHT = 32
 MAX_RECORDS_PER_STORE = 64
 MAX_KEYS_PER_FIND = 4
-"""4 keys of 64 advert-sized records are 400 KB, within p2pd's message limit."""
-MAX_REPLY_BYTES = 800 * 1024
+MAX_REPLY_BYTES = 200 * 1024
 """Of all values in one find reply; a key that does not fit any more is answered as not found."""
 RECORDS_PER_S, RECORDS_BURST = 8.0, 256.0
 """Records that one peer may store: 48 keys a minute are usual."""

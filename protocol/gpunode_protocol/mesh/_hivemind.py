@@ -8,7 +8,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from gpunode_protocol.errors import GpunodeError
 from gpunode_protocol.identity import PeerId, parse_peer_id
@@ -17,6 +17,7 @@ from gpunode_protocol.mesh._dht_node import ReplicaMemory
 from gpunode_protocol.mesh._dht_protocol import peer_text
 from gpunode_protocol.mesh._hivemind_api import PeerID
 from gpunode_protocol.mesh._hivemind_attach import address_text
+from gpunode_protocol.mesh._hivemind_guard import MemoryGuard
 from gpunode_protocol.mesh._hivemind_keeper import LinkKeeper
 from gpunode_protocol.mesh._hivemind_link import Lasting, Link
 from gpunode_protocol.mesh._hivemind_membership import Membership
@@ -44,6 +45,7 @@ from gpunode_protocol.mesh.multiaddrs import first_tcp_port
 from gpunode_protocol.mesh.record_store import RecordStore
 from gpunode_protocol.mesh.records import DhtRecord, FoundRecords, RecordValidator
 from gpunode_protocol.mesh.runtime_dir import RuntimeDir, default_parents
+from gpunode_protocol.mesh.stream_limits import StreamLimits
 
 T = TypeVar("T")
 
@@ -78,7 +80,8 @@ class HivemindMesh:
         known = KnownPeers(config.state_dir / _KNOWN_PEERS_FILE if config.state_dir else None)
         self._membership = Membership(config, self.peer_id, known)
         self._handlers: dict[str, StreamHandler] = {}
-        self._incoming = IncomingStreams()
+        self._limits = StreamLimits(time.monotonic)
+        self._incoming = IncomingStreams(self._limits, self._disconnect)
         self._store = RecordStore()
         self._rejected: Counter[str] = Counter()
         self._gate = asyncio.Semaphore(MAX_OPENS_IN_FLIGHT)
@@ -88,6 +91,7 @@ class HivemindMesh:
         self._keeper: LinkKeeper | None = None
         self._runtime_dir: RuntimeDir | None = None
         self._maintenance: asyncio.Task[None] | None = None
+        self._guarding: asyncio.Task[NoReturn] | None = None
         if not config.client_mode:
             self._handlers[dialback.PROTOCOL] = dialback.DialbackService(time.monotonic).serve
 
@@ -129,13 +133,16 @@ class HivemindMesh:
         if problem := self.status.problem:
             _log.warning("the mesh is degraded: %s", problem, extra={"event": "mesh_degraded"})
         self._maintenance = asyncio.create_task(self._maintain())
+        guard = MemoryGuard(self._current_link, self._busy_peers, self._config.p2pd_memory_max_bytes)
+        self._guarding = asyncio.create_task(guard.run())
 
     async def stop(self) -> None:
         """Leave, end p2pd, remove its sockets."""
-        if self._maintenance is not None:
-            self._maintenance.cancel()
-            await asyncio.gather(self._maintenance, return_exceptions=True)
-            self._maintenance = None
+        own_tasks = [task for task in (self._maintenance, self._guarding) if task is not None]
+        for task in own_tasks:
+            task.cancel()
+        await asyncio.gather(*own_tasks, return_exceptions=True)
+        self._maintenance = self._guarding = None
         await self._incoming.stop()
         if self._keeper is not None:
             keeper, self._keeper = self._keeper, None
@@ -256,6 +263,16 @@ class HivemindMesh:
             raise MeshUnavailable("The mesh is not running; start it first.")
         return await self._keeper.current(timeout_s)
 
+    def _current_link(self) -> Link | None:
+        return self._keeper.link if self._keeper else None
+
+    def _busy_peers(self) -> frozenset[PeerId]:
+        return self._limits.busy_peers | self._wear.busy_peers
+
+    async def _disconnect(self, peer_id: PeerId) -> None:
+        if (link := self._current_link()) is not None:
+            await link.p2p.disconnect(PeerID.from_base58(peer_id))
+
     async def _prepare(self, link: Link) -> None:
         """Let a new p2pd know our stream handlers, and see to the membership soon."""
         for protocol in self._handlers:
@@ -277,7 +294,7 @@ class HivemindMesh:
             await self._refresh()
 
     async def _refresh(self) -> None:
-        link = self._keeper.link if self._keeper else None
+        link = self._current_link()
         if link is not None:
             try:
                 await self._membership.refresh(link)

@@ -9,6 +9,7 @@ import logging
 import statistics
 from collections.abc import Iterable, Mapping
 
+from gpunode_protocol.clock_offset import CLOCK_FIX, WORTH_A_WORD_S, describe_offset
 from gpunode_protocol.identity import PeerId
 from gpunode_protocol.mesh._dht_protocol import peer_text
 from gpunode_protocol.mesh._hivemind_api import PeerID
@@ -20,9 +21,6 @@ from gpunode_protocol.mesh.multiaddrs import ip_of, split_peer
 from gpunode_protocol.mesh.records import node_id_of
 
 _log = logging.getLogger(__name__)
-
-MAX_CLOCK_OFFSET_S = 3.0
-"""hivemind's limit, beyond which stock nodes refuse each other."""
 
 GREET_TIMEOUT_S = 10.0
 STRAGGLER_TIMEOUT_S = 1.0
@@ -53,11 +51,12 @@ class Membership:
         """Greet the bootstrap peers that are not connected, fill the routing table, forget who is gone.
 
         Peers met before are greeted too while nobody is known: a dead bootstrap peer takes seconds to be given up.
+        While our clock is off, all bootstrap peers are greeted again: it may have been set.
         """
         missing = {
             peer: transports
             for peer, transports in self._bootstrap.items()
-            if PeerID.from_base58(peer) not in link.protocol.routing_table
+            if self._clock_is_off or PeerID.from_base58(peer) not in link.protocol.routing_table
         }
         if not link.protocol.known_nodes(link.node.node_id, 1):
             missing = {**_transports_by_peer(self._known.addresses()), **missing}
@@ -78,11 +77,14 @@ class Membership:
             addresses = (f"{at}/p2p/{peer}" for peer, transports in self._bootstrap.items() for at in transports)
             tried = ", ".join(addresses)
             return f"No peer of the mesh answers (tried {tried}). Check the network; trying again."
-        offset_s = self.clock_offset_s
-        if offset_s is not None and abs(offset_s) > MAX_CLOCK_OFFSET_S:
-            direction = "ahead of" if offset_s > 0 else "behind"
-            return f"This computer's clock is {abs(offset_s):.1f} s {direction} the other peers'. Set it, e.g. by NTP."
+        if self.clock_offset_s is not None and self._clock_is_off:
+            told = describe_offset(self.clock_offset_s, "the other peers'")
+            return f"{told}. {CLOCK_FIX}."
         return ""
+
+    @property
+    def _clock_is_off(self) -> bool:
+        return abs(self.clock_offset_s or 0.0) > WORTH_A_WORD_S
 
     async def _greet_all(self, link: Link, transports_by_peer: Mapping[str, list[str]]) -> None:
         """Greet all at once; return when all have answered or failed, or soon after the first has answered."""

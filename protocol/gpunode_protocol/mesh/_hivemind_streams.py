@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -14,6 +13,8 @@ from gpunode_protocol.mesh._hivemind_api import StreamInfo
 from gpunode_protocol.mesh._hivemind_attach import address_text
 from gpunode_protocol.mesh.errors import PeerUnreachable
 from gpunode_protocol.mesh.interface import StreamHandler
+from gpunode_protocol.mesh.multiaddrs import origin_of
+from gpunode_protocol.mesh.stream_limits import StreamLimits, Verdict
 
 _log = logging.getLogger(__name__)
 
@@ -28,10 +29,6 @@ MAX_REPLAY_BYTES = 64 * 1024
 """What was written is sent again over the new stream, if it was no more than this."""
 
 RETRY_DELAY_S = (0.02, 0.2)
-
-MAX_STREAMS_PER_PEER = 64
-MAX_STREAMS = 2048
-"""Incoming streams served at once; a further one is cut."""
 
 LINGER_S = 2.0
 """p2pd resets a stream when either side closes it, and what the other side has not read by then is lost (measured: one
@@ -170,11 +167,17 @@ class HivemindStream:
 
 
 class IncomingStreams:
-    """The incoming streams being served; bounded in number, per peer and in all."""
+    """The incoming streams being served, within limits.
 
-    def __init__(self) -> None:
+    Args:
+        limits: judges each.
+        disconnect: closes all connections to a peer.
+    """
+
+    def __init__(self, limits: StreamLimits, disconnect: Callable[[PeerId], Awaitable[None]]) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._count_of_peer: Counter[str] = Counter()
+        self._limits = limits
+        self._disconnect = disconnect
         self._stopping = False
 
     def served_by(self, handler: StreamHandler) -> Callable[..., Awaitable[None]]:
@@ -183,11 +186,15 @@ class IncomingStreams:
         async def serve(info: StreamInfo, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             stream = HivemindStream((info, reader, writer))
             peer, task = stream.remote_peer_id, asyncio.current_task()
-            if task is None or len(self._tasks) >= MAX_STREAMS or self._count_of_peer[peer] >= MAX_STREAMS_PER_PEER:
+            origin = origin_of(stream.remote_address, peer)
+            verdict = self._limits.enter(peer, origin)
+            if task is None or verdict is not Verdict.SERVE:
                 stream.abort()
+                if verdict is Verdict.DISCONNECT:
+                    _log.warning("%s floods: disconnected", peer, extra={"event": "peer_disconnected", "peer": peer})
+                    await self._disconnect(peer)
                 return
             self._tasks.add(task)
-            self._count_of_peer[peer] += 1
             try:
                 await handler(stream)
             except asyncio.CancelledError:
@@ -199,7 +206,7 @@ class IncomingStreams:
                 _log.exception("serving a stream of %s failed", peer, extra={"event": "stream_failed"})
             finally:
                 self._tasks.discard(task)
-                self._count_of_peer -= Counter([peer])
+                self._limits.leave(peer, origin)
                 await stream.close()
 
         return serve

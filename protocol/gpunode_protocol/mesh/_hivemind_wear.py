@@ -49,6 +49,11 @@ class ConnectionWear:
         self._max_streams = max_streams
         self._of_peer: defaultdict[PeerId, _Wear] = defaultdict(_Wear)
 
+    @property
+    def busy_peers(self) -> frozenset[PeerId]:
+        """Peers to which streams are open or being opened."""
+        return frozenset(peer for peer, wear in self._of_peer.items() if not wear.is_idle())
+
     def renew_now(self, peer: PeerId) -> bool:
         """Return whether the connection should be closed before the next stream; True starts a new count."""
         wear = self._of_peer[peer]

@@ -19,11 +19,16 @@ from gpunode_protocol.mesh.multiaddrs import ip_of, is_quic, port_of
 
 _log = logging.getLogger(__name__)
 
-MAX_MESSAGE_BYTES = 1024 * 1024
-"""Largest unary message (DHT requests and replies) that p2pd reads from a peer: 64 records of 4 KiB fit four times."""
+MAX_MESSAGE_BYTES = 256 * 1024
+"""Largest unary message (DHT requests and replies) that p2pd reads from a peer: a key's 64 adverts fit twice. p2pd
+allocates what a message's header announces before the rest has come."""
 
 _READY_LINE = "Peer ID:"
-_SOFT_MEMORY_SHARE = 0.75  # Go collects garbage harder from here on, well before the kernel refuses memory
+_SOFT_MEMORY_SHARE = 0.5  # Go collects garbage harder and returns memory from here on
+DATA_LIMIT_FACTOR = 8
+"""The kernel's limit on what p2pd allocates, in its resident cap: it allocates a message's announced size, up to 4 MiB
+a stream, before anything of it has arrived. ``memory_alarm`` sees to the resident part."""
+
 _TERMINATE_TIMEOUT_S = 5.0
 _LAST_LINES = 5
 
@@ -130,13 +135,14 @@ class P2pd:
         """
         control_socket.unlink(missing_ok=True)
         limit = config.p2pd_memory_max_bytes
+        data_limit = DATA_LIMIT_FACTOR * limit
         environment = {
             **os.environ,
             "GOMEMLIMIT": str(int(limit * _SOFT_MEMORY_SHARE)),
             "GOLOG_LOG_LEVEL": os.environ.get("GOLOG_LOG_LEVEL", "error"),
         }
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-I", "-S", str(_p2pd_launcher.__file__), str(os.getpid()), str(limit)),
+            *(sys.executable, "-I", "-S", str(_p2pd_launcher.__file__), str(os.getpid()), str(data_limit)),
             *(str(p2pd_path()), *p2pd_flags(config, control_socket=control_socket, listen=listen)),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
@@ -164,6 +170,10 @@ class P2pd:
     async def wait(self) -> int:
         """Wait until the daemon has ended; return its exit code, negative for a signal."""
         return await self._process.wait()
+
+    def kill(self) -> None:
+        """End the daemon at once; ``wait`` tells when it has ended."""
+        self._signal(signal.SIGKILL)
 
     async def stop(self) -> None:
         """End the daemon: politely for 5 s, then by force."""

@@ -32,7 +32,8 @@ class MeshConfig:
         relay_service: relay for others with generous limits (trackers).
         force_reachability: tell p2pd instead of letting it find out.
         nat_port_map: ask the home router to forward the ports (UPnP, NAT-PMP).
-        p2pd_memory_max_bytes: p2pd's data segment, enforced by the kernel; it dies beyond it and is restarted.
+        p2pd_memory_max_bytes: p2pd's resident memory; beyond it, it is started again. Well before, connections are
+            closed (see ``memory_alarm``). The kernel limits what it allocates to eight times as much.
         startup_timeout_s: seconds for p2pd's start and for the first attempt to join together.
         rejoin_interval_s: seconds between looks at the mesh, and between attempts to join while there is none.
         rpc_timeout_s: seconds for one DHT request.

@@ -55,7 +55,7 @@ async def ask(stream: MeshStream, port: int) -> tuple[bool, str]:
         GpunodeError: it gave no proper answer.
     """
     nonce = os.urandom(_NONCE_BYTES)
-    await stream.write(_frame({"nonce": nonce, "port": port}))
+    await stream.write(encode_message({"nonce": nonce, "port": port}))
     answer = await _read_frame(stream)
     reachable, observed = answer.get("reachable"), answer.get("observed")
     if answer.get("nonce") != nonce or not isinstance(reachable, bool) or not isinstance(observed, str):
@@ -86,7 +86,7 @@ class DialbackService:
                     return
                 ip = ip_of(stream.remote_address) or ""
                 reachable = bool(ip) and await answers_as_libp2p(ip, port)
-                await stream.write(_frame({"nonce": nonce, "observed": ip, "reachable": reachable}))
+                await stream.write(encode_message({"nonce": nonce, "observed": ip, "reachable": reachable}))
 
 
 def judge(answers: Iterable[tuple[bool, str]]) -> Reachability:
@@ -103,7 +103,8 @@ def judge(answers: Iterable[tuple[bool, str]]) -> Reachability:
     )
 
 
-def _frame(body: dict[str, Any]) -> bytes:
+def encode_message(body: dict[str, Any]) -> bytes:
+    """Return a message's frame."""
     data = pack(body)
     return len(data).to_bytes(_LENGTH_BYTES, "big") + data
 
@@ -115,7 +116,12 @@ async def _read_frame(stream: MeshStream) -> dict[str, Any]:
         if not data:
             raise MalformedMessage("The stream ended before the answer.")
         received += data
-    value = unpack(received[_LENGTH_BYTES:], max_depth=2)
+    return decode_message(received)
+
+
+def decode_message(frame: bytes) -> dict[str, Any]:
+    """Return what a whole frame says. Raises MalformedMessage."""
+    value = unpack(frame[_LENGTH_BYTES:], max_depth=2)
     if not isinstance(value, dict):
         raise MalformedMessage("A dial-back frame does not hold a map.")
     return value

@@ -72,3 +72,19 @@ def pin_ports(listen: Sequence[str], actual: Sequence[str]) -> tuple[str, ...]:
         for transport in ("tcp", "udp")
     }
     return tuple(_PORT_ZERO.sub(lambda found: f"/{found[1]}/{ports[found[1]]}", address) for address in listen)
+
+
+def origin_of(address: str, peer: PeerId) -> str:
+    """Return under what the limits of an address count a peer seen at ``address``.
+
+    IPv4: the address; IPv6: the first 64 bits, which one subscriber has; relayed: relay and peer, for a relay carries
+    many; otherwise: the peer.
+    """
+    if is_relayed(address):
+        relay = address.split("/p2p-circuit", maxsplit=1)[0].rpartition("/p2p/")[2]
+        return f"{relay}/{peer}"
+    ip = ip_of(address)
+    if ip is None:
+        return peer
+    network = ipaddress.ip_network(f"{ip}/{64 if ':' in ip else 32}", strict=False)
+    return str(network.network_address)

@@ -26,13 +26,25 @@ class PeerRateLimit:
             now_s: monotonic seconds.
             units: what it costs.
         """
-        left, at = self._buckets.pop(peer_id, (self._burst, now_s))
-        left = min(self._burst, left + (now_s - at) * self._rate_per_s)
+        left = self._left(peer_id, now_s)
         allowed = left >= units
-        self._buckets[peer_id] = (left - units if allowed else left, now_s)
+        self._keep(peer_id, left - units if allowed else left, now_s)
+        return allowed
+
+    def spend(self, peer_id: str, now_s: float, units: float) -> float:
+        """Take ``units`` that have been used already; return the seconds to wait before the next ones."""
+        left = self._left(peer_id, now_s) - units
+        self._keep(peer_id, left, now_s)
+        return max(0.0, -left / self._rate_per_s)
+
+    def _left(self, peer_id: str, now_s: float) -> float:
+        left, at = self._buckets.pop(peer_id, (self._burst, now_s))
+        return min(self._burst, left + (now_s - at) * self._rate_per_s)
+
+    def _keep(self, peer_id: str, left: float, now_s: float) -> None:
+        self._buckets[peer_id] = (left, now_s)
         if len(self._buckets) > self._max_peers:
             self._buckets.popitem(last=False)
-        return allowed
 
 
 class PeerBench:

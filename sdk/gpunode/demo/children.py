@@ -65,12 +65,12 @@ class Children:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def start(self, name: str, arguments: Sequence[str]) -> Child:
-        """Start ``gpunode`` with some arguments in a process group of its own."""
+    def start(self, name: str, arguments: Sequence[str], *, module: str = "gpunode") -> Child:
+        """Start ``gpunode``, or another module, with some arguments in a process group of its own."""
         log = self._folder / f"{name}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(  # noqa: S603 -- our own interpreter, no shell
-                _command(arguments),
+                _command(module, arguments),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -140,9 +140,9 @@ def _failed(child: Child) -> DemoFailed:
     )
 
 
-def _command(arguments: Sequence[str]) -> list[str]:
+def _command(module: str, arguments: Sequence[str]) -> list[str]:
     launcher = (sys.executable, "-I", "-S", str(_child_launcher.__file__), str(os.getpid()))
-    return [*launcher, sys.executable, "-m", "gpunode", *arguments]
+    return [*launcher, sys.executable, "-m", module, *arguments]
 
 
 def _environment(folder: Path) -> dict[str, str]:

@@ -80,20 +80,17 @@ def start_network(folder: Path, children: Children, *, nodes: int, task: Task, m
     """
     say("Starting a tracker")
     data_dir = folder / "t"
-    options = ["--data-dir", str(data_dir), "--listen", "127.0.0.1:0"]
-    options += [part for address in LOOPBACK_ADDRESSES for part in ("--mesh-listen", address)]
-    children.start("tracker", ["tracker", "start", *options])
-    url = str(_read_when_ready(data_dir, children)["url"])  # from now on it is also the mesh's bootstrap peer
+    url = start_tracker(data_dir, children)
     folders = [folder / f"n{number}" for number in range(nodes)]
     for number, (node_dir, region) in enumerate(zip(folders, cycle(Region), strict=False)):
         children.start(f"node{number}", _node_arguments(url, node_dir, region, model))
     say("Making an account with 1,000 credits")
-    account, key = _make_account(children, data_dir)
+    account, key = make_account(children, data_dir)
     client = InferenceClient(url, api_key=key, state_dir=folder / "c")
     try:
         say(f"Waiting for {nodes} nodes to load {model} and to appear in the DHT")
         client.connect()
-        found = (_read_when_ready(node_dir, children) for node_dir in folders)
+        found = (read_when_ready(node_dir, children) for node_dir in folders)
         ready = tuple(
             DemoNode(f"node{number}", run["peer_id"], run["region"], node_dir)
             for number, (node_dir, run) in enumerate(zip(folders, found, strict=True))
@@ -106,21 +103,33 @@ def start_network(folder: Path, children: Children, *, nodes: int, task: Task, m
     return network
 
 
+def start_tracker(data_dir: Path, children: Children) -> str:
+    """Start a tracker on loopback and return its URL; by then it is the mesh's bootstrap peer too.
+
+    Raises:
+        DemoFailed: it ended, or was not ready in time.
+    """
+    options = ["--data-dir", str(data_dir), "--listen", "127.0.0.1:0"]
+    options += [part for address in LOOPBACK_ADDRESSES for part in ("--mesh-listen", address)]
+    children.start("tracker", ["tracker", "start", *options])
+    return str(read_when_ready(data_dir, children)["url"])
+
+
 def _node_arguments(url: str, data_dir: Path, region: Region, model: str) -> list[str]:
     """One thread an engine: several nodes share this machine's cores."""
     options = {"--bootstrap": url, "--region": region, "--data-dir": str(data_dir), "--model": model, "--threads": "1"}
     return ["start", *(part for option in options.items() for part in option)]
 
 
-def _make_account(children: Children, data_dir: Path) -> tuple[str, str]:
-    """Return a new account's id and API key."""
+def make_account(children: Children, data_dir: Path) -> tuple[str, str]:
+    """Return a new account's id and API key, from the tracker of ``data_dir``."""
     common = ["--json", "--data-dir", str(data_dir)]
     account = str(json.loads(children.run("account", ["tracker", "create-account", "demo", *common]))["account"])
     key = str(json.loads(children.run("key", ["tracker", "create-key", account, *common]))["api_key"])
     return account, key
 
 
-def _read_when_ready(data_dir: Path, children: Children) -> dict[str, Any]:
+def read_when_ready(data_dir: Path, children: Children) -> dict[str, Any]:
     """Wait for the file by which a process says that it is ready, and return its content."""
     path = data_dir / "run.json"
     deadline = time.monotonic() + START_TIMEOUT_S

@@ -97,14 +97,14 @@ async def test_the_prompt_is_rendered_and_counted(engine: SupervisedEngine) -> N
 
 
 async def test_cancel_takes_effect_within_a_token_or_so(engine: SupervisedEngine) -> None:
-    """After a cancel at most two more tokens come, and the slot is free."""
+    """After a cancel at most two more token ids come, and the slot is free."""
     request = await request_of(engine, "Tell me a long story.", max_tokens=400, ignore_eos=True)
     after_cancel = 0
     cancelled = False
     async with aclosing(engine.generate(request)) as events:
         async for event in events:
             if isinstance(event, Tokens):
-                after_cancel += cancelled
+                after_cancel += len(event.ids) if cancelled else 0
                 if not cancelled:
                     await engine.cancel("job")
                     cancelled = True

@@ -46,6 +46,10 @@ class FakeLink:
         self.routing_table.add(target)
         return self._offsets_s[target]
 
+    def set_clock(self, offset_s: float) -> None:
+        """Let all peers find this clock so far ahead of theirs."""
+        self._offsets_s = dict.fromkeys(self._offsets_s, offset_s)
+
     def known_nodes(self, _: Any, count: int) -> list[tuple[int, PeerID]]:
         """Return who was greeted."""
         return [(int(own_node_id(known)), known) for known in self.routing_table][:count]
@@ -132,15 +136,25 @@ async def test_connected_servers_are_remembered() -> None:
     assert known.addresses() == (f"/ip4/192.0.2.99/tcp/1/p2p/{peer(1).to_base58()}",)
 
 
-@pytest.mark.parametrize(
-    ("offset_s", "words"), [(42.0, "42.0 s ahead of"), (-3.5, "3.5 s behind"), (2.9, ""), (-2.9, "")]
-)
+@pytest.mark.parametrize(("offset_s", "words"), [(42.0, "42 s ahead of"), (-5.1, "5 s behind"), (2.9, ""), (-2.9, "")])
 async def test_wrong_clock_is_told_with_its_offset(offset_s: float, words: str) -> None:
     """hivemind refuses without saying by how much; we go on and say it."""
     node, link = membership(1), fake_link({1: offset_s})
     await node.refresh(link)
     assert node.clock_offset_s == offset_s
     assert (words in node.problem(link)) if words else (node.problem(link) == "")
+
+
+async def test_a_clock_that_was_set_is_no_problem_any_more() -> None:
+    """While it is off, the bootstrap peers are asked again and again."""
+    node, link = membership(1), fake_link({1: 42.0})
+    await node.refresh(link)
+    assert "42 s ahead of" in node.problem(link)
+    link.set_clock(0.1)
+    await node.refresh(link)
+    assert (node.problem(link), len(link.dialled)) == ("", 2)
+    await node.refresh(link)
+    assert len(link.dialled) == 2
 
 
 async def test_one_lying_clock_does_not_count() -> None:

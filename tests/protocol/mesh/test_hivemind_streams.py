@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gpunode_protocol.identity import Identity
-from gpunode_protocol.mesh import MeshStream, PeerUnreachable, _hivemind_streams
+from gpunode_protocol.identity import Identity, PeerId
+from gpunode_protocol.mesh import MeshStream, PeerUnreachable, _hivemind_streams, stream_limits
 from gpunode_protocol.mesh._hivemind_api import Multiaddr, PeerID, StreamInfo
 from gpunode_protocol.mesh._hivemind_streams import (
     MAX_REPLAY_BYTES,
-    MAX_STREAMS_PER_PEER,
     HivemindStream,
     IncomingStreams,
     OpenedStream,
 )
+from gpunode_protocol.mesh.stream_limits import StreamLimits
 
 REMOTE = PeerID.from_base58(Identity.from_seed(bytes(32)).peer_id)
 INFO = StreamInfo(REMOTE, Multiaddr("/ip4/192.0.2.1/tcp/4001"), "/test")
@@ -74,6 +74,16 @@ async def sockets() -> AsyncIterator[Sockets]:
 def _short_linger(monkeypatch: pytest.MonkeyPatch) -> None:
     """Streams whose other side a test forgets end with the test."""
     monkeypatch.setattr(_hivemind_streams, "LINGER_S", 0.01)
+
+
+async def _stay(_: PeerId) -> None:
+    """Nobody is disconnected here."""
+    raise AssertionError
+
+
+def incoming_streams(**limits: int) -> IncomingStreams:
+    """Return streams within changed limits."""
+    return IncomingStreams(StreamLimits(lambda: 0.0, **limits), _stay)
 
 
 async def drop(*_: object) -> None:
@@ -203,7 +213,7 @@ async def test_handler_serves_and_the_stream_is_closed(sockets: Sockets) -> None
     async def ignore(_: MeshStream) -> None:
         pass
 
-    _, reader, _ = await (await incoming(sockets, IncomingStreams(), ignore))()
+    _, reader, _ = await (await incoming(sockets, incoming_streams(), ignore))()
     assert await reader.read() == b""
 
 
@@ -214,21 +224,21 @@ async def test_failing_handler_ends_its_stream_only(sockets: Sockets, caplog: py
         raise ZeroDivisionError
 
     with caplog.at_level(logging.ERROR):
-        _, reader, _ = await (await incoming(sockets, IncomingStreams(), fail))()
+        _, reader, _ = await (await incoming(sockets, incoming_streams(), fail))()
         assert await reader.read() == b""
     assert "ZeroDivisionError" in caplog.text
 
 
 async def test_one_peer_has_a_limit_of_streams(sockets: Sockets) -> None:
     """Further streams are cut at once; when others end there is room again."""
-    streams, release = IncomingStreams(), asyncio.Event()
+    streams, release = incoming_streams(max_per_peer=3), asyncio.Event()
 
     async def hold(stream: MeshStream) -> None:
         await stream.write(b"held")
         await release.wait()
 
     open_one = await incoming(sockets, streams, hold)
-    held = [await open_one() for _ in range(MAX_STREAMS_PER_PEER)]
+    held = [await open_one() for _ in range(3)]
     assert {await reader.read(4) for _, reader, _ in held} == {b"held"}
     _, reader, _ = await open_one()
     assert await reader.read(4) == b""
@@ -238,9 +248,29 @@ async def test_one_peer_has_a_limit_of_streams(sockets: Sockets) -> None:
     assert await reader.read(4) == b"held"
 
 
+async def test_a_flooder_is_disconnected(sockets: Sockets, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cutting streams one by one comes to an end."""
+    monkeypatch.setattr(stream_limits, "CUTS_BURST", 1.0)
+    disconnected: list[str] = []
+
+    async def disconnect(peer: PeerId) -> None:
+        disconnected.append(peer)
+
+    streams = IncomingStreams(StreamLimits(lambda: 0.0, max_per_peer=0), disconnect)
+    open_one = await incoming(sockets, streams, _unserved)
+    for _ in range(3):
+        _, reader, _ = await open_one()
+        assert await reader.read() == b""
+    assert disconnected == [REMOTE.to_base58()]
+
+
+async def _unserved(_: MeshStream) -> None:
+    raise AssertionError
+
+
 async def test_stop_cancels_what_is_served(sockets: Sockets) -> None:
     """No handler outlives the mesh."""
-    streams, cancelled = IncomingStreams(), asyncio.Event()
+    streams, cancelled = incoming_streams(), asyncio.Event()
 
     async def hold(stream: MeshStream) -> None:
         await stream.write(b"held")
@@ -267,7 +297,7 @@ async def test_whoever_served_and_spoke_last_closes_last(sockets: Sockets, monke
         await stream.close()
         closed.set()
 
-    _, reader, writer = await (await incoming(sockets, IncomingStreams(), answer))()
+    _, reader, writer = await (await incoming(sockets, incoming_streams(), answer))()
     writer.write(b"?")
     await answered.wait()
     assert await reader.read(2) == b"no"
@@ -284,7 +314,7 @@ async def test_whoever_served_and_heard_last_closes_at_once(sockets: Sockets, mo
         await stream.write(b"?")
         assert await stream.read() == b"yes"
 
-    _, reader, writer = await (await incoming(sockets, IncomingStreams(), listen))()
+    _, reader, writer = await (await incoming(sockets, incoming_streams(), listen))()
     assert await reader.read(1) == b"?"
     writer.write(b"yes")
     async with asyncio.timeout(15):
@@ -297,5 +327,5 @@ async def test_a_silent_other_side_is_not_waited_for_for_long(sockets: Sockets) 
     async def greet(stream: MeshStream) -> None:
         await stream.write(b"hello")
 
-    _, reader, _ = await (await incoming(sockets, IncomingStreams(), greet))()
+    _, reader, _ = await (await incoming(sockets, incoming_streams(), greet))()
     assert await reader.read() == b"hello"

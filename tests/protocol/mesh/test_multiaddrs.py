@@ -1,11 +1,12 @@
 import pytest
-from gpunode_protocol.identity import Identity
+from gpunode_protocol.identity import Identity, PeerId
 from gpunode_protocol.mesh.errors import MeshError
 from gpunode_protocol.mesh.multiaddrs import (
     first_tcp_port,
     ip_of,
     is_quic,
     is_relayed,
+    origin_of,
     pin_ports,
     port_of,
     split_peer,
@@ -68,3 +69,18 @@ def test_chosen_ports_replace_zero() -> None:
         "/ip4/0.0.0.0/tcp/80",
     )
     assert pin_ports(listen[:1], ()) == listen[:1]
+
+
+@pytest.mark.parametrize(
+    ("address", "origin"),
+    [
+        pytest.param(TCP, "192.0.2.1", id="IPv4"),
+        pytest.param("/ip6/2001:db8:1:2:3:4:5:6/tcp/1", "2001:db8:1:2::", id="IPv6: the subscriber's network"),
+        pytest.param(RELAYED, f"{PEER}/me", id="relayed: relay and peer"),
+        pytest.param("/memory/1", "me", id="unknown: the peer"),
+        pytest.param("", "me", id="none"),
+    ],
+)
+def test_what_limits_of_an_address_count_under(address: str, origin: str) -> None:
+    """Peer ids cost nothing, addresses do."""
+    assert origin_of(address, PeerId("me")) == origin

@@ -57,3 +57,12 @@ def test_bench_is_bounded() -> None:
     for peer in ("a", "b", "c"):
         bench.failed(peer, 0.0)
     assert [bench.is_benched(peer, 1.0) for peer in ("a", "b", "c")] == [False, True, True]
+
+
+def test_what_was_used_already_is_paid_by_waiting() -> None:
+    """Spending never refuses: it says how long to wait until the debt is paid."""
+    limit = PeerRateLimit(rate_per_s=2, burst=4)
+    assert limit.spend("peer", 0.0, 4) == 0.0
+    assert limit.spend("peer", 0.0, 3) == 1.5
+    assert limit.spend("peer", 1.5, 1) == 0.5
+    assert not limit.allow("peer", 1.5)

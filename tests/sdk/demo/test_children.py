@@ -27,8 +27,8 @@ def children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Childr
     """Children that are small Python programs, still started by the launcher."""
     command = children_module._command
 
-    def python(arguments: Sequence[str]) -> list[str]:
-        launcher = command([])[: -len(("python", "-m", "gpunode"))]
+    def python(module: str, arguments: Sequence[str]) -> list[str]:
+        launcher = command(module, [])[: -len(("python", "-m", module))]
         return [*launcher, *_PYTHON, *arguments]
 
     monkeypatch.setattr(children_module, "_command", python)

@@ -5,7 +5,6 @@ import json
 
 import pytest
 from gpunode_protocol import tracker_api as api
-from gpunode_tracker.handlers.settlements import MAX_BATCH_BYTES
 
 from tests.tracker.conftest import World
 
@@ -44,7 +43,7 @@ async def test_garbage_items_are_rejected_singly(world: World) -> None:
 @pytest.mark.parametrize("chunked", [False, True])
 async def test_oversized_bodies(world: World, chunked: bool) -> None:
     """More than 8 MiB is refused, whether or not its length is declared."""
-    data = b" " * (MAX_BATCH_BYTES + 1)
+    data = b" " * (8 * 1024 * 1024 + 1)
 
     async def stream() -> object:
         yield data

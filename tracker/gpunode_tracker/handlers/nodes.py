@@ -20,7 +20,7 @@ from gpunode_protocol.tracker_api import (
 )
 from gpunode_protocol.trust import NodeIndex
 
-from gpunode_tracker.app_keys import TRACKER
+from gpunode_tracker.app_keys import CLIENT, TRACKER
 from gpunode_tracker.auth import WORKER_TOKEN_HEADER, account_of, node_of
 from gpunode_tracker.balances import node_balance
 from gpunode_tracker.bodies import read_body, reply
@@ -42,7 +42,7 @@ async def post_register(request: web.Request) -> web.Response:
     """POST /api/v1/nodes/register: worker token and certificate for a node that proves its key."""
     tracker = request.app[TRACKER]
     body = await read_body(request, RegisterRequest)
-    seen = tracker.geoip.region_of(request.remote)
+    seen = tracker.geoip.region_of(request[CLIENT])
     node = await tracker.registrar.register(tracker.keys, body.registration, region_seen=seen, now=tracker.now)
     return reply(
         RegisterReply(

@@ -1,0 +1,79 @@
+"""The engines of the overhead bench: a real model without caches, and the paced one. Both in real child processes."""
+
+import hashlib
+from collections.abc import AsyncGenerator
+from dataclasses import replace
+
+from gpunode_engines.base import Engine, Event, GenerateRequest, WorkRequest
+from gpunode_engines.catalogue import CatalogueEntry, resolve_model
+from gpunode_engines.config import EngineSettings
+from gpunode_engines.devices import Machine
+from gpunode_engines.plan import plan_engine
+from gpunode_engines.supervisor import SupervisedEngine
+
+from gpunode_benchmarks.paced_backend import BACKEND, INTERVAL_VARIABLE
+
+MODEL = "smollm2-135m"
+PACED_PREFIX = "paced-"
+PACED_SLOTS = 128
+PACED_CONTEXT_TOKENS = 8192
+
+
+def paced_model(interval_ms: int) -> str:
+    """Return the name under which a paced engine is served; ``interval_ms``: from token to token, >= 1."""
+    return f"{PACED_PREFIX}{interval_ms}ms"
+
+
+class UncachedEngine(SupervisedEngine):
+    """Reads every prompt anew and goes on to the last token, whoever asks: jobs of one length, on every side."""
+
+    async def generate(self, request: WorkRequest) -> AsyncGenerator[Event, None]:
+        """See ``Engine``."""
+        if isinstance(request, GenerateRequest):
+            request = replace(request, cache_owner="", ignore_eos=True)
+        async for event in super().generate(request):
+            yield event
+
+
+class OverheadEngines:
+    """An ``EngineFactory`` that remembers what it made, by the model's name."""
+
+    def __init__(self, settings: EngineSettings, machine: Machine) -> None:
+        self._settings = settings
+        self._machine = machine
+        self.made: dict[str, Engine] = {}
+
+    async def __call__(self, entry: CatalogueEntry) -> Engine:
+        """Return the engine of a model, not started."""
+        engine = self._paced(entry) if entry.backend == BACKEND else self._real(entry)
+        self.made[entry.name] = engine
+        return engine
+
+    def _real(self, entry: CatalogueEntry) -> Engine:
+        return UncachedEngine(plan_engine(entry, self._settings, self._machine))
+
+    def _paced(self, entry: CatalogueEntry) -> Engine:
+        interval_ms = entry.name.removeprefix(PACED_PREFIX).removesuffix("ms")
+        real = plan_engine(resolve_model(MODEL), self._settings, self._machine)
+        options = replace(real.options, context_tokens=entry.context_tokens, slots=entry.slots)
+        digest = hashlib.sha256(entry.name.encode()).digest()
+        plan = replace(real, model=entry.name, backend=BACKEND, files=(), weights_digest=digest, options=options)
+        return SupervisedEngine(plan, extra_environment={INTERVAL_VARIABLE: interval_ms})
+
+
+def resolve_with_paced(name: str) -> CatalogueEntry:
+    """Return a model of the catalogue, or a paced one, which is in no catalogue.
+
+    Raises:
+        ModelNotFound: neither.
+    """
+    if not name.startswith(PACED_PREFIX):
+        return resolve_model(name)
+    changes = {
+        "name": name,
+        "aliases": (),
+        "backend": BACKEND,
+        "context_tokens": PACED_CONTEXT_TOKENS,
+        "slots": PACED_SLOTS,
+    }
+    return resolve_model(MODEL).model_copy(update=changes)

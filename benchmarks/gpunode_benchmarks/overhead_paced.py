@@ -1,0 +1,144 @@
+"""Lag and bytes of tokens, with an engine that puts one out at fixed times and computes nothing."""
+
+import asyncio
+import re
+import time
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from gpunode import AsyncInferenceClient
+
+from gpunode_benchmarks.errors import BenchmarkFailed
+from gpunode_benchmarks.overhead_engines import paced_model
+from gpunode_benchmarks.overhead_network import OverheadNetwork
+from gpunode_benchmarks.tcp_counters import TcpCount, established
+from gpunode_benchmarks.time_words import age_s
+
+TOKEN_INTERVAL_MS = 20
+MODEL = paced_model(TOKEN_INTERVAL_MS)
+STREAMS = 32
+STREAMS_PER_CLIENT = 8
+"""A node serves one peer no more at once."""
+LAG_TOKENS = 120
+
+SKIPPED_TOKENS = 64
+"""By then the kernel delays acknowledgements on the connection, as it does on every one in use."""
+COUNTED_TOKENS = 128
+"""Two vouchers fall due within them, whenever counting begins."""
+FURTHER_TOKENS = 16
+"""The job's end, ``done`` and the final voucher, must not be among what is counted."""
+
+_MS_PER_S = 1_000
+
+OnToken = Callable[[int, str], None]
+"""Gets a token's place in its answer, from 0, and its text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Paced:
+    """lags_ms: one a token. wire_bytes: both directions, with TCP and IP headers, while ``counted_tokens`` came."""
+
+    lags_ms: tuple[float, ...]
+    wire_bytes: int
+    counted_tokens: int
+
+
+async def measure_paced(network: OverheadNetwork, client: AsyncInferenceClient) -> Paced:
+    """Measure bytes with one stream of the given client, then lags with 32 of four more.
+
+    Raises:
+        BenchmarkFailed: a job lost a token, or the kernel's counters cannot be read.
+    """
+    wire_bytes = await count_wire_bytes(network, client)
+    return Paced(tuple(await measure_lags(network)), wire_bytes, COUNTED_TOKENS)
+
+
+async def count_wire_bytes(network: OverheadNetwork, client: AsyncInferenceClient) -> int:
+    """Return the bytes on the connection between both p2pd while 128 tokens of one stream came."""
+    port = _tcp_port(network)
+    counts: dict[int, list[TcpCount]] = {}
+
+    def on_token(place: int, _: str) -> None:
+        if place in {SKIPPED_TOKENS, SKIPPED_TOKENS + COUNTED_TOKENS}:
+            counts[place] = established(port)
+
+    await run_paced(client, MODEL, SKIPPED_TOKENS + COUNTED_TOKENS + FURTHER_TOKENS, on_token)
+    before, after = counts.values()
+    sizes = {count.remote_port: count.wire_bytes for count in before}
+    # the node's other connections are idle: the one that grew is the stream's
+    return max(count.wire_bytes - sizes.get(count.remote_port, 0) for count in after)
+
+
+async def measure_lags(network: OverheadNetwork) -> list[float]:
+    """Return the milliseconds that each token took while all 32 streams ran."""
+    lags: list[float] = []
+    begun: set[int] = set()
+    ended: set[int] = set()
+
+    async def run(number: int, client: AsyncInferenceClient) -> None:
+        def on_token(_: int, text: str) -> None:
+            now_s = time.monotonic()
+            begun.add(number)
+            if len(begun) == STREAMS and not ended:
+                lags.append(age_s(text, now_s) * _MS_PER_S)
+
+        await run_paced(client, MODEL, LAG_TOKENS, on_token)
+        ended.add(number)
+
+    await over_clients(network, MODEL, STREAMS, run)
+    if not lags:
+        raise BenchmarkFailed(f"{STREAMS} streams never ran at once: this machine is too busy. Run it again.")
+    return lags
+
+
+async def over_clients(
+    network: OverheadNetwork,
+    model: str,
+    streams: int,
+    run: Callable[[int, AsyncInferenceClient], Coroutine[Any, Any, None]],
+) -> None:
+    """Run so many streams of a paced model at once, eight a client; the clients come and go with them."""
+    async with AsyncExitStack() as stack:
+        clients = [
+            await stack.enter_async_context(network.client(model, number))
+            for number in range(-(-streams // STREAMS_PER_CLIENT))
+        ]
+        for client in clients:
+            await run_paced(client, model, 1)  # a grant and a connection are there then
+        async with asyncio.TaskGroup() as group:
+            for number in range(streams):
+                group.create_task(run(number, clients[number // STREAMS_PER_CLIENT]))
+
+
+def _ignore(_place: int, _text: str) -> None:
+    pass
+
+
+async def run_paced(client: AsyncInferenceClient, model: str, tokens: int, on_token: OnToken = _ignore) -> None:
+    """Run one job of a paced model; ``on_token`` is called as each token comes.
+
+    Raises:
+        BenchmarkFailed: tokens are missing.
+    """
+    place = 0
+    stream = await client.chat(
+        messages=[{"role": "user", "content": "paced"}],
+        model=model,
+        max_tokens=tokens,
+        temperature=0.0,
+        stream=True,
+    )
+    async for chunk in stream:
+        on_token(place, chunk.text)
+        place += 1
+    if place != tokens:
+        raise BenchmarkFailed(f"{place} of {tokens} tokens came; run it again.")
+
+
+def _tcp_port(network: OverheadNetwork) -> int:
+    found = re.search(r"/tcp/(\d+)", " ".join(network.run["addresses"]))
+    if found is None:
+        raise BenchmarkFailed("The node listens on no TCP port.")
+    return int(found[1])

@@ -1,0 +1,98 @@
+"""Computers whose clock is wrong: by a little everything works, by more they are told by how much and what to do."""
+
+import pytest
+from gpunode import InferenceClient
+
+from tests.acceptance.clocks import adjustable_clock, set_clock, shifted_clock
+from tests.acceptance.network import Network, status_of
+from tests.acceptance.processes import json_of, run_gpunode, wait_until
+
+pytestmark = pytest.mark.acceptance
+
+ASK = ("chat", "What is the capital of France?", "--max-tokens", "16", "--temperature", "0")
+
+
+@pytest.mark.parametrize("offset_s", [2, -2, 5, -5])
+def test_a_client_whose_clock_is_a_little_off(network: Network, offset_s: int) -> None:
+    """It is served; from 3 s on it is told, with the offset and what to do."""
+    result = network.command(*ASK, "--json", state=f"clock{offset_s}", **shifted_clock(offset_s))
+    assert "Paris" in json_of(result)["answer"]
+    direction = "ahead of" if offset_s > 0 else "behind"
+    assert (f"5 s {direction} the other peers'" in result.stderr) == (abs(offset_s) == 5), result.stderr
+    assert ("NTP" in result.stderr) == (abs(offset_s) == 5)
+
+
+@pytest.mark.parametrize(("offset_s", "words"), [(120, "ahead of"), (-120, "behind")])
+def test_a_client_whose_clock_is_far_off(network: Network, offset_s: int, words: str) -> None:
+    """One line says by how much, and what to do; nothing is reserved for a job that no node would take."""
+    before = json_of(network.command("ledger", "balance", "--json"))
+    result = network.command(*ASK, state=f"clock{offset_s}", **shifted_clock(offset_s))
+    assert result.returncode == 1
+    assert result.stderr.count("\n") == 1, result.stderr
+    assert f" s {words} that of the tracker at {network.url}" in result.stderr
+    assert any(f"clock is {seconds} s" in result.stderr for seconds in (119, 120, 121))
+    assert "timedatectl set-ntp true" in result.stderr
+    after = json_of(network.command("ledger", "balance", "--json"))
+    assert after["reserved_microcredits"] <= before["reserved_microcredits"]
+
+
+def test_a_known_client_whose_clock_is_far_off(network: Network) -> None:
+    """With network and grant from before it is told just the same, and served once its clock is set."""
+    assert "Paris" in json_of(network.command(*ASK, "--json", state="clock-known"))["answer"]
+    result = network.command(*ASK, state="clock-known", **shifted_clock(120))
+    assert result.returncode == 1
+    assert "timedatectl set-ntp true" in result.stderr.splitlines()[-1]
+    assert "Paris" in json_of(network.command(*ASK, "--json", state="clock-known"))["answer"]
+
+
+@pytest.mark.parametrize(("offset_s", "words"), [(120, "ahead of"), (-120, "behind")])
+def test_a_node_whose_clock_is_far_off(network: Network, offset_s: int, words: str) -> None:
+    """It does not start, and its last line says by how much it is off and what to do."""
+    home = network.folder / f"clock-node{offset_s}"
+    home.mkdir()
+    options = ("--bootstrap", network.url, "--region", "africa", "--data-dir", str(home / "n"))
+    result = run_gpunode("start", *options, home=home, **shifted_clock(offset_s))
+    assert result.returncode == 1
+    last = result.stderr.splitlines()[-1]
+    assert f" s {words} the tracker's" in last
+    assert "timedatectl set-ntp true" in last
+
+
+def test_a_node_whose_clock_goes_wrong(network: Network, client: InferenceClient) -> None:
+    """Some seconds are told, and it serves; two minutes are told; once the clock is set, all is well again."""
+    file = network.folder / "africa-clock"
+    set_clock(file, 2)
+    node = network.add_node("africa", name="africa-clock-node", variables=adjustable_clock(file))
+    try:
+        peer_id = node.wait_ready()["peer_id"]
+        assert status_of(node)["problems"] == []
+        set_clock(file, -120)
+        problems = wait_until(
+            lambda: [text for text in status_of(node)["problems"] if "no client accepts" in text],
+            "the node's status tells its clock",
+        )
+        assert "s behind the tracker's" in problems[0]
+        assert "timedatectl set-ntp true" in problems[0]
+        set_clock(file, 0)
+        wait_until(lambda: not status_of(node)["problems"], "the node has no problem any more")
+        result = client.chat(messages=[{"role": "user", "content": "Hello"}], region="africa", max_tokens=2)
+        assert result.route.node == peer_id
+    finally:
+        node.stop()
+
+
+@pytest.mark.parametrize("offset_s", [5, -5])
+def test_a_node_whose_clock_is_a_little_off(network: Network, client: InferenceClient, offset_s: int) -> None:
+    """It joins the mesh and serves; its owner is told."""
+    node = network.add_node("africa", name=f"africa-clock{offset_s}", variables=shifted_clock(offset_s))
+    try:
+        peer_id = node.wait_ready()["peer_id"]
+        result = client.chat(messages=[{"role": "user", "content": "Hello"}], region="africa", max_tokens=2)
+        assert result.route.node == peer_id
+        status = status_of(node)
+        assert status["mesh"]["peers_known"] > 0
+        (problem,) = status["problems"]
+        assert "5 s " in problem
+        assert "timedatectl set-ntp true" in problem
+    finally:
+        node.stop()

@@ -1,0 +1,46 @@
+import asyncio
+
+from gpunode import AsyncInferenceClient
+from gpunode_benchmarks.overhead_engines import paced_model
+from gpunode_benchmarks.overhead_network import OverheadNetwork
+from gpunode_benchmarks.overhead_paced import (
+    COUNTED_TOKENS,
+    LAG_TOKENS,
+    MODEL,
+    STREAMS,
+    count_wire_bytes,
+    measure_lags,
+    over_clients,
+    run_paced,
+)
+
+_HUNDRED = 100
+_TOKENS = 60
+_HUNDRED_TIMEOUT_S = 100.0
+
+
+async def test_the_bytes_of_a_token_are_those_on_its_connection(overhead: OverheadNetwork) -> None:
+    """More than a frame's bare content and its packet's headers, and within what the network promises."""
+    async with overhead.client(MODEL, "bytes") as client:
+        wire_bytes = await count_wire_bytes(overhead, client)
+    assert 90 < wire_bytes / COUNTED_TOKENS <= 160
+
+
+async def test_lags_are_of_the_time_when_all_streams_ran(overhead: OverheadNetwork) -> None:
+    """At most one a token; every one is a time that has passed."""
+    lags = await measure_lags(overhead)
+    assert 0 < len(lags) <= STREAMS * LAG_TOKENS
+    assert min(lags) > 0
+
+
+async def test_a_hundred_streams_of_30_tokens_a_second_all_complete(overhead: OverheadNetwork) -> None:
+    """Through one node, at once, every token there and every receipt verified."""
+    whole: list[int] = []
+
+    async def run(number: int, client: AsyncInferenceClient) -> None:
+        await run_paced(client, paced_model(33), _TOKENS)
+        whole.append(number)
+
+    async with asyncio.timeout(_HUNDRED_TIMEOUT_S):
+        await over_clients(overhead, paced_model(33), _HUNDRED, run)
+    assert sorted(whole) == list(range(_HUNDRED))

@@ -1,0 +1,46 @@
+"""What is being worked on."""
+
+from contextlib import ExitStack
+
+import pytest
+from gpunode_tracker.errors import Overloaded, TooManyRequests
+from gpunode_tracker.in_flight import InFlight
+from gpunode_tracker.limits import MIB, Limits
+
+LIMITS = Limits(requests_per_address=2, large_body_bytes_per_address=2 * MIB, large_body_bytes=3 * MIB)
+
+
+def test_requests_of_one_address() -> None:
+    """No more than the limit at once; what ends makes room, and leaves nothing behind."""
+    counts = InFlight(LIMITS)
+    with counts.visit("a"):
+        with counts.visit("a"):
+            with pytest.raises(TooManyRequests) as caught, counts.visit("a"):
+                pass
+            assert caught.value.reason == "requests_in_flight"
+            with counts.visit("b"):
+                assert len(counts) == 2
+        with counts.visit("a"):
+            pass
+    assert len(counts) == 0
+
+
+def test_memory_for_large_bodies() -> None:
+    """Limited by address and in all, and free again at the request's end, also where it failed."""
+    counts = InFlight(LIMITS)
+    with ExitStack() as first:
+        visit = first.enter_context(counts.visit("a"))
+        visit.hold(MIB)
+        visit.hold(MIB)
+        with pytest.raises(TooManyRequests, match="large bodies from your address"):
+            visit.hold(1)
+        with counts.visit("b") as other:
+            other.hold(MIB)
+            with pytest.raises(Overloaded) as caught:
+                other.hold(1)
+            assert caught.value.retry_after_s > 0
+    with pytest.raises(TooManyRequests), counts.visit("a") as failing:
+        failing.hold(3 * MIB)
+    assert len(counts) == 0
+    with counts.visit("b") as later:
+        later.hold(2 * MIB)

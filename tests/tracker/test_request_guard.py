@@ -1,0 +1,30 @@
+"""The limits of one tracker."""
+
+import pytest
+from gpunode_tracker.client_addresses import parse_network
+from gpunode_tracker.limits import Budget, Limits
+from gpunode_tracker.rate_buckets import MemoryRateBuckets
+from gpunode_tracker.rates import Rate
+from gpunode_tracker.request_guard import RequestGuard, refusal
+
+from tests.tracker.parties import TestClock
+
+
+async def test_budgets_have_their_own_rates(clock: TestClock) -> None:
+    """The settings' rate counts, and the refusal names it, its budget and when to come again."""
+    limits = Limits(rates={Budget.SUBMITS: Rate(per_minute=6, burst=1)})
+    guard = RequestGuard(limits, (), MemoryRateBuckets(clock))
+    assert (await guard.charge(Budget.SUBMITS, "account:x")).decision.allowed
+    refused = await guard.charge(Budget.SUBMITS, "account:x")
+    assert not refused.decision.allowed
+    error = refusal(refused)
+    assert (error.reason, error.retry_after_s) == ("submits", pytest.approx(10))
+    assert "from this key or token: 6 a minute and 1 at once" in str(error)
+    assert (await guard.charge(Budget.LOOKUPS, "account:x")).decision.allowed
+
+
+def test_proxies_are_the_settings(clock: TestClock) -> None:
+    """Their header is believed, others' is not."""
+    guard = RequestGuard(Limits(), (parse_network("127.0.0.1"),), MemoryRateBuckets(clock))
+    assert guard.address_of("127.0.0.1", ("192.0.2.1",)) == "192.0.2.1"
+    assert guard.address_of("127.0.0.2", ("192.0.2.1",)) == "127.0.0.2"

@@ -1,0 +1,72 @@
+"""From which address a request comes, and which addresses count as one client. Pure."""
+
+import ipaddress
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+FORWARDED_HEADER: Final = "X-Forwarded-For"
+UNKNOWN: Final = "unknown"
+IPV6_PREFIX_BITS: Final = 64
+"""Whoever has one IPv6 address has all of its /64 (RFC 6177)."""
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def parse_network(text: str) -> Network:
+    """Return an address, or a network such as 10.0.0.0/8, as a network.
+
+    Raises:
+        ValueError: neither.
+    """
+    return ipaddress.ip_network(text.strip())
+
+
+def client_address(peer: str | None, forwarded: Iterable[str], trusted: Sequence[Network]) -> str:
+    """Return the address that a request comes from.
+
+    Only what trusted proxies have appended to the header counts: it is read from its end, and what stands before the
+    first address that is not a trusted proxy's was made up by whoever has that address, or might have been.
+
+    Args:
+        peer: the connection's other end.
+        forwarded: the values of all X-Forwarded-For headers, in their order.
+        trusted: the proxies'.
+    """
+    address = _parse(peer or "")
+    if address is None:
+        return UNKNOWN
+    hops = [hop for value in forwarded for hop in value.split(",")]
+    while hops and _is_within(address, trusted):
+        hop = _parse(hops.pop())
+        if hop is None:
+            break
+        address = hop
+    return str(address)
+
+
+def holder_of(address: str) -> str:
+    """Return what is counted for an address: itself for IPv4, its /64 for IPv6."""
+    parsed = _parse(address)
+    if isinstance(parsed, ipaddress.IPv6Address):
+        return str(ipaddress.IPv6Network((int(parsed), IPV6_PREFIX_BITS), strict=False))
+    return str(parsed or UNKNOWN)
+
+
+def is_within(address: str, networks: Sequence[Network]) -> bool:
+    """Whether an address belongs to one of the networks."""
+    parsed = _parse(address)
+    return parsed is not None and _is_within(parsed, networks)
+
+
+def _is_within(address: Address, networks: Sequence[Network]) -> bool:
+    return any(address in network for network in networks)
+
+
+def _parse(text: str) -> Address | None:
+    """Return an address; one of IPv4 within IPv6 as the former."""
+    try:
+        address = ipaddress.ip_address(text.strip())
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address

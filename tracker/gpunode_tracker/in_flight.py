@@ -1,0 +1,97 @@
+"""What is being worked on now, by address: requests, and the memory that large bodies take. One process's own."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from gpunode_tracker.errors import Overloaded, TooManyRequests
+from gpunode_tracker.limits import Limits
+
+RETRY_AFTER_S = 1
+"""Most requests take milliseconds."""
+RETRY_LARGE_AFTER_S = 5
+"""A large body may take up to half a minute to come."""
+
+
+class InFlight:
+    """Counts what runs; what ends is forgotten."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._requests: Counter[str] = Counter()
+        self._bytes: Counter[str] = Counter()
+        self._bytes_in_all = 0
+
+    @contextmanager
+    def visit(self, holder: str) -> Iterator["Visit"]:
+        """Count one request of an address until it ends.
+
+        Raises:
+            TooManyRequests: too many of this address are unfinished.
+        """
+        if self._requests.get(holder, 0) >= self._limits.requests_per_address:
+            raise TooManyRequests(
+                f"{self._limits.requests_per_address} requests from your address are being worked on already. Wait "
+                "for answers before you send more.",
+                retry_after_s=RETRY_AFTER_S,
+                reason="requests_in_flight",
+            )
+        self._requests[holder] += 1
+        visit = Visit(self, holder)
+        try:
+            yield visit
+        finally:
+            self._requests[holder] -= 1
+            if not self._requests[holder]:
+                del self._requests[holder]
+            if visit.large_bytes:
+                self._free(holder, visit.large_bytes)
+
+    def take_bytes(self, holder: str, count: int) -> None:
+        """Take memory for a large body.
+
+        Raises:
+            TooManyRequests, Overloaded: there is none left, of this address or in all.
+        """
+        if self._bytes.get(holder, 0) + count > self._limits.large_body_bytes_per_address:
+            raise TooManyRequests(
+                "Other large bodies from your address are being worked on. Send one after the other.",
+                retry_after_s=RETRY_LARGE_AFTER_S,
+                reason="large_bodies",
+            )
+        if self._bytes_in_all + count > self._limits.large_body_bytes:
+            raise Overloaded(
+                "The tracker is working on as many large bodies as it has memory for. Send yours again later.",
+                retry_after_s=RETRY_LARGE_AFTER_S,
+                reason="large_bodies_in_all",
+            )
+        self._bytes[holder] += count
+        self._bytes_in_all += count
+
+    def _free(self, holder: str, count: int) -> None:
+        self._bytes_in_all -= count
+        self._bytes[holder] -= count
+        if not self._bytes[holder]:
+            del self._bytes[holder]
+
+    def __len__(self) -> int:
+        """Return how many addresses are remembered."""
+        return len(self._requests | self._bytes)
+
+
+class Visit:
+    """One request. large_bytes: what its body takes of the memory for large ones."""
+
+    def __init__(self, counts: InFlight, holder: str) -> None:
+        self._counts = counts
+        self._holder = holder
+        self.large_bytes = 0
+
+    def hold(self, count: int) -> None:
+        """Take more bytes; they are free again when the request ends.
+
+        Raises:
+            TooManyRequests, Overloaded: there is no room.
+        """
+        self._counts.take_bytes(self._holder, count)
+        self.large_bytes += count

@@ -1,0 +1,125 @@
+"""The budgets of a request: which ones it is counted on, and what its answer says of them.
+
+``RateLimit-Policy`` and ``RateLimit`` are those of the IETF's draft-ietf-httpapi-ratelimit-headers-10.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from aiohttp import web
+from gpunode_protocol import tracker_api as api
+
+from gpunode_tracker.app_keys import CHARGES, CLIENT, GUARD, VISIT
+from gpunode_tracker.client_addresses import FORWARDED_HEADER, holder_of
+from gpunode_tracker.limits import Budget
+from gpunode_tracker.request_guard import Charge, refusal
+
+ADDRESS_BUDGETS: Final[Mapping[tuple[str, str], Budget]] = {
+    ("GET", api.NODES_PATH): Budget.INDEX,
+    ("POST", api.CHALLENGE_PATH): Budget.CHALLENGES,
+    ("POST", api.REGISTER_PATH): Budget.REGISTRATIONS,
+    ("POST", api.ACCOUNTS_PATH): Budget.ACCOUNTS,
+}
+"""What is counted by address, beside ``Budget.ADDRESS``."""
+IDENTITY_BUDGETS: Final[Mapping[tuple[str, str], Budget]] = {
+    ("POST", api.HEARTBEAT_PATH): Budget.HEARTBEATS,
+    ("POST", api.LINK_PATH): Budget.SUBMITS,
+    ("POST", api.GRANTS_PATH): Budget.SUBMITS,
+    ("POST", api.REPORTS_PATH): Budget.SUBMITS,
+    ("POST", api.SETTLEMENTS_PATH): Budget.SETTLEMENTS,
+}
+"""What is counted by account or node; all else counts as ``Budget.LOOKUPS``."""
+
+
+def note_client(request: web.Request) -> None:
+    """Find out from which address a request comes, once and for all of its handling."""
+    forwarded = request.headers.getall(FORWARDED_HEADER, ())
+    request[CLIENT] = request.app[GUARD].address_of(request.remote, forwarded)
+    request[CHARGES] = []
+
+
+async def charge_address(request: web.Request) -> None:
+    """Count a request on its address.
+
+    Raises:
+        TooManyRequests: the address has used up what it may ask for.
+    """
+    await _charge(request, Budget.ADDRESS, holder_of(request[CLIENT]))
+    budget = ADDRESS_BUDGETS.get(_route(request))
+    if budget is not None:
+        await _charge(request, budget, holder_of(request[CLIENT]))
+
+
+async def charge_identity(request: web.Request, name: str) -> None:
+    """Count an authenticated request on its account or node; ``name``: the ledger's.
+
+    Raises:
+        TooManyRequests: it has used up what it may ask for.
+    """
+    await _charge(request, IDENTITY_BUDGETS.get(_route(request), Budget.LOOKUPS), name)
+
+
+async def charge_settlement(request: web.Request, name: str | None) -> None:
+    """Count a batch on whom it comes from, or on the address if nobody knows; ``name``: as above.
+
+    Raises:
+        TooManyRequests: as above.
+    """
+    if name is None:
+        await _charge(request, Budget.ANONYMOUS_SETTLEMENTS, holder_of(request[CLIENT]))
+    else:
+        await charge_identity(request, name)
+
+
+async def charge_items(request: web.Request, name: str | None, count: int) -> None:
+    """Count a batch's items, likewise."""
+    await _charge(request, Budget.SETTLEMENT_ITEMS, name or holder_of(request[CLIENT]), count)
+
+
+async def refuse_guessers(request: web.Request) -> None:
+    """Refuse to look at a key or token of an address that has shown too many wrong ones.
+
+    Raises:
+        TooManyRequests: of this address no more are looked at for a while, not even right ones.
+    """
+    await _charge(request, Budget.FAILED_AUTHENTICATIONS, holder_of(request[CLIENT]), 0)
+
+
+async def note_wrong_key(request: web.Request) -> None:
+    """Count a wrong key or token."""
+    await request.app[GUARD].charge(Budget.FAILED_AUTHENTICATIONS, holder_of(request[CLIENT]))
+
+
+async def _charge(request: web.Request, budget: Budget, holder: str, cost: int = 1) -> None:
+    charge = await request.app[GUARD].charge(budget, holder, cost)
+    request[CHARGES].append(charge)
+    if not charge.decision.allowed:
+        raise refusal(charge)
+
+
+def _route(request: web.Request) -> tuple[str, str]:
+    resource = request.match_info.route.resource
+    return request.method, resource.canonical if resource is not None else ""
+
+
+def hold_body(request: web.Request, count: int) -> None:
+    """Count the bytes of a large body as held in memory until the request ends.
+
+    Raises:
+        TooManyRequests, Overloaded: there is no room for more.
+    """
+    request[VISIT].hold(count)
+
+
+def quota_headers(charges: Sequence[Charge]) -> dict[str, str]:
+    """Return the headers that tell of the tightest budget of a request; empty if it was counted on none."""
+    if not charges:
+        return {}
+    tightest = min(charges, key=lambda charge: (charge.decision.allowed, charge.decision.remaining))
+    rate, decision = tightest.rate, tightest.decision
+    reset_s = math.ceil(decision.retry_after_s or decision.full_after_s)
+    return {
+        "RateLimit-Policy": f'"{tightest.budget}";q={rate.burst};w={rate.window_s}',
+        "RateLimit": f'"{tightest.budget}";r={decision.remaining};t={reset_s}',
+    }
