@@ -15,10 +15,12 @@ if TYPE_CHECKING:
 BENCHES: Final[Mapping[str, str]] = {
     "mesh": "gpunode_benchmarks.mesh_bench:run_mesh_bench",
     "engine": "gpunode_benchmarks.engine_bench:run_engine_bench",
+    "image": "gpunode_benchmarks.image_bench:run_image_bench",
     "overhead": "gpunode_benchmarks.overhead_bench:run_overhead_bench",
 }
 
 _FEWEST_PAIRS: Final = 6
+_IMAGE_PAIRS: Final = 12
 _FEWEST_OVERHEAD_PAIRS: Final = 10
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object for programs.")]
@@ -30,6 +32,7 @@ def register(app: typer.Typer) -> None:
     bench_app.callback(invoke_without_command=True)(run_all)
     bench_app.command("mesh")(run_mesh)
     bench_app.command("engine")(run_engine)
+    bench_app.command("image")(run_image)
     bench_app.command("overhead")(run_overhead)
     app.add_typer(bench_app, name="bench")
 
@@ -53,6 +56,16 @@ def run_engine(
 ) -> None:
     """Measure the engine's tokens/s beside the bare library's."""
     _run_and_print(["engine"], as_json=as_json, rounds=pairs)
+
+
+def run_image(
+    as_json: JsonOption = False,
+    pairs: Annotated[
+        int, typer.Option(min=_FEWEST_PAIRS, help="Pairs per ratio: more of them see smaller differences.")
+    ] = _IMAGE_PAIRS,
+) -> None:
+    """Measure the image engine's pictures/s beside the bare library's."""
+    _run_and_print(["image"], as_json=as_json, rounds=pairs)
 
 
 def run_overhead(

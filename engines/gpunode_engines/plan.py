@@ -26,6 +26,13 @@ logger = logging.getLogger(__name__)
 _SPREADS_OVER_CARDS: Final = frozenset({"llamacpp"})
 """Backends that split one model over all graphics cards; the others use one."""
 
+_KEEPS_THE_REST_IN_RAM: Final = frozenset({"diffusers"})
+"""Backends that use a card although the model is larger than its memory: they move parts of it there and back."""
+
+_HALF_PRECISION: Final = frozenset({"F16", "BF16"})
+_MEDIA_JOB_S: Final = 12 * 3600.0
+"""Longest wall clock of an image or speech job: ten hours of audio and its allowance; the node gives each its own."""
+
 
 @dataclass(frozen=True, slots=True)
 class _ModelFiles:
@@ -75,7 +82,8 @@ def plan_engine(entry: CatalogueEntry, settings: EngineSettings, machine: Machin
 
 def create_engine(plan: EnginePlan, settings: EngineSettings) -> SupervisedEngine:
     """Return the engine of a plan under the limits of the settings; the caller starts and stops it."""
-    limits = replace(EngineLimits(), rss_bytes=settings.engine_memory_limit_bytes, job_s=settings.engine_time_limit_s)
+    job_s = _MEDIA_JOB_S if plan.task in {Task.IMAGE_GEN, Task.WHISPER} else settings.engine_time_limit_s
+    limits = replace(EngineLimits(), rss_bytes=settings.engine_memory_limit_bytes, job_s=job_s)
     return SupervisedEngine(plan, limits)
 
 
@@ -90,6 +98,9 @@ def _place(entry: CatalogueEntry, settings: EngineSettings, machine: Machine, fi
         try:
             return _fitted(entry, settings, _facts(entry, files, on_gpu=True), room, use_gpu=True)
         except NotEnoughMemory as error:
+            if entry.backend in _KEEPS_THE_REST_IN_RAM:
+                facts = _facts(entry, files, on_gpu=True)
+                return _fitted(entry, settings, facts, main_memory(machine, settings), use_gpu=True)
             logger.warning("%s It runs on the CPU.", error, extra={"event": "model_not_on_gpu", "model": entry.name})
     facts = _facts(entry, files, on_gpu=False)
     return _fitted(entry, settings, facts, main_memory(machine, settings), use_gpu=False)
@@ -98,7 +109,10 @@ def _place(entry: CatalogueEntry, settings: EngineSettings, machine: Machine, fi
 def _facts(entry: CatalogueEntry, files: _ModelFiles, *, on_gpu: bool) -> ModelFacts:
     if entry.task is Task.LLM:
         return read_model_facts(files.paths, on_gpu=on_gpu)
-    return read_media_facts(files.root, files.paths)
+    facts = read_media_facts(files.root, files.paths)
+    if entry.task is Task.IMAGE_GEN and not on_gpu and facts.quantisation in _HALF_PRECISION:
+        return replace(facts, weights_bytes=2 * facts.weights_bytes)  # float32 on CPUs
+    return facts
 
 
 def _fitted(

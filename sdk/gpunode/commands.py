@@ -1,8 +1,9 @@
-"""The client's subcommands: chat, nodes, ledger, doctor, demo."""
+"""The client's subcommands: chat, image, nodes, ledger, doctor, demo."""
 
 import typer
 
 from gpunode.cli_chat import chat
+from gpunode.cli_image import image
 from gpunode.cli_ledger import ledger
 from gpunode.cli_nodes import nodes
 from gpunode.demo.command import demo
@@ -12,6 +13,7 @@ from gpunode.doctor.command import doctor
 def register(app: typer.Typer) -> None:
     """Add the subcommands to the root command."""
     app.command()(chat)
+    app.command()(image)
     app.command()(nodes)
     app.add_typer(ledger)
     app.command()(doctor)

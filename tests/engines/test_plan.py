@@ -91,3 +91,24 @@ def test_the_engine_gets_the_limits_of_the_settings(settings: EngineSettings) ->
     changed = settings.model_copy(update={"engine_memory_limit_bytes": 5, "engine_time_limit_s": 7.0})
     engine = create_engine(plan_engine(SMOLLM2, settings, MACHINE), changed)
     assert (engine.limits.rss_bytes, engine.limits.job_s) == (5, 7.0)
+
+
+def test_images_take_float32_on_a_cpu(settings: EngineSettings) -> None:
+    """Twice the size of their files in half precision."""
+    digits = resolve_model("digits")
+    on_cpu, on_gpu = plan_engine(digits, settings, MACHINE), plan_engine(digits, settings, _with_card(8 << 30))
+    assert on_cpu.memory_bytes == 2 * on_gpu.memory_bytes
+    assert on_gpu.memory_bytes == sum(Path(name).stat().st_size for name in on_gpu.files if name.endswith("tensors"))
+
+
+def test_images_use_a_card_that_is_too_small(settings: EngineSettings) -> None:
+    """Their backend moves parts of the model there and back."""
+    options = plan_engine(resolve_model("digits"), settings, _with_card(1 << 20)).options
+    assert (options.use_gpu, options.slots) == (True, 1)
+
+
+def test_images_have_the_time_that_the_node_gives_them(settings: EngineSettings) -> None:
+    """The limit of chat jobs is not theirs."""
+    digits = create_engine(plan_engine(resolve_model("digits"), settings, MACHINE), settings)
+    chat = create_engine(plan_engine(SMOLLM2, settings, MACHINE), settings)
+    assert digits.limits.job_s > chat.limits.job_s == settings.engine_time_limit_s
