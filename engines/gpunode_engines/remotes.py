@@ -109,10 +109,15 @@ def choose_remote(mirror: str, progress: DownloadDisplay | None = None) -> Remot
 def _download_errors(repo: str) -> Iterator[None]:
     """Map the hub library's errors, and those of its HTTP client, to ours."""
     from httpx2 import HTTPError  # noqa: PLC0415 -- huggingface_hub's HTTP client
-    from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError  # noqa: PLC0415 -- see above
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError  # noqa: PLC0415 -- see above
 
     try:
         yield
+    except GatedRepoError as error:
+        raise DownloadFailed(
+            f"The hub gives {repo} only to accounts that accepted its licence. Download it with yours into a folder "
+            f"FOLDER/{repo}, set GPUNODE_MODEL_MIRROR to FOLDER, and pull again."
+        ) from error
     except RepositoryNotFoundError as error:
         raise DownloadFailed(f"The hub has no public repository {repo}.") from error
     except HfHubHTTPError as error:

@@ -8,8 +8,9 @@ from gpunode_engines.base import Blob, Event, Finished, Progress
 from gpunode_engines.errors import InvalidParameters
 from gpunode_engines.media import ImageRequest
 from gpunode_node.image_work import MIN_TIME_LIMIT_S, ImageWork
+from gpunode_node.tasks import work_of
 from gpunode_protocol import blobs
-from gpunode_protocol.errors import ErrorCode
+from gpunode_protocol.errors import ErrorCode, JobError
 from gpunode_protocol.messages import ProgressFrame
 from gpunode_protocol.outputs import blob_digest
 from gpunode_protocol.payloads import ImageParams, Usage
@@ -111,6 +112,26 @@ async def test_what_the_model_cannot_do(tmp_path: Path) -> None:
         ErrorCode.INVALID_PARAMETERS,
         "width must be a multiple of 16.",
     )
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"steps": 0}, "steps"),
+        ({"steps": 10_000}, "steps"),
+        ({"width": 100}, "width"),
+        ({"n": 17}, "n"),
+        ({"guidance_millionths": 200_000_000}, "guidance"),
+        ({"strength_millionths": -1}, "strength"),
+        ({"mode": "image"}, "mode image needs image"),
+    ],
+)
+def test_what_no_model_could_do(changes: dict[str, Any], named: str) -> None:
+    """It is refused before any engine is asked; there is no NaN, for signed numbers are whole."""
+    info = FakeMediaEngine(Task.IMAGE_GEN, ()).info
+    with pytest.raises(JobError, match=named) as caught:
+        work_of(_image_request(**changes).body, info)
+    assert caught.value.code is ErrorCode.INVALID_PARAMETERS
 
 
 def test_time_limits() -> None:
