@@ -12,16 +12,18 @@ from gpunode_protocol.grants import Grant
 from gpunode_protocol.identity import Identity, PeerId
 from gpunode_protocol.messages import (
     AcceptedFrame,
+    BlobFrame,
     CancelFrame,
     ErrorFrame,
     ProbeReplyFrame,
     RequestFrame,
+    SegmentFrame,
     VoucherFrame,
     encode_frame,
 )
 from gpunode_protocol.node_job import NodeJob
 from gpunode_protocol.node_stream import NodeStream, RequestChecks, open_request
-from gpunode_protocol.payloads import ImageParams, Usage
+from gpunode_protocol.payloads import ImageParams, SpeechParams, Usage
 from gpunode_protocol.probe import ProbeServer
 from gpunode_protocol.trust import Trust
 
@@ -35,10 +37,10 @@ FINGERPRINT = b"f" * 32
 class ScriptedNode:
     """What it does.
 
-    words: the answer, a token each. pictures: the results of image jobs, in two steps each. cut_after: the stream ends
-    after so many tokens or pictures. refuse: errors for the next
-    requests, in turn. overstate: tokens that the receipt claims too many. endless: repeats the words until cancelled.
-    silent: accepts nothing and says nothing. sign_receipts_as: another key than its own.
+    words: the answer, a token each. pictures: the results of image jobs, in two steps each. segments: of speech.
+    cut_after: the stream ends after so many tokens or pictures. refuse: errors for the next requests, in turn.
+    overstate: tokens that the receipt claims too many. endless: repeats the words until cancelled. silent: accepts
+    nothing and says nothing. sign_receipts_as: another key than its own.
     """
 
     identity: Identity
@@ -46,6 +48,7 @@ class ScriptedNode:
     clock: Callable[[], float] = time.time
     words: Sequence[str] = ("Paris", " is", " the", " capital.")
     pictures: Sequence[bytes] = ()
+    segments: Sequence[SegmentFrame] = ()
     cut_after: int | None = None
     refuse: list[JobError] = field(default_factory=list)
     overstate: int = 0
@@ -92,6 +95,7 @@ class _Conversation:
         self._vouched = asyncio.Event()
         self._cancelled = asyncio.Event()
         self._sent = 0
+        self._uploaded = asyncio.Event()
         self._job: NodeJob
 
     async def run(self) -> None:
@@ -129,6 +133,9 @@ class _Conversation:
                     self._vouched.set()
                     if self._job.is_settled:
                         return
+                elif isinstance(event, BlobFrame):
+                    if event.offset + len(event.data) == event.total_bytes:
+                        self._uploaded.set()
                 elif isinstance(event, CancelFrame):
                     self._cancelled.set()
                     self._node.cancelled.set()
@@ -136,7 +143,7 @@ class _Conversation:
     async def _produce(self) -> None:
         node, job = self._node, self._job
         params = job.request.body.read_params()
-        prompt_tokens = 0 if isinstance(params, ImageParams) else PROMPT_TOKENS
+        prompt_tokens = 0 if isinstance(params, ImageParams | SpeechParams) else PROMPT_TOKENS
         accepted = AcceptedFrame(
             prompt_tokens=prompt_tokens,
             position=0,
@@ -148,6 +155,9 @@ class _Conversation:
         await self._flush()
         if isinstance(params, ImageParams):
             await self._draw(params)
+            return
+        if isinstance(params, SpeechParams):
+            await self._write_down()
             return
         number = 0
         while (node.endless or number < len(node.words)) and not self._cancelled.is_set():
@@ -181,6 +191,21 @@ class _Conversation:
             await self._flush()
         usage = Usage(images=len(node.pictures), image_units=len(node.pictures) * params.units_per_image())
         job.finish(usage=usage, finish_reason="stop", now=2.0, finished_at=int(node.clock()))
+        await self._flush()
+
+    async def _write_down(self) -> None:
+        """Take the audio whole, then say the segments."""
+        node, job = self._node, self._job
+        await self._uploaded.wait()
+        for segment in node.segments:
+            job.segment(segment, now=1.0)
+            await self._flush()
+        job.finish(
+            usage=Usage(audio_ms=job.output.count),
+            finish_reason="stop",
+            now=2.0,
+            finished_at=int(node.clock()),
+        )
         await self._flush()
 
     async def _flush(self) -> None:

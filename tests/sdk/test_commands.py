@@ -6,4 +6,12 @@ def test_the_clients_commands_are_registered() -> None:
     """Those for people who use the network."""
     app = typer.Typer()
     register(app)
-    assert set(typer.main.get_command(app).commands) == {"chat", "image", "nodes", "ledger", "demo", "doctor"}  # type: ignore[attr-defined]  # -- a group
+    assert set(typer.main.get_command(app).commands) == {
+        "chat",
+        "image",
+        "transcribe",
+        "nodes",
+        "ledger",
+        "demo",
+        "doctor",
+    }  # type: ignore[attr-defined]  # -- a group

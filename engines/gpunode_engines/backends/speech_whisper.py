@@ -57,7 +57,12 @@ class WhisperBackend:
 
     def generate(self, request: SpeechRequest, emit: Emit, cancelled: threading.Event) -> None:
         """Decode the file, then give each segment as soon as it is there."""
-        samples = decode_audio(request.audio, start_ms=request.start_ms, max_audio_ms=request.max_audio_ms)
+        samples = decode_audio(
+            request.audio,
+            start_ms=request.start_ms,
+            max_audio_ms=request.max_audio_ms,
+            is_cancelled=cancelled.is_set,
+        )
         end_ms = request.start_ms + len(samples) * _MS_PER_S // SAMPLE_RATE
         said_until_ms = request.start_ms
         segments, info = self._transcribe(samples, request)

@@ -23,11 +23,12 @@ _FOLDER_PREFIX: Final = "gpudemo-"
 
 def demo(
     *,
-    task: Annotated[Literal["llm", "image_gen"], typer.Option(help="What is demonstrated.")] = "llm",
+    task: Annotated[Literal["llm", "image_gen", "whisper"], typer.Option(help="What is demonstrated.")] = "llm",
     prompt: Annotated[
         str | None, typer.Option(help="A question or what to draw; without it a chat, if this is a terminal.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="File for the picture (image_gen), .png, .jpg or .webp.")] = None,
+    file: Annotated[Path | None, typer.Option(help="Audio file to write down (whisper).")] = None,
     nodes: Annotated[int, typer.Option(help="Nodes to start, in different regions.", min=1, max=16)] = 3,
     model: Annotated[str | None, typer.Option(help="What they serve, if not the task's small model.")] = None,
     as_json: JsonOption = False,
@@ -39,7 +40,9 @@ def demo(
 
     chosen = _task(task)
     interactive = prompt is None and not as_json and sys.stdin.isatty() and sys.stdout.isatty()
-    wish = DemoWish(prompt=prompt, model=model or chosen.model, out=out, as_json=as_json, interactive=interactive)
+    wish = DemoWish(
+        prompt=prompt, model=model or chosen.model, out=out, file=file, as_json=as_json, interactive=interactive
+    )
     chosen.check(wish)
     with (
         _sigterm_as_exit(),
@@ -62,8 +65,9 @@ def _task(name: str) -> "DemoTask":
     """Return the strategy of a task."""
     from gpunode.demo.chat_task import ChatTask  # noqa: PLC0415 -- --help stays light
     from gpunode.demo.image_task import ImageTask  # noqa: PLC0415 -- as above
+    from gpunode.demo.speech_task import SpeechTask  # noqa: PLC0415 -- as above
 
-    tasks: tuple[DemoTask, ...] = (ChatTask(), ImageTask())
+    tasks: tuple[DemoTask, ...] = (ChatTask(), ImageTask(), SpeechTask())
     return next(task for task in tasks if task.task == name)
 
 

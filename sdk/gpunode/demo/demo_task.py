@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class DemoWish:
-    """What the user asked for. model: what the nodes serve. out: where a result that is a file goes."""
+    """What the user asked for. model: what the nodes serve. out: where a result that is a file goes. file: an input."""
 
     prompt: str | None
     model: str
     out: Path | None = None
+    file: Path | None = None
     as_json: bool = False
     interactive: bool = False
 
