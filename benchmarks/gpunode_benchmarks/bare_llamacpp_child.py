@@ -1,4 +1,4 @@
-"""The library xllamacpp alone in a process: the side with which the engine is compared. Run by ``bare_llamacpp``.
+"""The library xllamacpp alone in a process: the side with which the engine is compared. Run by ``bare_library``.
 
 Its settings are the library's own, but for what must be equal on both sides: model, slots, context, CPU threads, no
 cached prompts. First argument: ``BareLoad`` as JSON. It prints one JSON line when the model is loaded; then, for each

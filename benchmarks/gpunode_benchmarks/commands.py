@@ -16,7 +16,10 @@ BENCHES: Final[Mapping[str, str]] = {
     "mesh": "gpunode_benchmarks.mesh_bench:run_mesh_bench",
     "engine": "gpunode_benchmarks.engine_bench:run_engine_bench",
     "image": "gpunode_benchmarks.image_bench:run_image_bench",
+    "transformers": "gpunode_benchmarks.transformers_bench:run_transformers_bench",
     "overhead": "gpunode_benchmarks.overhead_bench:run_overhead_bench",
+    "discovery": "gpunode_benchmarks.discovery_bench:run_discovery_bench",
+    "memory": "gpunode_benchmarks.memory_bench:run_memory_bench",
 }
 
 _FEWEST_PAIRS: Final = 6
@@ -33,7 +36,10 @@ def register(app: typer.Typer) -> None:
     bench_app.command("mesh")(run_mesh)
     bench_app.command("engine")(run_engine)
     bench_app.command("image")(run_image)
+    bench_app.command("transformers")(run_transformers)
     bench_app.command("overhead")(run_overhead)
+    bench_app.command("discovery")(run_discovery)
+    bench_app.command("memory")(run_memory)
     app.add_typer(bench_app, name="bench")
 
 
@@ -68,6 +74,16 @@ def run_image(
     _run_and_print(["image"], as_json=as_json, rounds=pairs)
 
 
+def run_transformers(
+    as_json: JsonOption = False,
+    pairs: Annotated[
+        int, typer.Option(min=_FEWEST_PAIRS, help="Pairs per ratio: more of them see smaller differences.")
+    ] = 2 * _FEWEST_PAIRS,
+) -> None:
+    """Measure the transformers backend's tokens/s beside bare generate, and what eight streams gain."""
+    _run_and_print(["transformers"], as_json=as_json, rounds=pairs)
+
+
 def run_overhead(
     as_json: JsonOption = False,
     pairs: Annotated[
@@ -82,6 +98,16 @@ def run_overhead(
         typer.echo(json.dumps(to_overhead_json(_bench("overhead")(pairs), machine_facts())))
     else:
         _run_and_print(["overhead"], as_json=False, rounds=pairs)
+
+
+def run_discovery(as_json: JsonOption = False) -> None:
+    """Measure how long a client takes to find a node among 4, 16 and 48."""
+    _run_and_print(["discovery"], as_json=as_json)
+
+
+def run_memory(as_json: JsonOption = False) -> None:
+    """Measure the resident memory of tracker, node and client, with and without their p2pd and engine."""
+    _run_and_print(["memory"], as_json=as_json)
 
 
 def _run_and_print(names: list[str], *, as_json: bool, rounds: int | None = None) -> None:

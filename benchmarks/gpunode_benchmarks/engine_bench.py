@@ -21,7 +21,7 @@ from gpunode_engines.devices import detect_machine
 from gpunode_engines.plan import create_engine, plan_engine
 from gpunode_engines.supervisor import EnginePlan, SupervisedEngine
 
-from gpunode_benchmarks.bare_llamacpp import BareLoad, bare_llamacpp
+from gpunode_benchmarks.bare_library import BareLoad, bare_library
 from gpunode_benchmarks.errors import BenchmarkFailed
 from gpunode_benchmarks.report import BenchResult, Measure, load_average
 from gpunode_benchmarks.stats import pair_ratios, spread_summary
@@ -116,16 +116,22 @@ class _Started:
 @contextlib.asynccontextmanager
 async def _started(plan: EnginePlan, settings: EngineSettings, order: Sequence[str]) -> AsyncIterator[_Started]:
     """Start the children of all sides in the given order, and end them with the context."""
-    load = BareLoad(model_path=plan.files[0], slots=SLOTS, context_tokens=CONTEXT_TOKENS, threads=THREADS)
+    load = BareLoad(
+        library="llamacpp",
+        model_path=plan.files[0],
+        slots=SLOTS,
+        context_tokens=CONTEXT_TOKENS,
+        threads=THREADS,
+    )
     engine = create_engine(plan, settings)
-    sides: dict[str, Side] = {"engine": functools.partial(_run_engine, engine)}
+    sides: dict[str, Side] = {"engine": functools.partial(run_engine, engine)}
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(engine.stop)
         for side in order:
             if side == "engine":
                 await engine.start()
             else:
-                sides[side] = (await stack.enter_async_context(bare_llamacpp(load))).run
+                sides[side] = (await stack.enter_async_context(bare_library(load))).run
         yield _Started(engine, sides)
 
 
@@ -147,7 +153,12 @@ async def _run_rounds(
             speeds[side].append(case.streams * case.output_tokens / elapsed_s)
 
 
-async def _run_engine(engine: SupervisedEngine, prompts: PromptIds, output_tokens: int) -> float:
+async def run_engine(engine: SupervisedEngine, prompts: PromptIds, output_tokens: int) -> float:
+    """Run prompts at once with exactly so many output tokens each; return seconds.
+
+    Raises:
+        BenchmarkFailed: a job ended early.
+    """
     started_at = time.perf_counter()
     async with asyncio.TaskGroup() as group:
         for number, prompt in enumerate(prompts):

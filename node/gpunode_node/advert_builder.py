@@ -1,8 +1,8 @@
 """What the node says of itself, signed, and small enough for the DHT."""
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from gpunode_protocol import canonical
 from gpunode_protocol.adverts import (
@@ -27,7 +27,7 @@ MAX_ADDRESSES = 8
 MAX_ADDRESS_CHARACTERS = 160
 _TOMBSTONE_LIFETIME_S = MAX_ADVERT_AHEAD_S - 5
 """Longer than an advert's life, so that it outlives the advert it replaces; a little under the limit, for clocks."""
-_CHANGING_FIELDS = frozenset({"sequence", "expires_at", "load", "certificate"})
+_CHANGING_FIELDS = frozenset({"sequence", "expires_at", "load", "rtt_ms", "certificate"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +35,7 @@ class Standing:
     """Where and what this node is, apart from its models.
 
     certificate: from the tracker. addresses: multiaddrs with ``/p2p/…``. sandbox: isolation level 0 to 3.
+    rtt_ms: round trip to each region that is known.
     """
 
     network: str
@@ -43,6 +44,7 @@ class Standing:
     country: str
     gpu: Gpu
     addresses: tuple[str, ...]
+    rtt_ms: Mapping[str, int] = field(default_factory=dict)
     sandbox: int = 0
 
 
@@ -79,6 +81,7 @@ class AdvertBuilder:
                 gpu=standing.gpu,
                 model=_model_advert(model),
                 load=Load(active=model.scheduler.active, queued=model.scheduler.queued),
+                rtt_ms=dict(standing.rtt_ms),
                 path="relayed" if addresses and all(map(is_relayed, addresses)) else "direct",
                 sandbox=standing.sandbox,
                 addresses=tuple(addresses),
@@ -97,7 +100,7 @@ class AdvertBuilder:
 
 
 def content_digest(advert: Advert) -> bytes:
-    """Return a digest of what is worth an announcement of its own: all but load, sequence, expiry, certificate."""
+    """Return a digest of what is worth an announcement of its own: all but what changes by itself."""
     content = {name: value for name, value in advert.to_map().items() if name not in _CHANGING_FIELDS}
     return hashlib.sha256(canonical.encode(content)).digest()
 

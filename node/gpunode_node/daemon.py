@@ -93,6 +93,7 @@ class NodeDaemon:
             announcing,
             asyncio.create_task(parts.link.run(lambda: vitals_of(parts), self._settings.heartbeat_interval_s)),
             asyncio.create_task(parts.settler.run()),
+            asyncio.create_task(parts.distances.run()),
             asyncio.create_task(self._keep_house(parts)),
         ]
         stack.push_async_callback(_end, keeping)

@@ -12,6 +12,7 @@ from gpunode_protocol.signing import Signed
 from gpunode_node.advert_builder import AdvertBuilder, Standing
 from gpunode_node.config import NodeSettings
 from gpunode_node.network_state import NetworkState
+from gpunode_node.region_distances import RegionDistances
 from gpunode_node.served_model import ServedModel
 from gpunode_node.tracker_link import TrackerLink
 
@@ -26,6 +27,7 @@ class StandingSource:
     network: NetworkState
     link: TrackerLink
     mesh: Mesh
+    distances: RegionDistances
     _addresses: tuple[str, ...] = ()
 
     async def standing(self) -> Standing | None:
@@ -42,6 +44,7 @@ class StandingSource:
             country=self.settings.country,
             gpu=self.gpu,
             addresses=self._addresses,
+            rtt_ms=self.distances.rtt_ms,
         )
 
 

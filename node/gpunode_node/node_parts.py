@@ -15,6 +15,7 @@ from gpunode_node.job_registry import JobRegistry
 from gpunode_node.mesh_membership import MeshMembership
 from gpunode_node.network_state import NetworkState
 from gpunode_node.outbox import Outbox
+from gpunode_node.region_distances import RegionDistances
 from gpunode_node.served_model import ServedModel
 from gpunode_node.settler import Settler
 from gpunode_node.tracker_link import TrackerLink, Vitals
@@ -38,6 +39,7 @@ class NodeParts:
     registry: JobRegistry
     intake: JobIntake
     membership: MeshMembership
+    distances: RegionDistances
     announcer: Announcer
     settler: Settler
     started_at: float

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from random import SystemRandom
 
 from gpunode_engines.catalogue import CatalogueEntry, resolve_model
 from gpunode_engines.devices import Machine, detect_machine
@@ -35,6 +36,7 @@ from gpunode_node.node_folder import NodeFolder
 from gpunode_node.node_parts import NodeParts
 from gpunode_node.outbox import Outbox
 from gpunode_node.probe_server import ProbeStreams
+from gpunode_node.region_distances import RegionDistances
 from gpunode_node.settler import Settler
 from gpunode_node.tracker_client import TrackerClient
 from gpunode_node.tracker_link import SelfDescription, TrackerLink
@@ -80,11 +82,12 @@ class Startup:
             GpunodeError: with what to do.
         """
         settings, world, stack = self._settings, self._world, self._stack
+        named = list(dict.fromkeys(world.resolve_model(name) for name in settings.model))
         identity = load_or_create_identity(self._folder.identity)
         network = NetworkState(self._folder.network, settings.network_id)
         link = self._link(identity, network)
         await meet_tracker(link, network)
-        entries = _entries(settings, network, world.resolve_model)
+        entries = named or [_default_entry(network, world.resolve_model)]
         machine = await asyncio.to_thread(world.detect_machine)
         link.describe(_description(settings, machine, entries))
         await register_or_go_on(link)
@@ -113,9 +116,11 @@ class Startup:
         await wait_for_bootstrap(link, network)  # by now models are loaded, so it rarely takes time
         membership = await self._join(network, intake)
         stack.push_async_callback(membership.mesh.stop)
-        standing = StandingSource(settings, advertised_gpu(machine, models), region, network, link, membership.mesh)
+        mesh, gpu = membership.mesh, advertised_gpu(machine, models)
+        distances = RegionDistances(mesh, network, SystemRandom())
+        standing = StandingSource(settings, gpu, region, network, link, mesh, distances)
         adverts = NodeAdverts(AdvertBuilder(identity, world.unix_time), standing, models)
-        announcer = Announcer(membership.mesh.announce, adverts.build, lambda: network.shard_bits)
+        announcer = Announcer(mesh.announce, adverts.build, lambda: network.shard_bits)
         return NodeParts(
             settings=settings,
             identity=identity,
@@ -129,10 +134,11 @@ class Startup:
             registry=registry,
             intake=intake,
             membership=membership,
+            distances=distances,
             announcer=announcer,
             settler=settler,
             started_at=world.unix_time(),
-            addresses=await membership.mesh.addresses(),
+            addresses=await mesh.addresses(),
         )
 
     def _link(self, identity: Identity, network: NetworkState) -> TrackerLink:
@@ -165,19 +171,16 @@ class Startup:
         return await join_mesh(lambda choice: self._world.create_mesh(choice, network.validator), config, handlers)
 
 
-def _entries(
-    settings: NodeSettings, network: NetworkState, resolve: Callable[[str], CatalogueEntry]
-) -> list[CatalogueEntry]:
-    """Return what to serve: the models of the settings, else the network's default for text.
+def _default_entry(network: NetworkState, resolve: Callable[[str], CatalogueEntry]) -> CatalogueEntry:
+    """Return what to serve where the settings name nothing: the network's default for text.
 
     Raises:
-        ModelNotFound: unknown. InvalidSettings: neither has a model.
+        ModelNotFound: unknown here. InvalidSettings: there is none.
     """
-    default = network.info.default_models.get(Task.LLM)
-    names = settings.model or ((default,) if default else ())
-    if not names:
+    name = network.info.default_models.get(Task.LLM)
+    if name is None:
         raise InvalidSettings("The network publishes no default model. Say what to serve with --model NAME.")
-    return list(dict.fromkeys(resolve(name) for name in names))
+    return resolve(name)
 
 
 def _description(settings: NodeSettings, machine: Machine, entries: list[CatalogueEntry]) -> SelfDescription:

@@ -27,6 +27,7 @@ async def status_of(parts: NodeParts, now: float) -> dict[str, Any]:
         "tracker": {"url": parts.settings.tracker, "problem": parts.link.problem},
         "mesh": _mesh(parts.membership.mesh.status) | {"reachable": parts.membership.reachability.reachable},
         "addresses": list(parts.addresses),
+        "rtt_ms": parts.distances.rtt_ms,
         "announced": {"copies": parts.announcer.stored, "problem": parts.announcer.problem},
         "gpus": [{"name": gpu.name, "memory_bytes": gpu.memory_bytes} for gpu in parts.machine.gpus],
         "models": [_model(model) for model in parts.models],

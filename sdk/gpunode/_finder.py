@@ -64,7 +64,7 @@ class Finder:
     async def _known_choices(self, question: Question) -> list[Choice]:
         """Return the nodes of an earlier search; none if not one of them answers any more."""
         known = self._memory.recall(question, network=self._network(), now=self._clock())
-        choices = await self._ranked(known, question[1])
+        choices = self._ranked_at_once(known, question[1]) or await self._ranked(known, question[1])
         if not any(choice.probe is not None for choice in choices):
             return []
         self._refresh_if_old(question)
@@ -103,8 +103,24 @@ class Finder:
             self._refreshing.discard(question)
 
     async def _ranked(self, candidates: list[Candidate], home: Region | None) -> list[Choice]:
+        """Probe and rank, and wait for those that have not answered lately."""
         blocked = self._breakers.blocked(self._monotonic())
-        probes = await self._prober.probe_all(to_probe(candidates, home=home, blocked=blocked, random=self._random))
+        asked = to_probe(candidates, home=home, blocked=blocked, random=self._random)
+        return rank(candidates, await self._prober.probe_all(asked), blocked=blocked, random=self._random)
+
+    def _ranked_at_once(self, candidates: list[Candidate], home: Region | None) -> list[Choice]:
+        """Rank by the answers of the last seconds; none if no healthy node was free then. Others are asked meanwhile.
+
+        One dead node among many would hold up every job for as long as its advert lasts.
+        """
+        blocked = self._breakers.blocked(self._monotonic())
+        probes = self._prober.fresh(candidates)
+        free = {node for node, probe in probes.items() if probe.is_free and node not in blocked}
+        if not free:
+            return []
+        asked = to_probe(candidates, home=home, blocked=blocked, random=self._random, ready=free)
+        if any(candidate.node not in probes for candidate in asked):
+            self._spawn(self._prober.refresh(asked))
         return rank(candidates, probes, blocked=blocked, random=self._random)
 
 

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import secrets
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -44,6 +44,7 @@ class Prober:
         self._monotonic = monotonic
         self._samples: dict[PeerId, deque[tuple[float, float]]] = {}
         self._answers: dict[_Queue, tuple[float, Probe]] = {}
+        self._refreshing: set[_Queue] = set()
 
     def rtt_ms(self, node: PeerId) -> float | None:
         """Return the smallest round trip of the last 10 minutes, None without one."""
@@ -57,12 +58,29 @@ class Prober:
             at, probe = known
             self._answers[_queue_of(candidate)] = at, replace(probe, active=probe.active + 1)
 
+    def fresh(self, candidates: Iterable[Candidate]) -> dict[PeerId, Probe]:
+        """Return the answers of the last 2 s."""
+        return {candidate.node: probe for candidate in candidates if (probe := self._fresh(candidate)) is not None}
+
+    async def refresh(self, candidates: Iterable[Candidate]) -> None:
+        """Ask those whose answers are not fresh and whom nobody asks at the moment, 2 s at most."""
+        missing = {_queue_of(item): item for item in candidates if self._fresh(item) is None}
+        mine = missing.keys() - self._refreshing
+        self._refreshing |= mine
+        try:
+            async with asyncio.timeout(PROBE_TIMEOUT_S):
+                await asyncio.gather(*(self._probe(missing[queue]) for queue in mine))
+        except TimeoutError:
+            pass
+        finally:
+            self._refreshing -= mine
+
     async def probe_all(self, candidates: Sequence[Candidate]) -> dict[PeerId, Probe]:
         """Probe all at once, at most 2 s; return those who answered, now or within the last 2 s.
 
         Once the first has answered, the others get as long again: whoever takes longer is not the nearest.
         """
-        probes = {candidate.node: probe for candidate in candidates if (probe := self._fresh(candidate)) is not None}
+        probes = self.fresh(candidates)
         unknown = [candidate for candidate in candidates if candidate.node not in probes]
         return probes | await self._ask_all(unknown)
 

@@ -62,6 +62,11 @@ class Probe:
         """Jobs for each slot; 1 and more means waiting."""
         return (self.active + self.queued) / max(1, self.slots)
 
+    @property
+    def is_free(self) -> bool:
+        """Whether a job would start at once."""
+        return self.load < 1 and not self.draining
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -95,17 +100,24 @@ def why_not(advert: Advert, wanted: Wanted) -> str | None:
 
 
 def to_probe(
-    candidates: Sequence[Candidate], *, home: Region | None, blocked: Collection[str], random: Random
+    candidates: Sequence[Candidate],
+    *,
+    home: Region | None,
+    blocked: Collection[str],
+    random: Random,
+    ready: Collection[str] = (),
 ) -> list[Candidate]:
     """Return at most 8 candidates: healthy ones first, then those that should be near, at random among equals.
 
     home: the client's region. Adverts state the measured round trip to each region; without it a foreign one is far.
+    ready: nodes that answered just now; they come before others, because asking costs a round trip.
     """
 
-    def distance(candidate: Candidate) -> tuple[bool, bool, int]:
+    def distance(candidate: Candidate) -> tuple[bool, bool, bool, int]:
         body = candidate.body
         elsewhere = home is not None and body.region is not home
-        return candidate.node in blocked, elsewhere, body.rtt_ms.get(str(home), 60_000) if elsewhere else 0
+        far_ms = body.rtt_ms.get(str(home), 60_000) if elsewhere else 0
+        return candidate.node in blocked, candidate.node not in ready, elsewhere, far_ms
 
     shuffled = random.sample(list(candidates), len(candidates))
     return sorted(shuffled, key=distance)[:MAX_PROBES]

@@ -54,6 +54,8 @@ def chat(  # noqa: PLR0913 -- one parameter an option
         "seed": seed,
         "stop": stop or None,
     }
+    if prompt is None and as_json and sys.stdin.isatty():
+        raise typer.BadParameter("--json needs a message: gpunode chat --json 'Hello'. A conversation is for people.")
     if prompt is None and not sys.stdin.isatty():
         prompt = sys.stdin.read()
     if prompt is not None and not prompt.strip():

@@ -19,9 +19,11 @@ from gpunode.cli_options import (
     open_client,
 )
 from gpunode.terminal_table import Column, fitting_table
-from gpunode.terminal_text import milliseconds, short_id
+from gpunode.terminal_text import milliseconds, printable, short_id
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rich.table import Table
 
     from gpunode.types import NodeInfo
@@ -64,18 +66,33 @@ def nodes(  # noqa: PLR0913 -- one parameter an option
         if as_json:
             typer.echo(json.dumps([node_as_json(node) for node in found]))
             return
-        from rich.console import Console  # noqa: PLC0415 -- --help stays light
-        from rich.live import Live  # noqa: PLC0415 -- as above
-
-        console = Console()
         if once or not sys.stdout.isatty():
+            from rich.console import Console  # noqa: PLC0415 -- --help stays light
+
+            console = Console()
             console.print(table_of(found, console.width))
             return
-        with Live(table_of(found, console.width), console=console, auto_refresh=False) as live:
-            while True:
-                time.sleep(REFRESH_INTERVAL_S)
-                found = client.nodes(model=model, task=task, region=within)
-                live.update(table_of(found, console.width), refresh=True)
+        _keep_fresh(found, lambda: client.nodes(model=model, task=task, region=within))
+
+
+def _keep_fresh(found: "list[NodeInfo]", ask: "Callable[[], list[NodeInfo]]") -> None:
+    """Show the nodes until Ctrl-C; while they cannot be asked for, the last ones stay, with the reason below."""
+    from rich.console import Console, Group  # noqa: PLC0415 -- --help stays light
+    from rich.live import Live  # noqa: PLC0415 -- as above
+    from rich.text import Text  # noqa: PLC0415 -- as above
+
+    from gpunode.errors import GpunodeError  # noqa: PLC0415 -- as above
+
+    console = Console()
+    with Live(table_of(found, console.width), console=console, auto_refresh=False) as live:
+        while True:
+            time.sleep(REFRESH_INTERVAL_S)
+            problem = ""
+            try:
+                found = ask()
+            except GpunodeError as error:
+                problem = printable(f"Not refreshed: {error}")
+            live.update(Group(table_of(found, console.width), Text(problem, style="red")), refresh=True)
 
 
 def node_as_json(node: "NodeInfo") -> dict[str, Any]:

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from gpunode import InferenceClient
 
+from tests.acceptance.attacker import Attacker
 from tests.acceptance.network import Network, status_of
+from tests.acceptance.processes import Daemon
 from tests.acceptance.raw_peer import RawPeer
 
 LAST_WORDS_CHARS = 4_000
@@ -68,3 +70,21 @@ def asia_goes_on_serving(client: InferenceClient, network: Network) -> Iterator[
     assert result.route.node == network.nodes["asia"].run["peer_id"]
     assert status_of(network.nodes["asia"])["pid"] == process.pid
     assert status_of(network.nodes["asia"])["mesh"]["restarts"] == 0
+
+
+@pytest.fixture(scope="session")
+def victim(network: Network) -> Iterator[Daemon]:
+    """Return a node for attacks: over TCP only, where the transport limits no streams."""
+    node = network.add_node("oceania", "--no-quic", name="victim")
+    node.wait_ready()
+    yield node
+    node.stop()
+
+
+@pytest.fixture
+def attacker(network: Network) -> Iterator[Attacker]:
+    """Return a fresh peer that attacks; what it holds ends with the test."""
+    # a new identity each time: flooders sit out for a while
+    fresh = Attacker(network, Path(tempfile.mkdtemp(prefix="attacker-", dir=network.folder)))
+    yield fresh
+    fresh.stop()

@@ -55,6 +55,8 @@ def test_without_a_subcommand_everything_runs(run: Run, calls: list[tuple[object
         (("engine", "--pairs", "12"), ("engine", 12)),
         (("image",), ("image", 12)),
         (("image", "--pairs", "24"), ("image", 24)),
+        (("discovery",), ("discovery",)),
+        (("memory",), ("memory",)),
         (("overhead",), ("overhead", 10)),
         (("overhead", "--pairs", "20"), ("overhead", 20)),
     ],

@@ -44,6 +44,7 @@ class FakeTracker:
 
     def __init__(self) -> None:
         self.info = network_info()
+        self.asked: list[str] = []  #: paths
         self.down = False  #: answer 503 to everything
         self.region: Region | None = Region.EUROPE
         self.tokens: list[str] = []  #: valid ones
@@ -70,6 +71,7 @@ class FakeTracker:
     async def _middleware(
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
+        self.asked.append(request.path)
         if self.down:
             return web.Response(status=503)
         return await handler(request)

@@ -1,5 +1,6 @@
 """What the node says of itself."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -82,14 +83,15 @@ async def test_addresses_give_way(tmp_path: Path) -> None:
 
 @virtual_time
 async def test_the_load_is_no_news(tmp_path: Path) -> None:
-    """Load, sequence, expiry and certificate do not count as a change; an address does."""
+    """Load, round trips, sequence, expiry and certificate do not count as a change; an address does."""
     async with running_node(tmp_path) as node:
         builder = _builder()
         before = builder.build(node.model, _standing("/ip4/11.0.0.1/tcp/1")).body
         node.model.scheduler.enter(_ticket(), 0)
-        after = builder.build(node.model, _standing("/ip4/11.0.0.1/tcp/1")).body
+        standing = replace(_standing("/ip4/11.0.0.1/tcp/1"), rtt_ms={"asia": 150})
+        after = builder.build(node.model, standing).body
         moved = builder.build(node.model, _standing("/ip4/11.0.0.1/tcp/2")).body
-        assert after.load.active == 1
+        assert (after.load.active, after.rtt_ms) == (1, {"asia": 150})
         assert content_digest(before) == content_digest(after) != content_digest(moved)
 
 

@@ -1,6 +1,8 @@
 """Adverts of a running node."""
 
+from collections import deque
 from pathlib import Path
+from random import Random
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -9,6 +11,7 @@ from gpunode_node.config import NodeSettings
 from gpunode_node.credentials import Credentials
 from gpunode_node.network_state import NetworkState
 from gpunode_node.node_adverts import NodeAdverts, StandingSource
+from gpunode_node.region_distances import RegionDistances
 from gpunode_protocol.adverts import Gpu
 from gpunode_protocol.regions import Region
 
@@ -28,13 +31,16 @@ async def test_adverts_follow_what_changes(tmp_path: Path) -> None:
     await mesh.start()
     settings = NodeSettings.load({"country": "DE"})
     gpu = Gpu(model="", count=0, memory_mb=0)
-    source = StandingSource(settings, gpu, Region.EUROPE, state, cast("Any", link), mesh)
+    distances = RegionDistances(mesh, state, Random(1))
+    distances._samples[Region.ASIA] = deque([150])
+    source = StandingSource(settings, gpu, Region.EUROPE, state, cast("Any", link), mesh, distances)
     async with running_node(tmp_path) as node:
         adverts = NodeAdverts(AdvertBuilder(NODE, lambda: EPOCH), source, [node.model])
         assert await adverts.build(False) == []
         link.credentials = Credentials("t", certificate(), None)
         (first,) = await adverts.build(False)
         assert (first.body.country, first.body.addresses) == ("DE", ("/ip4/127.0.0.1/tcp/4001",))
+        assert first.body.rtt_ms == {"asia": 150}
         mesh.public = ("/ip4/11.0.0.1/tcp/9",)
         (second,) = await adverts.build(False)
         mesh.broken = True

@@ -40,18 +40,24 @@ async def test_the_mesh_is_told_what_the_tracker_and_the_owner_said(tmp_path: Pa
 
 
 async def test_which_models(tmp_path: Path) -> None:
-    """Those that the owner names, once each; unknown ones are refused; none without a default is a setting's matter."""
+    """Those that the owner names, once each; none without a default is a setting's matter."""
     async with running_tracker() as tracker:
         async with AsyncExitStack() as stack:
             parts = await _start(tmp_path / "n", tracker, stack, model=("smollm2", "smollm2-135m", "qwen2.5-7b"))
             assert [model.name for model in parts.models] == ["smollm2-135m", "qwen2.5-7b-instruct"]
-        async with AsyncExitStack() as stack:
-            with pytest.raises(ModelNotFound):
-                await _start(tmp_path / "n", tracker, stack, model=("gpt-9",))
         tracker.info = network_info(default_models={})
         async with AsyncExitStack() as stack:
             with pytest.raises(InvalidSettings, match="--model"):
                 await _start(tmp_path / "n", tracker, stack)
+
+
+async def test_an_unknown_model_is_refused_before_anything_else(tmp_path: Path) -> None:
+    """Also while the tracker is down: no waiting, and nothing was asked of it."""
+    async with running_tracker() as tracker, AsyncExitStack() as stack:
+        tracker.down = True
+        with pytest.raises(ModelNotFound, match="gpt-9"):
+            await _start(tmp_path / "n", tracker, stack, model=("smollm2", "gpt-9"))
+        assert tracker.asked == []
 
 
 @pytest.mark.parametrize(("device", "count"), [("GTX", 2), ("cpu", 0)])

@@ -32,6 +32,7 @@ async def test_status(tmp_path: Path) -> None:
         assert (model["name"], model["slots"], model["healthy"]) == ("smollm2-135m", 4, True)
         assert status["gpus"][0]["name"] == "GTX"
         assert status["mesh"]["reachable"] is True
+        assert status["rtt_ms"] == {}
         assert status["problems"] == []
         assert status["outbox"] == {"held": 0, "ready": 0, "unwritten": 0, "problem": ""}
         text = _text("status", status)

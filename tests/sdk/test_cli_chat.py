@@ -89,6 +89,18 @@ def test_an_empty_message_is_not_paid_for(
     assert node.jobs == []
 
 
+def test_a_conversation_is_not_for_programs(
+    world: World, type_in: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``--json`` without a message at a terminal is misuse; nothing is read and nothing sent."""
+    node = world.add_node()
+    type_in("never read")
+    assert main(["chat", "--json"]) == 2
+    out, err = capsys.readouterr()
+    assert (out, "--json needs a message" in err) == ("", True)
+    assert node.jobs == []
+
+
 def test_a_conversation_remembers(
     world: World, type_in: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:

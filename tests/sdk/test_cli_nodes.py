@@ -1,9 +1,12 @@
 import json
+from typing import Any
 
 import pytest
 from gpunode import cli_nodes
 from gpunode.cli import main
 from gpunode.client import InferenceClient
+from gpunode.errors import TrackerUnreachable
+from gpunode.types import NodeInfo
 from gpunode_protocol.regions import Region
 
 from tests.sdk.world import MODEL, World
@@ -54,6 +57,38 @@ def test_80_columns_are_enough(
     assert "asia" in lines[4]
     assert node.peer_id[-8:] in lines[4]
     assert "…" not in "".join(lines).replace(f"…{node.peer_id[-8:]}", "")
+
+
+def test_at_a_terminal_the_table_stays_fresh(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A node that came is shown; a failure leaves the table as it was and says why; then it goes on. Ctrl-C ends it."""
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")  # rich takes this for a terminal then
+    world.add_node()
+    seen: list[str] = []
+    nodes_of = InferenceClient.nodes
+
+    def nodes(client: InferenceClient, **wanted: Any) -> list[NodeInfo]:
+        if len(seen) == 2:
+            raise TrackerUnreachable("The tracker does not\x1b[2J answer.")
+        return nodes_of(client, **wanted)
+
+    def wait(_seconds: float) -> None:
+        seen.append(capsys.readouterr().out)
+        if len(seen) == 1:
+            world.add_node(region=Region.EUROPE)
+        if len(seen) == 4:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(InferenceClient, "nodes", nodes)
+    monkeypatch.setattr(cli_nodes.time, "sleep", wait)
+    assert main(["nodes"]) == 130
+    first, fresh, failed, again = seen
+    assert ["1 node" in first, "2 nodes" in fresh, "2 nodes" in failed, "2 nodes" in again] == [True] * 4
+    told = "Not refreshed: The tracker does not[2J answer."
+    assert [told in shown for shown in seen] == [False, False, True, False]
+    assert world.nodes[1].peer_id[-8:] in failed
 
 
 def test_only_a_region(world: World, capsys: pytest.CaptureFixture[str]) -> None:

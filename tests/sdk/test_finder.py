@@ -92,6 +92,43 @@ async def test_jobs_sent_within_one_probe_are_spread(world: World) -> None:
     assert answers == {node.peer_id: 2 for node in nodes}
 
 
+@virtual_time
+async def test_a_dead_node_does_not_hold_up_a_client_in_use(world: World) -> None:
+    """It is asked while the job runs on one that has just answered."""
+    alive, dead = world.add_node(region=Region.ASIA), world.add_node(region=Region.ASIA)
+    world.silence_probe(dead.peer_id)
+    async with world.client(region="asia") as client:
+        await client.chat(messages=HELLO)
+        started_at = asyncio.get_running_loop().time()
+        assert await _answering_node(client) == alive.peer_id
+        assert asyncio.get_running_loop().time() - started_at < 0.1
+
+
+@virtual_time
+async def test_with_more_nodes_than_are_probed_the_next_job_probes_nobody(world: World) -> None:
+    """Those that have answered are enough for it, although others would be as good."""
+    for _ in range(12):
+        world.add_node()
+    async with world.client() as client:
+        await client.chat(messages=HELLO)
+        probes = _probes_so_far(world)
+        await client.chat(messages=HELLO)
+        assert _probes_so_far(world) == probes
+
+
+@virtual_time
+async def test_when_all_that_answered_are_full_others_are_asked(world: World) -> None:
+    """A burst of jobs spreads beyond the first eight nodes."""
+    nodes = [world.add_node() for _ in range(12)]
+    async with world.client() as client:
+        answers = Counter([await _answering_node(client) for _ in range(4 * len(nodes))])
+    assert len(answers) > 8
+
+
+def _probes_so_far(world: World) -> int:
+    return sum(count for (_, protocol), count in world.mesh.opened.items() if protocol == PROBE_PROTOCOL)
+
+
 async def test_all_nodes_are_always_searched_for(world: World) -> None:
     """Who lists the nodes wants those of now."""
     world.add_node()

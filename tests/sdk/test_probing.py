@@ -118,3 +118,17 @@ async def test_an_answer_is_fresh_for_two_seconds(tmp_path: Path) -> None:
     assert (await field.prober.probe_all([node]))[node.node].active == 2
     await asyncio.sleep(FRESH_S)
     assert await field.prober.probe_all([node]) == {}
+
+
+@virtual_time
+async def test_refreshing_asks_each_node_once_and_only_if_its_answer_is_not_fresh(tmp_path: Path) -> None:
+    """Whoever comes meanwhile does not ask the same node again; a silent one ends it after two seconds."""
+    field = _Field(tmp_path)
+    known, slow, silent = field.add(1, 0.01), field.add(2, 0.5), field.add(3, None)
+    await field.prober.probe_all([known])
+    opened = field.network.opened
+    started_at = asyncio.get_running_loop().time()
+    await asyncio.gather(*(field.prober.refresh([known, slow, silent]) for _ in range(3)))
+    assert [opened[item.node, PROBE_PROTOCOL] for item in (known, slow, silent)] == [1, 1, 1]
+    assert set(field.prober.fresh([known, slow, silent])) == {slow.node}
+    assert asyncio.get_running_loop().time() - started_at == 2

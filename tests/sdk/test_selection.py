@@ -76,6 +76,17 @@ def test_at_most_eight_are_probed_those_of_the_own_region_first() -> None:
     assert chosen[2:] == sorted(foreign, key=lambda item: item.body.rtt_ms["asia"])[:6]
 
 
+def test_nodes_that_answered_just_now_come_before_those_that_would_have_to_be_asked() -> None:
+    """Unless they have failed since: then others take their place."""
+    candidates = [_candidate(number) for number in range(10, 26)]
+    ready = {candidate.node for candidate in candidates[:8]}
+    assert {item.node for item in to_probe(candidates, home=None, blocked=(), random=Random(1), ready=ready)} == ready
+    failed = candidates[0].node
+    chosen = to_probe(candidates, home=None, blocked={failed}, random=Random(1), ready=ready)
+    assert {item.node for item in chosen} > ready - {failed}
+    assert failed not in {item.node for item in chosen}
+
+
 def test_failed_nodes_give_way_to_others_at_probing() -> None:
     """With more than eight candidates there is better use for a probe."""
     candidates = [_candidate(number) for number in range(10, 20)]

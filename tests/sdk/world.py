@@ -27,7 +27,7 @@ from gpunode_protocol.signing import Signed, read_body, sign
 from gpunode_protocol.tasks import Task
 from gpunode_protocol.trust import NodeIndex, Trust
 
-from tests.sdk.memory_mesh import MemoryMesh, MemoryNetwork
+from tests.sdk.memory_mesh import MemoryMesh, MemoryNetwork, MemoryStream
 from tests.sdk.scripted_node import FINGERPRINT, ScriptedNode
 
 EPOCH = 1_800_000_000
@@ -244,6 +244,15 @@ class World:
     def remove_probe(self, peer: PeerId) -> None:
         """Let a node answer no probes, so that it is tried after those that do."""
         del self.mesh.handlers[peer, PROBE_PROTOCOL]
+
+    def silence_probe(self, peer: PeerId) -> None:
+        """Let a node take probes and answer none, like a machine that was switched off."""
+
+        async def listen(stream: MemoryStream) -> None:
+            while await stream.read():
+                pass
+
+        self.mesh.handlers[peer, PROBE_PROTOCOL] = listen
 
     def certificate_serial(self, node: ScriptedNode) -> str:
         """Return the serial of the certificate in a node's advert."""

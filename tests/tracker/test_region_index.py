@@ -82,6 +82,9 @@ def test_regions_are_counted() -> None:
     """All five regions are listed, with nodes and models."""
     index = _index()
     index.update(_advert(), START_AT)
+    assert {region: peers for region, peers in index.peers(START_AT).items() if peers} == {
+        Region.EUROPE: {NODE.peer_id}
+    }
     counts = {count.region: (count.nodes, count.models) for count in index.regions(START_AT)}
     assert counts[Region.EUROPE] == (1, {MODEL: 1})
     assert [counts[region] for region in Region if region is not Region.EUROPE] == [(0, {})] * 4

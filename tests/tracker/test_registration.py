@@ -8,6 +8,7 @@ from gpunode_protocol.identity import Identity
 from gpunode_protocol.regions import Region
 from gpunode_protocol.signing import Envelope, sign
 from gpunode_tracker.registration import check_adverts
+from gpunode_tracker.sharding import Sharding
 
 from tests.tracker.conftest import World
 from tests.tracker.parties import START_AT, Job, TestClock, advert
@@ -77,7 +78,8 @@ async def test_registering_again_rotates_the_token(world: World) -> None:
 
 
 async def test_a_heartbeat_brings_what_a_node_needs(world: World, clock: TestClock) -> None:
-    """Revocations, key set, head and time; no certificate before half its life."""
+    """Revocations, key set, shards, head and time; no certificate before half its life."""
+    world.tracker.sharding = Sharding(bits=3, previous=2, changed_at=START_AT)
     token = (await world.register(NODE)).token
     reply = await _reply(await _heartbeat(world, token))
     trust = world.tracker.keys.trust
@@ -85,6 +87,7 @@ async def test_a_heartbeat_brings_what_a_node_needs(world: World, clock: TestClo
     assert trust.updated(reply.keyset) is trust
     assert reply.head is not None
     assert trust.open_tree_head(reply.head).body.network == world.network
+    assert (reply.shard_bits, reply.previous_shard_bits) == (3, 2)
     assert (reply.certificate, reply.time) == (None, START_AT)
     clock.advance(CERTIFICATE_LIFETIME_S // 2)
     renewed = (await _reply(await _heartbeat(world, token))).certificate

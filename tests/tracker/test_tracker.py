@@ -3,11 +3,15 @@
 from pathlib import Path
 
 import pytest
+from gpunode_protocol.certificates import certificate_for
+from gpunode_protocol.identity import Identity
 from gpunode_protocol.mesh.errors import IdentityFileError
+from gpunode_protocol.signing import sign
 from gpunode_tracker.config import TrackerSettings
+from gpunode_tracker.sharding import OVERLAP_S
 from gpunode_tracker.tracker import Tracker
 
-from tests.tracker.parties import TestClock
+from tests.tracker.parties import START_AT, TestClock, advert
 
 
 async def test_the_first_start_needs_nothing(tmp_path: Path) -> None:
@@ -28,6 +32,30 @@ async def test_the_network_stays_the_same(settings: TrackerSettings) -> None:
         infos.append(tracker.network_info())
         await tracker.close()
     assert infos[0] == infos[1]
+
+
+async def test_topics_are_sharded_as_the_network_grows(settings: TrackerSettings) -> None:
+    """The new count is published with the old one, for five minutes; a restart with an empty index keeps it."""
+    clock = TestClock(START_AT + OVERLAP_S)
+    tracker = await Tracker.open(settings, TestClock())
+    tracker.clock = clock
+    for number in range(100):
+        node = Identity.from_seed(number.to_bytes(32, "big"))
+        certificate = certificate_for(node.peer_id, network=tracker.keys.network, kid="k", now=START_AT)
+        signed = sign(node, certificate).envelope
+        tracker.index.update(advert(node, signed, tracker.keys.network, expires_at=int(clock()) + 150), clock())
+    await tracker.reshard()
+    info = tracker.network_info()
+    assert (info.shard_bits, info.previous_shard_bits) == (2, 0)
+    await tracker.close()
+    tracker = await Tracker.open(settings, clock)
+    await tracker.reshard()
+    assert (tracker.network_info().shard_bits, tracker.network_info().previous_shard_bits) == (2, 0)
+    clock.advance(OVERLAP_S)
+    assert (tracker.network_info().shard_bits, tracker.network_info().previous_shard_bits) == (2, None)
+    await tracker.reshard()
+    assert (tracker.network_info().shard_bits, tracker.network_info().previous_shard_bits) == (0, 2)
+    await tracker.close()
 
 
 async def test_a_readable_root_key_is_refused(settings: TrackerSettings) -> None:

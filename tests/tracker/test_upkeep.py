@@ -8,6 +8,7 @@ from gpunode_protocol import tracker_api as api
 from gpunode_tracker import upkeep
 from gpunode_tracker.entries import account_name, reserved_name
 from gpunode_tracker.errors import StorageUnavailable
+from gpunode_tracker.sharding import OVERLAP_S, Sharding
 from gpunode_tracker.storage import ledger
 from gpunode_tracker.storage.documents import DocumentKind, newest
 from gpunode_tracker.storage.tables import balance_checkpoints, signed_documents, used_challenges
@@ -63,6 +64,13 @@ async def test_tidying(world: World, clock: TestClock, monkeypatch: pytest.Monke
         shortened = (await connection.execute(select(balance_checkpoints.c.account))).scalars().all()
         assert set(shortened) == {account_name(deal.account), reserved_name(deal.grant.jti)}
     assert (await world.balance(key=deal.key)).spendable_microcredits == 100_000_000
+
+
+async def test_shards_follow_the_index(tracker: Tracker) -> None:
+    """At every turn: nobody is left here, so the topics are whole again."""
+    tracker.sharding = Sharding(bits=3, changed_at=tracker.now - OVERLAP_S)
+    await Upkeep(tracker)._tidy()
+    assert (tracker.sharding.bits, tracker.sharding.previous_at(tracker.now)) == (0, 3)
 
 
 async def test_old_heads_are_dropped(world: World, clock: TestClock) -> None:

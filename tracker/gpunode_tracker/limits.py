@@ -42,7 +42,7 @@ DEFAULT_RATES: Final[Mapping[Budget, Rate]] = {
     Budget.INDEX: Rate(per_minute=600, burst=120),
     # a node asks once in its life; a restart of 60 behind one address passes at once
     Budget.CHALLENGES: Rate(per_minute=60, burst=120),
-    Budget.REGISTRATIONS: Rate(per_minute=20, burst=60),
+    Budget.REGISTRATIONS: Rate(per_minute=6, burst=60),
     Budget.ACCOUNTS: Rate(per_minute=1, burst=5),
     Budget.FAILED_AUTHENTICATIONS: Rate(per_minute=10, burst=30),
     Budget.ANONYMOUS_SETTLEMENTS: Rate(per_minute=120, burst=60),

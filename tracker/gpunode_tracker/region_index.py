@@ -94,13 +94,19 @@ class RegionIndex:
 
     def regions(self, now: float) -> tuple[RegionCount, ...]:
         """Return the number of live nodes of each region, and by model, for all five regions."""
-        peers: dict[Region, set[str]] = {region: set() for region in Region}
+        peers = self.peers(now)
         models: dict[Region, dict[str, int]] = {region: {} for region in Region}
         for item in self._live(now):
             body = item.advert.body
-            peers[body.region].add(body.peer)
             models[body.region][body.model.name] = models[body.region].get(body.model.name, 0) + 1
         return tuple(RegionCount(region=region, nodes=len(peers[region]), models=models[region]) for region in Region)
+
+    def peers(self, now: float) -> dict[Region, set[str]]:
+        """Return the live nodes of each of the five regions."""
+        peers: dict[Region, set[str]] = {region: set() for region in Region}
+        for item in self._live(now):
+            peers[item.advert.body.region].add(item.advert.body.peer)
+        return peers
 
     def _live(self, now: float) -> list[_Listed]:
         return [

@@ -1,6 +1,7 @@
 """Everything that the handlers share: database, keys, index, ledger. Opened once for each process."""
 
 import asyncio
+import logging
 import random
 import secrets
 import time
@@ -24,12 +25,14 @@ from gpunode_tracker.registration import Registrar
 from gpunode_tracker.revocation_list import current_revocations
 from gpunode_tracker.sequencer import Sequencer
 from gpunode_tracker.settling import Settling
+from gpunode_tracker.sharding import Sharding
 from gpunode_tracker.storage.database import Database
-from gpunode_tracker.storage.documents import constant
+from gpunode_tracker.storage.documents import constant, find_constant, replace_value
 from gpunode_tracker.storage.prices import ensure_prices
 
-SHARD_BITS = 0
-"""Shards of the DHT's keys; grows when a key holds more than 32 adverts."""
+logger = logging.getLogger(__name__)
+
+_SHARDING = "sharding"
 
 
 @dataclass
@@ -50,6 +53,7 @@ class Tracker:
     settling: Settling
     sequencer: Sequencer
     index: RegionIndex
+    sharding: Sharding
     geoip: GeoIp
     metrics: Metrics = field(default_factory=Metrics)
     mesh: MeshPeer | None = None
@@ -69,6 +73,7 @@ class Tracker:
             async with database.write() as connection:
                 prices = await ensure_prices(connection)
                 secret = await constant(connection, "challenge_secret", secrets.token_bytes(SECRET_BYTES))
+                sharding = Sharding.from_json(await find_constant(connection, _SHARDING), now=int(clock()))
                 log = await constant(connection, "log_id", secrets.token_hex(16).encode())
             challenges = Challenges(secret, clock)
             sequencer = Sequencer(database, log.decode(), clock)
@@ -85,6 +90,7 @@ class Tracker:
                 settling=Settling(database, keys.network, clock),
                 sequencer=sequencer,
                 index=RegionIndex(random.Random()),  # noqa: S311 -- picks a sample, guards nothing
+                sharding=sharding,
                 geoip=GeoIp(settings.geoip_database),
             )
         except BaseException:
@@ -120,6 +126,15 @@ class Tracker:
         """Number the ledger's new entries and sign a head, now."""
         self.metrics.leaves.inc(await self.sequencer.run_once(self.keys))
 
+    async def reshard(self) -> None:
+        """Split the DHT's topics as the live nodes need it, and keep the result for the next start."""
+        found = self.sharding.reconsidered(self.index.peers(self.clock()).values(), self.now)
+        if found is not self.sharding:
+            async with self.database.write() as connection:
+                await replace_value(connection, _SHARDING, found.to_json())
+            self.sharding = found
+            logger.info("the DHT's keys have %d shard bits now", found.bits, extra={"event": "resharded"})
+
     def network_info(self) -> NetworkInfo:
         """Return what newcomers need."""
         return NetworkInfo(
@@ -128,7 +143,8 @@ class Tracker:
             keyset=self.keys.keyset.envelope,
             revocations=self.revocations.envelope,
             bootstrap=self.bootstrap,
-            shard_bits=SHARD_BITS,
+            shard_bits=self.sharding.bits,
+            previous_shard_bits=self.sharding.previous_at(self.now),
             prices=self.prices,
             default_models={str(task): model for task, model in self.settings.default_models.items()},
             time=self.now,

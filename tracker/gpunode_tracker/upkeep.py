@@ -1,4 +1,4 @@
-"""What the tracker does by itself: sign heads, return expired reservations, take over what the operator changed."""
+"""What the tracker does by itself: sign heads, return expired reservations, shard the DHT, see what was changed."""
 
 import asyncio
 import logging
@@ -121,6 +121,7 @@ class Upkeep:
     async def _tidy(self) -> None:
         await return_expired(self._tracker)
         await drop_expired(self._tracker)
+        await self._tracker.reshard()
         self._last_transfer = await shorten_sums(self._tracker.database, self._last_transfer)
 
     async def _every(self, interval_s: float, action: Callable[[], Awaitable[None]]) -> None:

@@ -18,6 +18,8 @@ from gpunode_engines.errors import EngineStartFailed
 
 ATTENTION = "gpunode_packed"
 _FULL_ATTENTION = "full_attention"
+_NOT_COMPUTED = ("position_bias", "s_aux", "sliding_window", "softcap")
+"""What transformers passes to attention that is more than plain; ignored, answers would be wrong without a sign."""
 
 
 class RowCaches:
@@ -60,10 +62,14 @@ def check_supported(config: PretrainedConfig) -> None:
     """
     kinds = set(getattr(config, "layer_types", None) or [_FULL_ATTENTION])
     if kinds != {_FULL_ATTENTION} or not hasattr(config, "num_key_value_heads"):
-        raise EngineStartFailed(
-            f"Models of the type {config.model_type} cannot run on a CPU here: their attention is not supported. "
-            "Take one of the Llama or Qwen families."
-        )
+        raise _not_supported()
+
+
+def _not_supported() -> EngineStartFailed:
+    return EngineStartFailed(
+        "This model cannot run on a CPU here: its kind of attention is not supported. Take one of the Llama or Qwen "
+        "families."
+    )
 
 
 def attend(
@@ -75,13 +81,18 @@ def attend(
     *,
     scaling: float,
     step: Step,
-    **_: Any,
+    **options: Any,
 ) -> tuple[Tensor, None]:
     """Store the new keys and values and attend. Shapes of query, key and value: (1, heads, tokens, head size).
 
     Returns:
         The output, shape (1, tokens, heads, head size), and no weights.
+
+    Raises:
+        EngineStartFailed: the layer wants more than plain attention.
     """
+    if any(options.get(name) is not None for name in _NOT_COMPUTED):
+        raise _not_supported()
     layer = int(module.layer_idx)  # type: ignore[arg-type]  # -- torch types attributes of modules as tensors
     keys, values = step.caches.keys[layer], step.caches.values[layer]
     keys[step.rows, :, step.positions] = key[0].transpose(0, 1)

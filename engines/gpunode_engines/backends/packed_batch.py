@@ -1,6 +1,6 @@
 """Continuous batching on a CPU: one forward pass serves all jobs, which join and leave between passes.
 
-The library's own continuous batching needs several times as long per token on a CPU (docs/benchmarks.md).
+Why not the library's own: docs/decisions/0008.
 """
 
 import threading
@@ -35,6 +35,7 @@ class PackedBatch:
     """Runs jobs on one model. ``run`` is called from a thread each; one thread of its own computes."""
 
     def __init__(self, model: Any, *, rows: int, row_tokens: int, threads: int) -> None:
+        """Raises EngineStartFailed when the model's attention is not supported."""
         check_supported(model.config)
         model.set_attn_implementation(ATTENTION)
         self._model = model
@@ -44,6 +45,8 @@ class PackedBatch:
         self._slots = SlotTable(rows)
         self._joining: list[_Run] = []
         self._joined = threading.Condition()
+        with torch.inference_mode():
+            self._forward([0], Step(self._caches, [Span(0, 0, 1)]), torch.tensor([0]))  # says what it cannot compute
         threading.Thread(target=self._serve, name="packed-batch", daemon=True).start()
 
     def run(self, job: TokenJob) -> None:
@@ -91,14 +94,7 @@ class PackedBatch:
         ids = [token_id for run, count in planned for token_id in run.ids[run.cached : run.cached + count]]
         ends = torch.tensor([count for _, count in planned]).cumsum(0) - 1
         complete = [run.cached + count == len(run.ids) for run, count in planned]
-        logits = self._model(
-            input_ids=torch.tensor([ids]),
-            position_ids=step.positions.unsqueeze(0),
-            use_cache=False,
-            logits_to_keep=ends[torch.tensor(complete)],
-            step=step,
-        ).logits[0]
-        rows = iter(logits)
+        rows = iter(self._forward(ids, step, ends[torch.tensor(complete)]))
         for (run, count), is_complete in zip(planned, complete, strict=True):
             self._row_ids[run.row] += run.ids[run.cached : run.cached + count]
             run.cached += count
@@ -106,6 +102,17 @@ class PackedBatch:
                 _advance(run, next(rows))
             else:
                 run.job.progress(run.cached, len(run.ids))
+
+    def _forward(self, ids: Sequence[int], step: Step, wanted: torch.Tensor) -> torch.Tensor:
+        """Compute a step of these tokens; return the logits after those at the wanted places, one row each."""
+        logits: torch.Tensor = self._model(
+            input_ids=torch.tensor([ids]),
+            position_ids=step.positions.unsqueeze(0),
+            use_cache=False,
+            logits_to_keep=wanted,
+            step=step,
+        ).logits[0]
+        return logits
 
 
 def _plan(runs: Sequence[_Run]) -> list[tuple[_Run, int]]:

@@ -55,6 +55,8 @@ IMPATIENT_REJOIN_S = 5.0
 """Seconds between attempts to join while the mesh is degraded, if the configured interval is longer."""
 
 OPEN_RETRIES = 2
+CONNECTED_S = 10.0
+"""A peer to which a stream was opened so lately is not dialled before the next one: p2pd keeps the connection."""
 DIALBACK_PEERS = 3
 _LINK_WAIT_S = 10.0
 _KNOWN_PEERS_FILE = "known_peers.json"
@@ -86,6 +88,7 @@ class HivemindMesh:
         self._rejected: Counter[str] = Counter()
         self._gate = asyncio.Semaphore(MAX_OPENS_IN_FLIGHT)
         self._wear = ConnectionWear()
+        self._connections: dict[PeerId, tuple[Link, float]] = {}  # p2pd's, and when one was last used
         self._wake = asyncio.Event()
         self._changed = asyncio.Condition()
         self._keeper: LinkKeeper | None = None
@@ -173,11 +176,15 @@ class HivemindMesh:
             async with self._gate:
                 link = await self._link(deadline_s)
                 if self._wear.renew_now(peer_id):
+                    self._connections.pop(peer_id, None)
                     await link.p2p.disconnect(peer)
                 with self._wear.opening(peer_id):
-                    if transports:
-                        await link.p2p.dial(peer, transports, deadline_s)
-                    opened = await link.p2p.open(peer, protocol, deadline_s)
+                    opened = await self._open_on_connection(link, peer_id, protocol, deadline_s)
+                    if opened is None:
+                        if transports:
+                            await link.p2p.dial(peer, transports, deadline_s)
+                        opened = await link.p2p.open(peer, protocol, deadline_s)
+                self._connections[peer_id] = link, asyncio.get_running_loop().time()
                 self._wear.opened(peer_id, address_text(opened[0].addr))
                 return opened
 
@@ -198,6 +205,17 @@ class HivemindMesh:
         stream = HivemindStream(await open_in_time(), reopen=open_in_time)
         self._wear.watch(peer_id, stream)
         return stream
+
+    async def _open_on_connection(
+        self, link: Link, peer_id: PeerId, protocol: str, deadline_s: float
+    ) -> OpenedStream | None:
+        """Open a stream on the connection that was there a moment ago; None if there was none, or it has gone."""
+        known_link, used_at = self._connections.pop(peer_id, (None, 0.0))
+        if known_link is not link or asyncio.get_running_loop().time() - used_at > CONNECTED_S:
+            return None
+        with contextlib.suppress(PeerUnreachable):
+            return await link.p2p.open(PeerID.from_base58(peer_id), protocol, deadline_s)
+        return None
 
     async def serve(self, protocol: str, handler: StreamHandler) -> None:
         """Answer incoming streams of a protocol."""

@@ -157,8 +157,8 @@ def _environment(folder: Path) -> dict[str, str]:
 
 @contextlib.contextmanager
 def _signals_ignored() -> Iterator[None]:
-    """Let nobody interrupt the cleaning up: it is short, and a second Ctrl-C would leave processes behind."""
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    """Let nobody interrupt the cleaning up: it is short, and a second signal would leave processes behind."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     try:
         before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
     except ValueError:  # not in the main thread, where no signal arrives anyway

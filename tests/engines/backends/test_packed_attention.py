@@ -57,5 +57,5 @@ def test_other_kinds_of_attention_are_refused() -> None:
     check_supported(CONFIGS[0])
     config = MistralConfig(**SIZES, sliding_window=8)
     config.layer_types = ["sliding_attention"] * 2
-    with pytest.raises(EngineStartFailed, match="attention is not supported"):
+    with pytest.raises(EngineStartFailed, match="kind of attention is not supported"):
         check_supported(config)

@@ -8,9 +8,9 @@ import torch
 from gpunode_engines.backends.packed_batch import PackedBatch, _plan, _Run
 from gpunode_engines.backends.token_job import TokenJob
 from gpunode_engines.base import Event, Finished, GenerateRequest, Tokens
-from gpunode_engines.errors import BackendFailed
+from gpunode_engines.errors import BackendFailed, EngineStartFailed
 from gpunode_engines.vocabulary import Vocabulary
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
 
 VOCABULARY = Vocabulary(bytes([value]) for value in range(64))
 
@@ -65,6 +65,23 @@ def test_answers_are_those_of_generate(model: LlamaForCausalLM) -> None:
     assert run_all(batch, prompts) == expected
     assert run_all(batch, prompts[::-1]) == expected[::-1]
     assert run_all(batch, prompts[1:2]) == expected[1:2]
+
+
+def test_what_attention_cannot_compute_is_said_at_the_start() -> None:
+    """Mistral's window is no part of its layers' types: the first pass finds it, before there is any job."""
+    config = MistralConfig(
+        vocab_size=64,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=1,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        sliding_window=8,
+    )
+    with pytest.raises(EngineStartFailed, match="not supported"):
+        PackedBatch(MistralForCausalLM(config).eval(), rows=1, row_tokens=32, threads=1)
+    config.sliding_window = None
+    PackedBatch(MistralForCausalLM(config).eval(), rows=1, row_tokens=32, threads=1)
 
 
 def test_a_pass_has_one_token_of_each_answer_and_some_of_the_prompts() -> None:

@@ -1,5 +1,6 @@
 import asyncio
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
@@ -16,6 +17,7 @@ from gpunode_protocol.mesh import (
     create_mesh,
 )
 from gpunode_protocol.mesh._hivemind import HivemindMesh
+from gpunode_protocol.mesh._hivemind_api import PeerID
 from gpunode_protocol.mesh._hivemind_streams import MAX_OPENS_IN_FLIGHT
 from gpunode_protocol.mesh._hivemind_wear import ConnectionWear
 from gpunode_protocol.mesh.records import MAX_VALUE_BYTES, DhtRecord
@@ -184,6 +186,32 @@ async def test_a_worn_connection_is_renewed_between_streams(network: Network, mo
     await ask(stream)
     await stream.close()
     assert (before, wear._of_peer[network.bob.peer_id].opened) == (6, 1)
+
+
+async def test_a_peer_just_spoken_to_is_dialled_only_when_its_connection_has_gone(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dialling costs as much as opening; but whoever came back at another address must be dialled there."""
+    alice, p2p = network.alice, link_of(network.alice).p2p
+    dialled: list[str] = []
+    dial = p2p.dial
+
+    async def note_and_dial(peer: PeerID, addresses: Sequence[str], timeout_s: float) -> None:
+        dialled.append(peer.to_base58())
+        await dial(peer, addresses, timeout_s)
+
+    monkeypatch.setattr(p2p, "dial", note_and_dial)
+    monkeypatch.setattr(alice, "_connections", {})
+    await network.bob.serve("/test/again", echo)
+    for _ in range(3):
+        stream = await alice.open_stream(network.bob.peer_id, "/test/again", await network.bob.addresses())
+        await stream.close()
+    assert dialled == [network.bob.peer_id]
+    gone = Identity.generate().peer_id
+    alice._connections[gone] = link_of(alice), asyncio.get_running_loop().time()
+    with pytest.raises(PeerUnreachable):
+        await alice.open_stream(gone, "/test/again", ["/ip4/127.0.0.1/tcp/1"], deadline_s=5)
+    assert gone in dialled
 
 
 async def test_reachability_is_what_others_see(network: Network) -> None:

@@ -128,10 +128,11 @@ def _is_zombie(pid: int) -> bool:
     return True
 
 
-def test_signals_wait_until_the_cleaning_up_is_done(children: Children) -> None:
-    """A second Ctrl-C must not leave processes behind; afterwards it works again."""
-    before = signal.getsignal(signal.SIGINT)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signals_wait_until_the_cleaning_up_is_done(children: Children, number: signal.Signals) -> None:
+    """A second Ctrl-C, or a terminal that closes, must not leave processes behind; afterwards they work again."""
+    before = signal.getsignal(number)
     with children_module._signals_ignored():
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), number)
         children.stop()
-    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.getsignal(number) is before

@@ -2,7 +2,7 @@
 
 import pytest
 from gpunode_protocol.signing import Envelope
-from gpunode_tracker.storage.documents import DocumentKind, add, constant, find_constant, newest
+from gpunode_tracker.storage.documents import DocumentKind, add, constant, find_constant, newest, replace_value
 from gpunode_tracker.tracker import Tracker
 from sqlalchemy.exc import IntegrityError
 
@@ -28,3 +28,11 @@ async def test_constants_are_set_once(tracker: Tracker) -> None:
         assert await find_constant(connection, "k") is None
         assert await constant(connection, "k", b"first") == b"first"
         assert await constant(connection, "k", b"second") == b"first"
+
+
+async def test_values_that_change_are_replaced(tracker: Tracker) -> None:
+    """The first time as well."""
+    async with tracker.database.write() as connection:
+        for value in (b"first", b"second"):
+            await replace_value(connection, "v", value)
+            assert await find_constant(connection, "v") == value

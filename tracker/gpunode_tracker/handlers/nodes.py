@@ -27,7 +27,7 @@ from gpunode_tracker.bodies import read_body, reply
 from gpunode_tracker.errors import Forbidden, InvalidRequest, NotFound
 from gpunode_tracker.registration import check_adverts
 from gpunode_tracker.storage import nodes
-from gpunode_tracker.tracker import SHARD_BITS, Tracker
+from gpunode_tracker.tracker import Tracker
 
 E = TypeVar("E", Task, Region)
 
@@ -73,7 +73,8 @@ async def post_heartbeat(request: web.Request) -> web.Response:
             keyset=tracker.keys.keyset.envelope,
             certificate=certificate,
             bootstrap=tracker.bootstrap,
-            shard_bits=SHARD_BITS,
+            shard_bits=tracker.sharding.bits,
+            previous_shard_bits=tracker.sharding.previous_at(tracker.now),
             head=tracker.sequencer.head,
             time=tracker.now,
             adverts_refused=tuple(refused),

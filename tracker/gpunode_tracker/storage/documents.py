@@ -1,9 +1,9 @@
-"""What the tracker signed: key sets, revocation lists, tree heads; and the values that never change."""
+"""What the tracker signed: key sets, revocation lists, tree heads; and single values."""
 
 from enum import StrEnum
 
 from gpunode_protocol.signing import Envelope
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gpunode_tracker.storage.tables import meta, signed_documents
@@ -55,7 +55,14 @@ async def constant(connection: AsyncConnection, key: str, default: bytes) -> byt
     return default
 
 
+async def replace_value(connection: AsyncConnection, key: str, value: bytes) -> None:
+    """Set a value that may change."""
+    changed = await connection.execute(update(meta).where(meta.c.key == key).values(value=value))
+    if not changed.rowcount:
+        await connection.execute(insert(meta).values(key=key, value=value))
+
+
 async def find_constant(connection: AsyncConnection, key: str) -> bytes | None:
-    """Return a constant, None if it was not set yet."""
+    """Return a value, None if it was not set yet."""
     value: bytes | None = (await connection.execute(select(meta.c.value).where(meta.c.key == key))).scalar_one_or_none()
     return value

@@ -1,25 +1,29 @@
-"""The parent's end of ``bare_llamacpp_child``."""
+"""The parent's end of ``bare_llamacpp_child`` and ``bare_transformers_child``."""
 
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict, dataclass
+from typing import Literal
 
 from gpunode_benchmarks.bare_child import BareChild, bare_child
-
-_CHILD_MODULE = "gpunode_benchmarks.bare_llamacpp_child"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BareLoad:
-    """What the child loads. model_path: GGUF file. slots: jobs at once. context_tokens: of one job. threads: CPU's."""
+    """What the child loads.
 
+    library: ``llamacpp`` or ``transformers``. model_path: GGUF file, or folder of a checkpoint. slots: jobs at once.
+    context_tokens: of one job. threads: CPU's.
+    """
+
+    library: Literal["llamacpp", "transformers"]
     model_path: str
     slots: int
     context_tokens: int
     threads: int
 
 
-class BareLlamaCpp:
+class BareLibrary:
     """A loaded model in a child process."""
 
     def __init__(self, child: BareChild) -> None:
@@ -31,12 +35,11 @@ class BareLlamaCpp:
         Raises:
             BenchmarkFailed: the child ended or did not answer.
         """
-        order = {"prompts": [list(prompt) for prompt in prompts], "output_tokens": output_tokens}
-        return await self._child.run(order)
+        return await self._child.run({"prompts": [list(prompt) for prompt in prompts], "output_tokens": output_tokens})
 
 
 @contextlib.asynccontextmanager
-async def bare_llamacpp(load: BareLoad) -> AsyncIterator[BareLlamaCpp]:
+async def bare_library(load: BareLoad) -> AsyncIterator[BareLibrary]:
     """Start a child with the model loaded, and end it with the context. Raises BenchmarkFailed."""
-    async with bare_child(_CHILD_MODULE, asdict(load)) as child:
-        yield BareLlamaCpp(child)
+    async with bare_child(f"gpunode_benchmarks.bare_{load.library}_child", asdict(load)) as child:
+        yield BareLibrary(child)

@@ -1,0 +1,165 @@
+"""Floods of streams, and streams that hold on to what they get, against a running node."""
+
+from collections.abc import Iterator
+
+import psutil
+import pytest
+from gpunode import AnswerInterrupted, InferenceClient
+from gpunode_protocol.framing import FrameParser
+from gpunode_protocol.messages import (
+    JOB_PROTOCOL,
+    NODE_FRAMES,
+    PROBE_PROTOCOL,
+    AcceptedFrame,
+    DoneFrame,
+    ErrorFrame,
+    RequestFrame,
+    decode_frame,
+    encode_frame,
+)
+from gpunode_protocol.node_stream import MAX_STREAMS_PER_PEER
+
+from tests.acceptance.attacker import MAX_GROWTH_BYTES, Attacker, Memory, p2pd_of
+from tests.acceptance.network import Network, is_idle, status_of
+from tests.acceptance.processes import Daemon, wait_until
+from tests.acceptance.raw_peer import RawPeer
+
+pytestmark = [pytest.mark.acceptance, pytest.mark.usefixtures("_victim_goes_on")]
+
+DHT_FIND, DHT_STORE, DIALBACK = "/gpunode/1/dht/find", "/gpunode/1/dht/store", "/gpunode/1/dialback"
+LIBP2P_DHT = "/ipfs/kad/1.0.0"
+IDLE_STREAMS = 5_000
+HUGE_HEADERS = ((2**62).to_bytes(8, "big") + bytes(64), b"\xff" * 8 + b"\x3f" + bytes(64))
+"""A length of 2^62 as our frames and hivemind's streams would read it, and as p2pd and libp2p would (varint)."""
+ALLOWED_HEADERS = {LIBP2P_DHT: b"\xf0\xff\xff\x01", DHT_STORE: b"\xf0\xff\x0f"}
+"""Lengths that just pass: nearly 4 MiB and 256 KiB, allocated at once; the rest never comes."""
+
+
+@pytest.fixture
+def _victim_goes_on(victim: Daemon, raw_peer: RawPeer) -> Iterator[None]:
+    """After whatever was done to it, the same process does honest work and owes nothing."""
+    pid = victim.process.pid
+    yield
+    assert raw_peer.complete(victim).receipt
+    wait_until(lambda: is_idle(victim), "the node is idle")
+    assert status_of(victim)["pid"] == pid
+
+
+def _restarts(victim: Daemon) -> int:
+    restarts: int = status_of(victim)["mesh"]["restarts"]
+    return restarts
+
+
+def test_four_hundred_streams_at_once(victim: Daemon, attacker: Attacker) -> None:
+    """Each is served or refused with a reason; none ends empty, and none is taken for a whole answer."""
+    granted = attacker.peer.grant(jobs=MAX_STREAMS_PER_PEER)
+    requests = [
+        encode_frame(RequestFrame(request=attacker.peer.request(victim, granted.grant).envelope)) for _ in range(400)
+    ]
+    attacker.flood(victim, JOB_PROTOCOL, 400, *requests)
+    assert (len(attacker.opened), attacker.refused) == (400, 0)
+    last = [_frames(answer)[-1] for answer in attacker.answers()]
+    assert all(isinstance(frame, DoneFrame | ErrorFrame) for frame in last)
+    codes = [frame.code for frame in last if isinstance(frame, ErrorFrame)]
+    assert len(codes) < 400  # some were served
+    assert set(codes) <= {"too_many_streams", "busy", "grant_exhausted", "replay_memory_full"}
+
+
+def _frames(answer: bytes) -> list[object]:
+    frames: list[object] = [decode_frame(payload, NODE_FRAMES) for payload in FrameParser().feed(answer)]
+    assert frames, "a stream ended without a word"
+    return frames
+
+
+@pytest.mark.parametrize(
+    "protocol",
+    [
+        JOB_PROTOCOL,
+        DHT_FIND,
+        pytest.param(PROBE_PROTOCOL, marks=pytest.mark.full),
+        pytest.param(DIALBACK, marks=pytest.mark.full),
+        pytest.param(LIBP2P_DHT, marks=pytest.mark.full),
+    ],
+)
+def test_idle_streams(victim: Daemon, attacker: Attacker, raw_peer: RawPeer, protocol: str) -> None:
+    """Thousands of them from one peer cost neither much memory nor anybody's answer."""
+    restarts, memory = _restarts(victim), Memory.of(victim)
+    attacker.flood(victim, protocol, IDLE_STREAMS)
+    assert raw_peer.complete(victim).receipt
+    assert memory.growth_bytes() < MAX_GROWTH_BYTES
+    attacker.let_go()
+    assert raw_peer.complete(victim).receipt
+    assert memory.growth_bytes() < MAX_GROWTH_BYTES
+    assert _restarts(victim) == restarts
+
+
+@pytest.mark.parametrize("protocol", [JOB_PROTOCOL, PROBE_PROTOCOL, DIALBACK, DHT_FIND, DHT_STORE, LIBP2P_DHT])
+def test_a_length_of_two_to_the_62(victim: Daemon, attacker: Attacker, raw_peer: RawPeer, protocol: str) -> None:
+    """Nobody makes room for it."""
+    restarts, memory = _restarts(victim), Memory.of(victim)
+    attacker.flood(victim, protocol, 400, *HUGE_HEADERS)
+    assert raw_peer.complete(victim).receipt
+    assert memory.growth_bytes() < MAX_GROWTH_BYTES
+    assert _restarts(victim) == restarts
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("protocol", list(ALLOWED_HEADERS))
+def test_lengths_that_just_pass(victim: Daemon, attacker: Attacker, raw_peer: RawPeer, protocol: str) -> None:
+    """20 GB are announced: p2pd is relieved or started again, and honest work goes on."""
+    attacker.flood(victim, protocol, IDLE_STREAMS, ALLOWED_HEADERS[protocol])
+    attacker.let_go()
+    wait_until(lambda: status_of(victim)["mesh"]["state"] == "joined", "the node's mesh is well")
+    assert raw_peer.complete(victim).receipt
+    assert p2pd_of(victim).memory_info().rss < 512 * 1024 * 1024
+
+
+def test_a_peer_that_says_nothing(victim: Daemon, attacker: Attacker) -> None:
+    """It is told so after ten seconds, and the stream ends."""
+    attacker.flood(victim, JOB_PROTOCOL, 1)
+    (answer,) = attacker.answers()
+    (frame,) = _frames(answer)
+    assert isinstance(frame, ErrorFrame)
+    assert frame.code == "first_frame_timeout"
+
+
+def test_a_peer_that_reads_nothing(victim: Daemon, attacker: Attacker, raw_peer: RawPeer) -> None:
+    """Its jobs end, their slots are free again, and others are answered meanwhile."""
+    slots = status_of(victim)["models"][0]["slots"]
+    assert slots > 1
+    granted = attacker.peer.grant(jobs=slots)
+    story = {"messages": ({"role": "user", "content": "Tell me a long story about a fox."},), "max_tokens": 1_000}
+    requests = [
+        encode_frame(RequestFrame(request=attacker.peer.request(victim, granted.grant, params=story).envelope))
+        for _ in range(slots - 1)
+    ]
+    attacker.flood(victim, JOB_PROTOCOL, slots - 1, *requests)
+    wait_until(lambda: status_of(victim)["models"][0]["active"] == slots - 1, "the attacker's jobs run")
+    assert raw_peer.complete(victim).receipt
+    wait_until(lambda: status_of(victim)["models"][0]["active"] == 0, "the slots are free again")
+    for answer in attacker.answers():
+        frames = _frames(answer)
+        assert isinstance(frames[0], AcceptedFrame)
+        assert isinstance(frames[-1], ErrorFrame)
+        assert frames[-1].code in {"voucher_overdue", "slow_consumer"}
+
+
+@pytest.mark.usefixtures("victim")
+def test_the_clients_own_p2pd_is_killed(network: Network) -> None:
+    """In mid-answer: an error with what came, never a short answer taken for a whole one; then it works again."""
+    others = set(_own_p2pds())
+    story = [{"role": "user", "content": "Tell me a long story about a bear."}]
+    with InferenceClient(network.url, api_key=network.api_key, state_dir=network.folder / "mortal-client") as client:
+        with client.chat(messages=story, region="oceania", max_tokens=1_000, temperature=0, stream=True) as chunks:
+            received = "".join(next(chunks).text for _ in range(5))
+            (own,) = set(_own_p2pds()) - others
+            own.kill()
+            with pytest.raises(AnswerInterrupted) as caught:
+                list(chunks)
+        assert caught.value.text.startswith(received)
+        assert len(caught.value.ids) < 1_000
+        assert client.chat(messages=story, region="oceania", max_tokens=2).receipt.verified
+
+
+def _own_p2pds() -> list[psutil.Process]:
+    return [child for child in psutil.Process().children(recursive=False) if child.name() == "p2pd"]
