@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 import platformdirs
-from annotated_types import Ge
+from annotated_types import Ge, Le
 from gpunode_protocol.settings import LayeredSettings
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
@@ -20,7 +20,8 @@ class EngineSettings(LayeredSettings):
     physical cores. engine_slots: jobs at once, None = the catalogue's. engine_context_tokens: per job, None = the
     catalogue's. engine_gpu: use a GPU if there is one. engine_backend: which library runs models that have weights for
     several; empty = what suits the machine. engine_memory_limit_bytes: resident memory of an engine.
-    engine_time_limit_s: wall clock of one job, seconds.
+    idle_unload_s: a model without a job for so long leaves memory, seconds; 0 = it stays until another needs the room.
+    engine_time_limit_s: wall clock of one job, seconds. sandbox: what an engine does where it cannot be confined fully.
     """
 
     section: ClassVar[str] = "node"
@@ -37,3 +38,4 @@ class EngineSettings(LayeredSettings):
     engine_backend: Literal["", "llamacpp", "transformers"] = ""
     engine_memory_limit_bytes: PositiveInt = 32 * 1024**3
     engine_time_limit_s: Annotated[float, Field(gt=0)] = 300.0
+    idle_unload_s: Annotated[float, Ge(0), Le(86_400)] = 0.0

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import psutil  # type: ignore[import-untyped]  # -- ships no annotations
 from gpunode_engines.devices import Machine
+from gpunode_engines.engine_pool import EnginePool
 from gpunode_protocol.identity import Identity
 from gpunode_protocol.regions import Region
 
@@ -34,6 +35,7 @@ class NodeParts:
     machine: Machine
     region: Region
     models: list[ServedModel]
+    pool: EnginePool
     desk: AdmissionDesk
     outbox: Outbox
     registry: JobRegistry

@@ -10,6 +10,8 @@ from random import SystemRandom
 
 from gpunode_engines.catalogue import CatalogueEntry, resolve_model
 from gpunode_engines.devices import Machine, detect_machine
+from gpunode_engines.engine_pool import EnginePool
+from gpunode_engines.memory_plan import Capacity
 from gpunode_protocol.identity import Identity
 from gpunode_protocol.mesh import Mesh, MeshConfig, RecordValidator, create_mesh, load_or_create_identity
 from gpunode_protocol.messages import JOB_PROTOCOL, PROBE_PROTOCOL
@@ -95,7 +97,8 @@ class Startup:
         if region is None:
             raise RegionUnknown
         desk, outbox = await self._stores(identity)
-        create = world.create_engine or CatalogueEngines(settings, machine)
+        pool = EnginePool(Capacity.of(machine, settings), settings.idle_unload_s)
+        create = world.create_engine or CatalogueEngines(settings, machine, pool)
         models = await load_models(entries, create, settings.queue_limit)
         stack.push_async_callback(stop_models, models)
         for problem in idle_gpu_problems(machine, models, use_gpu=settings.engine_gpu):
@@ -129,6 +132,7 @@ class Startup:
             machine=machine,
             region=region,
             models=models,
+            pool=pool,
             desk=desk,
             outbox=outbox,
             registry=registry,

@@ -63,9 +63,14 @@ def _problems(parts: NodeParts) -> list[str]:
         parts.announcer.problem,
         parts.outbox.problem,
         *idle_gpu_problems(parts.machine, parts.models, use_gpu=parts.settings.engine_gpu),
-        *(f"The engine of {model.name} is being restarted." for model in parts.models if not model.engine.healthy),
+        *(f"The engine of {model.name} is being restarted." for model in parts.models if _is_lost(model)),
     ]
     return list(dict.fromkeys(problem for problem in problems if problem))
+
+
+def _is_lost(model: ServedModel) -> bool:
+    """Whether the engine died: one that is only not in memory is loaded when a job comes."""
+    return not model.engine.healthy and not model.waits_for_memory
 
 
 def _mesh(status: MeshStatus) -> dict[str, Any]:
@@ -93,6 +98,7 @@ def _model(model: ServedModel) -> dict[str, Any]:
         "queued": model.scheduler.queued,
         "prefill_tokens_per_s": round(model.speed.prefill_tokens_per_s, 1),
         "decode_tokens_per_s": round(model.speed.decode_tokens_per_s, 1),
+        "loaded": not model.waits_for_memory,
         "healthy": model.engine.healthy,
         "restarts": model.engine.restarts,
     }
