@@ -6,6 +6,7 @@ from typing import Literal, Protocol
 
 from gpunode_protocol.tasks import Task
 
+from gpunode_engines.abilities import Ability
 from gpunode_engines.media import MediaRequest
 
 
@@ -16,7 +17,7 @@ class EngineInfo:
     fingerprint: 32 bytes, equal exactly where a job may be resumed (see ``fingerprint``). context_tokens: prompt and
     output of one job together, 0 where it has no meaning. slots: jobs at once, >= 1. memory_bytes: estimate of what
     weights and caches take. weights_digest: SHA-256, 32 bytes. device: ``cpu`` or the GPU's name. image_side: of the
-    pictures that an image model was trained for, pixels; 0 = draws none.
+    abilities: of a text model, beyond plain text.
     """
 
     task: Task
@@ -31,23 +32,34 @@ class EngineInfo:
     memory_bytes: int
     device: str
     image_side: int = 0
+    abilities: tuple[Ability, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatMessage:
-    """One message of a conversation."""
+    """One message of a conversation. tool_calls: JSON text in OpenAI's shape. Texts are empty where there is none."""
 
     role: Literal["system", "user", "assistant", "tool"]
     content: str
+    name: str = ""
+    tool_calls: str = ""
+    tool_call_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrepareRequest:
-    """A conversation to be rendered. now: Unix seconds, for templates that print a date; 0 = no date."""
+    """A conversation to be rendered, and checks of what its answer shall be.
+
+    now: Unix seconds, for templates that print a date; 0 = no date. tools, tool_choice, json_schema: see
+    ``GenerateRequest``.
+    """
 
     type: Literal["chat"] = "chat"
     messages: tuple[ChatMessage, ...]
     now: int = 0
+    tools: str | None = None
+    tool_choice: str | None = None
+    json_schema: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +85,8 @@ class GenerateRequest:
     cache_owner: jobs share cached prompts only within one owner; empty = share with nobody.
     deadline_s: wall clock of the job, seconds, > 0; None = the engine's limit, which it cannot exceed.
     ignore_eos: go on after the end-of-answer token (measurements only).
+    json_schema: JSON text; the answer follows it, or the job fails. tools, tool_choice: JSON text in OpenAI's shape; calls
+    follow the answer's text (see ``tool_calls.CALLS_MARK``), and the finish reason is ``tool_calls``.
     """
 
     type: Literal["text"] = "text"
@@ -94,6 +108,9 @@ class GenerateRequest:
     cache_owner: str = ""
     deadline_s: float | None = None
     ignore_eos: bool = False
+    json_schema: str | None = None
+    tools: str | None = None
+    tool_choice: str | None = None
 
 
 WorkRequest = GenerateRequest | MediaRequest
@@ -179,7 +196,7 @@ class Blob:
     media_type: str
 
 
-FinishReason = Literal["stop", "length", "cancelled"]
+FinishReason = Literal["stop", "length", "cancelled", "tool_calls"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,7 +204,8 @@ class Finished:
     """The last event of a job. output_tokens: the ids delivered by this job, without ``resume_ids``.
 
     reason: ``stop`` the model ended its answer or a stop text came; ``length`` max_tokens reached (fewer ids may have
-    been delivered when the last ones were an incomplete character); ``cancelled``.
+    been delivered when the last ones were an incomplete character); ``cancelled``; ``tool_calls`` the model calls
+    functions.
     """
 
     type: Literal["finished"] = "finished"

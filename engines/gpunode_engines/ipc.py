@@ -12,6 +12,7 @@ from gpunode_protocol.safe_msgpack import pack, unpack
 from gpunode_protocol.tasks import Task
 from pydantic import Discriminator, TypeAdapter, ValidationError
 
+from gpunode_engines.abilities import Ability
 from gpunode_engines.base import Event, PreparableRequest, PreparedPrompt, WorkRequest
 
 MAX_PARENT_FRAME_BYTES = 112 * 1024 * 1024
@@ -101,6 +102,7 @@ class Loaded:
     backend_version: str
     context_tokens: int
     slots: int
+    abilities: of text beyond plain text.
     device: str
     image_side: int = 0
     quantisation: str = ""
@@ -112,6 +114,7 @@ class LoadFailed:
 
     type: Literal["load_failed"] = "load_failed"
     message: str
+    abilities: tuple[Ability, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -250,3 +250,4 @@ def _info(plan: EnginePlan, session: Session) -> EngineInfo:
         device=loaded.device,
         image_side=loaded.image_side,
     )
+        abilities=loaded.abilities,

@@ -1,5 +1,6 @@
 """Text jobs: a conversation in, tokens out, both billed; may go on where another node stopped."""
 
+from gpunode_engines.abilities import Ability
 from gpunode_engines.base import (
     ChatMessage,
     Engine,
@@ -9,8 +10,10 @@ from gpunode_engines.base import (
     PrepareRequest,
     Tokens,
 )
+from gpunode_engines.tools import forces_a_call
+from gpunode_protocol import payloads as wire
 from gpunode_protocol.digests import salted_digest
-from gpunode_protocol.errors import ErrorCode, job_error
+from gpunode_protocol.errors import ErrorCode, JobError, job_error
 from gpunode_protocol.messages import TokenLogprob
 from gpunode_protocol.outputs import OutputLog
 from gpunode_protocol.payloads import MILLION, LlmParams, Usage
@@ -27,11 +30,11 @@ class LlmWork:
         info: of the loaded model, whose context bounds prompt and answer.
 
     Raises:
-        JobError: ``invalid_parameters``: something that no engine of this node can do.
+        JobError: ``invalid_parameters``: something that no engine of this node can do. ``resume_refused``.
     """
 
     def __init__(self, request: JobRequest, params: LlmParams, info: EngineInfo) -> None:
-        _check_abilities(params)
+        _check_abilities(params, info, is_resumed=request.resume is not None)
         self.params = params
         self._request = request
         self._context_tokens = info.context_tokens
@@ -63,21 +66,45 @@ class LlmWork:
         )
 
 
-def _check_abilities(params: LlmParams) -> None:
-    asked = [name for name in ("json_schema", "tools", "tool_choice") if getattr(params, name) is not None]
-    if any(message.role == "tool" or message.tool_calls for message in params.messages):
-        asked.append("tool messages")
-    if asked:
-        raise job_error(
-            ErrorCode.INVALID_PARAMETERS, f"This node's engine cannot serve {', '.join(asked)}; leave it out."
-        )
+def _check_abilities(params: LlmParams, info: EngineInfo, *, is_resumed: bool) -> None:
+    asked: dict[Ability, bool] = {
+        "logprobs": params.logprobs is not None,
+        "json_schema": params.json_schema is not None,
+        "tools": params.tools is not None or any(_is_of_tools(message) for message in params.messages),
+        "tool_choice": forces_a_call(params.tool_choice),
+    }
+    lacking = [ability for ability, is_asked in asked.items() if is_asked and ability not in info.abilities]
+    if lacking:
+        text = f"This node's engine ({info.backend}) cannot serve {', '.join(lacking)}; leave it out or try another."
+        raise JobError(code=ErrorCode.INVALID_PARAMETERS, message=text, retryable=True)
+    if is_resumed and any(asked.values()):
+        text = "Answers with tools, a schema or logprobs cannot be resumed; start the job anew."
+        raise job_error(ErrorCode.RESUME_REFUSED, text)
+    if params.tool_choice is not None and params.tools is None:
+        raise job_error(ErrorCode.INVALID_PARAMETERS, "tool_choice needs tools; leave it out.")
+
+
+def _is_of_tools(message: wire.ChatMessage) -> bool:
+    return message.role == "tool" or message.tool_calls is not None
 
 
 def prepare_request(params: LlmParams) -> PrepareRequest:
     """Return the conversation for the engine's template."""
     return PrepareRequest(
-        messages=tuple(ChatMessage(role=message.role, content=message.content) for message in params.messages),
+        messages=tuple(
+            ChatMessage(
+                role=message.role,
+                content=message.content,
+                name=message.name or "",
+                tool_calls=message.tool_calls or "",
+                tool_call_id=message.tool_call_id or "",
+            )
+            for message in params.messages
+        ),
         now=params.now,
+        tools=params.tools,
+        tool_choice=params.tool_choice,
+        json_schema=params.json_schema,
     )
 
 
@@ -127,6 +154,9 @@ def generate_request(
         text_offset=request.resume.text_offset if request.resume else 0,
         cache_owner=request.client,
         deadline_s=deadline_s,
+        json_schema=params.json_schema,
+        tools=params.tools,
+        tool_choice=params.tool_choice,
     )
 
 

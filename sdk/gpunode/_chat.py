@@ -1,6 +1,6 @@
 """Chat: the caller's arguments to signed parameters, and a job's events to chunks and a result."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final, TypedDict
@@ -14,8 +14,18 @@ from gpunode._job_result import job_facts
 from gpunode._job_run import JobRun
 from gpunode._millionths import millionths
 from gpunode._request_size import check_size
+from gpunode._structured import (
+    CallFilter,
+    as_json,
+    check_schema,
+    parse_answer,
+    schema_of,
+    split_calls,
+    tools_text,
+    wire_message,
+)
 from gpunode.errors import InvalidRequest
-from gpunode.types import ChatResult, Chunk, Message, Route, Usage
+from gpunode.types import ChatResult, Chunk, Message, Route, TokenLogprob, ToolCall, Usage
 
 DEFAULT_MAX_TOKENS: Final = 512
 
@@ -26,6 +36,9 @@ class ChatOptions(TypedDict, total=False):
     max_tokens: of the answer, 512 unless given. temperature: 0 to 2, 0 = always the likeliest token. top_p: 0 to 1.
     top_k: 0 = off. min_p: 0 to 1. repetition_penalty: 0 to 10. presence_penalty, frequency_penalty: -2 to 2.
     seed: 0 to 2^32 - 1, the same seed at the same node gives the same answer. stop: texts that end the answer.
+    logprobs: alternatives per token in the result, 0 to 20; 0 = the tokens' own only. json_schema: the answer is JSON
+    that follows it, see ``ChatResult.parsed``; response_format: the same in OpenAI's shape. tools: functions that the
+    model may call, in OpenAI's shape; tool_choice: ``"auto"``, ``"none"``, ``"required"``, or one function.
     """
 
     max_tokens: int | None
@@ -38,6 +51,11 @@ class ChatOptions(TypedDict, total=False):
     frequency_penalty: float | None
     seed: int | None
     stop: str | Sequence[str] | None
+    logprobs: int | None
+    json_schema: Mapping[str, Any] | None
+    response_format: Mapping[str, Any] | None
+    tools: Sequence[Mapping[str, Any]] | None
+    tool_choice: str | Mapping[str, Any] | None
 
 
 _MILLIONTHS: Final = (
@@ -66,13 +84,26 @@ def llm_params(messages: Sequence[Message], options: ChatOptions, *, now: float)
             value[f"{name}_millionths"] = millionths(LlmParams, name, value.pop(name))
     stop = value.pop("stop", ())
     value["stop"] = (stop,) if isinstance(stop, str) else tuple(stop)
-    value["messages"] = tuple(messages)
+    value["messages"] = tuple(wire_message(message) for message in messages)
+    _add_structure(value)
     try:
         params = LlmParams.from_map(value)
     except MalformedMessage as error:
         raise InvalidRequest(f"The request is not valid, nothing was sent: {_in_the_callers_words(error)}") from error
     check_size(params, "The messages")
     return params
+
+
+def _add_structure(value: dict[str, Any]) -> None:
+    """Turn schema and tools into the JSON texts that are signed. Raises InvalidRequest."""
+    schema = schema_of(value.pop("json_schema", None), value.pop("response_format", None))
+    if schema is not None:
+        check_schema(schema)
+        value["json_schema"] = as_json(schema, "json_schema")
+    if "tools" in value:
+        value["tools"] = tools_text(value["tools"])
+    if "tool_choice" in value:
+        value["tool_choice"] = as_json(value["tool_choice"], "tool_choice")
 
 
 def _in_the_callers_words(error: MalformedMessage) -> str:
@@ -101,19 +132,41 @@ async def chat_chunks(
     """
     started_at = monotonic()
     state.run = run = await start()
+    calls, logprobs = CallFilter(), list[TokenLogprob]()
     async with aclosing(run.events()) as events:
         async for event in events:
             if isinstance(event, TokensFrame) and (event.ids or event.text):
-                yield Chunk(event.text, event.ids)
+                logprobs.extend(TokenLogprob(*entry) for entry in _entries(event))
+                yield Chunk(calls.push(event.text) if _params(run).tools else event.text, event.ids)
             elif isinstance(event, Completed):
-                state.result = _result(run, event, started_at=started_at, now=monotonic())
+                state.result = _result(run, event, logprobs, started_at=started_at, now=monotonic())
 
 
-def _result(run: JobRun, done: Completed, *, started_at: float, now: float) -> ChatResult:
+def _params(run: JobRun) -> LlmParams:
+    assert isinstance(run.job.params, LlmParams)  # noqa: S101 -- a chat's job
+    return run.job.params
+
+
+def _entries(event: TokensFrame) -> Iterator[tuple[int, float, tuple[tuple[int, float], ...]]]:
+    return ((entry.id, entry.logprob, entry.top) for entry in event.logprobs or ())
+
+
+def _result(
+    run: JobRun, done: Completed, logprobs: Sequence[TokenLogprob], *, started_at: float, now: float
+) -> ChatResult:
+    """Return the result. Raises AnswerUnusable: not the JSON, or not the calls, that were asked for."""
+    params, text = _params(run), "".join(run.text_parts)
+    calls: tuple[ToolCall, ...] = ()
+    if params.tools is not None and done.finish_reason == "tool_calls":
+        text, calls = split_calls(text)
+    is_whole = params.json_schema is not None and done.finish_reason == "stop"
     return ChatResult(
-        response="".join(run.text_parts),
+        response=text,
         ids=tuple(run.ids),
         usage=Usage(prompt_tokens=done.usage.input_tokens, completion_tokens=done.usage.output_tokens),
+        tool_calls=calls,
+        parsed=parse_answer(text, params.json_schema or "") if is_whole else None,
+        logprobs=None if params.logprobs is None else tuple(logprobs),
         **job_facts(run, done, started_at=started_at, now=now),
     )
 

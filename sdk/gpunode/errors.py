@@ -17,6 +17,7 @@
         ├── NoNodeFound          nobody to ask, or everybody asked failed before the first output; ``reasons``
         ├── RequestRefused       a node refused what was asked for, as every other node would
         ├── AnswerInterrupted    the answer broke off after its beginning; ``text``, ``ids``, ``blobs``
+        ├── AnswerUnusable       the whole answer is not the JSON, or the calls, that were asked for; ``text``
         └── ClientClosed         the client was closed
 """
 
@@ -138,6 +139,19 @@ class AnswerInterrupted(ClientError):
         self.job = job
 
 
+class AnswerUnusable(ClientError):
+    """The answer is not in the form that was asked for; it is paid for. Try again, or another model.
+
+    Args:
+        message: what is wrong.
+        text: the answer.
+    """
+
+    def __init__(self, message: str, *, text: str) -> None:
+        super().__init__(message)
+        self.text = text
+
+
 class ClientClosed(ClientError):
     """This client is closed. Make a new one."""
 
@@ -150,6 +164,7 @@ def _counted(attempts: Sequence[Attempt], reasons: Mapping[str, int]) -> str:
 
 __all__ = [
     "AnswerInterrupted",
+    "AnswerUnusable",
     "ClientClosed",
     "ClientError",
     "ClockOff",

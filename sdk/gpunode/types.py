@@ -1,25 +1,54 @@
 """What the client returns: answers, chunks, and where they came from."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, NamedTuple, TypedDict
+from typing import Any, Literal, NamedTuple
 
 from gpunode_protocol.ledger_proofs import ReceiptProof
 from gpunode_protocol.receipts import Receipt
 from gpunode_protocol.signing import Signed
 from gpunode_protocol.vouchers import Voucher
+from typing_extensions import TypedDict  # pydantic reads it; it wants this one before Python 3.12
 
 Source = Literal["dht", "index", "cache"]
 """Where a node was found: in the DHT, in the tracker's signed index, or among the nodes that answered well before."""
 
 
+class FunctionCall(TypedDict):
+    """arguments: JSON text of an object. The model wrote it: check it before use."""
+
+    name: str
+    arguments: str
+
+
+class ToolCall(TypedDict):
+    """A call that the model wants, in OpenAI's shape."""
+
+    id: str
+    type: Literal["function"]
+    function: FunctionCall
+
+
 class Message(TypedDict, total=False):
-    """One message of a conversation: ``{"role": "user", "content": "…"}``."""
+    """One message of a conversation: ``{"role": "user", "content": "…"}``.
+
+    tool_calls: of an assistant's message, as in ``ChatResult``. tool_call_id: which call a tool's message answers.
+    """
 
     role: Literal["system", "user", "assistant", "tool"]
-    content: str
+    content: str | None
     name: str
+    tool_calls: Sequence[ToolCall]
     tool_call_id: str
+
+
+class TokenLogprob(NamedTuple):
+    """Natural logarithm of a token's probability, and the likeliest tokens at its place as (id, logarithm)."""
+
+    id: int
+    logprob: float
+    top: tuple[tuple[int, float], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +132,19 @@ class JobResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatResult(JobResult):
-    """A whole, verified answer. ids: its token ids."""
+    """A whole, verified answer. ids: its token ids.
+
+    tool_calls: functions that the model wants called; ``finish_reason`` is ``tool_calls`` then. parsed: the answer as a
+    value, where a JSON schema was given and the answer is whole. logprobs: None unless asked for; a node may leave out
+    tokens that complete no character.
+    """
 
     response: str
     ids: tuple[int, ...] = field(repr=False)
     usage: Usage
+    tool_calls: tuple[ToolCall, ...] = ()
+    parsed: Any = None
+    logprobs: tuple[TokenLogprob, ...] | None = field(default=None, repr=False)
 
     @property
     def tokens_per_s(self) -> float:
@@ -258,6 +295,7 @@ __all__ = [
     "ChatResult",
     "Chunk",
     "EmbeddingResult",
+    "FunctionCall",
     "ImageProgress",
     "ImageResult",
     "ImageUsage",
@@ -271,6 +309,8 @@ __all__ = [
     "Source",
     "SpokenSegment",
     "SpokenWord",
+    "TokenLogprob",
+    "ToolCall",
     "TranscriptResult",
     "Usage",
 ]

@@ -10,6 +10,7 @@ import hashlib
 import itertools
 from collections.abc import AsyncGenerator, Iterator
 
+from gpunode_engines.abilities import ALL_ABILITIES
 from gpunode_engines.base import (
     EngineInfo,
     Event,
@@ -68,6 +69,7 @@ class FakeEngine:
         self._started = False
         self._restarts = 0
         self._info = EngineInfo(
+            abilities=ALL_ABILITIES,
             task=Task.LLM,
             model=model,
             backend="fake",
@@ -97,6 +99,11 @@ class FakeEngine:
     def restarts(self) -> int:
         """See ``Engine``."""
         return self._restarts
+
+    @property
+    def denials(self) -> int:
+        """Nothing is refused."""
+        return 0
 
     @property
     def active_jobs(self) -> int:

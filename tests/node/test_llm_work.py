@@ -1,8 +1,10 @@
 """From a request to the engine's order."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from gpunode_engines.abilities import ALL_ABILITIES
 from gpunode_engines.base import EngineInfo, PreparedPrompt, TokenLogprob, Tokens
 from gpunode_node import llm_work
 from gpunode_node.work import JobOrder
@@ -18,6 +20,7 @@ from tests.engines.fake_engine import FakeEngine
 from tests.node.world import llm_params, request
 
 INFO = EngineInfo(
+    abilities=ALL_ABILITIES,
     task=Task.LLM,
     model="fake",
     backend="fake",
@@ -79,14 +82,49 @@ def test_sampling_parameters() -> None:
     [
         (llm_params(tools="[]"), "tools"),
         (llm_params(json_schema="{}"), "json_schema"),
-        (llm_params(messages=({"role": "tool", "content": "x"},)), "tool messages"),
+        (llm_params(logprobs=0), "logprobs"),
+        (llm_params(tools="[]", tool_choice='"required"'), "tools, tool_choice"),
+        (llm_params(messages=({"role": "tool", "content": "x"},)), "tools"),
     ],
 )
 def test_what_the_engine_cannot_do(params: dict[str, Any], named: str) -> None:
-    """It is refused by name, not ignored."""
-    with pytest.raises(JobError, match=named) as caught:
-        _work(request(params=params))
-    assert caught.value.code is ErrorCode.INVALID_PARAMETERS
+    """It is refused by name, not ignored, and another node may be tried."""
+    body = request(params=params).body
+    with pytest.raises(JobError, match=f"cannot serve {named};") as caught:
+        llm_work.LlmWork(body, _params(body), replace(INFO, abilities=()))
+    assert (caught.value.code, caught.value.retryable) == (ErrorCode.INVALID_PARAMETERS, True)
+
+
+def test_a_choice_among_no_tools_is_refused() -> None:
+    """There is nothing to choose."""
+    with pytest.raises(JobError, match="tool_choice needs tools"):
+        _work(request(params=llm_params(tool_choice='"auto"')))
+
+
+@pytest.mark.parametrize("params", [llm_params(tools="[]"), llm_params(json_schema="{}"), llm_params(logprobs=1)])
+def test_structured_answers_are_not_resumed(params: dict[str, Any]) -> None:
+    """They start anew."""
+    with pytest.raises(JobError, match="cannot be resumed") as caught:
+        _work(request(params=params, resume=_resume()))
+    assert caught.value.code is ErrorCode.RESUME_REFUSED
+
+
+def test_conversations_with_tools_reach_the_engine() -> None:
+    """With calls, their results and what they answer."""
+    params = llm_params(
+        messages=(
+            {"role": "assistant", "tool_calls": "[]"},
+            {"role": "tool", "content": "20 C", "tool_call_id": "1", "name": "weather"},
+        ),
+        tools="[1]",
+        tool_choice='"auto"',
+    )
+    body = request(params=params).body
+    prepared = llm_work.prepare_request(_params(body))
+    assert (prepared.tools, prepared.tool_choice, prepared.messages[0].tool_calls) == ("[1]", '"auto"', "[]")
+    assert (prepared.messages[1].name, prepared.messages[1].tool_call_id) == ("weather", "1")
+    order = llm_work.generate_request(body, _params(body), PROMPT, job_key="k", deadline_s=9.0)
+    assert (order.tools, order.tool_choice) == ("[1]", '"auto"')
 
 
 def test_prompts() -> None:

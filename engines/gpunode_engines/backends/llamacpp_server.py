@@ -3,12 +3,12 @@
 import http.client
 import json
 import secrets
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import xllamacpp
 
-from gpunode_engines.base import ChatMessage
 from gpunode_engines.errors import BackendFailed, EngineStartFailed, InvalidParameters
 from gpunode_engines.ipc import Load
 
@@ -87,12 +87,15 @@ class LlamaCppServer:
         """Return the context of one slot."""
         return int(self._call("GET", "/props")["default_generation_settings"]["n_ctx"])
 
-    def render(self, messages: tuple[ChatMessage, ...], now: int) -> str:
+    def chat_template(self) -> str:
+        """Return the template in use."""
+        return str(self._call("GET", "/props").get("chat_template", ""))
+
+    def render(self, messages: Sequence[dict[str, Any]], tools: Sequence[dict[str, Any]], now: int) -> str:
         """Apply the model's chat template. Raises InvalidParameters when it refuses the conversation."""
-        body: dict[str, Any] = {
-            "messages": [{"role": message.role, "content": message.content} for message in messages],
-            "add_generation_prompt": True,
-        }
+        body: dict[str, Any] = {"messages": list(messages), "add_generation_prompt": True}
+        if tools:
+            body["tools"] = list(tools)
         if now:
             # Templates of the Llama family print this date, else the clock's, which would make a resume differ.
             body["chat_template_kwargs"] = {"date_string": datetime.fromtimestamp(now, UTC).strftime("%d %b %Y")}

@@ -17,6 +17,8 @@ from gpunode_engines.backends.token_job import TokenJob
 from gpunode_engines.base import GenerateRequest, PreparedPrompt, PrepareRequest
 from gpunode_engines.errors import EngineStartFailed, InvalidParameters
 from gpunode_engines.ipc import Load, Loaded
+from gpunode_engines.structured_answer import structured
+from gpunode_engines.tool_prompt import conversation_of, knows_tools
 from gpunode_engines.vocabulary import Vocabulary
 
 _LOAD_ERRORS = (OSError, ValueError, RuntimeError, LookupError, ImportError, SafetensorError)
@@ -52,6 +54,7 @@ class TransformersBackend:
             slots=order.options.slots,
             device=torch.cuda.get_device_name() if on_cuda else "cpu",
             quantisation=str(model.dtype).removeprefix("torch."),
+            abilities=("logprobs", "tools"),
         )
 
     def prepare(self, request: PrepareRequest) -> PreparedPrompt:
@@ -59,10 +62,16 @@ class TransformersBackend:
         if not request.messages:
             raise InvalidParameters("There are no messages; send at least one.")
         # Templates of the Llama family print this date, else the clock's, which would make a resume differ.
+        conversation = conversation_of(request, template_knows_tools=knows_tools(self._tokenizer.chat_template))
         date = {"date_string": datetime.fromtimestamp(request.now, UTC).strftime("%d %b %Y")} if request.now else {}
-        messages = [{"role": message.role, "content": message.content} for message in request.messages]
         try:
-            rendered = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **date)
+            rendered = self._tokenizer.apply_chat_template(
+                conversation.messages,
+                tools=conversation.tools or None,
+                tokenize=False,
+                add_generation_prompt=True,
+                **date,
+            )
         except TemplateError as error:
             raise InvalidParameters("The model's chat template refuses these messages.") from error
         token_ids = self._tokenizer(rendered, add_special_tokens=False)["input_ids"]
@@ -72,7 +81,7 @@ class TransformersBackend:
         """Run a job together with the others."""
         if not all(0 <= token_id < len(self._vocabulary) for token_id in (*request.prompt_ids, *request.resume_ids)):
             raise InvalidParameters("The prompt has token ids that are not in the model's vocabulary.")
-        job = TokenJob(request, self._vocabulary, self._end_ids, emit, cancelled)
+        job = TokenJob(request, self._vocabulary, self._end_ids, structured(request, emit), cancelled)
         job.replay()
         if not job.ended:
             self._batch.run(job)
