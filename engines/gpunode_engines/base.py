@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 from gpunode_protocol.tasks import Task
 
 from gpunode_engines.abilities import Ability
+from gpunode_engines.confinement import NOTHING, Confinement
 from gpunode_engines.media import MediaRequest
 
 
@@ -32,6 +33,7 @@ class EngineInfo:
     memory_bytes: int
     device: str
     image_side: int = 0
+    confinement: Confinement = NOTHING
     abilities: tuple[Ability, ...] = ()
 
 
@@ -255,6 +257,11 @@ class Engine(Protocol):
     @property
     def restarts(self) -> int:
         """How often the engine was lost and started again."""
+        ...
+
+    @property
+    def denials(self) -> int:
+        """How often the sandbox refused it something, as far as that is heard of."""
         ...
 
     @property

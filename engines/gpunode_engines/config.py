@@ -9,6 +9,8 @@ from gpunode_protocol.settings import LayeredSettings
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
+from gpunode_engines.confinement import SandboxMode
+
 PositiveInt = Annotated[int, Ge(1)]
 
 
@@ -37,5 +39,11 @@ class EngineSettings(LayeredSettings):
     engine_gpu: bool = True
     engine_backend: Literal["", "llamacpp", "transformers"] = ""
     engine_memory_limit_bytes: PositiveInt = 32 * 1024**3
-    engine_time_limit_s: Annotated[float, Field(gt=0)] = 300.0
     idle_unload_s: Annotated[float, Ge(0), Le(86_400)] = 0.0
+    engine_time_limit_s: Annotated[float, Field(gt=0)] = 300.0
+    sandbox: SandboxMode = "auto"
+
+    @property
+    def private_folders(self) -> tuple[Path, ...]:
+        """Folders that no engine may read."""
+        return ()

@@ -1,7 +1,7 @@
 """Messages between the node (parent) and an engine's process (child); encoders are derived from the dataclasses.
 
 Parent to child: Load, Prepare, Generate, Cancel, Ping, Shutdown.
-Child to parent: Loaded or LoadFailed (once), Prepared, JobEvent, JobFailure, CallFailure, Pong.
+Child to parent: Loaded or LoadFailed (once), Prepared, JobEvent, JobFailure, CallFailure, Denied, Pong.
 """
 
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ from pydantic import Discriminator, TypeAdapter, ValidationError
 
 from gpunode_engines.abilities import Ability
 from gpunode_engines.base import Event, PreparableRequest, PreparedPrompt, WorkRequest
+from gpunode_engines.confinement import NOTHING, ORDINARY, Confinement, SandboxPolicy
 
 MAX_PARENT_FRAME_BYTES = 112 * 1024 * 1024
 """Cap of a frame to the child, bytes: a job's input files (at most 100 MiB, see ``BlobRef``) come with its request."""
@@ -40,7 +41,11 @@ class BackendOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """First message: which model to load. root: its folder. files: its files in order. Both are absolute paths."""
+    """First message: which model to load, and what holds the process back from then on.
+
+    root: its folder. files: its files in order. Both are absolute paths. data_bytes: private memory that the process
+    may ask for, 0 = as much as it likes.
+    """
 
     type: Literal["load"] = "load"
     task: Task
@@ -49,6 +54,8 @@ class Load:
     root: str
     files: tuple[str, ...]
     options: BackendOptions
+    sandbox: SandboxPolicy = ORDINARY
+    data_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +103,7 @@ class Loaded:
 
     image_side: of the pictures that an image model was trained for, pixels; 0 = draws none.
     quantisation: type of the numbers it computes with, where that is the backend's choice; empty = the file's.
+    confinement: what holds this process back; set by the worker, not by backends.
     """
 
     type: Literal["loaded"] = "loaded"
@@ -106,6 +114,7 @@ class Loaded:
     device: str
     image_side: int = 0
     quantisation: str = ""
+    confinement: Confinement = NOTHING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +165,14 @@ class JobFailure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Denied:
+    """A job or call ended because the sandbox refused it something. act: what, without any of the job's words."""
+
+    type: Literal["denied"] = "denied"
+    act: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pong:
     """Answer to Ping."""
 
@@ -163,7 +180,7 @@ class Pong:
 
 
 ParentMessage = Load | Prepare | Generate | Cancel | Ping | Shutdown
-ChildMessage = Loaded | LoadFailed | Prepared | CallFailure | JobEvent | JobFailure | Pong
+ChildMessage = Loaded | LoadFailed | Prepared | CallFailure | JobEvent | JobFailure | Denied | Pong
 
 _PARENT: TypeAdapter[ParentMessage] = TypeAdapter(Annotated[ParentMessage, Discriminator("type")])
 _CHILD: TypeAdapter[ChildMessage] = TypeAdapter(Annotated[ChildMessage, Discriminator("type")])

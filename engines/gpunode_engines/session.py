@@ -26,6 +26,7 @@ from gpunode_engines.ipc import (
     CallFailure,
     Cancel,
     ChildMessage,
+    Denied,
     Generate,
     JobEvent,
     JobFailure,
@@ -42,6 +43,8 @@ from gpunode_engines.job_table import Job, JobTable
 from gpunode_engines.limits import EngineLimits
 
 logger = logging.getLogger(__name__)
+
+_MAX_ACT_CHARACTERS = 100
 
 
 class Session:
@@ -199,6 +202,8 @@ class Session:
         match message:
             case Pong():
                 pass
+            case Denied(act=act):
+                self._child.denials.record(act[:_MAX_ACT_CHARACTERS])
             case JobEvent(job_key=key, event=event):
                 self._deliver(key, event)
             case JobFailure(job_key=key, error=name, message=text):

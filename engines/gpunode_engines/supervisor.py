@@ -21,6 +21,8 @@ from gpunode_engines.base import (
 )
 from gpunode_engines.checks import check_generate
 from gpunode_engines.child_process import ChildProcess
+from gpunode_engines.confinement import ORDINARY, SandboxPolicy
+from gpunode_engines.denials import Denials
 from gpunode_engines.errors import EngineNotReady, EngineStartFailed, EngineStopped
 from gpunode_engines.fingerprint import fingerprint
 from gpunode_engines.ipc import BackendOptions, Load
@@ -49,7 +51,7 @@ class EnginePlan:
     """Everything that a child needs to load one model, and what the parent knows of the weights.
 
     root: the model's folder, absolute. files: absolute paths, in order. weights_digest: SHA-256, 32 bytes (see
-    ``file_digests``). memory_bytes: estimate.
+    ``file_digests``). memory_bytes: estimate. sandbox: how the child is confined.
     """
 
     task: Task
@@ -61,6 +63,7 @@ class EnginePlan:
     quantisation: str
     memory_bytes: int
     options: BackendOptions
+    sandbox: SandboxPolicy = ORDINARY
 
 
 class SupervisedEngine:
@@ -81,6 +84,7 @@ class SupervisedEngine:
         self._changed = asyncio.Condition()
         self._info: EngineInfo | None = None
         self._restarts = 0
+        self._denials = Denials(plan.model)
 
     @property
     def info(self) -> EngineInfo:
@@ -100,6 +104,11 @@ class SupervisedEngine:
         return self._restarts
 
     @property
+    def denials(self) -> int:
+        """See ``Engine``."""
+        return self._denials.total
+
+    @property
     def active_jobs(self) -> int:
         """See ``Engine``."""
         return len(self._session.jobs) if self._session else 0
@@ -113,6 +122,7 @@ class SupervisedEngine:
         """See ``Engine``."""
         session = await self._open()
         self._info = _info(self._plan, session)
+        _tell_what_is_missing(self._info)
         self._supervision = asyncio.create_task(self._supervise(session))
         await self._announce(session)
         return self._info
@@ -176,8 +186,10 @@ class SupervisedEngine:
             root=plan.root,
             files=plan.files,
             options=plan.options,
+            sandbox=plan.sandbox,
+            data_bytes=self.limits.data_bytes,
         )
-        return await open_session(ChildProcess.spawn(self._extra_environment), order, self.limits)
+        return await open_session(ChildProcess.spawn(self._extra_environment, self._denials), order, self.limits)
 
     async def _announce(self, session: Session | None) -> None:
         self._session = session  # before any await: ``stop`` must find it
@@ -227,6 +239,16 @@ async def _end(session: Session) -> None:
         raise
 
 
+def _tell_what_is_missing(info: EngineInfo) -> None:
+    if lacks := info.confinement.lacks():
+        logger.warning(
+            "%s runs without: %s. Serve only models that you trust, or use --sandbox strict",
+            info.model,
+            ", ".join(lacks),
+            extra={"event": "engine_unconfined", "model": info.model, "level": info.confinement.level},
+        )
+
+
 def _info(plan: EnginePlan, session: Session) -> EngineInfo:
     loaded = session.loaded
     quantisation = loaded.quantisation or plan.quantisation
@@ -249,5 +271,6 @@ def _info(plan: EnginePlan, session: Session) -> EngineInfo:
         memory_bytes=plan.memory_bytes,
         device=loaded.device,
         image_side=loaded.image_side,
+        confinement=loaded.confinement,
     )
         abilities=loaded.abilities,

@@ -93,6 +93,11 @@ class NodeSettings(EngineSettings):
         return tracker_url(self.bootstrap, insecure=self.insecure)
 
     @property
+    def private_folders(self) -> tuple[Path, ...]:
+        """See ``EngineSettings``."""
+        return (self.data_dir,)
+
+    @property
     def listen_addresses(self) -> tuple[str, ...]:
         """Multiaddrs to listen on."""
         host = "127.0.0.1" if is_loopback_url(self.tracker) else "0.0.0.0"  # noqa: S104 -- a node serves strangers

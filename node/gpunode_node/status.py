@@ -101,4 +101,9 @@ def _model(model: ServedModel) -> dict[str, Any]:
         "loaded": not model.waits_for_memory,
         "healthy": model.engine.healthy,
         "restarts": model.engine.restarts,
+        "sandbox": {
+            "level": model.info.confinement.level,
+            "lacks": list(model.info.confinement.lacks()),
+            "denials": model.engine.denials,
+        },
     }

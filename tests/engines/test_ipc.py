@@ -51,6 +51,7 @@ CHILD_MESSAGES: list[ChildMessage] = [
     ipc.CallFailure(call=1, error="E", message="m"),
     *(ipc.JobEvent(job_key="j", event=event) for event in EVENTS),
     ipc.JobFailure(job_key="j", error="E", message="m"),
+    ipc.Denied(act="socket"),
     ipc.Pong(),
 ]
 

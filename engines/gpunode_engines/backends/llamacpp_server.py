@@ -11,6 +11,7 @@ import xllamacpp
 
 from gpunode_engines.errors import BackendFailed, EngineStartFailed, InvalidParameters
 from gpunode_engines.ipc import Load
+from gpunode_engines.parent_line import connect
 
 _ALL_LAYERS = 999
 """More layers than any model has: llama.cpp then offloads all of them."""
@@ -77,7 +78,8 @@ class LlamaCppServer:
             self._server = xllamacpp.Server(_parameters(order, self._api_key, on_gpu=device is not None))
         except Exception as error:
             raise EngineStartFailed(f"llama.cpp cannot load {order.model}: {error}") from error
-        self._address = self._server.listening_address.removeprefix("http://")
+        self._host, _, port = self._server.listening_address.removeprefix("http://").rpartition(":")
+        self._port = int(port)
 
     def complete(self, body: dict[str, Any], on_chunk: Any) -> None:
         """Run a completion; ``on_chunk`` gets each chunk as a dictionary and ends the job by returning True."""
@@ -107,9 +109,11 @@ class LlamaCppServer:
         return tuple(self._call("POST", "/tokenize", body)["tokens"])
 
     def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        connection = http.client.HTTPConnection(self._address, timeout=_HTTP_TIMEOUT_S)
+        connection = http.client.HTTPConnection(self._host, self._port)
         headers = {"Authorization": f"Bearer {self._api_key}", "Content-Type": "application/json"}
         try:
+            connection.sock = connect(self._port)
+            connection.sock.settimeout(_HTTP_TIMEOUT_S)
             connection.request(method, path, None if body is None else json.dumps(body), headers)
             response = connection.getresponse()
             answer = json.loads(response.read())
