@@ -18,6 +18,7 @@ class EngineInfo:
     fingerprint: 32 bytes, equal exactly where a job may be resumed (see ``fingerprint``). context_tokens: prompt and
     output of one job together, 0 where it has no meaning. slots: jobs at once, >= 1. memory_bytes: estimate of what
     weights and caches take. weights_digest: SHA-256, 32 bytes. device: ``cpu`` or the GPU's name. image_side: of the
+    pictures that an image model was trained for, pixels; 0 = draws none. confinement: what holds its process back.
     abilities: of a text model, beyond plain text.
     """
 

@@ -102,6 +102,7 @@ class Loaded:
     """The model is ready. context_tokens and slots: what the backend really provides.
 
     image_side: of the pictures that an image model was trained for, pixels; 0 = draws none.
+    abilities: of text beyond plain text.
     quantisation: type of the numbers it computes with, where that is the backend's choice; empty = the file's.
     confinement: what holds this process back; set by the worker, not by backends.
     """
@@ -110,10 +111,10 @@ class Loaded:
     backend_version: str
     context_tokens: int
     slots: int
-    abilities: of text beyond plain text.
     device: str
     image_side: int = 0
     quantisation: str = ""
+    abilities: tuple[Ability, ...] = ()
     confinement: Confinement = NOTHING
 
 
@@ -123,7 +124,6 @@ class LoadFailed:
 
     type: Literal["load_failed"] = "load_failed"
     message: str
-    abilities: tuple[Ability, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

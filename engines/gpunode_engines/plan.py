@@ -9,6 +9,7 @@ from gpunode_protocol.tasks import Task
 
 from gpunode_engines.catalogue import CatalogueEntry
 from gpunode_engines.config import EngineSettings
+from gpunode_engines.confinement import SandboxPolicy
 from gpunode_engines.devices import Machine
 from gpunode_engines.errors import NotEnoughMemory, UnreadableWeights
 from gpunode_engines.fetch import locate, root_of
@@ -77,6 +78,7 @@ def plan_engine(entry: CatalogueEntry, settings: EngineSettings, machine: Machin
             use_gpu=place.use_gpu,
             chat_template=entry.chat_template,
         ),
+        sandbox=SandboxPolicy.of(settings.sandbox, *settings.private_folders),
     )
 
 

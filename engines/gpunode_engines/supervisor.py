@@ -272,5 +272,5 @@ def _info(plan: EnginePlan, session: Session) -> EngineInfo:
         device=loaded.device,
         image_side=loaded.image_side,
         confinement=loaded.confinement,
-    )
         abilities=loaded.abilities,
+    )

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from gpunode_engines.confinement import SandboxMode
 from gpunode_protocol.regions import Region
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
@@ -67,13 +68,13 @@ def start(  # noqa: PLR0913 -- one parameter an option
     threads: Annotated[
         int | None, typer.Option(help="CPU threads of an engine; by default the physical cores.")
     ] = None,
-    exposure_credits: Annotated[int | None, typer.Option(help="Credits at risk for one open grant.")] = None,
     idle_unload: Annotated[
         float | None, typer.Option(metavar="SECONDS", help="A model idle for so long leaves memory; 0 = never.")
     ] = None,
     sandbox: Annotated[
         SandboxMode | None, typer.Option(help="Where engines cannot be confined fully: go on, or refuse to start.")
     ] = None,
+    exposure_credits: Annotated[int | None, typer.Option(help="Credits at risk for one open grant.")] = None,
     drain_timeout: Annotated[
         float | None, typer.Option(metavar="SECONDS", help="What running jobs get at a stop.")
     ] = None,
@@ -103,9 +104,9 @@ def start(  # noqa: PLR0913 -- one parameter an option
             "engine_slots": slots,
             "queue_limit": queue_limit,
             "engine_threads": threads,
-            "exposure_credits": exposure_credits,
             "idle_unload_s": idle_unload,
             "sandbox": sandbox,
+            "exposure_credits": exposure_credits,
             "drain_timeout_s": drain_timeout,
             "heartbeat_interval_s": heartbeat_interval,
             "quic": False if no_quic else None,

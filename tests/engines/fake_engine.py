@@ -106,11 +106,6 @@ class FakeEngine:
         return 0
 
     @property
-    def denials(self) -> int:
-        """Nothing is refused."""
-        return 0
-
-    @property
     def active_jobs(self) -> int:
         """See ``Engine``."""
         return len(self._jobs)
