@@ -88,8 +88,8 @@ class GenerateRequest:
     cache_owner: jobs share cached prompts only within one owner; empty = share with nobody.
     deadline_s: wall clock of the job, seconds, > 0; None = the engine's limit, which it cannot exceed.
     ignore_eos: go on after the end-of-answer token (measurements only).
-    json_schema: JSON text; the answer follows it, or the job fails. tools, tool_choice: JSON text in OpenAI's shape; calls
-    follow the answer's text (see ``tool_calls.CALLS_MARK``), and the finish reason is ``tool_calls``.
+    json_schema: JSON text; the answer follows it, or the job fails. tools, tool_choice: JSON text in OpenAI's shape;
+    calls follow the answer's text (see ``tool_calls.CALLS_MARK``), and the finish reason is ``tool_calls``.
     """
 
     type: Literal["text"] = "text"

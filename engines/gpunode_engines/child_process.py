@@ -15,6 +15,7 @@ import psutil  # type: ignore[import-untyped]  # -- ships no annotations
 
 from gpunode_engines.channel import ParentChannel
 from gpunode_engines.denials import Denials
+from gpunode_engines.memory_cgroup import MemoryCgroup
 from gpunode_engines.parent_services import ParentServices
 
 _KEPT_VARIABLES = frozenset(
@@ -59,10 +60,12 @@ class ChildProcess:
         services: ParentServices,
         scratch: Path,
         denials: Denials,
+        memory: MemoryCgroup | None = None,
     ) -> None:
         self.channel = channel
         self.denials = denials
         self._services = services
+        self._memory = memory
         self._process = process
         self._scratch = scratch
         self._last_words = bytearray()
@@ -70,12 +73,20 @@ class ChildProcess:
 
     @classmethod
     async def spawn(
-        cls, extra_environment: Mapping[str, str] | None = None, denials: Denials | None = None
+        cls,
+        extra_environment: Mapping[str, str] | None = None,
+        denials: Denials | None = None,
+        memory_bytes: int | None = None,
     ) -> "ChildProcess":
         """Start ``python -m gpunode_engines.worker`` with one end each of two socket pairs.
 
         The child dies with the *thread* that calls this (a property of PR_SET_PDEATHSIG), so the event loop must run
         in a thread that lives as long as the engine; the node's runs in the main thread.
+
+        Args:
+            extra_environment: variables for the child.
+            denials: record of what is refused to it.
+            memory_bytes: limit for its cgroup, where there can be one.
 
         Raises:
             OSError: the process cannot be started.
@@ -95,7 +106,7 @@ class ChildProcess:
                 process = await _start((theirs.fileno(), their_line.fileno()), scratch, extra_environment or {})
             services.start(process.pid)
             undo.pop_all()
-            return cls(process, channel, services, scratch, denials)
+            return cls(process, channel, services, scratch, denials, _group_of(process.pid, memory_bytes))
 
     @property
     def pid(self) -> int:
@@ -132,6 +143,8 @@ class ChildProcess:
         await self._process.wait()
         await self.channel.close()
         await asyncio.to_thread(self._services.close)
+        if self._memory is not None:
+            self._memory.remove()
         with contextlib.suppress(TimeoutError):  # only a process outside of the child's group can still hold the pipe
             await asyncio.wait_for(self._stderr_task, _PIPE_CLOSE_S)
         await asyncio.to_thread(shutil.rmtree, self._scratch, ignore_errors=True)
@@ -143,6 +156,15 @@ class ChildProcess:
         while chunk := await stream.read(_LAST_WORDS_BYTES):
             self._last_words += chunk
             del self._last_words[:-_LAST_WORDS_BYTES]
+
+
+def _group_of(pid: int, memory_bytes: int | None) -> MemoryCgroup | None:
+    """Put a process, before it does anything, into a group with this limit; None where that is not to be had."""
+    group = None if memory_bytes is None else MemoryCgroup.create(f"gpunode-engine-{pid}", memory_bytes)
+    if group is not None and not group.add(pid):
+        group.remove()
+        return None
+    return group
 
 
 async def _start(sockets: tuple[int, int], scratch: Path, extra: Mapping[str, str]) -> asyncio.subprocess.Process:

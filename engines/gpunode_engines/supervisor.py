@@ -189,7 +189,8 @@ class SupervisedEngine:
             sandbox=plan.sandbox,
             data_bytes=self.limits.data_bytes,
         )
-        return await open_session(ChildProcess.spawn(self._extra_environment, self._denials), order, self.limits)
+        child = ChildProcess.spawn(self._extra_environment, self._denials, self.limits.rss_bytes)
+        return await open_session(child, order, self.limits)
 
     async def _announce(self, session: Session | None) -> None:
         self._session = session  # before any await: ``stop`` must find it

@@ -19,9 +19,11 @@ def served() -> Iterator[socket.socket]:
     services = ParentServices(parents, Denials("m"))
     services.start(os.getpid())
     with childs:
-        yield childs
-        services.close()
-        services.close()
+        try:
+            yield childs
+        finally:
+            services.close()
+            services.close()
         assert childs.recv(1) == b""
 
 
@@ -68,12 +70,12 @@ def test_nonsense_is_ignored(data: bytes) -> None:
 
 def test_descriptors_that_nobody_asked_for_are_closed() -> None:
     """A child cannot fill its parent's table."""
+    before = len(list(Path("/proc/self/fd").iterdir()))
     with served() as sock, listener() as server:
-        before = len(list(Path("/proc/self/fd").iterdir()))
         for _ in range(20):
             socket.send_fds(sock, [REQUEST.pack(b"?", 0)], [sock.fileno()])
         ParentLine(sock).connect(server.getsockname()[1]).close()
-        assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def test_a_descriptor_that_is_no_listener_ends_the_services_only() -> None:
