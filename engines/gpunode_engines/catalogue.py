@@ -122,6 +122,11 @@ class Catalogue:
         if len(self._by_name) < sum(len({name.lower() for name in (e.name, *e.aliases)}) for e in entries):
             raise ValueError("Two models of the catalogue share a name or an alias.")
 
+    @property
+    def names(self) -> frozenset[str]:
+        """Names and aliases, in small letters."""
+        return frozenset(self._by_name)
+
     @classmethod
     def read(cls, path: Path) -> "Catalogue":
         """Read a catalogue file. Raises ValueError when it is not one."""

@@ -17,7 +17,8 @@ PositiveInt = Annotated[int, Ge(1)]
 class EngineSettings(LayeredSettings):
     """How models are stored and run.
 
-    models_dir: pulled models and the lock file. cache_dir: digests of files seen. model_mirror: URL of a server that
+    models_dir: pulled models and the lock file. models_file: your own models, in the form of the shipped models.toml.
+    cache_dir: digests of files seen. model_mirror: URL of a server that
     speaks the hub's protocol, or a folder OWNER/REPO/FILE; empty = the public hub. engine_threads: CPU threads, None =
     physical cores. engine_slots: jobs at once, None = the catalogue's. engine_context_tokens: per job, None = the
     catalogue's. engine_gpu: use a GPU if there is one. engine_backend: which library runs models that have weights for
@@ -33,6 +34,7 @@ class EngineSettings(LayeredSettings):
     models_dir: Path = Field(default_factory=lambda: platformdirs.user_data_path("gpunode") / "models")
     cache_dir: Path = Field(default_factory=lambda: platformdirs.user_cache_path("gpunode"))
     model_mirror: str = ""
+    models_file: Path | None = None
     engine_threads: PositiveInt | None = None
     engine_slots: PositiveInt | None = None
     engine_context_tokens: PositiveInt | None = None

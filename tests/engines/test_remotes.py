@@ -97,15 +97,6 @@ async def test_a_hub_that_lies_is_noticed(hub: tuple[Hub, str], tmp_path: Path) 
         await asyncio.to_thread(pull, QWEN, tmp_path, choose_remote(url))
 
 
-async def test_leftovers_of_a_killed_download_go(hub: tuple[Hub, str], tmp_path: Path) -> None:
-    """They are as large as models and could not be used again."""
-    leftover = tmp_path / QWEN.name / ".cache" / "huggingface" / "download" / "x.y.12345678.incomplete"
-    leftover.parent.mkdir(parents=True)
-    leftover.write_bytes(b"part")
-    await asyncio.to_thread(pull, QWEN, tmp_path, choose_remote(hub[1]))
-    assert not leftover.exists()
-
-
 async def test_a_gated_repository_is_a_matter_for_its_user(hub: tuple[Hub, str]) -> None:
     """gpunode has no account there; the message says what to do."""
     with pytest.raises(DownloadFailed, match=r"accepted its licence.*FOLDER/Qwen/gated"):
