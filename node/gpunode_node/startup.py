@@ -8,10 +8,11 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from random import SystemRandom
 
-from gpunode_engines.catalogue import CatalogueEntry, resolve_model
+from gpunode_engines.catalogue import CatalogueEntry
 from gpunode_engines.devices import Machine, detect_machine
 from gpunode_engines.engine_pool import EnginePool
 from gpunode_engines.memory_plan import Capacity
+from gpunode_engines.own_models import known_models
 from gpunode_protocol.identity import Identity
 from gpunode_protocol.mesh import Mesh, MeshConfig, RecordValidator, create_mesh, load_or_create_identity
 from gpunode_protocol.messages import JOB_PROTOCOL, PROBE_PROTOCOL
@@ -22,7 +23,7 @@ from gpunode_node.advert_builder import AdvertBuilder
 from gpunode_node.announcer import Announcer
 from gpunode_node.config import NodeSettings
 from gpunode_node.credentials import CredentialsFile
-from gpunode_node.errors import InvalidSettings, RegionUnknown
+from gpunode_node.errors import RegionUnknown
 from gpunode_node.first_contact import meet_tracker, register_or_go_on, wait_for_bootstrap
 from gpunode_node.gpu_use import advertised_gpu, gpu_of, idle_gpu_problems
 from gpunode_node.job_intake import JobIntake
@@ -31,6 +32,7 @@ from gpunode_node.job_services import JobServices
 from gpunode_node.job_session import JobStreams
 from gpunode_node.ledger_watch import LedgerWatch
 from gpunode_node.mesh_membership import MeshMembership, join_mesh
+from gpunode_node.model_choice import default_choice
 from gpunode_node.model_loading import CatalogueEngines, EngineFactory, load_models, stop_models
 from gpunode_node.network_state import NetworkState
 from gpunode_node.node_adverts import NodeAdverts, StandingSource
@@ -50,12 +52,12 @@ logger = logging.getLogger(__name__)
 class World:
     """What a node takes from outside; tests put their own in.
 
-    resolve_model: what a name means. create_engine: None = the catalogue's engines in child processes. unix_time:
-    seconds.
+    resolve_model: what a name means, None = as the catalogue and the user's models file say. create_engine: None = the
+    catalogue's engines in child processes. unix_time: seconds.
     """
 
     create_mesh: Callable[[MeshConfig, RecordValidator], Mesh] = create_mesh
-    resolve_model: Callable[[str], CatalogueEntry] = resolve_model
+    resolve_model: Callable[[str], CatalogueEntry] | None = None
     create_engine: EngineFactory | None = None
     detect_machine: Callable[[], Machine] = detect_machine
     unix_time: Callable[[], float] = field(default=time.time)
@@ -84,13 +86,14 @@ class Startup:
             GpunodeError: with what to do.
         """
         settings, world, stack = self._settings, self._world, self._stack
-        named = list(dict.fromkeys(world.resolve_model(name) for name in settings.model))
+        resolve = world.resolve_model or known_models(settings).resolve
+        named = list(dict.fromkeys(resolve(name) for name in settings.model))
         identity = load_or_create_identity(self._folder.identity)
         network = NetworkState(self._folder.network, settings.network_id)
         link = self._link(identity, network)
         await meet_tracker(link, network)
-        entries = named or [_default_entry(network, world.resolve_model)]
         machine = await asyncio.to_thread(world.detect_machine)
+        entries = named or [resolve(self._choose(network, machine))]
         link.describe(_description(settings, machine, entries))
         await register_or_go_on(link)
         region = settings.region or (link.credentials.region if link.credentials else None)
@@ -145,6 +148,18 @@ class Startup:
             addresses=await mesh.addresses(),
         )
 
+    def _choose(self, network: NetworkState, machine: Machine) -> str:
+        """Return the model to serve where the owner names none, and say why. Raises NotEnoughMemory."""
+        default = network.info.default_models.get(Task.LLM)
+        choice = default_choice(default, known_models(self._settings), self._settings, machine)
+        logger.info(
+            "no model was named, so %s is served: %s",
+            choice.name,
+            choice.why,
+            extra={"event": "model_chosen", "model": choice.name},
+        )
+        return choice.name
+
     def _link(self, identity: Identity, network: NetworkState) -> TrackerLink:
         client = TrackerClient(self._settings.tracker, ca_file=self._settings.ca_file)
         self._stack.push_async_callback(client.close)
@@ -173,18 +188,6 @@ class Startup:
         )
         handlers = {JOB_PROTOCOL: JobStreams(intake).serve, PROBE_PROTOCOL: ProbeStreams(intake).serve}
         return await join_mesh(lambda choice: self._world.create_mesh(choice, network.validator), config, handlers)
-
-
-def _default_entry(network: NetworkState, resolve: Callable[[str], CatalogueEntry]) -> CatalogueEntry:
-    """Return what to serve where the settings name nothing: the network's default for text.
-
-    Raises:
-        ModelNotFound: unknown here. InvalidSettings: there is none.
-    """
-    name = network.info.default_models.get(Task.LLM)
-    if name is None:
-        raise InvalidSettings("The network publishes no default model. Say what to serve with --model NAME.")
-    return resolve(name)
 
 
 def _description(settings: NodeSettings, machine: Machine, entries: list[CatalogueEntry]) -> SelfDescription:
