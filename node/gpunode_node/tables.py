@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from gpunode_engines.confinement import FULL_LEVEL
 from gpunode_protocol.prices import MICROCREDITS_PER_CREDIT
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
@@ -31,7 +32,7 @@ def status_table(answer: dict[str, Any]) -> RenderableType:
             "problems": "\n".join(answer["problems"]) or "none",
         }
     )
-    models = Table("model", "task", "device", "running", "waiting", "tokens/s", "restarts")
+    models = Table("model", "task", "device", "running", "waiting", "tokens/s", "restarts", "sandbox")
     for model in answer["models"]:
         models.add_row(
             model["name"],
@@ -41,8 +42,16 @@ def status_table(answer: dict[str, Any]) -> RenderableType:
             str(model["queued"]),
             f"{model['decode_tokens_per_s']:g}",
             str(model["restarts"]),
+            _sandbox(model["sandbox"]),
         )
     return Group(facts, models)
+
+
+def _sandbox(sandbox: dict[str, Any]) -> str:
+    level = f"{sandbox['level']} of {FULL_LEVEL}"
+    if sandbox["lacks"]:
+        level += f", without {', '.join(sandbox['lacks'])}"
+    return level + (f", {sandbox['denials']} refused" if sandbox["denials"] else "")
 
 
 def earnings_table(answer: dict[str, Any]) -> RenderableType:

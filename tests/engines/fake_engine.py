@@ -23,6 +23,7 @@ from gpunode_engines.base import (
     Tokens,
 )
 from gpunode_engines.checks import check_generate
+from gpunode_engines.confinement import Confinement
 from gpunode_engines.errors import (
     EngineCrashed,
     EngineError,
@@ -70,6 +71,7 @@ class FakeEngine:
         self._restarts = 0
         self._info = EngineInfo(
             abilities=ALL_ABILITIES,
+            confinement=Confinement(no_new_privileges=True, files=True),
             task=Task.LLM,
             model=model,
             backend="fake",
