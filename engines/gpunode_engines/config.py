@@ -24,6 +24,7 @@ class EngineSettings(LayeredSettings):
     catalogue's. engine_gpu: use a GPU if there is one. engine_backend: which library runs models that have weights for
     several; empty = what suits the machine. engine_memory_limit_bytes: resident memory of an engine.
     idle_unload_s: a model without a job for so long leaves memory, seconds; 0 = it stays until another needs the room.
+    max_gpu_memory: what models may take of each card: MiB, or percent with a ``%``; empty = all that is free.
     engine_time_limit_s: wall clock of one job, seconds. sandbox: what an engine does where it cannot be confined fully.
     """
 
@@ -33,8 +34,8 @@ class EngineSettings(LayeredSettings):
 
     models_dir: Path = Field(default_factory=lambda: platformdirs.user_data_path("gpunode") / "models")
     cache_dir: Path = Field(default_factory=lambda: platformdirs.user_cache_path("gpunode"))
-    model_mirror: str = ""
     models_file: Path | None = None
+    model_mirror: str = ""
     engine_threads: PositiveInt | None = None
     engine_slots: PositiveInt | None = None
     engine_context_tokens: PositiveInt | None = None
@@ -42,6 +43,7 @@ class EngineSettings(LayeredSettings):
     engine_backend: Literal["", "llamacpp", "transformers"] = ""
     engine_memory_limit_bytes: PositiveInt = 32 * 1024**3
     idle_unload_s: Annotated[float, Ge(0), Le(86_400)] = 0.0
+    max_gpu_memory: Annotated[str, Field(pattern=r"^$|^[1-9]\d{0,6}$|^([1-9]\d?|100)%$")] = ""
     engine_time_limit_s: Annotated[float, Field(gt=0)] = 300.0
     sandbox: SandboxMode = "auto"
 

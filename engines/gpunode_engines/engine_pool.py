@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Protocol
 
 from gpunode_engines.memory_plan import Capacity, Need, Resident, leaving_for
@@ -22,6 +22,10 @@ class Tenant(Protocol):
 
     async def leave(self) -> None:
         """Take no more jobs, finish those that run, and unload. Nothing happens when it is not loaded."""
+        ...
+
+    def hasten(self) -> None:
+        """Begin to load, if it is not loaded and the pool is open."""
         ...
 
     def turned(self) -> None:
@@ -80,6 +84,11 @@ class EnginePool:
     def loaded(self) -> tuple[str, ...]:
         """Return the names of the models that are in memory."""
         return tuple(name for name, tenant in self._tenants.items() if tenant.resident() is not None)
+
+    def recall(self, names: Iterable[str]) -> None:
+        """Begin to load models again that were in memory before."""
+        for name in names:
+            self._tenants[name].hasten()
 
     async def unload_all(self) -> None:
         """Give all memory back, once the jobs that run are done."""

@@ -29,7 +29,7 @@ class BackendOptions:
 
     context_tokens: per job, >= 1. slots: jobs at once, >= 1. threads: CPU threads, >= 1. use_gpu: offload all layers
     to the GPU if the backend's build supports it. chat_template: Jinja template in place of the model's own, empty =
-    the model's own.
+    the model's own. card_share: of each card's memory that the process may take, (0, 1].
     """
 
     context_tokens: int
@@ -37,6 +37,7 @@ class BackendOptions:
     threads: int
     use_gpu: bool
     chat_template: str = ""
+    card_share: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ from gpunode_engines.file_digests import FileDigests, weights_digest
 from gpunode_engines.ipc import BackendOptions
 from gpunode_engines.limits import EngineLimits
 from gpunode_engines.media_facts import read_media_facts
-from gpunode_engines.memory_fit import Room, Size, card_memory, fit, main_memory, taken_bytes
+from gpunode_engines.memory_fit import Room, Size, card_memory, fit, main_memory, owners_share, taken_bytes
 from gpunode_engines.model_facts import ModelFacts, read_model_facts
 from gpunode_engines.supervisor import EnginePlan, SupervisedEngine
 
@@ -76,6 +76,7 @@ def plan_engine(entry: CatalogueEntry, settings: EngineSettings, machine: Machin
             slots=place.size.slots,
             threads=settings.engine_threads or machine.physical_cores,
             use_gpu=place.use_gpu,
+            card_share=owners_share(machine, settings.max_gpu_memory),
             chat_template=entry.chat_template,
         ),
         sandbox=SandboxPolicy.of(settings.sandbox, *settings.private_folders),

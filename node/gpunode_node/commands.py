@@ -1,4 +1,4 @@
-"""``gpunode start``, ``gpunode status``, ``gpunode earnings`` and ``gpunode link``."""
+"""``gpunode start``, ``status``, ``pause``, ``resume``, ``earnings`` and ``link``."""
 
 import json
 import sys
@@ -26,6 +26,8 @@ def _region(text: str) -> Region:
 
 def register(app: typer.Typer) -> None:
     """Add the node's commands."""
+    app.command("pause")(pause)
+    app.command("resume")(resume)
     app.command("start")(start)
     app.command("status")(status)
     app.command("earnings")(earnings)
@@ -71,6 +73,16 @@ def start(  # noqa: PLR0913 -- one parameter an option
     idle_unload: Annotated[
         float | None, typer.Option(metavar="SECONDS", help="A model idle for so long leaves memory; 0 = never.")
     ] = None,
+    max_gpu_memory: Annotated[
+        str | None, typer.Option(metavar="MB|%", help="What models may take of each card, such as 6000 or 50%.")
+    ] = None,
+    max_power: Annotated[int | None, typer.Option(metavar="WATTS", help="What each card may draw.")] = None,
+    schedule: Annotated[
+        str | None, typer.Option(metavar="HH:MM-HH:MM", help="Serve only then (local time); several by commas.")
+    ] = None,
+    pause_when_busy: Annotated[
+        bool | None, typer.Option("--pause-when-busy", help="Give way while another program uses a card.")
+    ] = None,
     sandbox: Annotated[
         SandboxMode | None, typer.Option(help="Where engines cannot be confined fully: go on, or refuse to start.")
     ] = None,
@@ -105,6 +117,10 @@ def start(  # noqa: PLR0913 -- one parameter an option
             "queue_limit": queue_limit,
             "engine_threads": threads,
             "idle_unload_s": idle_unload,
+            "max_gpu_memory": max_gpu_memory,
+            "max_power_watts": max_power,
+            "schedule": schedule,
+            "pause_when_busy": pause_when_busy,
             "sandbox": sandbox,
             "exposure_credits": exposure_credits,
             "drain_timeout_s": drain_timeout,
@@ -121,6 +137,16 @@ def start(  # noqa: PLR0913 -- one parameter an option
 def status(as_json: JsonOption = False, data_dir: DataDirOption = None) -> None:
     """Show what the running node does."""
     _show(_ask(data_dir, "status"), as_json, "status")
+
+
+def pause(as_json: JsonOption = False, data_dir: DataDirOption = None) -> None:
+    """Take no jobs until `gpunode resume`: finish what runs and give the memory back."""
+    _show(_ask(data_dir, "pause"), as_json, "pause")
+
+
+def resume(as_json: JsonOption = False, data_dir: DataDirOption = None) -> None:
+    """Take jobs again after `gpunode pause`."""
+    _show(_ask(data_dir, "resume"), as_json, "pause")
 
 
 def earnings(as_json: JsonOption = False, data_dir: DataDirOption = None) -> None:

@@ -34,6 +34,12 @@ class JobIntake:
         self._registry = registry
         self.models = models
         self.draining = False  #: refuse everything new
+        self.paused = False  #: the same, for a while
+
+    @property
+    def closed(self) -> bool:
+        """Whether new jobs are refused."""
+        return self.draining or self.paused
 
     def open(self, envelope: Envelope, peer: PeerId, origin: str = "") -> JobRun:
         """Return the job of a request: the one that runs or ran for the same bytes, or a new one.
@@ -68,6 +74,8 @@ class JobIntake:
     def _check_open(self) -> None:
         if self.draining:
             raise job_error(ErrorCode.DRAINING, "The node is about to stop and takes no new jobs; try another one.")
+        if self.paused:
+            raise job_error(ErrorCode.DRAINING, "The node's owner uses the machine for now; try another one.")
         if problem := self._services.outbox.problem:
             raise job_error(ErrorCode.BUSY, f"{problem} Try another node.", retry_after_s=UNWRITABLE_RETRY_AFTER_S)
 

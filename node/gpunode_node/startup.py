@@ -6,11 +6,14 @@ import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from datetime import datetime
 from random import SystemRandom
 
 from gpunode_engines.catalogue import CatalogueEntry
 from gpunode_engines.devices import Machine, detect_machine
 from gpunode_engines.engine_pool import EnginePool
+from gpunode_engines.gpu_readings import GpuMeter, NvmlMeter
+from gpunode_engines.memory_fit import within_owners_limit
 from gpunode_engines.memory_plan import Capacity
 from gpunode_engines.own_models import known_models
 from gpunode_protocol.identity import Identity
@@ -26,6 +29,7 @@ from gpunode_node.credentials import CredentialsFile
 from gpunode_node.errors import RegionUnknown
 from gpunode_node.first_contact import meet_tracker, register_or_go_on, wait_for_bootstrap
 from gpunode_node.gpu_use import advertised_gpu, gpu_of, idle_gpu_problems
+from gpunode_node.host_care import HostCare
 from gpunode_node.job_intake import JobIntake
 from gpunode_node.job_registry import JobRegistry
 from gpunode_node.job_services import JobServices
@@ -37,8 +41,9 @@ from gpunode_node.model_loading import CatalogueEngines, EngineFactory, load_mod
 from gpunode_node.network_state import NetworkState
 from gpunode_node.node_adverts import NodeAdverts, StandingSource
 from gpunode_node.node_folder import NodeFolder
-from gpunode_node.node_parts import NodeParts
+from gpunode_node.node_parts import NodeParts, vitals_of
 from gpunode_node.outbox import Outbox
+from gpunode_node.pause import Pause, PausedParts
 from gpunode_node.probe_server import ProbeStreams
 from gpunode_node.region_distances import RegionDistances
 from gpunode_node.settler import Settler
@@ -53,13 +58,14 @@ class World:
     """What a node takes from outside; tests put their own in.
 
     resolve_model: what a name means, None = as the catalogue and the user's models file say. create_engine: None = the
-    catalogue's engines in child processes. unix_time: seconds.
+    catalogue's engines in child processes. meter: of the graphics cards. unix_time: seconds.
     """
 
     create_mesh: Callable[[MeshConfig, RecordValidator], Mesh] = create_mesh
     resolve_model: Callable[[str], CatalogueEntry] | None = None
     create_engine: EngineFactory | None = None
     detect_machine: Callable[[], Machine] = detect_machine
+    meter: GpuMeter = field(default_factory=NvmlMeter)
     unix_time: Callable[[], float] = field(default=time.time)
 
 
@@ -92,7 +98,7 @@ class Startup:
         network = NetworkState(self._folder.network, settings.network_id)
         link = self._link(identity, network)
         await meet_tracker(link, network)
-        machine = await asyncio.to_thread(world.detect_machine)
+        machine = within_owners_limit(await asyncio.to_thread(world.detect_machine), settings.max_gpu_memory)
         entries = named or [resolve(self._choose(network, machine))]
         link.describe(_description(settings, machine, entries))
         await register_or_go_on(link)
@@ -127,6 +133,11 @@ class Startup:
         standing = StandingSource(settings, gpu, region, network, link, mesh, distances)
         adverts = NodeAdverts(AdvertBuilder(identity, world.unix_time), standing, models)
         announcer = Announcer(mesh.announce, adverts.build, lambda: network.shard_bits)
+        pause = self._pause(link, intake, registry, announcer, pool)
+        care = HostCare(
+            settings, world.meter, pause, pool, models, lambda: datetime.fromtimestamp(world.unix_time()).astimezone()
+        )
+        stack.push_async_callback(care.close)
         return NodeParts(
             settings=settings,
             identity=identity,
@@ -144,6 +155,8 @@ class Startup:
             distances=distances,
             announcer=announcer,
             settler=settler,
+            pause=pause,
+            care=care,
             started_at=world.unix_time(),
             addresses=await mesh.addresses(),
         )
@@ -175,6 +188,20 @@ class Startup:
         await outbox.open()
         self._stack.push_async_callback(outbox.close)
         return desk, outbox
+
+    def _pause(
+        self, link: TrackerLink, intake: JobIntake, registry: JobRegistry, announcer: Announcer, pool: EnginePool
+    ) -> Pause:
+        parts = PausedParts(
+            intake=intake,
+            registry=registry,
+            announcer=announcer,
+            pool=pool,
+            beat=lambda: link.beat(vitals_of(announcer, intake)),
+            file=self._folder.paused,
+            drain_timeout_s=self._settings.drain_timeout_s,
+        )
+        return Pause(parts)
 
     async def _join(self, network: NetworkState, intake: JobIntake) -> MeshMembership:
         settings = self._settings

@@ -18,6 +18,7 @@ class _Tenant:
     loaded: bool = False
     unused: asyncio.Event = field(default_factory=asyncio.Event)
     told: list[bool] = field(default_factory=list)
+    asked: int = 0
 
     def resident(self) -> Resident | None:
         return Resident(name=self.name, need=NEED, used_at=0, busy=not self.unused.is_set()) if self.loaded else None
@@ -25,6 +26,9 @@ class _Tenant:
     async def leave(self) -> None:
         await self.unused.wait()
         self.loaded = False
+
+    def hasten(self) -> None:
+        self.asked += 1
 
     def turned(self) -> None:
         self.told.append(self.pool.open)
@@ -67,6 +71,13 @@ async def test_all_memory_is_given_back() -> None:
     tenants[0].unused.set()
     await unloading
     assert pool.loaded() == ()
+
+
+async def test_models_are_called_back_by_name() -> None:
+    """Only those that are named begin to load."""
+    pool, (first, second) = _pool_of("first", "second")
+    pool.recall(["second"])
+    assert (first.asked, second.asked) == (0, 1)
 
 
 async def test_a_busy_tenant_is_not_dismissed() -> None:

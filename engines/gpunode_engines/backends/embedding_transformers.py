@@ -7,6 +7,7 @@ import torch
 import transformers
 
 from gpunode_engines.backends import Emit
+from gpunode_engines.backends.card_share import keep_to_share
 from gpunode_engines.backends.output_blobs import emit_blob
 from gpunode_engines.base import Finished, PreparedPrompt
 from gpunode_engines.errors import ContextOverflow
@@ -25,6 +26,8 @@ class EmbeddingBackend:
         """Load an encoder from the model's folder."""
         torch.set_num_threads(order.options.threads)
         self._device = torch.device("cuda" if order.options.use_gpu and torch.cuda.is_available() else "cpu")
+        if self._device.type == "cuda":
+            keep_to_share(torch, order.options)
         loading = {"local_files_only": True, "trust_remote_code": False}
         self._tokenizer = transformers.AutoTokenizer.from_pretrained(order.root, **loading)
         model = transformers.AutoModel.from_pretrained(order.root, use_safetensors=True, **loading)

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from gpunode_engines.backends import Emit
+from gpunode_engines.backends.card_share import keep_to_share
 from gpunode_engines.backends.image_files import MEDIA_TYPES, Picture, read_picture, write_picture
 from gpunode_engines.backends.image_pipelines import Pipelines, load_pipeline, silence
 from gpunode_engines.backends.image_previews import preview_of, to_picture
@@ -38,6 +39,8 @@ class ImageBackend:
         torch.set_num_threads(order.options.threads)
         self._model = order.model
         device = torch.device("cuda" if order.options.use_gpu and torch.cuda.is_available() else "cpu")
+        if device.type == "cuda":
+            keep_to_share(torch, order.options)
         pipe = load_pipeline(Path(order.root), order.files, device)
         self._prompts = PromptCheck(pipe)
         self._pipelines = Pipelines(pipe, device)

@@ -13,6 +13,7 @@ from jinja2 import TemplateError
 from safetensors import SafetensorError
 
 from gpunode_engines.backends import Emit
+from gpunode_engines.backends.card_share import keep_to_share
 from gpunode_engines.backends.token_job import TokenJob
 from gpunode_engines.base import GenerateRequest, PreparedPrompt, PrepareRequest
 from gpunode_engines.errors import EngineStartFailed, InvalidParameters
@@ -43,6 +44,8 @@ class TransformersBackend:
         torch.set_num_threads(order.options.threads)
         folder = Path(order.root)
         on_cuda = order.options.use_gpu and torch.cuda.is_available()
+        if on_cuda:
+            keep_to_share(torch, order.options)
         model = _load_model(order.model, folder, on_cuda=on_cuda)
         self._tokenizer = _load_tokenizer(folder, order.options.chat_template)
         self._vocabulary = Vocabulary.from_tokenizer(json.loads((folder / "tokenizer.json").read_bytes()))
