@@ -19,7 +19,7 @@ class EngineInfo:
     output of one job together, 0 where it has no meaning. slots: jobs at once, >= 1. memory_bytes: estimate of what
     weights and caches take. weights_digest: SHA-256, 32 bytes. device: ``cpu`` or the GPU's name. image_side: of the
     pictures that an image model was trained for, pixels; 0 = draws none. confinement: what holds its process back.
-    abilities: of a text model, beyond plain text.
+    abilities: of a text model, beyond plain text. needs_conversation: requests must carry theirs.
     """
 
     task: Task
@@ -36,6 +36,7 @@ class EngineInfo:
     image_side: int = 0
     confinement: Confinement = NOTHING
     abilities: tuple[Ability, ...] = ()
+    needs_conversation: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +91,7 @@ class GenerateRequest:
     ignore_eos: go on after the end-of-answer token (measurements only).
     json_schema: JSON text; the answer follows it, or the job fails. tools, tool_choice: JSON text in OpenAI's shape;
     calls follow the answer's text (see ``tool_calls.CALLS_MARK``), and the finish reason is ``tool_calls``.
+    conversation: what the prompt was made of, for engines that need it.
     """
 
     type: Literal["text"] = "text"
@@ -114,6 +116,7 @@ class GenerateRequest:
     json_schema: str | None = None
     tools: str | None = None
     tool_choice: str | None = None
+    conversation: PrepareRequest | None = None
 
 
 WorkRequest = GenerateRequest | MediaRequest

@@ -45,6 +45,17 @@ class HubSource(BaseModel):
     patterns: Patterns
 
 
+class ServerSource(BaseModel):
+    """A server of the owner's that speaks OpenAI's interface and has the weights. model: its name there."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["server"]
+    url: str
+    model: str
+    api_key: str = ""
+
+
 class ImageDefaults(BaseModel):
     """What suits an image model, for jobs that do not say. width, height: pixels."""
 
@@ -56,7 +67,7 @@ class ImageDefaults(BaseModel):
     guidance: Annotated[float, Ge(0)]
 
 
-Source = Annotated[PackageSource | HubSource, Discriminator("kind")]
+Source = Annotated[PackageSource | HubSource | ServerSource, Discriminator("kind")]
 
 
 class CudaWeights(BaseModel):

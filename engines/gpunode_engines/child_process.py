@@ -16,6 +16,7 @@ import psutil  # type: ignore[import-untyped]  # -- ships no annotations
 from gpunode_engines.channel import ParentChannel
 from gpunode_engines.denials import Denials
 from gpunode_engines.memory_cgroup import MemoryCgroup
+from gpunode_engines.model_server import ModelServer
 from gpunode_engines.parent_services import ParentServices
 
 _KEPT_VARIABLES = frozenset(
@@ -77,6 +78,7 @@ class ChildProcess:
         extra_environment: Mapping[str, str] | None = None,
         denials: Denials | None = None,
         memory_bytes: int | None = None,
+        server: ModelServer | None = None,
     ) -> "ChildProcess":
         """Start ``python -m gpunode_engines.worker`` with one end each of two socket pairs.
 
@@ -87,6 +89,7 @@ class ChildProcess:
             extra_environment: variables for the child.
             denials: record of what is refused to it.
             memory_bytes: limit for its cgroup, where there can be one.
+            server: the only one to which it gets connections.
 
         Raises:
             OSError: the process cannot be started.
@@ -98,7 +101,7 @@ class ChildProcess:
             denials = denials or Denials("an unnamed model")
             (ours, theirs), (our_line, their_line) = socket.socketpair(), socket.socketpair()
             with theirs, their_line:
-                services = ParentServices(our_line, denials)
+                services = ParentServices(our_line, denials, server)
                 undo.callback(services.close)
                 undo.callback(ours.close)
                 channel = await ParentChannel.open(ours)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from gpunode_engines.catalogue import CatalogueEntry, HubSource, PackageSource
+from gpunode_engines.catalogue import CatalogueEntry, HubSource, PackageSource, ServerSource
 from gpunode_engines.disk_room import check_room, free_bytes
 from gpunode_engines.errors import DigestMismatch, DownloadFailed, ModelNotPulled, UnreadableWeights
 from gpunode_engines.file_digests import compute_digest
@@ -54,6 +54,8 @@ def locate(entry: CatalogueEntry, models_dir: Path) -> tuple[Path, ...]:
     """
     if isinstance(entry.source, PackageSource):
         return _packaged_files(entry.source)
+    if isinstance(entry.source, ServerSource):
+        return ()
     locked = ModelLock(models_dir).get(entry.stored_as)
     if locked is None:
         raise ModelNotPulled(f"{entry.name} is not here yet. Fetch it with: gpunode models pull {entry.name}")
@@ -78,6 +80,8 @@ def pull(entry: CatalogueEntry, models_dir: Path, remote: Remote) -> tuple[Path,
     """
     if isinstance(entry.source, PackageSource):
         return _packaged_files(entry.source)
+    if isinstance(entry.source, ServerSource):
+        return ()
     lock = ModelLock(models_dir)
     locked = lock.get(entry.stored_as)
     if locked is None:

@@ -15,6 +15,7 @@ from pydantic import Discriminator, TypeAdapter, ValidationError
 from gpunode_engines.abilities import Ability
 from gpunode_engines.base import Event, PreparableRequest, PreparedPrompt, WorkRequest
 from gpunode_engines.confinement import NOTHING, ORDINARY, Confinement, SandboxPolicy
+from gpunode_engines.model_server import ModelServer
 
 MAX_PARENT_FRAME_BYTES = 112 * 1024 * 1024
 """Cap of a frame to the child, bytes: a job's input files (at most 100 MiB, see ``BlobRef``) come with its request."""
@@ -30,6 +31,7 @@ class BackendOptions:
     context_tokens: per job, >= 1. slots: jobs at once, >= 1. threads: CPU threads, >= 1. use_gpu: offload all layers
     to the GPU if the backend's build supports it. chat_template: Jinja template in place of the model's own, empty =
     the model's own. card_share: of each card's memory that the process may take, (0, 1].
+    server: that runs the model, None = it runs here.
     """
 
     context_tokens: int
@@ -38,6 +40,7 @@ class BackendOptions:
     use_gpu: bool
     chat_template: str = ""
     card_share: float = 1.0
+    server: ModelServer | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +106,7 @@ class Loaded:
     """The model is ready. context_tokens and slots: what the backend really provides.
 
     image_side: of the pictures that an image model was trained for, pixels; 0 = draws none.
-    abilities: of text beyond plain text.
+    abilities: of text beyond plain text. needs_conversation: see ``EngineInfo``.
     quantisation: type of the numbers it computes with, where that is the backend's choice; empty = the file's.
     confinement: what holds this process back; set by the worker, not by backends.
     """
@@ -116,6 +119,7 @@ class Loaded:
     image_side: int = 0
     quantisation: str = ""
     abilities: tuple[Ability, ...] = ()
+    needs_conversation: bool = False
     confinement: Confinement = NOTHING
 
 

@@ -4,7 +4,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from gpunode_engines.catalogue import CatalogueEntry, HubSource, PackageSource
+from gpunode_engines.catalogue import CatalogueEntry, HubSource, PackageSource, ServerSource
 from gpunode_engines.errors import ModelNotPulled
 from gpunode_engines.file_digests import compute_digest
 from gpunode_engines.model_lock import LockedFile, ModelLock
@@ -57,6 +57,8 @@ def _whose(entry: CatalogueEntry) -> str:
     match entry.source:
         case PackageSource(distribution=distribution):
             return f"It comes with the Python package {distribution.partition('==')[0]}, which pip removes and checks."
+        case ServerSource(url=url):
+            return f"The server at {url} has it."
         case HubSource():
             return ""
 

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import psutil  # type: ignore[import-untyped]  # -- ships no annotations
 
 from gpunode_engines.denials import Denials
-from gpunode_engines.parent_line import CONNECT, DENIALS, GRANTED, REFUSED, REQUEST
+from gpunode_engines.model_server import ModelServer, connect_to
+from gpunode_engines.parent_line import CONNECT, DENIALS, GRANTED, REFUSED, REQUEST, SERVER
 
 if TYPE_CHECKING:
     from seccompy.notify import Listener
@@ -33,8 +34,9 @@ _X32_BIT = 0x40000000
 class ParentServices:
     """Serves one child until it ends or ``close`` is called, which must be, from another thread."""
 
-    def __init__(self, sock: socket.socket, denials: Denials) -> None:
+    def __init__(self, sock: socket.socket, denials: Denials, server: ModelServer | None = None) -> None:
         self._sock = sock
+        self._server = server
         self._denials = denials
         self._pid = 0
         self._port: int | None = None
@@ -78,22 +80,30 @@ class ParentServices:
         kind, port = REQUEST.unpack(data)
         if kind == DENIALS and descriptors and self._listener is None:
             self._listen(descriptors.pop())
-        elif kind == CONNECT:
-            self._connect(port)
+        elif kind in (CONNECT, SERVER):
+            self._connect(kind, port)
         _close_all(descriptors)
         return True
 
-    def _connect(self, port: int) -> None:
+    def _connect(self, kind: bytes, port: int) -> None:
         try:
-            if not self._is_the_childs(port):
-                raise ConnectionRefusedError(f"Process {self._pid} does not listen on port {port}.")
-            with socket.create_connection((_LOOPBACK, port), _CONNECT_TIMEOUT_S) as connection:
+            with self._to_server() if kind == SERVER else self._to_child(port) as connection:
                 connection.settimeout(None)  # blocking is a property of the description, which both processes share
                 socket.send_fds(self._sock, [GRANTED], [connection.fileno()])
         except OSError as error:
             logger.warning("an engine was not connected: %s", error, extra={"event": "engine_not_connected"})
             with contextlib.suppress(OSError):  # the child is gone
                 self._sock.sendall(REFUSED)
+
+    def _to_child(self, port: int) -> socket.socket:
+        if not self._is_the_childs(port):
+            raise ConnectionRefusedError(f"Process {self._pid} does not listen on port {port}.")
+        return socket.create_connection((_LOOPBACK, port), _CONNECT_TIMEOUT_S)
+
+    def _to_server(self) -> socket.socket:
+        if self._server is None:
+            raise ConnectionRefusedError(f"The model of process {self._pid} has no server.")
+        return connect_to(self._server, _CONNECT_TIMEOUT_S)
 
     def _is_the_childs(self, port: int) -> bool:
         """Whether the child itself listens there. The first such port is the only one from then on."""

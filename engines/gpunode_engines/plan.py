@@ -1,13 +1,14 @@
 """From a model's name and the settings to an engine that is ready to be started."""
 
 import logging
+import secrets
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from gpunode_protocol.tasks import Task
 
-from gpunode_engines.catalogue import CatalogueEntry
+from gpunode_engines.catalogue import CatalogueEntry, ServerSource
 from gpunode_engines.config import EngineSettings
 from gpunode_engines.confinement import SandboxPolicy
 from gpunode_engines.devices import Machine
@@ -19,6 +20,7 @@ from gpunode_engines.limits import EngineLimits
 from gpunode_engines.media_facts import read_media_facts
 from gpunode_engines.memory_fit import Room, Size, card_memory, fit, main_memory, owners_share, taken_bytes
 from gpunode_engines.model_facts import ModelFacts, read_model_facts
+from gpunode_engines.model_server import read_server
 from gpunode_engines.supervisor import EnginePlan, SupervisedEngine
 
 logger = logging.getLogger(__name__)
@@ -59,6 +61,8 @@ def plan_engine(entry: CatalogueEntry, settings: EngineSettings, machine: Machin
         ModelNotPulled: the files are not here. UnreadableWeights: they cannot be read. NotEnoughMemory: they do not
             fit, not even with fewer jobs at once and a shorter context.
     """
+    if isinstance(entry.source, ServerSource):
+        return _server_plan(entry, entry.source, settings)
     paths = locate(entry, settings.models_dir)
     root = root_of(entry, settings.models_dir)
     place = _place(entry, settings, machine, _ModelFiles(root, paths))
@@ -78,6 +82,30 @@ def plan_engine(entry: CatalogueEntry, settings: EngineSettings, machine: Machin
             use_gpu=place.use_gpu,
             card_share=owners_share(machine, settings.max_gpu_memory),
             chat_template=entry.chat_template,
+        ),
+        sandbox=SandboxPolicy.of(settings.sandbox, *settings.private_folders),
+    )
+
+
+def _server_plan(entry: CatalogueEntry, source: ServerSource, settings: EngineSettings) -> EnginePlan:
+    """Plan for a model that another server runs. Nobody here knows its weights, so no other engine counts as equal."""
+    root = settings.models_dir / entry.stored_as
+    root.mkdir(parents=True, exist_ok=True)  # empty: it is what the child may read
+    return EnginePlan(
+        task=entry.task,
+        model=entry.name,
+        backend=entry.backend,
+        root=str(root),
+        files=(),
+        weights_digest=secrets.token_bytes(32),
+        quantisation="server",
+        memory_bytes=0,
+        options=BackendOptions(
+            context_tokens=settings.engine_context_tokens or entry.context_tokens,
+            slots=settings.engine_slots or entry.slots,
+            threads=1,
+            use_gpu=False,
+            server=read_server(source.url, source.model, source.api_key),
         ),
         sandbox=SandboxPolicy.of(settings.sandbox, *settings.private_folders),
     )

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 _BACKENDS: dict[tuple[Task, str], str] = {
     (Task.LLM, "llamacpp"): "gpunode_engines.backends.text_llamacpp:LlamaCppBackend",
     (Task.LLM, "transformers"): "gpunode_engines.backends.text_transformers:TransformersBackend",
+    (Task.LLM, "openai"): "gpunode_engines.backends.text_openai:OpenAiBackend",
     (Task.WHISPER, "faster-whisper"): "gpunode_engines.backends.speech_whisper:WhisperBackend",
     (Task.EMBEDDING, "transformers"): "gpunode_engines.backends.embedding_transformers:EmbeddingBackend",
     (Task.IMAGE_GEN, "diffusers"): "gpunode_engines.backends.image_diffusers:ImageBackend",
@@ -20,6 +21,7 @@ _BACKENDS: dict[tuple[Task, str], str] = {
 
 BACKEND_EXTRAS: dict[str, str] = {
     "llamacpp": "llamacpp",
+    "openai": "vllm",
     "faster-whisper": "whisper",
     "transformers": "transformers",
     "diffusers": "diffusers",

@@ -189,7 +189,7 @@ class SupervisedEngine:
             sandbox=plan.sandbox,
             data_bytes=self.limits.data_bytes,
         )
-        child = ChildProcess.spawn(self._extra_environment, self._denials, self.limits.rss_bytes)
+        child = ChildProcess.spawn(self._extra_environment, self._denials, self.limits.rss_bytes, plan.options.server)
         return await open_session(child, order, self.limits)
 
     async def _announce(self, session: Session | None) -> None:
@@ -274,4 +274,5 @@ def _info(plan: EnginePlan, session: Session) -> EngineInfo:
         image_side=loaded.image_side,
         confinement=loaded.confinement,
         abilities=loaded.abilities,
+        needs_conversation=loaded.needs_conversation,
     )

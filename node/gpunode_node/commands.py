@@ -48,7 +48,8 @@ def start(  # noqa: PLR0913 -- one parameter an option
     ] = None,
     network_id: Annotated[str | None, typer.Option(help="Join only this network (40 hex digits).")] = None,
     model: Annotated[
-        list[str] | None, typer.Option(help="What to serve, up to 4 times; by default what fits, the network's default first.")
+        list[str] | None,
+        typer.Option(help="What to serve, up to 4 times; by default what fits, the network's default first."),
     ] = None,
     models_dir: Annotated[Path | None, typer.Option(help="Where pulled models are.")] = None,
     region: Annotated[

@@ -1,5 +1,7 @@
 """Text jobs: a conversation in, tokens out, both billed; may go on where another node stopped."""
 
+from dataclasses import replace
+
 from gpunode_engines.abilities import Ability
 from gpunode_engines.base import (
     ChatMessage,
@@ -38,6 +40,7 @@ class LlmWork:
         self.params = params
         self._request = request
         self._context_tokens = info.context_tokens
+        self._needs_conversation = info.needs_conversation
         self._prompt = PreparedPrompt(token_ids=(), rendered=b"")
 
     async def prepare(self, engine: Engine) -> Prepared:
@@ -49,9 +52,10 @@ class LlmWork:
 
     def order(self, order: JobOrder) -> GenerateRequest:
         """See ``Work``."""
-        return generate_request(
+        request = generate_request(
             self._request, self.params, self._prompt, job_key=order.job_key, deadline_s=order.deadline_s
         )
+        return replace(request, conversation=prepare_request(self.params)) if self._needs_conversation else request
 
     def time_limit_s(self, text_limit_s: float) -> float:
         """See ``Work``."""

@@ -8,15 +8,16 @@ from pathlib import Path
 
 import pytest
 from gpunode_engines.denials import Denials
+from gpunode_engines.model_server import ModelServer
 from gpunode_engines.parent_line import DENIALS, REQUEST, ParentLine
 from gpunode_engines.parent_services import ParentServices
 
 
 @contextmanager
-def served() -> Iterator[socket.socket]:
+def served(server: ModelServer | None = None) -> Iterator[socket.socket]:
     """Yield the child's end of a line that is served."""
     parents, childs = socket.socketpair()
-    services = ParentServices(parents, Denials("m"))
+    services = ParentServices(parents, Denials("m"), server)
     services.start(os.getpid())
     with childs:
         try:
@@ -58,6 +59,16 @@ def test_the_first_port_is_the_only_one() -> None:
         line.connect(first.getsockname()[1]).close()
         with pytest.raises(ConnectionRefusedError):
             line.connect(second.getsockname()[1])
+
+
+def test_a_child_is_connected_to_its_models_server() -> None:
+    """To no other, whatever the port that it names; without one, to none."""
+    with listener() as server:
+        address = ModelServer(host="127.0.0.1", port=server.getsockname()[1], path="", model="m")
+        with served(address) as sock, ParentLine(sock).connect_to_server() as connection:
+            assert connection.getpeername() == server.getsockname()
+    with served() as sock, pytest.raises(ConnectionRefusedError, match="the server"):
+        ParentLine(sock).connect_to_server()
 
 
 @pytest.mark.parametrize("data", [REQUEST.pack(b"?", 0), REQUEST.pack(DENIALS, 0)])
