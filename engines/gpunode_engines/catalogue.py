@@ -77,6 +77,7 @@ class CudaWeights(BaseModel):
 
     backend: str
     bits_per_weight: Annotated[float, Gt(0)]
+    gated: bool = False
     source: Source
 
 

@@ -15,6 +15,7 @@ from pydantic import Discriminator, TypeAdapter, ValidationError
 from gpunode_engines.abilities import Ability
 from gpunode_engines.base import Event, PreparableRequest, PreparedPrompt, WorkRequest
 from gpunode_engines.confinement import NOTHING, ORDINARY, Confinement, SandboxPolicy
+from gpunode_engines.cuda_placement import QuantisedBits
 from gpunode_engines.model_server import ModelServer
 
 MAX_PARENT_FRAME_BYTES = 112 * 1024 * 1024
@@ -31,7 +32,8 @@ class BackendOptions:
     context_tokens: per job, >= 1. slots: jobs at once, >= 1. threads: CPU threads, >= 1. use_gpu: offload all layers
     to the GPU if the backend's build supports it. chat_template: Jinja template in place of the model's own, empty =
     the model's own. card_share: of each card's memory that the process may take, (0, 1].
-    server: that runs the model, None = it runs here.
+    server: that runs the model, None = it runs here. quantised_bits: to what weights are quantised on CUDA.
+    cache_bytes: of the key-value caches of all jobs.
     """
 
     context_tokens: int
@@ -41,6 +43,8 @@ class BackendOptions:
     chat_template: str = ""
     card_share: float = 1.0
     server: ModelServer | None = None
+    quantised_bits: QuantisedBits = 0
+    cache_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

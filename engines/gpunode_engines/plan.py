@@ -11,6 +11,7 @@ from gpunode_protocol.tasks import Task
 from gpunode_engines.catalogue import CatalogueEntry, ServerSource
 from gpunode_engines.config import EngineSettings
 from gpunode_engines.confinement import SandboxPolicy
+from gpunode_engines.cuda_placement import quantised_bits, quantised_bytes
 from gpunode_engines.devices import Machine
 from gpunode_engines.errors import NotEnoughMemory, UnreadableWeights
 from gpunode_engines.fetch import locate, root_of
@@ -26,7 +27,7 @@ from gpunode_engines.supervisor import EnginePlan, SupervisedEngine
 logger = logging.getLogger(__name__)
 
 
-_SPREADS_OVER_CARDS: Final = frozenset({"llamacpp"})
+_SPREADS_OVER_CARDS: Final = frozenset({"llamacpp", "transformers"})
 """Backends that split one model over all graphics cards; the others use one."""
 
 _KEEPS_THE_REST_IN_RAM: Final = frozenset({"diffusers"})
@@ -82,6 +83,8 @@ def plan_engine(entry: CatalogueEntry, settings: EngineSettings, machine: Machin
             use_gpu=place.use_gpu,
             card_share=owners_share(machine, settings.max_gpu_memory),
             chat_template=entry.chat_template,
+            quantised_bits=quantised_bits(entry.backend, entry.bits_per_weight) if place.use_gpu else 0,
+            cache_bytes=taken_bytes(place.facts, place.size) - place.facts.weights_bytes,
         ),
         sandbox=SandboxPolicy.of(settings.sandbox, *settings.private_folders),
     )
@@ -132,14 +135,26 @@ def _place(entry: CatalogueEntry, settings: EngineSettings, machine: Machine, fi
             if entry.backend in _KEEPS_THE_REST_IN_RAM:
                 facts = _facts(entry, files, on_gpu=True)
                 return _fitted(entry, settings, facts, main_memory(machine, settings), use_gpu=True)
+            if _may_lie_in_ram(entry):
+                facts, ram = _facts(entry, files, on_gpu=True), main_memory(machine, settings)
+                both = Room(usable_bytes=room.usable_bytes + ram.usable_bytes, name="memory of cards and machine")
+                return _fitted(entry, settings, facts, both, use_gpu=True)
             logger.warning("%s It runs on the CPU.", error, extra={"event": "model_not_on_gpu", "model": entry.name})
     facts = _facts(entry, files, on_gpu=False)
     return _fitted(entry, settings, facts, main_memory(machine, settings), use_gpu=False)
 
 
+def _may_lie_in_ram(entry: CatalogueEntry) -> bool:
+    """Whether a part of a text model's weights can stay in RAM: accelerate's offload, of weights as they are stored."""
+    is_text = entry.task is Task.LLM and entry.backend == "transformers"
+    return is_text and not quantised_bits(entry.backend, entry.bits_per_weight)
+
+
 def _facts(entry: CatalogueEntry, files: _ModelFiles, *, on_gpu: bool) -> ModelFacts:
     if entry.task is Task.LLM:
-        return read_model_facts(files.paths, on_gpu=on_gpu)
+        facts = read_model_facts(files.paths, on_gpu=on_gpu)
+        bits = quantised_bits(entry.backend, entry.bits_per_weight) if on_gpu else 0
+        return replace(facts, weights_bytes=quantised_bytes(facts.weights_bytes, bits))
     facts = read_media_facts(files.root, files.paths)
     if entry.task is Task.IMAGE_GEN and not on_gpu and facts.quantisation in _HALF_PRECISION:
         return replace(facts, weights_bytes=2 * facts.weights_bytes)  # float32 on CPUs

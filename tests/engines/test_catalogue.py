@@ -66,7 +66,10 @@ def test_weights_for_cuda_are_complete() -> None:
         "qwen2.5-0.5b-instruct",
         "qwen2.5-1.5b-instruct",
         "qwen2.5-7b-instruct",
+        "llama-3.2-1b-instruct",
+        "llama-3.2-3b-instruct",
     ]
+    assert [variant.gated for variant in variants] == [False, False, False, True, True]
     for variant in variants:
         assert variant.backend == "transformers"
         assert {"*.safetensors", "*.json"} <= set(variant.source.patterns)
