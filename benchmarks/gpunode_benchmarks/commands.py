@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from gpunode_benchmarks.report import BenchResult
 
 #: Each bench's name and ``module:function``, in the order in which they run. The function's only parameter is optional:
-#: how often to measure.
+#: how often to measure, or how hard.
 BENCHES: Final[Mapping[str, str]] = {
     "mesh": "gpunode_benchmarks.mesh_bench:run_mesh_bench",
     "engine": "gpunode_benchmarks.engine_bench:run_engine_bench",
@@ -20,6 +20,7 @@ BENCHES: Final[Mapping[str, str]] = {
     "overhead": "gpunode_benchmarks.overhead_bench:run_overhead_bench",
     "discovery": "gpunode_benchmarks.discovery_bench:run_discovery_bench",
     "memory": "gpunode_benchmarks.memory_bench:run_memory_bench",
+    "flood": "gpunode_benchmarks.flood_bench:run_flood_bench",
 }
 
 _FEWEST_PAIRS: Final = 6
@@ -40,13 +41,17 @@ def register(app: typer.Typer) -> None:
     bench_app.command("overhead")(run_overhead)
     bench_app.command("discovery")(run_discovery)
     bench_app.command("memory")(run_memory)
+    bench_app.command("flood")(run_flood)
     app.add_typer(bench_app, name="bench")
 
 
 def run_all(context: typer.Context, as_json: JsonOption = False) -> None:
     """Measure on this machine; without a subcommand: everything."""
-    if context.invoked_subcommand is None:
+    name = context.invoked_subcommand
+    if name is None:
         _run_and_print(list(BENCHES), as_json=as_json)
+    elif as_json:
+        raise typer.BadParameter(f"Give it after the bench's name: gpunode bench {name} --json.", param_hint="--json")
 
 
 def run_mesh(as_json: JsonOption = False) -> None:
@@ -108,6 +113,22 @@ def run_discovery(as_json: JsonOption = False) -> None:
 def run_memory(as_json: JsonOption = False) -> None:
     """Measure the resident memory of tracker, node and client, with and without their p2pd and engine."""
     _run_and_print(["memory"], as_json=as_json)
+
+
+def run_flood(
+    as_json: JsonOption = False,
+    attacker_nice: Annotated[
+        int, typer.Option(min=0, max=19, help="The attacker's niceness: 19 leaves the processor to all others.")
+    ] = 19,
+) -> None:
+    """Measure what honest streams keep of their rate while one peer opens 5,000 idle streams to the node."""
+    if as_json:
+        from gpunode_benchmarks.flood_report import to_flood_json  # noqa: PLC0415 -- keep --help quick
+        from gpunode_benchmarks.report import machine_facts  # noqa: PLC0415 -- keep --help quick
+
+        typer.echo(json.dumps(to_flood_json(_bench("flood")(attacker_nice), machine_facts())))
+    else:
+        _run_and_print(["flood"], as_json=False, rounds=attacker_nice)
 
 
 def _run_and_print(names: list[str], *, as_json: bool, rounds: int | None = None) -> None:

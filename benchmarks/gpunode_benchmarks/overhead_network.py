@@ -17,6 +17,8 @@ from gpunode_benchmarks.errors import BenchmarkFailed
 
 _NODE_MODULE = "gpunode_benchmarks.overhead_node"
 _REGION = "europe"
+NODE_FOLDER = "n"
+"""The node's data directory, below the network's folder."""
 _LISTEN = "/ip4/127.0.0.1/tcp/0"
 _EXPOSURE_CREDITS = 1_000_000
 _FIND_TIMEOUT_S = 20.0
@@ -95,7 +97,7 @@ def overhead_network(models: Sequence[str]) -> Iterator[OverheadNetwork]:
 
 
 def _start(folder: Path, children: Children, models: Sequence[str]) -> OverheadNetwork:
-    tracker_dir, node_dir, socket = folder / "t", folder / "n", folder / "direct.sock"
+    tracker_dir, node_dir, socket = folder / "t", folder / NODE_FOLDER, folder / "direct.sock"
     url = start_tracker(tracker_dir, children)
     settings = {
         "bootstrap": url,

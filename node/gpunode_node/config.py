@@ -46,6 +46,7 @@ class NodeSettings(EngineSettings):
         queue_limit: jobs that may wait for each model.
         exposure_credits: what is risked for one open grant, which other nodes may have spent already.
         drain_timeout_s: seconds that running jobs get to finish at a stop.
+        memory_max_bytes: resident memory that the node's own process may take, without engines and p2pd.
         heartbeat_interval_s: seconds between heartbeats, which bring revocations; a tracker forgets a node that was
             silent for two minutes.
         max_power_watts: of each card; 0 = no limit.
@@ -80,6 +81,7 @@ class NodeSettings(EngineSettings):
     schedule: str = ""
     pause_when_busy: bool = False
     busy_percent: Annotated[int, Ge(1), Le(100)] = 25
+    memory_max_bytes: Annotated[int, Ge(64 * 1024**2)] = 2 * 1024**3
     heartbeat_interval_s: Annotated[float, Ge(1), Le(HEARTBEAT_INTERVAL_S)] = float(HEARTBEAT_INTERVAL_S)
 
     @field_validator("model", "listen", "announce_address", mode="before")

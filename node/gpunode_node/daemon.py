@@ -43,7 +43,7 @@ class NodeDaemon:
         """Run until a signal; return the exit code: 0 after an orderly end, 1 when a second signal cut it short.
 
         Raises:
-            GpunodeError: the node cannot start, with what to do.
+            GpunodeError: the node cannot start, with what to do. NodeMemoryFull: it has drained for want of memory.
         """
         # by default stamina prints each retry to standard output; what came of the call is logged where it was made
         stamina.instrumentation.set_on_retry_hooks([])
@@ -92,8 +92,10 @@ class NodeDaemon:
         await control.start()
         stack.push_async_callback(control.stop)
         in_touch = [asyncio.create_task(parts.announcer.run()), asyncio.create_task(parts.pause.run())]
+        watching = asyncio.create_task(parts.memory.run())
         keeping = [
             *in_touch,
+            watching,
             asyncio.create_task(
                 parts.link.run(lambda: vitals_of(parts.announcer, parts.intake), self._settings.heartbeat_interval_s)
             ),
@@ -107,14 +109,15 @@ class NodeDaemon:
         renewing = asyncio.create_task(after_joining(parts.membership.mesh, parts.announcer.renew))
         stack.push_async_callback(_end, [renewing])
         self._mark_ready(parts)
-        asked = asyncio.create_task(self._asked.wait())
-        stack.push_async_callback(_end, [asked])
-        await asyncio.wait({asked, *keeping}, return_when=asyncio.FIRST_COMPLETED)
+        ends = [asyncio.create_task(event.wait()) for event in (self._asked, parts.memory.full)]
+        stack.push_async_callback(_end, ends)
+        await asyncio.wait({*ends, *keeping}, return_when=asyncio.FIRST_COMPLETED)
         for task in keeping:
             if task.done():
                 task.result()  # none of them returns: this raises what ended it
         await _end(in_touch)  # a schedule that opens now must announce nothing any more
-        await self._drain(parts)
+        await self._drain_watched(parts, watching)
+        parts.memory.raise_if_full()
 
     def _mark_ready(self, parts: NodeParts) -> None:
         content = {
@@ -133,6 +136,17 @@ class NodeDaemon:
             await asyncio.sleep(HOUSEKEEPING_INTERVAL_S)
             parts.registry.expire(asyncio.get_running_loop().time())
             await parts.desk.expire(self._world.unix_time())
+
+    async def _drain_watched(self, parts: NodeParts, watching: asyncio.Task[None]) -> None:
+        """Drain, unless the watch ends it."""
+        draining = asyncio.create_task(self._drain(parts))
+        try:
+            await asyncio.wait({draining, watching}, return_when=asyncio.FIRST_COMPLETED)
+            for task in (watching, draining):
+                if task.done():
+                    task.result()
+        finally:
+            await _end([draining])
 
     async def _drain(self, parts: NodeParts) -> None:
         """Take no more jobs, say so everywhere, finish what runs, deliver what is owed."""

@@ -15,7 +15,8 @@
     ├── NodeFolderInUse       another daemon has this data directory
     ├── DaemonNotRunning      nothing answers at the control socket
     ├── ControlRefused        the daemon answered a command with an error
-    └── StateUnwritable       a file or database of the node cannot be written
+    ├── StateUnwritable       a file or database of the node cannot be written
+    └── NodeMemoryFull        the process took more memory than it may
 """
 
 from gpunode_protocol.errors import GpunodeError
@@ -95,3 +96,7 @@ class ControlRefused(NodeError):
 
 class StateUnwritable(NodeError):
     """The node's data directory cannot be written. Free some disk space, or check its permissions."""
+
+
+class NodeMemoryFull(NodeError):
+    """The node took more memory than it may, and ended. Start it again."""

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from gpunode_protocol.errors import ErrorCode, job_error
+from gpunode_protocol.errors import ErrorCode, JobError, job_error
 from gpunode_protocol.identity import PeerId
 from gpunode_protocol.node_stream import RequestChecks, open_request
 from gpunode_protocol.requests import JobRequest, task_of
@@ -17,7 +17,7 @@ from gpunode_node.tasks import work_of
 from gpunode_node.work import check_weights
 
 UNWRITABLE_RETRY_AFTER_S = 30.0
-"""When a node whose disk is full may be asked again."""
+"""When a node whose disk or memory is full may be asked again."""
 
 
 class JobIntake:
@@ -71,13 +71,31 @@ class JobIntake:
         self._registry.start(run, origin)
         return run
 
+    @property
+    def takes_jobs(self) -> bool:
+        """Whether a new job would be looked at."""
+        return not (self.closed or self._problem)
+
+    def check_memory(self) -> None:
+        """See that there is memory for one more stream.
+
+        Raises:
+            JobError: ``busy``.
+        """
+        if problem := self._services.memory.problem:
+            raise _busy(problem)
+
+    @property
+    def _problem(self) -> str:
+        return self._services.outbox.problem or self._services.memory.problem
+
     def _check_open(self) -> None:
         if self.draining:
             raise job_error(ErrorCode.DRAINING, "The node is about to stop and takes no new jobs; try another one.")
         if self.paused:
             raise job_error(ErrorCode.DRAINING, "The node's owner uses the machine for now; try another one.")
-        if problem := self._services.outbox.problem:
-            raise job_error(ErrorCode.BUSY, f"{problem} Try another node.", retry_after_s=UNWRITABLE_RETRY_AFTER_S)
+        if self._problem:
+            raise _busy(self._problem)
 
     def _model_of(self, request: JobRequest) -> ServedModel:
         task = task_of(request.task)
@@ -88,3 +106,7 @@ class JobIntake:
         raise job_error(
             ErrorCode.UNKNOWN_MODEL, f"This node does not serve {request.model} for {task}; it serves {served}."
         )
+
+
+def _busy(problem: str) -> JobError:
+    return job_error(ErrorCode.BUSY, f"{problem} Try another node.", retry_after_s=UNWRITABLE_RETRY_AFTER_S)

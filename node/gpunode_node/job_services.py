@@ -12,6 +12,7 @@ from gpunode_protocol.trust import Trust
 
 from gpunode_node.admission_desk import AdmissionDesk
 from gpunode_node.job_inputs import InputBudget
+from gpunode_node.memory_watch import MemoryWatch
 from gpunode_node.outbox import Outbox
 
 DEFAULT_JOB_TIME_LIMIT_S = 300.0
@@ -49,6 +50,7 @@ class JobServices:
         identity: the node's key.
         network: returns the newest view.
         desk, outbox: open.
+        memory: watched.
         outbox_ready: called when the outbox has something for the tracker.
         job_time_limit_s: longest time that a text job may hold a slot, seconds.
         input_limit_bytes: of the files that one job brings. input_budget: of those of all jobs.
@@ -59,6 +61,7 @@ class JobServices:
     network: Callable[[], NetworkView]
     desk: AdmissionDesk
     outbox: Outbox
+    memory: MemoryWatch
     outbox_ready: Callable[[], None]
     job_time_limit_s: float = DEFAULT_JOB_TIME_LIMIT_S
     input_limit_bytes: int = DEFAULT_INPUT_LIMIT_BYTES

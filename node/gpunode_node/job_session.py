@@ -170,6 +170,7 @@ class JobStreams:
     async def serve(self, stream: MeshStream) -> None:
         """Serve one stream; a ``StreamHandler``."""
         try:
+            self._intake.check_memory()
             with self._gate.entered(stream):
                 await JobSession(stream, self._intake, self._gate).serve()
         except JobError as error:

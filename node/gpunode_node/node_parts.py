@@ -14,6 +14,7 @@ from gpunode_node.config import NodeSettings
 from gpunode_node.host_care import HostCare
 from gpunode_node.job_intake import JobIntake
 from gpunode_node.job_registry import JobRegistry
+from gpunode_node.memory_watch import MemoryWatch
 from gpunode_node.mesh_membership import MeshMembership
 from gpunode_node.network_state import NetworkState
 from gpunode_node.outbox import Outbox
@@ -42,6 +43,7 @@ class NodeParts:
     outbox: Outbox
     registry: JobRegistry
     intake: JobIntake
+    memory: MemoryWatch
     membership: MeshMembership
     distances: RegionDistances
     announcer: Announcer

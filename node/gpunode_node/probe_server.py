@@ -56,7 +56,7 @@ class ProbeStreams:
             queued=sum(model.scheduler.queued for model in models),
             slots=sum(model.scheduler.slots for model in models),
             wait_ms=_wait_ms(models),
-            draining=self._intake.closed,
+            draining=not self._intake.takes_jobs,
         )
 
 

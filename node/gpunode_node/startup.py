@@ -35,6 +35,7 @@ from gpunode_node.job_registry import JobRegistry
 from gpunode_node.job_services import JobServices
 from gpunode_node.job_session import JobStreams
 from gpunode_node.ledger_watch import LedgerWatch
+from gpunode_node.memory_watch import MemoryWatch, own_resident_bytes
 from gpunode_node.mesh_membership import MeshMembership, join_mesh
 from gpunode_node.model_choice import default_choice
 from gpunode_node.model_loading import CatalogueEngines, EngineFactory, load_models, stop_models
@@ -58,7 +59,8 @@ class World:
     """What a node takes from outside; tests put their own in.
 
     resolve_model: what a name means, None = as the catalogue and the user's models file say. create_engine: None = the
-    catalogue's engines in child processes. meter: of the graphics cards. unix_time: seconds.
+    catalogue's engines in child processes. meter: of the graphics cards. resident_bytes: of this process. unix_time:
+    seconds.
     """
 
     create_mesh: Callable[[MeshConfig, RecordValidator], Mesh] = create_mesh
@@ -66,6 +68,7 @@ class World:
     create_engine: EngineFactory | None = None
     detect_machine: Callable[[], Machine] = detect_machine
     meter: GpuMeter = field(default_factory=NvmlMeter)
+    resident_bytes: Callable[[], int] = own_resident_bytes
     unix_time: Callable[[], float] = field(default=time.time)
 
 
@@ -113,11 +116,13 @@ class Startup:
         for problem in idle_gpu_problems(machine, models, use_gpu=settings.engine_gpu):
             logger.warning("%s", problem, extra={"event": "gpu_not_used"})
         settler = Settler(outbox, link.settle)
+        memory = MemoryWatch(settings.memory_max_bytes, world.resident_bytes)
         services = JobServices(
             identity=identity,
             network=lambda: network.view,
             desk=desk,
             outbox=outbox,
+            memory=memory,
             outbox_ready=settler.nudge,
             job_time_limit_s=settings.engine_time_limit_s,
             unix_time=world.unix_time,
@@ -151,6 +156,7 @@ class Startup:
             outbox=outbox,
             registry=registry,
             intake=intake,
+            memory=memory,
             membership=membership,
             distances=distances,
             announcer=announcer,

@@ -66,6 +66,7 @@ def _problems(parts: NodeParts) -> list[str]:
         parts.announcer.problem,
         parts.outbox.problem,
         *parts.care.problems,
+        parts.memory.problem,
         *idle_gpu_problems(parts.machine, parts.models, use_gpu=parts.settings.engine_gpu),
         *(f"The engine of {model.name} is being restarted." for model in parts.models if _is_lost(model)),
     ]

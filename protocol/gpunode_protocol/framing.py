@@ -29,6 +29,8 @@ class FrameParser:
     def feed(self, data: bytes) -> list[bytes]:
         """Add received bytes and return the payloads that are complete now.
 
+        Whole frames before a header that announces too much are returned; the next call raises, whatever it is fed.
+
         Raises:
             FrameTooLong: a header announces too much; the stream cannot be used any more.
         """
@@ -38,6 +40,8 @@ class FrameParser:
         while len(self._buffer) - position >= HEADER_BYTES:
             size = int.from_bytes(self._buffer[position : position + HEADER_BYTES], "big")
             if size > self._max_frame_bytes:
+                if payloads:
+                    break
                 raise FrameTooLong(f"A frame of {size} bytes was announced; {self._max_frame_bytes} are allowed.")
             if len(self._buffer) - position - HEADER_BYTES < size:
                 break

@@ -17,6 +17,11 @@ CONFIG_VARIABLE: Final = "GPUNODE_CONFIG"
 DEFAULT_CONFIG_FILE: Final = "gpunode.toml"
 
 
+def config_file() -> Path:
+    """Return the TOML file that is read if it is there."""
+    return Path(os.environ.get(CONFIG_VARIABLE) or DEFAULT_CONFIG_FILE)
+
+
 class LayeredSettings(BaseSettings):
     """Base of a program's settings.
 
@@ -37,8 +42,9 @@ class LayeredSettings(BaseSettings):
             return cls(**{name: value for name, value in arguments.items() if value not in (None, (), [])})
         except ValidationError as error:
             raise cls.refusal(f"The {cls.section}'s settings are not valid: {first_problem(error)}.") from error
-        except (OSError, tomllib.TOMLDecodeError) as error:
-            raise cls.refusal(f"The configuration file cannot be read: {error}.") from error
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            what = error.strerror if isinstance(error, OSError) else error
+            raise cls.refusal(f"The configuration file {config_file().absolute()} cannot be read: {what}.") from error
 
     @classmethod
     def settings_customise_sources(
@@ -50,10 +56,9 @@ class LayeredSettings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 -- as above
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Use arguments, then the environment, then the TOML file."""
-        named = os.environ.get(CONFIG_VARIABLE)
-        if named and not Path(named).is_file():
-            raise cls.refusal(f"There is no configuration file {named}.")
-        file = Path(named or DEFAULT_CONFIG_FILE)
+        file = config_file()
+        if os.environ.get(CONFIG_VARIABLE) and not file.is_file():
+            raise cls.refusal(f"There is no configuration file {file}.")
         try:
             return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, file, (cls.section,))
         except KeyError:  # the file has sections for other programs only

@@ -2,94 +2,115 @@
 
 import asyncio
 import contextlib
-from dataclasses import dataclass, field
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import psutil
 from gpunode._loop_thread import LoopThread
-from gpunode_protocol.mesh._hivemind_api import PeerID
+from gpunode_benchmarks.flood_streams import Opened, StreamFlood
+from gpunode_protocol.mesh._dht_protocol import own_node_id
+from gpunode_protocol.mesh._hivemind_api import PeerID, dht_pb2
+from gpunode_protocol.mesh.stream_limits import MAX_STREAMS_PER_PEER
 
 from tests.acceptance.network import Network
 from tests.acceptance.processes import Daemon
 from tests.acceptance.raw_peer import FRAME_DEADLINE_S, RawPeer
 
-OPEN_DEADLINE_S = 20.0
-OPENS_AT_ONCE = 64
 MAX_GROWTH_BYTES = 150_000_000
+DHT_STORE = "/gpunode/1/dht/store"
+CALL_DEADLINE_S = 20.0
+LOOK_EVERY_S = 0.02
 
-Opened = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+@dataclass(frozen=True)
+class RawRecord:
+    """One record of a store request, as it travels: nothing about it need be true. expires_at: Unix seconds."""
+
+    key_id: bytes
+    subkey: bytes
+    packed: bytes
+    expires_at: float
 
 
 @dataclass
 class Attacker:
-    """Opens raw libp2p streams, any number and of any protocol. ``opened``: those that are held."""
+    """Opens raw libp2p streams, any number and of any protocol."""
 
     network: Network
     folder: Path
-    opened: list[Opened] = field(default_factory=list)
-    refused: int = 0  #: streams that were not even opened
 
     def __post_init__(self) -> None:
-        """Join the mesh; this peer's own p2pd is not guarded, so that it can keep what it floods with."""
+        """Join the mesh."""
         self.peer = RawPeer(self.network, self.folder)
         self.mesh: Any = self.peer.mesh
-        self.mesh._guarding.cancel()
+        self._flood = self.loop.run(self._make_flood())
+
+    async def _make_flood(self) -> StreamFlood:
+        return StreamFlood(self.mesh)
 
     @property
     def loop(self) -> LoopThread:
         """Where the peer's streams live."""
         return self.peer._loop
 
+    @property
+    def opened(self) -> list[Opened]:
+        """The streams that are held."""
+        return self._flood.opened
+
+    @property
+    def refused(self) -> int:
+        """How many streams were not even opened."""
+        return self._flood.refused
+
     def dial(self, victim: Daemon) -> PeerID:
         """Connect by TCP, where no limit of the transport helps the victim; return its id."""
-        peer_id = PeerID.from_base58(victim.run["peer_id"])
-        addresses = [address.partition("/p2p/")[0] for address in victim.run["addresses"]]
-        self.loop.run(self._p2p().dial(peer_id, addresses, OPEN_DEADLINE_S))
-        return peer_id
+        return self.loop.run(self._flood.dial(victim.run["peer_id"], victim.run["addresses"]))
+
+    def dial_tracker(self) -> PeerID:
+        """Connect to the network's tracker by TCP; return its id."""
+        address = next(address for address in self.network.tracker.run["bootstrap"] if "/tcp/" in address)
+        peer_id = address.rpartition("/p2p/")[2]
+        return self.loop.run(self._flood.dial(peer_id, [address]))
+
+    async def store(self, peer: PeerID, records: Sequence[RawRecord]) -> list[bool]:
+        """Ask a peer that was dialled to keep records, past all checks of our own side; return which it keeps."""
+        own = PeerID.from_base58(self.peer.identity.peer_id)
+        request = dht_pb2.StoreRequest(
+            keys=[record.key_id for record in records],
+            subkeys=[record.subkey for record in records],
+            values=[record.packed for record in records],
+            expiration_time=[record.expires_at for record in records],
+            in_cache=[False] * len(records),
+            peer=dht_pb2.NodeInfo(node_id=own_node_id(own).to_bytes()),
+        )
+        async with asyncio.timeout(CALL_DEADLINE_S):
+            reply = await self._p2p().call_protobuf_handler(peer, DHT_STORE, request, dht_pb2.StoreResponse)
+        return list(reply.store_ok)
 
     def flood(self, victim: Daemon, protocol: str, count: int, *payloads: bytes) -> None:
-        """Open so many streams, write the payloads to them in turn, and hold them all."""
-        peer_id, gate = self.dial(victim), asyncio.Semaphore(OPENS_AT_ONCE)
+        """Open so many streams, write the payloads to them in turn, and hold them all.
 
-        async def one(number: int) -> None:
-            async with gate:
-                try:
-                    _, reader, writer = await self._p2p().open(peer_id, protocol, OPEN_DEADLINE_S)
-                except Exception:  # noqa: BLE001 -- however the victim keeps an attacker out
-                    self.refused += 1
-                    return
-                if payloads:
-                    writer.write(payloads[number % len(payloads)])
-                self.opened.append((reader, writer))
-
-        async def everything() -> None:
-            await asyncio.gather(*(one(number) for number in range(count)))
-
-        self.loop.run(everything())
+        Each was opened or kept out by the victim; at least as many were opened as the victim allows a peer.
+        """
+        peer, before = self.dial(victim), len(self.opened)
+        self.loop.run(self._flood.open(peer, protocol, count, payloads))
+        assert len(self.opened) - before >= min(count, MAX_STREAMS_PER_PEER)
 
     def answers(self) -> list[bytes]:
-        """Return what each held stream brings up to its end."""
-
-        async def read(reader: asyncio.StreamReader) -> bytes:
-            with contextlib.suppress(OSError):
-                return await asyncio.wait_for(reader.read(), FRAME_DEADLINE_S)
-            return b""
-
-        async def everything() -> list[bytes]:
-            return await asyncio.gather(*(read(reader) for reader, _ in self.opened))
-
-        return self.loop.run(everything())
+        """Return what each held stream brings up to its end; nothing for one that does not end."""
+        return [answer or b"" for answer in self.loop.run(self._flood.answers(FRAME_DEADLINE_S))]
 
     def let_go(self) -> None:
         """Drop all held streams."""
 
         async def drop() -> None:
-            for _, writer in self.opened:
-                writer.transport.abort()
+            self._flood.let_go()
 
         self.loop.run(drop())
-        self.opened.clear()
 
     def stop(self) -> None:
         """Leave the mesh."""
@@ -100,29 +121,49 @@ class Attacker:
         return self.mesh._keeper.link.p2p
 
 
-@dataclass(frozen=True)
 class Memory:
-    """Resident bytes of a daemon and of its p2pd, the engines apart."""
+    """Resident bytes of a daemon and of its p2pd, the engines apart.
 
-    processes: tuple[psutil.Process, ...]
-    before_bytes: int
+    In its context a thread looks every 20 ms, so that a peak counts which is over before anybody asks.
+    """
+
+    def __init__(self, victim: Daemon) -> None:
+        self._processes = (psutil.Process(victim.process.pid), p2pd_of(victim))
+        self._before_bytes = self._peak_bytes = self._resident_bytes()
+        self._ended = threading.Event()
+        self._watch = threading.Thread(target=self._look, daemon=True)
 
     @classmethod
     def of(cls, victim: Daemon) -> "Memory":
         """Measure now."""
-        processes = (psutil.Process(victim.process.pid), p2pd_of(victim))
-        return cls(processes, _resident_bytes(processes))
+        return cls(victim)
+
+    def __enter__(self) -> Self:
+        self._watch.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._watch.join()
 
     def growth_bytes(self) -> int:
-        """Return how much they have grown since."""
-        return _resident_bytes(self.processes) - self.before_bytes
+        """Return how much they have grown at most since."""
+        self._note()
+        return self._peak_bytes - self._before_bytes
+
+    def _look(self) -> None:
+        while not self._ended.wait(LOOK_EVERY_S):
+            self._note()
+
+    def _note(self) -> None:
+        with contextlib.suppress(psutil.NoSuchProcess):  # a p2pd that ended is the business of who counts restarts
+            self._peak_bytes = max(self._peak_bytes, self._resident_bytes())
+
+    def _resident_bytes(self) -> int:
+        return sum(process.memory_info().rss for process in self._processes)
 
 
 def p2pd_of(daemon: Daemon) -> psutil.Process:
     """Return a daemon's p2pd."""
     (p2pd,) = [child for child in daemon.family() if child.name() == "p2pd"]
     return p2pd
-
-
-def _resident_bytes(processes: tuple[psutil.Process, ...]) -> int:
-    return sum(process.memory_info().rss for process in processes)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 from gpunode import AnswerInterrupted, InferenceClient
+from gpunode_benchmarks.flood_streams import HUGE_HEADERS
 from gpunode_protocol.framing import FrameParser
 from gpunode_protocol.messages import (
     JOB_PROTOCOL,
@@ -29,8 +30,6 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.usefixtures("_victim_goes_on")
 DHT_FIND, DHT_STORE, DIALBACK = "/gpunode/1/dht/find", "/gpunode/1/dht/store", "/gpunode/1/dialback"
 LIBP2P_DHT = "/ipfs/kad/1.0.0"
 IDLE_STREAMS = 5_000
-HUGE_HEADERS = ((2**62).to_bytes(8, "big") + bytes(64), b"\xff" * 8 + b"\x3f" + bytes(64))
-"""A length of 2^62 as our frames and hivemind's streams would read it, and as p2pd and libp2p would (varint)."""
 ALLOWED_HEADERS = {LIBP2P_DHT: b"\xf0\xff\xff\x01", DHT_STORE: b"\xf0\xff\x0f"}
 """Lengths that just pass: nearly 4 MiB and 256 KiB, allocated at once; the rest never comes."""
 
@@ -83,22 +82,29 @@ def _frames(answer: bytes) -> list[object]:
 )
 def test_idle_streams(victim: Daemon, attacker: Attacker, raw_peer: RawPeer, protocol: str) -> None:
     """Thousands of them from one peer cost neither much memory nor anybody's answer."""
-    restarts, memory = _restarts(victim), Memory.of(victim)
-    attacker.flood(victim, protocol, IDLE_STREAMS)
-    assert raw_peer.complete(victim).receipt
-    assert memory.growth_bytes() < MAX_GROWTH_BYTES
-    attacker.let_go()
-    assert raw_peer.complete(victim).receipt
+    restarts = _restarts(victim)
+    with Memory.of(victim) as memory:
+        attacker.flood(victim, protocol, IDLE_STREAMS)
+        print(f"{len(attacker.opened)} opened, {attacker.refused} refused")  # noqa: T201 -- how much of a flood it was
+        assert raw_peer.complete(victim).receipt
+        attacker.let_go()
+        assert raw_peer.complete(victim).receipt
     assert memory.growth_bytes() < MAX_GROWTH_BYTES
     assert _restarts(victim) == restarts
 
 
+@pytest.mark.parametrize("count", [400, pytest.param(IDLE_STREAMS, marks=pytest.mark.full)])
 @pytest.mark.parametrize("protocol", [JOB_PROTOCOL, PROBE_PROTOCOL, DIALBACK, DHT_FIND, DHT_STORE, LIBP2P_DHT])
-def test_a_length_of_two_to_the_62(victim: Daemon, attacker: Attacker, raw_peer: RawPeer, protocol: str) -> None:
+def test_a_length_of_two_to_the_62(
+    victim: Daemon, attacker: Attacker, raw_peer: RawPeer, protocol: str, count: int
+) -> None:
     """Nobody makes room for it."""
-    restarts, memory = _restarts(victim), Memory.of(victim)
-    attacker.flood(victim, protocol, 400, *HUGE_HEADERS)
-    assert raw_peer.complete(victim).receipt
+    restarts = _restarts(victim)
+    with Memory.of(victim) as memory:
+        attacker.flood(victim, protocol, count, *HUGE_HEADERS)
+        print(f"{len(attacker.opened)} opened, {attacker.refused} refused")  # noqa: T201 -- likewise
+        assert raw_peer.complete(victim).receipt
+    print(f"{memory.growth_bytes() / 1e6:.0f} MB")  # noqa: T201 -- likewise
     assert memory.growth_bytes() < MAX_GROWTH_BYTES
     assert _restarts(victim) == restarts
 

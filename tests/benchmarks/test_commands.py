@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import typer
-from gpunode_benchmarks import commands, overhead_report
+from gpunode_benchmarks import commands, flood_report, overhead_report
 from gpunode_benchmarks.report import BenchResult, Measure
 from typer.testing import CliRunner
 
@@ -57,6 +57,8 @@ def test_without_a_subcommand_everything_runs(run: Run, calls: list[tuple[object
         (("image", "--pairs", "24"), ("image", 24)),
         (("discovery",), ("discovery",)),
         (("memory",), ("memory",)),
+        (("flood",), ("flood", 19)),
+        (("flood", "--attacker-nice", "0"), ("flood", 0)),
         (("overhead",), ("overhead", 10)),
         (("overhead", "--pairs", "20"), ("overhead", 20)),
     ],
@@ -84,6 +86,14 @@ def test_too_few_pairs_are_refused(run: Run, calls: list[tuple[object, ...]], ar
     assert calls == []
 
 
+def test_json_before_the_name_is_refused(run: Run, calls: list[tuple[object, ...]]) -> None:
+    """A program would otherwise wait for minutes, and get a table."""
+    result = run("--json", "mesh")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "gpunode bench mesh --json" in " ".join(result.stderr.replace("│", " ").split())
+    assert calls == []
+
+
 def test_overhead_prints_an_object_of_its_own(
     run: Run, calls: list[tuple[object, ...]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -91,6 +101,15 @@ def test_overhead_prints_an_object_of_its_own(
     monkeypatch.setattr(overhead_report, "to_overhead_json", lambda result, _: {"bench": result.bench})
     assert json.loads(run("overhead", "--json").stdout) == {"bench": "overhead"}
     assert calls == [("overhead", 10)]
+
+
+def test_flood_prints_an_object_of_its_own(
+    run: Run, calls: list[tuple[object, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its figures stand at the top, too."""
+    monkeypatch.setattr(flood_report, "to_flood_json", lambda result, _: {"bench": result.bench})
+    assert json.loads(run("flood", "--json").stdout) == {"bench": "flood"}
+    assert calls == [("flood", 19)]
 
 
 @pytest.mark.parametrize("name", list(commands.BENCHES))

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from gpunode_engines.catalogue import CatalogueEntry
 from gpunode_engines.devices import Gpu, Machine
 from gpunode_node.config import NodeSettings
 from gpunode_node.daemon import NodeDaemon
+from gpunode_node.memory_watch import own_resident_bytes
 from gpunode_node.startup import World
 from gpunode_protocol.mesh import Mesh, MeshConfig, RecordValidator
 
@@ -37,6 +38,7 @@ class FakeWorld:
     engines: list[FakeEngine] = field(default_factory=list)
     answer: str = "Paris."
     device: str = "GTX"
+    resident_bytes: Callable[[], int] = own_resident_bytes
 
     def create_mesh(self, config: MeshConfig, _: RecordValidator) -> Mesh:
         """See ``World``."""
@@ -54,6 +56,7 @@ class FakeWorld:
             create_mesh=self.create_mesh,
             create_engine=self.create_engine,
             detect_machine=lambda: MACHINE,
+            resident_bytes=self.resident_bytes,
             unix_time=lambda: EPOCH,
         )
 

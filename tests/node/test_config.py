@@ -79,3 +79,10 @@ def test_settings_are_frozen() -> None:
         settings.port = 5
     with pytest.raises(BadTrackerAddress):
         _ = settings.tracker
+
+
+def test_the_least_memory() -> None:
+    """Less than a node takes without any work would never serve."""
+    assert NodeSettings.load({}).memory_max_bytes == 2 * 1024**3
+    with pytest.raises(InvalidSettings, match="memory_max_bytes"):
+        NodeSettings.load({"memory_max_bytes": 64 * 1024**2 - 1})

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from gpunode_engines.errors import EngineStartFailed
 from gpunode_node.control_client import ask_daemon
-from gpunode_node.errors import DaemonNotRunning, NodeFolderInUse, OtherNetwork, RegionUnknown
+from gpunode_node.errors import DaemonNotRunning, NodeFolderInUse, NodeMemoryFull, OtherNetwork, RegionUnknown
+from gpunode_node.memory_watch import own_resident_bytes
 from gpunode_protocol.adverts import open_advert, unpack_advert
 from gpunode_protocol.mesh import MeshUnavailable
 from gpunode_protocol.regions import Region
@@ -222,3 +223,39 @@ async def test_a_mesh_that_does_not_start(tmp_path: Path, monkeypatch: pytest.Mo
             async with running_daemon(settings_of(tmp_path / "n", tracker), fakes):
                 pass
     assert not fakes.engines[0].healthy
+
+
+async def test_memory_beyond_the_limit(tmp_path: Path) -> None:
+    """The node drains in order, and ends with what it took and what to do."""
+    fakes = FakeWorld()
+    async with running_tracker() as tracker:
+        settings = settings_of(tmp_path / "n", tracker, memory_max_bytes=int(own_resident_bytes() / 1.2))
+        with pytest.raises(NodeMemoryFull, match="GPUNODE_MEMORY_MAX_BYTES"):
+            async with running_daemon(settings, fakes) as running:
+                await running
+        assert all(unpack_advert(record.value).body.tombstone for record in fakes.meshes[0].announced[-6:])
+        assert tracker.heartbeats[-1].status == "offline"
+        assert not fakes.meshes[0].running
+        assert not fakes.engines[0].healthy
+
+
+async def test_memory_that_grows_in_a_drain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The drain is cut short, although a job runs that would never end."""
+    monkeypatch.setattr("gpunode_node.memory_watch.INTERVAL_S", 0.0)
+    began = asyncio.Event()
+    async with running_tracker() as tracker:
+        settings = settings_of(tmp_path / "n", tracker)
+
+        def resident_bytes() -> int:
+            drains = bool(tracker.heartbeats) and tracker.heartbeats[-1].status == "offline"
+            return settings.memory_max_bytes * (160 if drains else 110 if began.is_set() else 50) // 100
+
+        fakes = FakeWorld(resident_bytes=resident_bytes)
+        async with running_daemon(settings, fakes) as running:
+            serving = _start_job(fakes)
+            await _first_output(fakes.engines[0])
+            began.set()
+            with pytest.raises(NodeMemoryFull):
+                await running
+        serving.cancel()
+        assert not fakes.engines[0].healthy

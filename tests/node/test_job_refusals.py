@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gpunode_node.probe_server import ProbeStreams
 from gpunode_protocol.grants import Cap
 from gpunode_protocol.messages import (
     CancelFrame,
     ErrorFrame,
     PingFrame,
+    ProbeFrame,
+    RequestFrame,
     TokensFrame,
     encode_frame,
 )
@@ -204,3 +207,24 @@ async def test_a_full_disk_refuses_new_jobs(tmp_path: Path, monkeypatch: pytest.
         refused = await refusal(node, request())
         assert (refused.code, refused.retryable) == ("busy", True)
         assert "disk is full" in refused.message
+
+
+@virtual_time
+async def test_full_memory_refuses_new_streams_and_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stream is refused before its request is read, and probes send clients elsewhere; a job that runs goes on."""
+    engine = FakeEngine(answer="x" * 50, tokens_per_s=1)
+    async with running_node(tmp_path, engine) as node:
+        running = JobClient(node.connect(), request(params=llm_params(max_tokens=50)))
+        waiting = node.connect()
+        await running.run(until=_has_tokens)
+        monkeypatch.setattr(node.services.memory, "problem", "The memory is full.")
+        (frame,) = await raw_frames(node.connect())
+        assert isinstance(frame, ErrorFrame)
+        assert (frame.code, frame.retryable, "memory is full" in frame.message) == ("busy", True, True)
+        await waiting.write(encode_frame(RequestFrame(request=request().envelope)))
+        (frame,) = await raw_frames(waiting)
+        assert isinstance(frame, ErrorFrame)
+        assert frame.code == "busy"
+        assert ProbeStreams(node.intake).answer(ProbeFrame(nonce=b"12345678")).draining
+        await running.run()
+        assert running.text == "x" * 50

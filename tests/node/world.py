@@ -13,6 +13,7 @@ from gpunode_node.job_intake import JobIntake
 from gpunode_node.job_registry import JobRegistry
 from gpunode_node.job_services import JobServices, NetworkView
 from gpunode_node.job_session import JobStreams
+from gpunode_node.memory_watch import MemoryWatch
 from gpunode_node.outbox import Outbox, OutboxItem
 from gpunode_node.served_model import ServedModel
 from gpunode_protocol.grants import Cap, Confirmation, Grant, audience, issue_grant
@@ -193,6 +194,7 @@ async def running_node(
         network=lambda: view["view"],
         desk=desk,
         outbox=outbox,
+        memory=MemoryWatch(1, lambda: 0),
         outbox_ready=lambda: nudges.append(loop.time()),
         unix_time=unix_time,
     )

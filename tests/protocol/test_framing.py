@@ -66,6 +66,16 @@ def test_unusable_after_a_bogus_header() -> None:
             parser.feed(data)
 
 
+def test_whole_frames_before_a_bogus_header() -> None:
+    """What came whole counts, though the same read ends the stream's use."""
+    parser = FrameParser()
+    assert parser.feed(frame(b"abc") + frame(b"") + b"\xff\xff\xff\xff") == [b"abc", b""]
+    for _ in range(2):
+        with pytest.raises(FrameTooLong):
+            parser.feed(b"")
+    assert not parser.is_empty
+
+
 def test_smaller_limit() -> None:
     """A probe stream allows less."""
     parser = FrameParser(4)

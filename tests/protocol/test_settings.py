@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 from typing import ClassVar
 
@@ -63,11 +64,27 @@ def test_the_file_may_be_named(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert Sample.load({}).port == 5
 
 
-@pytest.mark.parametrize(("text", "words"), [("[sample", "cannot be read"), ('[sample]\nport = "x"\n', "port")])
-def test_a_bad_file_is_refused_with_the_reason(folder: Path, text: str, words: str) -> None:
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(b"[sample", "Expected"), (b"\xff", "utf-8"), (b'[sample]\nport = "x"\n', "port")],
+)
+def test_a_bad_file_is_refused_with_the_reason(folder: Path, content: bytes, words: str) -> None:
     """What cannot be parsed, and what has the wrong type."""
-    (folder / "gpunode.toml").write_text(text, encoding="utf-8")
+    (folder / "gpunode.toml").write_bytes(content)
     with pytest.raises(InvalidSettings, match=words):
+        Sample.load({})
+
+
+def test_a_file_that_cannot_be_parsed_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With its whole path: which one is read depends on the current folder, which nobody remembers of a service."""
+    file = folder / "gpunode.toml"
+    file.write_text("[sample", encoding="utf-8")
+    with pytest.raises(InvalidSettings, match=f"^The configuration file {re.escape(str(file))} cannot be read"):
+        Sample.load({})
+    named = folder / "named.toml"
+    named.write_text("[sample", encoding="utf-8")
+    monkeypatch.setenv("GPUNODE_CONFIG", str(named))
+    with pytest.raises(InvalidSettings, match=re.escape(str(named))):
         Sample.load({})
 
 

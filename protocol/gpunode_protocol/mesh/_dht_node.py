@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from gpunode_protocol.mesh._dht_protocol import REPLICAS, FindReply, RecordProtocol, dht_id, peer_text
 from gpunode_protocol.mesh._hivemind_api import DHTNode, PeerID
 from gpunode_protocol.mesh.errors import RecordRejected
-from gpunode_protocol.mesh.lookup import WIDTH, Lookup, look_up
+from gpunode_protocol.mesh.lookup import MAX_ASKED, Lookup, look_up
 from gpunode_protocol.mesh.record_merge import RecordMerge
 from gpunode_protocol.mesh.records import DhtRecord, key_id_of, pack_value
 
@@ -156,4 +156,4 @@ class RecordNode(DHTNode):  # type: ignore[misc]  # -- hivemind has no type anno
                 merge.add(reply.entries)
             return reply.neighbours
 
-        return await look_up(int(key), self.protocol.known_nodes(key, 2 * WIDTH), ask, deadline_s=deadline_s)
+        return await look_up(int(key), self.protocol.known_nodes(key, MAX_ASKED), ask, deadline_s=deadline_s)

@@ -36,7 +36,7 @@ from gpunode_protocol.mesh._hivemind_api import (
     dht_pb2,
 )
 from gpunode_protocol.mesh.errors import RecordRejected
-from gpunode_protocol.mesh.lookup import MAX_NEIGHBOURS
+from gpunode_protocol.mesh.lookup import MAX_NEIGHBOURS, STALLED_S, WIDTH
 from gpunode_protocol.mesh.rate_limit import PeerBench, PeerRateLimit
 from gpunode_protocol.mesh.record_merge import Entry, pack_entries, unpack_entries
 from gpunode_protocol.mesh.record_store import RecordStore, StoredRecord
@@ -46,7 +46,8 @@ _log = logging.getLogger(__name__)
 
 BUCKET_SIZE = 20
 DEPTH_MODULO = 5
-REPLICAS = 5
+REPLICAS = WIDTH
+"""As many as a look-up asks: who would hide a record must hold all of a key's places, not most of them."""
 MAX_CALLS_IN_FLIGHT = 32
 MAX_RECORDS_PER_STORE = 64
 MAX_KEYS_PER_FIND = 4
@@ -277,9 +278,15 @@ class RecordProtocol(DHTProtocol):  # type: ignore[misc]  # -- hivemind has no t
 
     async def _call(self, method: str, peer: PeerID, request: Any) -> Any:
         """Make one request within the time limit; a peer that fails is taken out of the routing table."""
+        asked_at_s = time.monotonic()
         try:
             async with self.rpc_semaphore:
+                asked_at_s = time.monotonic()
                 response = await getattr(self.get_stub(peer), method)(request, timeout=self.wait_timeout)
+        except asyncio.CancelledError:
+            if time.monotonic() - asked_at_s >= STALLED_S:  # else a silent peer would hold up every look-up anew
+                self.bench.failed(peer_text(peer), time.monotonic())
+            raise
         except _CALL_ERRORS as error:
             _log.debug("%s to %s failed: %r", method, peer, error, extra={"event": "dht_call_failed"})
             self.bench.failed(peer_text(peer), time.monotonic())

@@ -1,3 +1,4 @@
+import asyncio
 import math
 import time
 from collections import Counter
@@ -307,6 +308,27 @@ async def test_hanging_peer_costs_the_time_limit_only() -> None:
 
     protocol.p2p.call_protobuf_handler = hang
     assert await protocol.call_store(peer(1), [dht_id(key_id_of(KEY))], [b""], [1.0]) is None
+
+
+async def test_peer_that_was_waited_for_in_vain_sits_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its caller may end the waiting; one that ends it at once says nothing of the peer."""
+    protocol = await make_protocol()
+    waiting = asyncio.Event()
+
+    async def hang(*_: Any) -> None:
+        waiting.set()
+        await asyncio.Event().wait()
+
+    protocol.p2p.call_protobuf_handler = hang
+    for stalled_after_s, benched in ((3_600.0, False), (0.0, True)):
+        monkeypatch.setattr(_dht_protocol, "STALLED_S", stalled_after_s)
+        waiting.clear()
+        call = asyncio.create_task(protocol.greet(peer(1)))
+        await waiting.wait()
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        assert protocol.bench.is_benched(peer(1).to_base58(), time.monotonic()) is benched
 
 
 def test_own_id_is_the_peers() -> None:

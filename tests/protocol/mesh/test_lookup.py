@@ -1,9 +1,11 @@
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 from gpunode_protocol.mesh.lookup import MAX_ASKED, look_up
 from hypothesis import given
 from hypothesis import strategies as st
+
+from tests.node.virtual_time import virtual_time
 
 Neighbours = list[tuple[int, int]] | None
 
@@ -67,6 +69,40 @@ async def test_deadline_returns_what_was_found() -> None:
     assert [node for node, _ in found.nearest] == [1]
     assert not found.complete
     assert cancelled.is_set()
+
+
+def never_answering(*silent: int, late: int | None = None) -> Callable[[int], Awaitable[Neighbours]]:
+    """Return nodes of which some never answer, and one a second late; all know 1 to 20."""
+
+    async def ask(node: int) -> Neighbours:
+        """Answer with the neighbours, or not at all."""
+        if node in silent:
+            await asyncio.Event().wait()
+        await asyncio.sleep(1.0 if node == late else 0.01)
+        return start(*range(1, 21))
+
+    return ask
+
+
+@virtual_time
+async def test_silence_holds_up_a_look_up_for_a_moment_only() -> None:
+    """Four nodes that never answer take all places at once; after 0.4 s others are asked in theirs."""
+    started_at = asyncio.get_running_loop().time()
+    found = await look_up(0, start(1, 2, 3, 4), never_answering(1, 2, 3), deadline_s=5, width=4)
+    assert [node for node, _ in found.nearest] == [4, 5, 6, 7]
+    assert found.complete
+    assert asyncio.get_running_loop().time() - started_at < 1
+
+
+@virtual_time
+async def test_a_late_answer_counts_while_it_is_waited_for() -> None:
+    """With too few other nodes, a slow one is as good as any."""
+    started_at = asyncio.get_running_loop().time()
+    found = await look_up(0, start(1, 2), never_answering(late=1), deadline_s=5, width=30)
+    assert len(found.nearest) == 20
+    assert found.nearest[0] == (1, 1)
+    assert found.complete
+    assert round(asyncio.get_running_loop().time() - started_at) == 1
 
 
 async def test_invented_neighbours_end_at_the_cap() -> None:

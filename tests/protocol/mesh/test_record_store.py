@@ -1,9 +1,10 @@
 import random
+import tracemalloc
 from contextlib import suppress
 
 import pytest
 from gpunode_protocol.mesh.errors import RecordRejected
-from gpunode_protocol.mesh.record_store import RecordStore, StoredRecord, StoreLimits
+from gpunode_protocol.mesh.record_store import RECORD_OVERHEAD_BYTES, RecordStore, StoredRecord, StoreLimits
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -53,7 +54,7 @@ def test_same_bytes_again_are_fine() -> None:
     records = store()
     records.put(KEY, record())
     records.put(KEY, record())
-    assert (len(records), records.total_bytes) == (1, len(record().packed))
+    assert (len(records), records.total_bytes) == (1, record().size_bytes)
 
 
 def test_expired_records_are_not_returned_and_go_away() -> None:
@@ -92,22 +93,40 @@ def test_full_key_evicts_at_random() -> None:
 
 def test_total_bytes_are_bounded() -> None:
     """However many peers store, memory does not grow beyond the limit."""
-    records = store(total_bytes=1_000)
+    records = store(total_bytes=10 * (100 + RECORD_OVERHEAD_BYTES))
     for number in range(50):
         records.put(bytes([number]) * 20, record(f"peer{number}", packed=bytes(100)))
-    assert records.total_bytes == 1_000
+    assert records.total_bytes == 10 * (100 + RECORD_OVERHEAD_BYTES)
     assert len(records) == 10
+
+
+def test_small_records_take_no_more_memory_than_the_bound() -> None:
+    """What a record takes beside its value counts: otherwise small ones would take ten times as much."""
+    tracemalloc.start()
+    try:
+        limit_bytes = 2_000_000
+        records = store(total_bytes=limit_bytes)
+        for number in range(5_000):
+            key_id = number.to_bytes(20, "big")
+            records.put(
+                key_id, record(f"12D3KooW{number // 64:044}", expires_at=1_100 + number, packed=bytes(1 + number % 99))
+            )
+        taken_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(records) < 5_000
+    assert taken_bytes < limit_bytes
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5), st.integers(1, 4), st.integers(1_001, 1_010))))
 def test_counts_agree_after_any_history(history: list[tuple[int, int, int, int]]) -> None:
     """Whatever is put and expires, the bounds hold and nothing is left behind."""
-    limits = StoreLimits(records_per_key=3, records_per_peer=2, total_bytes=60)
+    limits = StoreLimits(records_per_key=3, records_per_peer=2, total_bytes=6 * record().size_bytes)
     records = RecordStore(limits, rng=random.Random(0))
     for key, peer, sequence, expires_at in history:
         with suppress(RecordRejected):
             records.put(bytes([key]) * 20, record(f"peer{peer}", sequence, expires_at=expires_at, packed=bytes(10)))
-        assert records.total_bytes <= 60
+        assert records.total_bytes <= limits.total_bytes
         assert all(len(records.get(bytes([number]) * 20, NOW)) <= 3 for number in range(4))
     records.drop_expired(2_000.0)
     assert (len(records), records.total_bytes) == (0, 0)
