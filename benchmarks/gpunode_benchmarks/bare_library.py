@@ -1,21 +1,11 @@
-"""The parent's end of ``bare_llamacpp_child`` and ``bare_transformers_child``; imports no ML library itself."""
+"""The parent's end of ``bare_llamacpp_child`` and ``bare_transformers_child``."""
 
-import asyncio
 import contextlib
-import json
-import os
-import sys
-import tempfile
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from gpunode_engines.child_process import child_environment
-
-from gpunode_benchmarks.errors import BenchmarkFailed
-
-_ANSWER_TIMEOUT_S = 120.0
+from gpunode_benchmarks.bare_child import BareChild, bare_child
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,13 +26,8 @@ class BareLoad:
 class BareLibrary:
     """A loaded model in a child process."""
 
-    def __init__(self, process: asyncio.subprocess.Process, errors: Path) -> None:
-        self._process = process
-        self._errors = errors
-
-    async def wait_ready(self) -> None:
-        """Wait until the model is loaded. Raises BenchmarkFailed when it cannot be."""
-        await self._receive()
+    def __init__(self, child: BareChild) -> None:
+        self._child = child
 
     async def run(self, prompts: Sequence[Sequence[int]], output_tokens: int) -> float:
         """Complete all prompts (token ids) at once with exactly so many tokens each; return seconds.
@@ -50,63 +35,11 @@ class BareLibrary:
         Raises:
             BenchmarkFailed: the child ended or did not answer.
         """
-        order = {"prompts": [list(prompt) for prompt in prompts], "output_tokens": output_tokens}
-        stdin = self._process.stdin
-        if stdin is None:
-            raise BenchmarkFailed
-        with contextlib.suppress(ConnectionError):  # ``_receive`` tells why the child has gone
-            stdin.write(json.dumps(order).encode() + b"\n")
-            await stdin.drain()
-        return float((await self._receive())["elapsed_s"])
-
-    async def _receive(self) -> dict[str, Any]:
-        stdout = self._process.stdout
-        if stdout is None:
-            raise BenchmarkFailed
-        try:
-            line = await asyncio.wait_for(stdout.readline(), _ANSWER_TIMEOUT_S)
-        except TimeoutError as error:
-            raise BenchmarkFailed(f"The bare library did not answer within {_ANSWER_TIMEOUT_S:g} s.") from error
-        if not line:
-            code = await self._process.wait()
-            raise BenchmarkFailed(f"The bare library's process ended with status {code}: {self._last_words()}.")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
-
-    def _last_words(self) -> str:
-        """Return the last line that the child wrote to stderr: of a traceback, the one that names the exception."""
-        lines = self._errors.read_text(errors="replace").split("\n")
-        return next((line for line in reversed(lines) if line.strip()), "no message")
+        return await self._child.run({"prompts": [list(prompt) for prompt in prompts], "output_tokens": output_tokens})
 
 
 @contextlib.asynccontextmanager
 async def bare_library(load: BareLoad) -> AsyncIterator[BareLibrary]:
-    """Start a child, wait until it has loaded the model, and end it with the context.
-
-    It gets the environment that the engine's child gets, so that both sides run under the same conditions.
-
-    Raises:
-        BenchmarkFailed: the model cannot be loaded.
-    """
-    with tempfile.TemporaryDirectory(prefix="gpunode-bench-") as folder:
-        scratch = Path(folder)
-        errors = scratch / "stderr"
-        with errors.open("wb") as stderr:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                *("-P", "-m", f"gpunode_benchmarks.bare_{load.library}_child", json.dumps(asdict(load))),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=stderr,
-                cwd=scratch,
-                env=child_environment(os.environ, scratch),
-                start_new_session=True,  # Ctrl-C at the terminal reaches this process, which ends its children
-            )
-        try:
-            bare = BareLibrary(process, errors)
-            await bare.wait_ready()
-            yield bare
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
+    """Start a child with the model loaded, and end it with the context. Raises BenchmarkFailed."""
+    async with bare_child(f"gpunode_benchmarks.bare_{load.library}_child", asdict(load)) as child:
+        yield BareLibrary(child)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 BENCHES: Final[Mapping[str, str]] = {
     "mesh": "gpunode_benchmarks.mesh_bench:run_mesh_bench",
     "engine": "gpunode_benchmarks.engine_bench:run_engine_bench",
+    "image": "gpunode_benchmarks.image_bench:run_image_bench",
     "transformers": "gpunode_benchmarks.transformers_bench:run_transformers_bench",
     "overhead": "gpunode_benchmarks.overhead_bench:run_overhead_bench",
     "discovery": "gpunode_benchmarks.discovery_bench:run_discovery_bench",
@@ -23,6 +24,7 @@ BENCHES: Final[Mapping[str, str]] = {
 }
 
 _FEWEST_PAIRS: Final = 6
+_IMAGE_PAIRS: Final = 12
 _FEWEST_OVERHEAD_PAIRS: Final = 10
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object for programs.")]
@@ -34,6 +36,7 @@ def register(app: typer.Typer) -> None:
     bench_app.callback(invoke_without_command=True)(run_all)
     bench_app.command("mesh")(run_mesh)
     bench_app.command("engine")(run_engine)
+    bench_app.command("image")(run_image)
     bench_app.command("transformers")(run_transformers)
     bench_app.command("overhead")(run_overhead)
     bench_app.command("discovery")(run_discovery)
@@ -64,6 +67,16 @@ def run_engine(
 ) -> None:
     """Measure the engine's tokens/s beside the bare library's."""
     _run_and_print(["engine"], as_json=as_json, rounds=pairs)
+
+
+def run_image(
+    as_json: JsonOption = False,
+    pairs: Annotated[
+        int, typer.Option(min=_FEWEST_PAIRS, help="Pairs per ratio: more of them see smaller differences.")
+    ] = _IMAGE_PAIRS,
+) -> None:
+    """Measure the image engine's pictures/s beside the bare library's."""
+    _run_and_print(["image"], as_json=as_json, rounds=pairs)
 
 
 def run_transformers(

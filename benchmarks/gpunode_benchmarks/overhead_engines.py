@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import AsyncGenerator
 from dataclasses import replace
 
-from gpunode_engines.base import Engine, Event, GenerateRequest
+from gpunode_engines.base import Engine, Event, GenerateRequest, WorkRequest
 from gpunode_engines.catalogue import CatalogueEntry, resolve_model
 from gpunode_engines.config import EngineSettings
 from gpunode_engines.devices import Machine
@@ -27,9 +27,11 @@ def paced_model(interval_ms: int) -> str:
 class UncachedEngine(SupervisedEngine):
     """Reads every prompt anew and goes on to the last token, whoever asks: jobs of one length, on every side."""
 
-    async def generate(self, request: GenerateRequest) -> AsyncGenerator[Event, None]:
+    async def generate(self, request: WorkRequest) -> AsyncGenerator[Event, None]:
         """See ``Engine``."""
-        async for event in super().generate(replace(request, cache_owner="", ignore_eos=True)):
+        if isinstance(request, GenerateRequest):
+            request = replace(request, cache_owner="", ignore_eos=True)
+        async for event in super().generate(request):
             yield event
 
 

@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 #: Distributions whose version can change a figure.
-VERSIONED: Final = ("gpunode", "hivemind", "torch", "transformers", "xllamacpp")
+VERSIONED: Final = ("gpunode", "diffusers", "hivemind", "torch", "transformers", "xllamacpp")
 
 #: The order of columns; a bench fills those that its summaries have.
 _COLUMNS: Final = ("median", "p25", "p75", "p95", "p99")

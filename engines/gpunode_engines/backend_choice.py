@@ -19,7 +19,7 @@ def on_machine(entry: CatalogueEntry, settings: EngineSettings, machine: Machine
         return entry
     if settings.engine_backend:
         return variant if variant.backend == settings.engine_backend else entry
-    if not settings.engine_gpu or not torch_has_cuda():
+    if not settings.engine_gpu or not torch_has_cuda() or (variant.gated and not settings.model_mirror):
         return entry
     free_bytes = max((gpu.free_memory_bytes for gpu in machine.gpus), default=0)
     return variant if variant.memory_bytes() <= free_bytes * MEMORY_SHARE else entry

@@ -6,6 +6,10 @@ from typing import Literal, Protocol
 
 from gpunode_protocol.tasks import Task
 
+from gpunode_engines.abilities import Ability
+from gpunode_engines.confinement import NOTHING, Confinement
+from gpunode_engines.media import MediaRequest
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineInfo:
@@ -13,7 +17,9 @@ class EngineInfo:
 
     fingerprint: 32 bytes, equal exactly where a job may be resumed (see ``fingerprint``). context_tokens: prompt and
     output of one job together, 0 where it has no meaning. slots: jobs at once, >= 1. memory_bytes: estimate of what
-    weights and caches take. weights_digest: SHA-256, 32 bytes. device: ``cpu`` or the GPU's name.
+    weights and caches take. weights_digest: SHA-256, 32 bytes. device: ``cpu`` or the GPU's name. image_side: of the
+    pictures that an image model was trained for, pixels; 0 = draws none. confinement: what holds its process back.
+    abilities: of a text model, beyond plain text. needs_conversation: requests must carry theirs.
     """
 
     task: Task
@@ -27,27 +33,45 @@ class EngineInfo:
     slots: int
     memory_bytes: int
     device: str
+    image_side: int = 0
+    confinement: Confinement = NOTHING
+    abilities: tuple[Ability, ...] = ()
+    needs_conversation: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatMessage:
-    """One message of a conversation."""
+    """One message of a conversation. tool_calls: JSON text in OpenAI's shape. Texts are empty where there is none."""
 
     role: Literal["system", "user", "assistant", "tool"]
     content: str
+    name: str = ""
+    tool_calls: str = ""
+    tool_call_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrepareRequest:
-    """A conversation to be rendered. now: Unix seconds, for templates that print a date; 0 = no date."""
+    """A conversation to be rendered, and checks of what its answer shall be.
 
+    now: Unix seconds, for templates that print a date; 0 = no date. tools, tool_choice, json_schema: see
+    ``GenerateRequest``.
+    """
+
+    type: Literal["chat"] = "chat"
     messages: tuple[ChatMessage, ...]
     now: int = 0
+    tools: str | None = None
+    tool_choice: str | None = None
+    json_schema: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedPrompt:
-    """A conversation after the chat template (``rendered``, UTF-8) and the tokenizer (``token_ids``)."""
+    """A conversation after the chat template (``rendered``, UTF-8) and the tokenizer (``token_ids``).
+
+    Of embeddings: the inputs' ids, one after the other, and nothing rendered. Of images and speech: both empty.
+    """
 
     token_ids: tuple[int, ...]
     rendered: bytes
@@ -65,8 +89,12 @@ class GenerateRequest:
     cache_owner: jobs share cached prompts only within one owner; empty = share with nobody.
     deadline_s: wall clock of the job, seconds, > 0; None = the engine's limit, which it cannot exceed.
     ignore_eos: go on after the end-of-answer token (measurements only).
+    json_schema: JSON text; the answer follows it, or the job fails. tools, tool_choice: JSON text in OpenAI's shape;
+    calls follow the answer's text (see ``tool_calls.CALLS_MARK``), and the finish reason is ``tool_calls``.
+    conversation: what the prompt was made of, for engines that need it.
     """
 
+    type: Literal["text"] = "text"
     job_key: str
     prompt_ids: tuple[int, ...]
     max_tokens: int
@@ -85,6 +113,17 @@ class GenerateRequest:
     cache_owner: str = ""
     deadline_s: float | None = None
     ignore_eos: bool = False
+    json_schema: str | None = None
+    tools: str | None = None
+    tool_choice: str | None = None
+    conversation: PrepareRequest | None = None
+
+
+WorkRequest = GenerateRequest | MediaRequest
+"""What one job asks of an engine."""
+
+PreparableRequest = PrepareRequest | MediaRequest
+"""What is checked against the loaded model before a job is accepted; inputs that are files may still be missing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,35 +151,58 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """Work done before or between results: prompt tokens for llm, steps for image_gen. 0 <= step <= total."""
+    """Work done before or between results. 0 <= step <= total.
+
+    Counted in prompt tokens (llm), in steps of all pictures (image_gen), or in milliseconds of audio (whisper).
+    preview: a small JPEG of the picture so far, <= 16 KiB, empty = none.
+    """
 
     type: Literal["progress"] = "progress"
     step: int
     total: int
+    preview: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Segment:
-    """A transcribed stretch of audio, in milliseconds from the start."""
+class Word:
+    """One word with its times, in milliseconds from the start of the audio."""
 
-    type: Literal["segment"] = "segment"
     start_ms: int
     end_ms: int
     text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """A transcribed stretch of audio, in milliseconds from its start. Without text: nothing was said in it.
+
+    language: ISO 639-1, empty = unknown. words: only where they were asked for.
+    """
+
+    type: Literal["segment"] = "segment"
+    start_ms: int
+    end_ms: int
+    text: str
+    language: str = ""
+    words: tuple[Word, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Blob:
-    """A piece of binary output (an image, embeddings). index: which output; offset: bytes from its start."""
+    """A piece of binary output (an image, embeddings). index: which output; offset: bytes from its start.
+
+    The pieces of one output come in order; the last one completes ``total_bytes``.
+    """
 
     type: Literal["blob"] = "blob"
     index: int
     offset: int
+    total_bytes: int
     data: bytes
     media_type: str
 
 
-FinishReason = Literal["stop", "length", "cancelled"]
+FinishReason = Literal["stop", "length", "cancelled", "tool_calls"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +210,8 @@ class Finished:
     """The last event of a job. output_tokens: the ids delivered by this job, without ``resume_ids``.
 
     reason: ``stop`` the model ended its answer or a stop text came; ``length`` max_tokens reached (fewer ids may have
-    been delivered when the last ones were an incomplete character); ``cancelled``.
+    been delivered when the last ones were an incomplete character); ``cancelled``; ``tool_calls`` the model calls
+    functions.
     """
 
     type: Literal["finished"] = "finished"
@@ -160,9 +223,17 @@ class Finished:
 Event = Tokens | Progress | Segment | Blob | Finished
 
 
+NO_LIMIT_PER_S = 1e9
+"""The rate of a kind of work that costs no time of its own: input of images and speech, output of embeddings."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasuredSpeed:
-    """Tokens per second of one stream on an otherwise idle engine; ttft_s: seconds to the first token meanwhile."""
+    """Speed of one stream on an otherwise idle engine; ttft_s: seconds to the first output meanwhile.
+
+    Per second: tokens of text; units of ``IMAGE_UNIT_PIXEL_STEPS`` of images, milliseconds of audio (decode only);
+    tokens of embeddings (prefill only). A rate that a task does not have is ``NO_LIMIT_PER_S``.
+    """
 
     prefill_tokens_per_s: float
     decode_tokens_per_s: float
@@ -193,6 +264,11 @@ class Engine(Protocol):
         ...
 
     @property
+    def denials(self) -> int:
+        """How often the sandbox refused it something, as far as that is heard of."""
+        ...
+
+    @property
     def active_jobs(self) -> int:
         """Jobs that hold a slot, those being cancelled included."""
         ...
@@ -209,20 +285,20 @@ class Engine(Protocol):
         """Return when jobs can start: at once, or after the restart that is under way."""
         ...
 
-    async def prepare(self, request: PrepareRequest) -> PreparedPrompt:
-        """Apply the chat template and tokenise. Takes no slot.
+    async def prepare(self, request: PreparableRequest) -> PreparedPrompt:
+        """Apply the chat template and tokenise, or check what the loaded model can do. Takes no slot.
 
         Raises:
-            InvalidParameters: no messages, or the template refuses them.
+            InvalidParameters: no messages, the template refuses them, or the model cannot do what is asked.
             EngineNotReady, EngineLost: see there.
         """
         ...
 
-    def generate(self, request: GenerateRequest) -> AsyncGenerator[Event, None]:
+    def generate(self, request: WorkRequest) -> AsyncGenerator[Event, None]:
         """Run a job; events end with exactly one ``Finished``, or an ``EngineError`` is raised.
 
         Closing the generator (use ``contextlib.aclosing``) or cancelling the task that iterates it cancels the job
-        within one token, and the slot is free when that returns.
+        within one token or step, and the slot is free when that returns.
 
         Raises:
             EngineOverloaded: every slot is taken. InvalidParameters, ContextOverflow, ResumeRefused: the request.

@@ -45,7 +45,29 @@ class HubSource(BaseModel):
     patterns: Patterns
 
 
-Source = Annotated[PackageSource | HubSource, Discriminator("kind")]
+class ServerSource(BaseModel):
+    """A server of the owner's that speaks OpenAI's interface and has the weights. model: its name there."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["server"]
+    url: str
+    model: str
+    api_key: str = ""
+
+
+class ImageDefaults(BaseModel):
+    """What suits an image model, for jobs that do not say. width, height: pixels."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    width: Annotated[int, Gt(0)]
+    height: Annotated[int, Gt(0)]
+    steps: Annotated[int, Gt(0)]
+    guidance: Annotated[float, Ge(0)]
+
+
+Source = Annotated[PackageSource | HubSource | ServerSource, Discriminator("kind")]
 
 
 class CudaWeights(BaseModel):
@@ -55,6 +77,7 @@ class CudaWeights(BaseModel):
 
     backend: str
     bits_per_weight: Annotated[float, Gt(0)]
+    gated: bool = False
     source: Source
 
 
@@ -68,12 +91,14 @@ class CatalogueEntry(BaseModel):
     task: TaskField
     backend: str
     licence: str
+    gated: bool = False
     parameters: Annotated[int, Gt(0)]
     bits_per_weight: Annotated[float, Gt(0)]
     kv_bytes_per_token: Annotated[int, Ge(0)] = 0
     context_tokens: Annotated[int, Ge(0)] = 0
     slots: Annotated[int, Gt(0)]
     chat_template: str = ""
+    defaults: ImageDefaults | None = None
     source: Source
     cuda: CudaWeights | None = None
     folder: str = ""
@@ -108,6 +133,11 @@ class Catalogue:
         self._by_name = {name.lower(): entry for entry in entries for name in (entry.name, *entry.aliases)}
         if len(self._by_name) < sum(len({name.lower() for name in (e.name, *e.aliases)}) for e in entries):
             raise ValueError("Two models of the catalogue share a name or an alias.")
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Names and aliases, in small letters."""
+        return frozenset(self._by_name)
 
     @classmethod
     def read(cls, path: Path) -> "Catalogue":

@@ -11,7 +11,8 @@ import threading
 from gpunode_protocol.errors import FrameTooLong
 
 from gpunode_engines.ipc import (
-    MAX_FRAME_BYTES,
+    MAX_CHILD_FRAME_BYTES,
+    MAX_PARENT_FRAME_BYTES,
     ChildMessage,
     ParentMessage,
     decode_child,
@@ -23,16 +24,16 @@ from gpunode_engines.ipc import (
 _HEADER = struct.Struct(">I")
 
 
-def _frame(payload: bytes) -> bytes:
-    if len(payload) > MAX_FRAME_BYTES:
-        raise FrameTooLong(f"An engine message has {len(payload)} bytes, {MAX_FRAME_BYTES} are allowed.")
+def _frame(payload: bytes, max_bytes: int) -> bytes:
+    if len(payload) > max_bytes:
+        raise FrameTooLong(f"An engine message has {len(payload)} bytes, {max_bytes} are allowed.")
     return _HEADER.pack(len(payload)) + payload
 
 
-def _length(header: bytes) -> int:
+def _length(header: bytes, max_bytes: int) -> int:
     (length,) = _HEADER.unpack(header)
-    if length > MAX_FRAME_BYTES:
-        raise FrameTooLong(f"An engine announced a message of {length} bytes, {MAX_FRAME_BYTES} are allowed.")
+    if length > max_bytes:
+        raise FrameTooLong(f"An engine announced a message of {length} bytes, {max_bytes} are allowed.")
     return int(length)
 
 
@@ -50,7 +51,7 @@ class ParentChannel:
 
     def post(self, message: ParentMessage) -> None:
         """Send one small message without waiting; a child that is gone is noticed by ``receive``."""
-        self._writer.write(_frame(encode_parent(message)))
+        self._writer.write(_frame(encode_parent(message), MAX_PARENT_FRAME_BYTES))
 
     async def send(self, message: ParentMessage) -> None:
         """Send one message; waits while the child does not read.
@@ -58,7 +59,7 @@ class ParentChannel:
         Raises:
             ConnectionError: the child is gone. FrameTooLong: the message exceeds the cap.
         """
-        self._writer.write(_frame(encode_parent(message)))
+        self._writer.write(_frame(encode_parent(message), MAX_PARENT_FRAME_BYTES))
         await self._writer.drain()
 
     async def receive(self) -> ChildMessage:
@@ -67,7 +68,7 @@ class ParentChannel:
         Raises:
             EOFError, ConnectionError: the child is gone. ProtocolError: it sent something else than a message.
         """
-        length = _length(await self._reader.readexactly(_HEADER.size))
+        length = _length(await self._reader.readexactly(_HEADER.size), MAX_CHILD_FRAME_BYTES)
         return decode_child(await self._reader.readexactly(length))
 
     async def close(self) -> None:
@@ -88,7 +89,7 @@ class ChildChannel:
 
     def send(self, message: ChildMessage) -> None:
         """Send one message. Raises OSError when the parent is gone."""
-        frame = _frame(encode_child(message))
+        frame = _frame(encode_child(message), MAX_CHILD_FRAME_BYTES)
         with self._lock:
             self._sock.sendall(frame)
 
@@ -97,7 +98,7 @@ class ChildChannel:
         header = self._read(_HEADER.size)
         if len(header) < _HEADER.size:
             return None
-        length = _length(header)
+        length = _length(header, MAX_PARENT_FRAME_BYTES)
         payload = self._read(length)
         return decode_parent(payload) if len(payload) == length else None
 

@@ -14,6 +14,10 @@ from pathlib import Path
 import psutil  # type: ignore[import-untyped]  # -- ships no annotations
 
 from gpunode_engines.channel import ParentChannel
+from gpunode_engines.denials import Denials
+from gpunode_engines.memory_cgroup import MemoryCgroup
+from gpunode_engines.model_server import ModelServer
+from gpunode_engines.parent_services import ParentServices
 
 _KEPT_VARIABLES = frozenset(
     {"PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "PYTHONPATH", "OMP_NUM_THREADS", "SYSTEMROOT"}
@@ -50,19 +54,42 @@ def remove_stale_scratch() -> None:
 class ChildProcess:
     """A running engine process. Whoever spawned it awaits ``end``, which leaves neither process nor file behind."""
 
-    def __init__(self, process: asyncio.subprocess.Process, channel: ParentChannel, scratch: Path) -> None:
+    def __init__(
+        self,
+        process: asyncio.subprocess.Process,
+        channel: ParentChannel,
+        services: ParentServices,
+        scratch: Path,
+        denials: Denials,
+        memory: MemoryCgroup | None = None,
+    ) -> None:
         self.channel = channel
+        self.denials = denials
+        self._services = services
+        self._memory = memory
         self._process = process
         self._scratch = scratch
         self._last_words = bytearray()
         self._stderr_task = asyncio.create_task(self._keep_last_words())
 
     @classmethod
-    async def spawn(cls, extra_environment: Mapping[str, str] | None = None) -> "ChildProcess":
-        """Start ``python -m gpunode_engines.worker`` with one end of a socket pair.
+    async def spawn(
+        cls,
+        extra_environment: Mapping[str, str] | None = None,
+        denials: Denials | None = None,
+        memory_bytes: int | None = None,
+        server: ModelServer | None = None,
+    ) -> "ChildProcess":
+        """Start ``python -m gpunode_engines.worker`` with one end each of two socket pairs.
 
         The child dies with the *thread* that calls this (a property of PR_SET_PDEATHSIG), so the event loop must run
         in a thread that lives as long as the engine; the node's runs in the main thread.
+
+        Args:
+            extra_environment: variables for the child.
+            denials: record of what is refused to it.
+            memory_bytes: limit for its cgroup, where there can be one.
+            server: the only one to which it gets connections.
 
         Raises:
             OSError: the process cannot be started.
@@ -71,14 +98,18 @@ class ChildProcess:
         async with contextlib.AsyncExitStack() as undo:
             scratch = Path(tempfile.mkdtemp(prefix=f"{_SCRATCH_PREFIX}{os.getpid()}-"))
             undo.callback(shutil.rmtree, scratch, ignore_errors=True)
-            ours, theirs = socket.socketpair()
-            with theirs:
+            denials = denials or Denials("an unnamed model")
+            (ours, theirs), (our_line, their_line) = socket.socketpair(), socket.socketpair()
+            with theirs, their_line:
+                services = ParentServices(our_line, denials, server)
+                undo.callback(services.close)
                 undo.callback(ours.close)
                 channel = await ParentChannel.open(ours)
                 undo.push_async_callback(channel.close)
-                process = await _start(theirs, scratch, extra_environment or {})
+                process = await _start((theirs.fileno(), their_line.fileno()), scratch, extra_environment or {})
+            services.start(process.pid)
             undo.pop_all()
-            return cls(process, channel, scratch)
+            return cls(process, channel, services, scratch, denials, _group_of(process.pid, memory_bytes))
 
     @property
     def pid(self) -> int:
@@ -114,6 +145,9 @@ class ChildProcess:
                 os.killpg(self.pid, signal.SIGKILL)
         await self._process.wait()
         await self.channel.close()
+        await asyncio.to_thread(self._services.close)
+        if self._memory is not None:
+            self._memory.remove()
         with contextlib.suppress(TimeoutError):  # only a process outside of the child's group can still hold the pipe
             await asyncio.wait_for(self._stderr_task, _PIPE_CLOSE_S)
         await asyncio.to_thread(shutil.rmtree, self._scratch, ignore_errors=True)
@@ -127,14 +161,23 @@ class ChildProcess:
             del self._last_words[:-_LAST_WORDS_BYTES]
 
 
-async def _start(sock: socket.socket, scratch: Path, extra: Mapping[str, str]) -> asyncio.subprocess.Process:
+def _group_of(pid: int, memory_bytes: int | None) -> MemoryCgroup | None:
+    """Put a process, before it does anything, into a group with this limit; None where that is not to be had."""
+    group = None if memory_bytes is None else MemoryCgroup.create(f"gpunode-engine-{pid}", memory_bytes)
+    if group is not None and not group.add(pid):
+        group.remove()
+        return None
+    return group
+
+
+async def _start(sockets: tuple[int, int], scratch: Path, extra: Mapping[str, str]) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-P", "-m", "gpunode_engines.worker", str(sock.fileno()), str(os.getpid())),
+        *("-P", "-m", "gpunode_engines.worker", *map(str, sockets), str(os.getpid())),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
-        pass_fds=(sock.fileno(),),
+        pass_fds=sockets,
         cwd=scratch,
         env=child_environment(os.environ, scratch) | dict(extra),
         start_new_session=True,  # Ctrl-C at the terminal reaches the node, which ends its children in order

@@ -1,4 +1,4 @@
-"""``gpunode models list`` and ``gpunode models pull``."""
+"""``gpunode models list``, ``pull``, ``remove`` and ``verify``."""
 
 import json
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 models_app = typer.Typer(help="Models that this machine can serve.", no_args_is_help=True)
 
+ModelArgument = Annotated[str, typer.Argument(help="Name or alias; see `gpunode models list`.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
@@ -23,12 +24,12 @@ def register(app: typer.Typer) -> None:
 def list_models(as_json: JsonOption = False) -> None:
     """Show the catalogue and which models are here."""
     from gpunode_engines.backend_choice import on_machine  # noqa: PLC0415 -- keep `gpunode --help` quick
-    from gpunode_engines.catalogue import default_catalogue  # noqa: PLC0415 -- keep `gpunode --help` quick
     from gpunode_engines.config import EngineSettings  # noqa: PLC0415 -- keep `gpunode --help` quick
     from gpunode_engines.devices import detect_machine  # noqa: PLC0415 -- keep `gpunode --help` quick
+    from gpunode_engines.own_models import known_models  # noqa: PLC0415 -- keep `gpunode --help` quick
 
     settings, machine = EngineSettings.load({}), detect_machine()
-    entries = [on_machine(entry, settings, machine) for entry in default_catalogue().entries]
+    entries = [on_machine(entry, settings, machine) for entry in known_models(settings).entries]
     rows = [_described(entry, settings) for entry in entries]
     if as_json:
         typer.echo(json.dumps(rows))
@@ -38,20 +39,15 @@ def list_models(as_json: JsonOption = False) -> None:
 
 @models_app.command("pull")
 def pull_model(
-    model: Annotated[str, typer.Argument(help="Name or alias; see `gpunode models list`.")],
+    model: ModelArgument,
     as_json: JsonOption = False,
 ) -> None:
     """Download a model and verify it."""
-    from gpunode_engines.backend_choice import on_machine  # noqa: PLC0415 -- keep `gpunode --help` quick
-    from gpunode_engines.catalogue import resolve_model  # noqa: PLC0415 -- keep `gpunode --help` quick
-    from gpunode_engines.config import EngineSettings  # noqa: PLC0415 -- keep `gpunode --help` quick
-    from gpunode_engines.devices import detect_machine  # noqa: PLC0415 -- keep `gpunode --help` quick
     from gpunode_engines.download_display import download_bars  # noqa: PLC0415 -- keep `gpunode --help` quick
     from gpunode_engines.fetch import pull  # noqa: PLC0415 -- keep `gpunode --help` quick
     from gpunode_engines.remotes import choose_remote  # noqa: PLC0415 -- keep `gpunode --help` quick
 
-    settings = EngineSettings.load({})
-    entry = on_machine(resolve_model(model), settings, detect_machine())
+    entry, settings = _resolved(model)
     with download_bars() as progress:
         paths = pull(entry, settings.models_dir, choose_remote(settings.model_mirror, progress))
     if as_json:
@@ -59,6 +55,49 @@ def pull_model(
         return
     for path in paths:
         typer.echo(f"{entry.name}: {path}")
+
+
+@models_app.command("remove")
+def remove_model(model: ModelArgument, as_json: JsonOption = False) -> None:
+    """Delete a pulled model."""
+    from rich.filesize import decimal  # noqa: PLC0415 -- keep `gpunode --help` quick
+
+    from gpunode_engines.model_store import remove  # noqa: PLC0415 -- keep `gpunode --help` quick
+
+    entry, settings = _resolved(model)
+    freed = remove(entry, settings.models_dir)
+    as_text = f"{entry.name}: {decimal(freed)} freed"
+    typer.echo(json.dumps({"name": entry.name, "freed_bytes": freed}) if as_json else as_text)
+
+
+@models_app.command("verify")
+def verify_model(model: ModelArgument, as_json: JsonOption = False) -> None:
+    """Read a pulled model's files and compare them with what was pulled; exit code 1 if one differs."""
+    from gpunode_engines.model_store import verify  # noqa: PLC0415 -- keep `gpunode --help` quick
+
+    entry, settings = _resolved(model)
+    states = verify(entry, settings.models_dir)
+    if as_json:
+        files = [{"name": state.name, "ok": not state.problem, "problem": state.problem} for state in states]
+        typer.echo(json.dumps({"name": entry.name, "files": files}))
+    else:
+        for state in states:
+            typer.echo(f"{entry.name}: {state.name} {state.problem or 'is as it was pulled'}")
+    if any(state.problem for state in states):
+        if not as_json:
+            typer.echo(f"Repair it with: gpunode models pull {entry.name}", err=True)
+        raise typer.Exit(1)
+
+
+def _resolved(model: str) -> "tuple[CatalogueEntry, EngineSettings]":
+    """Return a model with the weights for this machine, and the settings."""
+    from gpunode_engines.backend_choice import on_machine  # noqa: PLC0415 -- keep `gpunode --help` quick
+    from gpunode_engines.config import EngineSettings  # noqa: PLC0415 -- keep `gpunode --help` quick
+    from gpunode_engines.devices import detect_machine  # noqa: PLC0415 -- keep `gpunode --help` quick
+    from gpunode_engines.own_models import known_models  # noqa: PLC0415 -- keep `gpunode --help` quick
+
+    settings = EngineSettings.load({})
+    return on_machine(known_models(settings).resolve(model), settings, detect_machine()), settings
 
 
 def _described(entry: "CatalogueEntry", settings: "EngineSettings") -> dict[str, object]:
@@ -77,7 +116,7 @@ def _described(entry: "CatalogueEntry", settings: "EngineSettings") -> dict[str,
         "task": str(entry.task),
         "backend": entry.backend,
         "licence": entry.licence,
-        "pulled": bool(files),
+        "pulled": bool(files) or entry.source.kind == "server",
         "files": files,
         "weights_bytes": size,
         "memory_bytes": entry.memory_bytes(weights_bytes=size),

@@ -1,9 +1,8 @@
 """What this machine has to compute with."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import psutil  # type: ignore[import-untyped]  # -- ships no annotations
 
@@ -41,27 +40,29 @@ class NvmlProbe:
 
     def gpus(self) -> tuple[Gpu, ...]:
         """See ``GpuProbe``. No driver, no library or no package means no cards."""
-        try:
-            import pynvml  # noqa: PLC0415 -- an optional dependency
-        except ImportError:
-            return ()
-        try:
-            with _nvml():
-                handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
+        with ExitStack() as stack:
+            nvml = open_nvml(stack)
+            if nvml is None:
+                return ()
+            try:
+                handles = [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())]
                 return tuple(_gpu(handle) for handle in handles)
-        except pynvml.NVMLError:
-            return ()
+            except nvml.NVMLError:
+                return ()
 
 
-@contextmanager
-def _nvml() -> Iterator[None]:
-    import pynvml  # noqa: PLC0415 -- an optional dependency
-
-    pynvml.nvmlInit()
+def open_nvml(stack: ExitStack) -> Any:
+    """Return NVML's bindings, which the stack closes again; None without package or driver."""
     try:
-        yield
-    finally:
-        pynvml.nvmlShutdown()
+        import pynvml  # noqa: PLC0415 -- an optional dependency
+    except ImportError:
+        return None
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return None
+    stack.callback(pynvml.nvmlShutdown)
+    return pynvml
 
 
 def _gpu(handle: object) -> Gpu:

@@ -8,9 +8,9 @@ from gpunode_protocol.folder_check import GIB, judge_folder, look_at_folder
 
 from gpunode_engines.catalogue import HubSource, default_catalogue
 from gpunode_engines.config import EngineSettings
+from gpunode_engines.confinement import FULL_LEVEL, Confinement
 from gpunode_engines.kernel_confinement import KernelConfinement, read_kernel_confinement
 from gpunode_engines.model_files_check import judge_models, look_at_models
-from gpunode_engines.sandbox import APPLIED
 
 if TYPE_CHECKING:
     from gpunode_engines.gpu_driver import DriverState
@@ -22,7 +22,7 @@ def checks(subject: Subject) -> Sequence[Check]:  # noqa: ARG001 -- the signatur
         Check(name="gpu", run=check_gpu, load_settings=_settings, extra="node"),
         Check(name="disk", run=check_disk, load_settings=_settings),
         Check(name="models", run=check_models, load_settings=_settings, deadline_s=60.0),
-        Check(name="sandbox", run=check_sandbox),
+        Check(name="sandbox", run=check_sandbox, extra="node"),
     )
 
 
@@ -72,19 +72,25 @@ def check_models() -> Finding:
 
 
 def check_sandbox() -> Finding:
-    """Say what confines engines here."""
-    return judge_sandbox(read_kernel_confinement(), APPLIED)
+    """Confine a process here as engines are."""
+    from gpunode_engines.sandbox_probe import probe_sandbox  # noqa: PLC0415 -- imports psutil, of the extra
+
+    return judge_sandbox(read_kernel_confinement(), probe_sandbox())
 
 
-def judge_sandbox(kernel: KernelConfinement, applied: Sequence[str]) -> Finding:
-    """Judge what is applied to engines (for a person), beside what the kernel offers."""
-    if not applied:
-        return warning(
-            "Engines are only separate processes here, without limits.",
-            "Serve only models that you trust, or use Linux.",
-        )
-    unused = ", ".join(kernel.offers()) or "nothing"
-    return ok(f"Active: {', '.join(applied)}. Offered by this kernel, not used yet: {unused}. Serve models you trust.")
+def judge_sandbox(kernel: KernelConfinement, confinement: Confinement) -> Finding:
+    """Judge what took effect, beside what the kernel offers."""
+    active = ", ".join(confinement.active()) or "a process of its own"
+    told = f"Sandbox level {confinement.level} of {FULL_LEVEL} for engines: {active}"
+    if not confinement.lacks():
+        unheard = "" if confinement.denials_reported else " Refused system calls are in the kernel's log only."
+        return ok(f"{told} (Landlock ABI {kernel.landlock_abi}).{unheard}")
+    offers = ", ".join(kernel.offers()) or "nothing"
+    return warning(
+        f"{told}; not {', not '.join(confinement.lacks())}. This kernel offers: {offers}.",
+        "Serve only models that you trust, or use Linux 5.13 or later with Landlock and seccomp, outside of containers "
+        "that forbid them. With --sandbox strict the node refuses to start instead.",
+    )
 
 
 def _settings() -> EngineSettings:

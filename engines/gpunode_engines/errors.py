@@ -26,7 +26,9 @@
         ├── DownloadFailed
         ├── DigestMismatch
         ├── UnreadableWeights
-        └── NotEnoughMemory
+        ├── NotEnoughMemory
+        ├── NotEnoughDisk
+        └── ModelsFileUnusable   the user's own models.toml
 """
 
 from collections.abc import Iterator
@@ -149,6 +151,14 @@ class UnreadableWeights(ModelError):
 
 class NotEnoughMemory(ModelError):
     """The model does not fit in the memory that is free. Serve a smaller one."""
+
+
+class NotEnoughDisk(ModelError):
+    """The model does not fit on the disk. Remove others, or keep models on another disk."""
+
+
+class ModelsFileUnusable(ModelError):
+    """The file of your own models cannot be used. Correct it, or unset GPUNODE_MODELS_FILE."""
 
 
 def _tree(root: type[EngineError]) -> Iterator[type[EngineError]]:

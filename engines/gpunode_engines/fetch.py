@@ -2,14 +2,17 @@
 
 import fnmatch
 import importlib.util
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from gpunode_engines.catalogue import CatalogueEntry, HubSource, PackageSource
-from gpunode_engines.errors import DigestMismatch, DownloadFailed, ModelNotPulled
+from gpunode_engines.catalogue import CatalogueEntry, HubSource, PackageSource, ServerSource
+from gpunode_engines.disk_room import check_room, free_bytes
+from gpunode_engines.errors import DigestMismatch, DownloadFailed, ModelNotPulled, UnreadableWeights
 from gpunode_engines.file_digests import compute_digest
+from gpunode_engines.hub_download import PARTIAL_FOLDER, partial_path
 from gpunode_engines.model_lock import LockedFile, LockedModel, ModelLock
 
 
@@ -47,15 +50,20 @@ def locate(entry: CatalogueEntry, models_dir: Path) -> tuple[Path, ...]:
     """Return the paths of a model's files, in order.
 
     Raises:
-        ModelNotPulled: they are not here, or not whole.
+        ModelNotPulled: they are not here, or not whole. UnreadableWeights: a link leads out of the model's folder.
     """
     if isinstance(entry.source, PackageSource):
         return _packaged_files(entry.source)
+    if isinstance(entry.source, ServerSource):
+        return ()
     locked = ModelLock(models_dir).get(entry.stored_as)
     if locked is None:
         raise ModelNotPulled(f"{entry.name} is not here yet. Fetch it with: gpunode models pull {entry.name}")
-    paths = tuple(models_dir / entry.stored_as / file.name for file in locked.files)
+    folder = models_dir / entry.stored_as
+    paths = tuple(folder / file.name for file in locked.files)
     for path, file in zip(paths, locked.files, strict=True):
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise UnreadableWeights(f"{path} is a link out of the model's folder; it is not followed. Delete it.")
         if not path.is_file() or path.stat().st_size != file.size_bytes:
             raise ModelNotPulled(f"{path} is missing or incomplete. Repair it with: gpunode models pull {entry.name}")
     return paths
@@ -67,10 +75,13 @@ def pull(entry: CatalogueEntry, models_dir: Path, remote: Remote) -> tuple[Path,
     The first pull records revision and digests; later ones fetch that revision and must find those digests.
 
     Raises:
-        DownloadFailed: the source cannot be reached or has no such files. DigestMismatch: other bytes than expected.
+        DownloadFailed: the source cannot be reached or has no such files. NotEnoughDisk: before anything is
+            downloaded. DigestMismatch: other bytes than expected.
     """
     if isinstance(entry.source, PackageSource):
         return _packaged_files(entry.source)
+    if isinstance(entry.source, ServerSource):
+        return ()
     lock = ModelLock(models_dir)
     locked = lock.get(entry.stored_as)
     if locked is None:
@@ -88,7 +99,13 @@ def _first_pull(name: str, source: HubSource, models_dir: Path, remote: Remote) 
         raise DownloadFailed(
             f"{source.repo} has no file {' or '.join(source.patterns)}; the repository may have changed."
         )
-    files = tuple(_fetch(source.repo, revision, file, models_dir / name, remote) for file in wanted)
+    folder = models_dir / name
+    for file in wanted:
+        _check_name(file.name)
+    missing = sum(_missing_bytes(file, folder, revision) for file in wanted)
+    check_room(name, missing, models_dir, free_bytes(models_dir))
+    files = tuple(_kept(file, folder) or _fetch(source.repo, revision, file, folder, remote) for file in wanted)
+    shutil.rmtree(folder / PARTIAL_FOLDER, ignore_errors=True)  # of other revisions
     return LockedModel(repo=source.repo, revision=revision, files=files)
 
 
@@ -101,6 +118,27 @@ def _repair(name: str, locked: LockedModel, models_dir: Path, remote: Remote) ->
         path.unlink(missing_ok=True)
         expected = RemoteFile(file.name, file.size_bytes, file.sha256)
         _fetch(locked.repo, locked.revision, expected, folder, remote)
+
+
+def _check_name(name: str) -> None:
+    """Refuse names that lead out of the model's folder. Raises DownloadFailed."""
+    if any(part in ("", ".", "..") for part in name.split("/")) or "\\" in name:
+        raise DownloadFailed(f"The source names a file {name!r}, which is no name of a model file. Do not trust it.")
+
+
+def _kept(file: RemoteFile, folder: Path) -> LockedFile | None:
+    """Return a file that an interrupted pull has brought whole."""
+    path = folder / file.name
+    if file.sha256 is None or not path.is_file() or compute_digest(path).hex() != file.sha256:
+        return None
+    return LockedFile(name=file.name, size_bytes=path.stat().st_size, sha256=file.sha256)
+
+
+def _missing_bytes(file: RemoteFile, folder: Path, revision: str) -> int:
+    """Return how much of a file is still to come; files without a stated size count as nothing."""
+    places = (folder / file.name, partial_path(folder, revision, file.name))
+    here = max((path.stat().st_size for path in places if path.is_file()), default=0)
+    return max(0, (file.size_bytes or 0) - here)
 
 
 def _fetch(repo: str, revision: str, file: RemoteFile, folder: Path, remote: Remote) -> LockedFile:

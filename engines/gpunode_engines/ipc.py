@@ -1,7 +1,7 @@
 """Messages between the node (parent) and an engine's process (child); encoders are derived from the dataclasses.
 
 Parent to child: Load, Prepare, Generate, Cancel, Ping, Shutdown.
-Child to parent: Loaded or LoadFailed (once), Prepared, JobEvent, JobFailure, CallFailure, Pong.
+Child to parent: Loaded or LoadFailed (once), Prepared, JobEvent, JobFailure, CallFailure, Denied, Pong.
 """
 
 from dataclasses import dataclass
@@ -12,10 +12,17 @@ from gpunode_protocol.safe_msgpack import pack, unpack
 from gpunode_protocol.tasks import Task
 from pydantic import Discriminator, TypeAdapter, ValidationError
 
-from gpunode_engines.base import Event, GenerateRequest, PreparedPrompt, PrepareRequest
+from gpunode_engines.abilities import Ability
+from gpunode_engines.base import Event, PreparableRequest, PreparedPrompt, WorkRequest
+from gpunode_engines.confinement import NOTHING, ORDINARY, Confinement, SandboxPolicy
+from gpunode_engines.cuda_placement import QuantisedBits
+from gpunode_engines.model_server import ModelServer
 
-MAX_FRAME_BYTES = 16 * 1024 * 1024
-"""Cap of one frame, bytes: a prompt of 262,144 ids of 5 bytes with its rendered text fits several times."""
+MAX_PARENT_FRAME_BYTES = 112 * 1024 * 1024
+"""Cap of a frame to the child, bytes: a job's input files (at most 100 MiB, see ``BlobRef``) come with its request."""
+
+MAX_CHILD_FRAME_BYTES = 16 * 1024 * 1024
+"""Cap of a frame from the child, bytes: a prompt of 262,144 ids of 5 bytes with its text fits several times."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +31,9 @@ class BackendOptions:
 
     context_tokens: per job, >= 1. slots: jobs at once, >= 1. threads: CPU threads, >= 1. use_gpu: offload all layers
     to the GPU if the backend's build supports it. chat_template: Jinja template in place of the model's own, empty =
-    the model's own.
+    the model's own. card_share: of each card's memory that the process may take, (0, 1].
+    server: that runs the model, None = it runs here. quantised_bits: to what weights are quantised on CUDA.
+    cache_bytes: of the key-value caches of all jobs.
     """
 
     context_tokens: int
@@ -32,11 +41,19 @@ class BackendOptions:
     threads: int
     use_gpu: bool
     chat_template: str = ""
+    card_share: float = 1.0
+    server: ModelServer | None = None
+    quantised_bits: QuantisedBits = 0
+    cache_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """First message: which model to load. root: its folder. files: its files in order. Both are absolute paths."""
+    """First message: which model to load, and what holds the process back from then on.
+
+    root: its folder. files: its files in order. Both are absolute paths. data_bytes: private memory that the process
+    may ask for, 0 = as much as it likes.
+    """
 
     type: Literal["load"] = "load"
     task: Task
@@ -45,15 +62,17 @@ class Load:
     root: str
     files: tuple[str, ...]
     options: BackendOptions
+    sandbox: SandboxPolicy = ORDINARY
+    data_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepare:
-    """Render and tokenise; answered by Prepared or CallFailure with the same ``call``."""
+    """Render and tokenise, or check; answered by Prepared or CallFailure with the same ``call``."""
 
     type: Literal["prepare"] = "prepare"
     call: int
-    request: PrepareRequest
+    request: Annotated[PreparableRequest, Discriminator("type")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +80,7 @@ class Generate:
     """Run a job; answered by JobEvents up to Finished, or by JobFailure."""
 
     type: Literal["generate"] = "generate"
-    request: GenerateRequest
+    request: Annotated[WorkRequest, Discriminator("type")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +109,10 @@ class Shutdown:
 class Loaded:
     """The model is ready. context_tokens and slots: what the backend really provides.
 
+    image_side: of the pictures that an image model was trained for, pixels; 0 = draws none.
+    abilities: of text beyond plain text. needs_conversation: see ``EngineInfo``.
     quantisation: type of the numbers it computes with, where that is the backend's choice; empty = the file's.
+    confinement: what holds this process back; set by the worker, not by backends.
     """
 
     type: Literal["loaded"] = "loaded"
@@ -98,7 +120,11 @@ class Loaded:
     context_tokens: int
     slots: int
     device: str
+    image_side: int = 0
     quantisation: str = ""
+    abilities: tuple[Ability, ...] = ()
+    needs_conversation: bool = False
+    confinement: Confinement = NOTHING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +174,14 @@ class JobFailure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Denied:
+    """A job or call ended because the sandbox refused it something. act: what, without any of the job's words."""
+
+    type: Literal["denied"] = "denied"
+    act: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pong:
     """Answer to Ping."""
 
@@ -155,7 +189,7 @@ class Pong:
 
 
 ParentMessage = Load | Prepare | Generate | Cancel | Ping | Shutdown
-ChildMessage = Loaded | LoadFailed | Prepared | CallFailure | JobEvent | JobFailure | Pong
+ChildMessage = Loaded | LoadFailed | Prepared | CallFailure | JobEvent | JobFailure | Denied | Pong
 
 _PARENT: TypeAdapter[ParentMessage] = TypeAdapter(Annotated[ParentMessage, Discriminator("type")])
 _CHILD: TypeAdapter[ChildMessage] = TypeAdapter(Annotated[ChildMessage, Discriminator("type")])

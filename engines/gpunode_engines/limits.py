@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+_DATA_PER_RSS = 2
+_DATA_OF_LIBRARIES = 1024**3
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineLimits:
@@ -25,3 +28,11 @@ class EngineLimits:
     backoff_s: float = 0.5
     backoff_max_s: float = 30.0
     stable_s: float = 60.0
+
+    @property
+    def data_bytes(self) -> int:
+        """Private memory that a child may ask for (RLIMIT_DATA).
+
+        Asking is not using, so it is more than ``rss_bytes``; it bounds what a child takes between two looks at it.
+        """
+        return _DATA_PER_RSS * self.rss_bytes + _DATA_OF_LIBRARIES

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from gpunode_engines.config import EngineSettings
-from gpunode_engines.devices import Machine
+from gpunode_engines.devices import Gpu, Machine
 from gpunode_engines.errors import NotEnoughMemory
 from gpunode_engines.model_facts import ModelFacts
 
@@ -13,6 +13,7 @@ MEMORY_SHARE: Final = 0.9
 MIN_CONTEXT_TOKENS: Final = 1024
 """With less, a chat has hardly room for a question and its answer; a model is refused rather than served like that."""
 _CONTEXT_STEP_TOKENS: Final = 256
+_MIB: Final = 1024**2
 _GIB: Final = 1024**3
 
 
@@ -46,6 +47,35 @@ def card_memory(machine: Machine, *, over_all_cards: bool) -> Room:
     free = [gpu.free_memory_bytes for gpu in machine.gpus]
     usable_bytes = int((sum(free) if over_all_cards else max(free, default=0)) * MEMORY_SHARE)
     return Room(usable_bytes=usable_bytes, name="memory of the graphics card")
+
+
+def within_owners_limit(machine: Machine, max_gpu_memory: str) -> Machine:
+    """Return a machine whose cards have no more free memory than their owner gives.
+
+    Args:
+        machine: as it is.
+        max_gpu_memory: ``6000`` (MiB of each card) or ``50%`` (of each card's memory); empty = all.
+    """
+    gpus = [
+        replace(gpu, free_memory_bytes=min(gpu.free_memory_bytes, owners_limit_bytes(gpu, max_gpu_memory)))
+        for gpu in machine.gpus
+    ]
+    return replace(machine, gpus=tuple(gpus))
+
+
+def owners_share(machine: Machine, max_gpu_memory: str) -> float:
+    """Return the least share of a card that its owner gives, (0, 1]; see ``within_owners_limit``."""
+    shares = [owners_limit_bytes(gpu, max_gpu_memory) / gpu.memory_bytes for gpu in machine.gpus]
+    return min(shares, default=1.0)
+
+
+def owners_limit_bytes(gpu: Gpu, max_gpu_memory: str) -> int:
+    """Return what the owner gives of a card; see ``within_owners_limit``."""
+    if not max_gpu_memory:
+        return gpu.memory_bytes
+    if max_gpu_memory.endswith("%"):
+        return gpu.memory_bytes * int(max_gpu_memory.removesuffix("%")) // 100
+    return min(gpu.memory_bytes, int(max_gpu_memory) * _MIB)
 
 
 def fit(model: str, facts: ModelFacts, wanted: Size, room: Room) -> Size:

@@ -52,7 +52,15 @@ class ModelLock:
 
     def put(self, model: str, locked: LockedModel) -> None:
         """Record a model; the file is replaced whole."""
-        content = self._read() | {model: locked}
+        self._write(self._read() | {model: locked})
+
+    def drop(self, model: str) -> None:
+        """Forget a model; one that is not recorded is no error."""
+        content = self._read()
+        if content.pop(model, None) is not None:
+            self._write(content)
+
+    def _write(self, content: dict[str, LockedModel]) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self._path.with_suffix(f".{os.getpid()}.tmp")
         temporary.write_text(json.dumps(_CONTENT.dump_python(content, mode="json"), indent=2, sort_keys=True) + "\n")

@@ -1,28 +1,49 @@
 """From a model's name and the settings to an engine that is ready to be started."""
 
 import logging
-from collections.abc import Sequence
+import secrets
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from gpunode_engines.catalogue import CatalogueEntry
+from gpunode_protocol.tasks import Task
+
+from gpunode_engines.catalogue import CatalogueEntry, ServerSource
 from gpunode_engines.config import EngineSettings
+from gpunode_engines.confinement import SandboxPolicy
+from gpunode_engines.cuda_placement import quantised_bits, quantised_bytes
 from gpunode_engines.devices import Machine
 from gpunode_engines.errors import NotEnoughMemory, UnreadableWeights
 from gpunode_engines.fetch import locate, root_of
 from gpunode_engines.file_digests import FileDigests, weights_digest
 from gpunode_engines.ipc import BackendOptions
 from gpunode_engines.limits import EngineLimits
-from gpunode_engines.memory_fit import Room, Size, card_memory, fit, main_memory, taken_bytes
+from gpunode_engines.media_facts import read_media_facts
+from gpunode_engines.memory_fit import Room, Size, card_memory, fit, main_memory, owners_share, taken_bytes
 from gpunode_engines.model_facts import ModelFacts, read_model_facts
+from gpunode_engines.model_server import read_server
 from gpunode_engines.supervisor import EnginePlan, SupervisedEngine
 
 logger = logging.getLogger(__name__)
 
 
-_SPREADS_OVER_CARDS: Final = frozenset({"llamacpp"})
+_SPREADS_OVER_CARDS: Final = frozenset({"llamacpp", "transformers"})
 """Backends that split one model over all graphics cards; the others use one."""
+
+_KEEPS_THE_REST_IN_RAM: Final = frozenset({"diffusers"})
+"""Backends that use a card although the model is larger than its memory: they move parts of it there and back."""
+
+_HALF_PRECISION: Final = frozenset({"F16", "BF16"})
+_MEDIA_JOB_S: Final = 12 * 3600.0
+"""Longest wall clock of an image or speech job: ten hours of audio and its allowance; the node gives each its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class _ModelFiles:
+    """root: the model's folder. paths: its files, in order."""
+
+    root: Path
+    paths: tuple[Path, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,13 +62,16 @@ def plan_engine(entry: CatalogueEntry, settings: EngineSettings, machine: Machin
         ModelNotPulled: the files are not here. UnreadableWeights: they cannot be read. NotEnoughMemory: they do not
             fit, not even with fewer jobs at once and a shorter context.
     """
+    if isinstance(entry.source, ServerSource):
+        return _server_plan(entry, entry.source, settings)
     paths = locate(entry, settings.models_dir)
-    place = _place(entry, settings, machine, paths)
+    root = root_of(entry, settings.models_dir)
+    place = _place(entry, settings, machine, _ModelFiles(root, paths))
     return EnginePlan(
         task=entry.task,
         model=entry.name,
         backend=entry.backend,
-        root=str(root_of(entry, settings.models_dir)),
+        root=str(root),
         files=tuple(str(path) for path in paths),
         weights_digest=_digest(paths, settings.cache_dir),
         quantisation=place.facts.quantisation,
@@ -57,18 +81,47 @@ def plan_engine(entry: CatalogueEntry, settings: EngineSettings, machine: Machin
             slots=place.size.slots,
             threads=settings.engine_threads or machine.physical_cores,
             use_gpu=place.use_gpu,
+            card_share=owners_share(machine, settings.max_gpu_memory),
             chat_template=entry.chat_template,
+            quantised_bits=quantised_bits(entry.backend, entry.bits_per_weight) if place.use_gpu else 0,
+            cache_bytes=taken_bytes(place.facts, place.size) - place.facts.weights_bytes,
         ),
+        sandbox=SandboxPolicy.of(settings.sandbox, *settings.private_folders),
+    )
+
+
+def _server_plan(entry: CatalogueEntry, source: ServerSource, settings: EngineSettings) -> EnginePlan:
+    """Plan for a model that another server runs. Nobody here knows its weights, so no other engine counts as equal."""
+    root = settings.models_dir / entry.stored_as
+    root.mkdir(parents=True, exist_ok=True)  # empty: it is what the child may read
+    return EnginePlan(
+        task=entry.task,
+        model=entry.name,
+        backend=entry.backend,
+        root=str(root),
+        files=(),
+        weights_digest=secrets.token_bytes(32),
+        quantisation="server",
+        memory_bytes=0,
+        options=BackendOptions(
+            context_tokens=settings.engine_context_tokens or entry.context_tokens,
+            slots=settings.engine_slots or entry.slots,
+            threads=1,
+            use_gpu=False,
+            server=read_server(source.url, source.model, source.api_key),
+        ),
+        sandbox=SandboxPolicy.of(settings.sandbox, *settings.private_folders),
     )
 
 
 def create_engine(plan: EnginePlan, settings: EngineSettings) -> SupervisedEngine:
     """Return the engine of a plan under the limits of the settings; the caller starts and stops it."""
-    limits = replace(EngineLimits(), rss_bytes=settings.engine_memory_limit_bytes, job_s=settings.engine_time_limit_s)
+    job_s = _MEDIA_JOB_S if plan.task in {Task.IMAGE_GEN, Task.WHISPER} else settings.engine_time_limit_s
+    limits = replace(EngineLimits(), rss_bytes=settings.engine_memory_limit_bytes, job_s=job_s)
     return SupervisedEngine(plan, limits)
 
 
-def _place(entry: CatalogueEntry, settings: EngineSettings, machine: Machine, paths: Sequence[Path]) -> _Placement:
+def _place(entry: CatalogueEntry, settings: EngineSettings, machine: Machine, files: _ModelFiles) -> _Placement:
     """Prefer the graphics cards, smaller if it must be; what does not fit there goes to the CPU.
 
     Raises:
@@ -77,11 +130,35 @@ def _place(entry: CatalogueEntry, settings: EngineSettings, machine: Machine, pa
     if settings.engine_gpu and machine.gpus:
         room = card_memory(machine, over_all_cards=entry.backend in _SPREADS_OVER_CARDS)
         try:
-            return _fitted(entry, settings, read_model_facts(paths, on_gpu=True), room, use_gpu=True)
+            return _fitted(entry, settings, _facts(entry, files, on_gpu=True), room, use_gpu=True)
         except NotEnoughMemory as error:
+            if entry.backend in _KEEPS_THE_REST_IN_RAM:
+                facts = _facts(entry, files, on_gpu=True)
+                return _fitted(entry, settings, facts, main_memory(machine, settings), use_gpu=True)
+            if _may_lie_in_ram(entry):
+                facts, ram = _facts(entry, files, on_gpu=True), main_memory(machine, settings)
+                both = Room(usable_bytes=room.usable_bytes + ram.usable_bytes, name="memory of cards and machine")
+                return _fitted(entry, settings, facts, both, use_gpu=True)
             logger.warning("%s It runs on the CPU.", error, extra={"event": "model_not_on_gpu", "model": entry.name})
-    facts = read_model_facts(paths, on_gpu=False)
+    facts = _facts(entry, files, on_gpu=False)
     return _fitted(entry, settings, facts, main_memory(machine, settings), use_gpu=False)
+
+
+def _may_lie_in_ram(entry: CatalogueEntry) -> bool:
+    """Whether a part of a text model's weights can stay in RAM: accelerate's offload, of weights as they are stored."""
+    is_text = entry.task is Task.LLM and entry.backend == "transformers"
+    return is_text and not quantised_bits(entry.backend, entry.bits_per_weight)
+
+
+def _facts(entry: CatalogueEntry, files: _ModelFiles, *, on_gpu: bool) -> ModelFacts:
+    if entry.task is Task.LLM:
+        facts = read_model_facts(files.paths, on_gpu=on_gpu)
+        bits = quantised_bits(entry.backend, entry.bits_per_weight) if on_gpu else 0
+        return replace(facts, weights_bytes=quantised_bytes(facts.weights_bytes, bits))
+    facts = read_media_facts(files.root, files.paths)
+    if entry.task is Task.IMAGE_GEN and not on_gpu and facts.quantisation in _HALF_PRECISION:
+        return replace(facts, weights_bytes=2 * facts.weights_bytes)  # float32 on CPUs
+    return facts
 
 
 def _fitted(

@@ -1,7 +1,7 @@
 """Which class serves which backend name; imported by name, in the child only."""
 
 import importlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gpunode_protocol.tasks import Task
 
@@ -13,13 +13,23 @@ if TYPE_CHECKING:
 _BACKENDS: dict[tuple[Task, str], str] = {
     (Task.LLM, "llamacpp"): "gpunode_engines.backends.text_llamacpp:LlamaCppBackend",
     (Task.LLM, "transformers"): "gpunode_engines.backends.text_transformers:TransformersBackend",
+    (Task.LLM, "openai"): "gpunode_engines.backends.text_openai:OpenAiBackend",
+    (Task.WHISPER, "faster-whisper"): "gpunode_engines.backends.speech_whisper:WhisperBackend",
+    (Task.EMBEDDING, "transformers"): "gpunode_engines.backends.embedding_transformers:EmbeddingBackend",
+    (Task.IMAGE_GEN, "diffusers"): "gpunode_engines.backends.image_diffusers:ImageBackend",
 }
 
-BACKEND_EXTRAS: dict[str, str] = {"llamacpp": "llamacpp", "transformers": "transformers"}
+BACKEND_EXTRAS: dict[str, str] = {
+    "llamacpp": "llamacpp",
+    "openai": "vllm",
+    "faster-whisper": "whisper",
+    "transformers": "transformers",
+    "diffusers": "diffusers",
+}
 """Backend name to the extra of gpunode that installs it."""
 
 
-def create_backend(task: Task, backend: str) -> "Backend":
+def create_backend(task: Task, backend: str) -> "Backend[Any, Any]":
     """Return a new backend object. Imports the ML library: call it in a child process only.
 
     Args:
@@ -40,5 +50,5 @@ def create_backend(task: Task, backend: str) -> "Backend":
         raise EngineStartFailed(
             f"The backend {backend} needs the package {error.name}. Install it with: pip install 'gpunode[{extra}]'"
         ) from error
-    backend_object: Backend = getattr(module, class_name)()
+    backend_object: Backend[Any, Any] = getattr(module, class_name)()
     return backend_object

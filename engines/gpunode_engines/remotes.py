@@ -1,16 +1,14 @@
 """Where weights come from: a model hub through huggingface_hub, or a folder laid out as ``OWNER/REPO/FILE``."""
 
-import importlib
-import io
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from gpunode_engines.download_display import DownloadDisplay
 from gpunode_engines.errors import DownloadFailed
 from gpunode_engines.fetch import Remote, RemoteFile
+from gpunode_engines.hub_download import RangeDownload, partial_path
 
 _LOCAL_REVISION = "local"
 
@@ -72,25 +70,20 @@ class HubRemote:
     def download(self, repo: str, revision: str, name: str, folder: Path) -> Path:
         """See ``Remote``. One process at a time for each folder; the others wait and find the file.
 
-        Breaks of the connection are resumed. A process that ends in the middle leaves a partial file, which
-        huggingface_hub cannot use again: the next download removes it and begins anew.
+        What an earlier process left unfinished is gone on with.
         """
         from filelock import FileLock  # noqa: PLC0415 -- comes with huggingface_hub
-        from huggingface_hub import hf_hub_download  # noqa: PLC0415 -- slow to import, and an optional dependency
+        from huggingface_hub import hf_hub_url  # noqa: PLC0415 -- slow to import, and an optional dependency
+
+        url = hf_hub_url(repo, name, revision=revision, endpoint=self._endpoint)
+        task = self._progress.add_task(name, total=None) if self._progress else None
+
+        def watch(here: int, total: int | None) -> None:
+            if self._progress is not None and task is not None:
+                self._progress.update(task, completed=here, total=total)
 
         with _download_errors(repo), FileLock(folder / ".pull.lock"):
-            for leftover in (folder / ".cache" / "huggingface" / "download").glob("*.incomplete"):
-                leftover.unlink()
-            path = hf_hub_download(
-                repo,
-                name,
-                revision=revision,
-                local_dir=folder,
-                endpoint=self._endpoint,
-                token=False,  # public files only: the user's token is nobody's business
-                tqdm_class=_progress_class(self._progress),
-            )
-        return Path(path)
+            return RangeDownload(url, folder / name, partial_path(folder, revision, name), watch).run()
 
 
 def choose_remote(mirror: str, progress: DownloadDisplay | None = None) -> Remote:
@@ -109,10 +102,15 @@ def choose_remote(mirror: str, progress: DownloadDisplay | None = None) -> Remot
 def _download_errors(repo: str) -> Iterator[None]:
     """Map the hub library's errors, and those of its HTTP client, to ours."""
     from httpx2 import HTTPError  # noqa: PLC0415 -- huggingface_hub's HTTP client
-    from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError  # noqa: PLC0415 -- see above
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError  # noqa: PLC0415 -- see above
 
     try:
         yield
+    except GatedRepoError as error:
+        raise DownloadFailed(
+            f"The hub gives {repo} only to accounts that accepted its licence. Download it with yours into a folder "
+            f"FOLDER/{repo}, set GPUNODE_MODEL_MIRROR to FOLDER, and pull again."
+        ) from error
     except RepositoryNotFoundError as error:
         raise DownloadFailed(f"The hub has no public repository {repo}.") from error
     except HfHubHTTPError as error:
@@ -124,31 +122,3 @@ def _download_errors(repo: str) -> Iterator[None]:
             f"{repo} could not be downloaded ({type(error).__name__}). Check the network connection, or set "
             "GPUNODE_MODEL_MIRROR to a mirror's URL or a folder, and try again."
         ) from error
-
-
-def _progress_class(progress: DownloadDisplay | None) -> type[Any]:
-    """Return a tqdm class (huggingface_hub's interface) that draws on a display, or nothing."""
-    tqdm: Any = importlib.import_module("tqdm").tqdm  # comes with huggingface_hub, without annotations
-
-    class RichTqdm(tqdm):  # type: ignore[misc]  # -- the base class is Any, see above
-        monitor_interval = 0  # no watcher thread
-
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            kwargs = {key: value for key, value in kwargs.items() if key != "name"}
-            super().__init__(*args, **kwargs | {"file": io.StringIO(), "disable": False})
-            self._task = progress.add_task(self.desc or "download", total=self.total) if progress else None
-            self._show()
-
-        def update(self, n: float | None = 1) -> bool | None:
-            shown: bool | None = super().update(n)
-            self._show()
-            return shown
-
-        def display(self, *args: Any, **kwargs: Any) -> None:
-            """Draw nothing itself."""
-
-        def _show(self) -> None:
-            if progress is not None and self._task is not None:
-                progress.update(self._task, completed=self.n, total=self.total)
-
-    return RichTqdm

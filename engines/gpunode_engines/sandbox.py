@@ -1,7 +1,8 @@
-"""What an engine's process may do. Everything here runs in the child.
+"""What an engine's process may do. Everything here runs in the child, in three steps.
 
-``restrict_at_start`` comes before any library is imported; ``restrict_after_load`` comes between loading the model
-and the first job. The parent has scrubbed the environment already (see ``child_process``).
+``restrict_at_start`` comes before any library is imported. ``Sandbox.restrict_before_load`` follows once the parent has
+said which model is loaded: from then on there are only the files of that model. ``restrict_after_load`` comes between
+loading and the first job. The parent has scrubbed the environment already (see ``child_process``).
 """
 
 import ctypes
@@ -9,6 +10,15 @@ import os
 import resource
 import signal
 import sys
+from pathlib import Path
+
+from gpunode_engines.confinement import Confinement
+from gpunode_engines.errors import EngineStartFailed
+from gpunode_engines.file_access import file_access
+from gpunode_engines.file_confinement import confine_files
+from gpunode_engines.ipc import Load
+from gpunode_engines.parent_line import ParentLine
+from gpunode_engines.system_calls import confine_system_calls
 
 # Numbers from the Linux header include/uapi/linux/prctl.h
 _PR_SET_PDEATHSIG = 1
@@ -17,13 +27,13 @@ _PR_SET_NO_NEW_PRIVS = 38
 MAX_FILE_BYTES = 64 * 1024 * 1024
 """Size cap of any file that the child writes, bytes: its scratch folder needs next to nothing."""
 
-APPLIED: tuple[str, ...] = (
-    "own process with a scrubbed environment",
-    "memory watched",
-    *(("no new privileges",) if sys.platform == "linux" else ()),
-    f"files of at most {MAX_FILE_BYTES // 1024**2} MiB",
-)
-"""What confines an engine's process here, with what its parent does (``child_process``, ``supervisor``), in words."""
+MAX_OPEN_FILES = 4096
+"""Descriptors of a child: its model's files, one for each call of llama.cpp's listener, graphics drivers' devices."""
+
+MAX_MORE_TASKS = 4096
+"""Threads that may be added on the machine while a child runs. The kernel counts them by user, not by process."""
+
+_LOADAVG = Path("/proc/loadavg")
 
 
 class ParentGone(Exception):
@@ -36,21 +46,61 @@ def restrict_at_start(parent_pid: int) -> None:
     Raises:
         ParentGone: the process ``parent_pid`` is not the parent any more. OSError: the kernel refused.
     """
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (MAX_FILE_BYTES, MAX_FILE_BYTES))
+    _limit(resource.RLIMIT_CORE, 0)
+    _limit(resource.RLIMIT_FSIZE, MAX_FILE_BYTES)
+    _limit(resource.RLIMIT_NOFILE, MAX_OPEN_FILES)
     if sys.platform == "linux":
+        running = _LOADAVG.read_text(encoding="ascii").split()[3]  # "running/all" tasks, see proc(5)
+        _limit(resource.RLIMIT_NPROC, int(running.partition("/")[2]) + MAX_MORE_TASKS)
         _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         _prctl(_PR_SET_NO_NEW_PRIVS, 1)
     if os.getppid() != parent_pid:
         raise ParentGone(f"Process {parent_pid} ended while its engine started.")
 
 
-def restrict_after_load() -> None:
-    """Tighten what is left once the weights are mapped: the place for seccomp and Landlock (design.md section 7).
+class Sandbox:
+    """The two later steps of one child, which has one thread until the first of them is done."""
 
-    Core dumps stay off even if the library changed the limit while it loaded.
-    """
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    def __init__(self, order: Load) -> None:
+        self._order = order
+        self._files = False
+
+    def restrict_before_load(self) -> None:
+        """Leave only the files that this model needs, and limit memory. Raises EngineStartFailed."""
+        if self._order.data_bytes:
+            _limit(resource.RLIMIT_DATA, self._order.data_bytes)
+        if sys.platform == "linux":
+            self._files = confine_files(file_access(self._order, Path.cwd(), os.environ))
+        if not self._files:
+            self._refuse_if_strict(Confinement(no_new_privileges=True, system_calls=True))
+
+    def restrict_after_load(self, line: ParentLine) -> Confinement:
+        """Refuse system calls that no job needs, and return what is in force. Raises EngineStartFailed.
+
+        Core dumps stay off even if the library changed the limit while it loaded.
+        """
+        _limit(resource.RLIMIT_CORE, 0)
+        on_linux = sys.platform == "linux"
+        calls, reported = confine_system_calls(line.fileno(), line.report_denials) if on_linux else (False, False)
+        confinement = Confinement(
+            no_new_privileges=on_linux, files=self._files, system_calls=calls, denials_reported=reported
+        )
+        self._refuse_if_strict(confinement)
+        return confinement
+
+    def _refuse_if_strict(self, confinement: Confinement) -> None:
+        if self._order.sandbox.mode == "strict" and confinement.lacks():
+            raise EngineStartFailed(
+                f"The engine cannot be confined fully here, it would lack: {', '.join(confinement.lacks())}. "
+                "'gpunode doctor' says what there is; --sandbox auto goes on without."
+            )
+
+
+def _limit(kind: int, most: int) -> None:
+    """Set a limit for good; one that is lower already stays."""
+    _, hard = resource.getrlimit(kind)
+    value = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    resource.setrlimit(kind, (value, value))
 
 
 def _prctl(option: int, value: int) -> None:

@@ -8,7 +8,7 @@ from typing import Any, assert_never
 
 from gpunode_protocol.errors import FrameTooLong, ProtocolError
 
-from gpunode_engines.base import Event, Finished, GenerateRequest, PreparedPrompt, PrepareRequest
+from gpunode_engines.base import Event, Finished, PreparableRequest, PreparedPrompt, WorkRequest
 from gpunode_engines.child_process import ChildProcess
 from gpunode_engines.errors import (
     EngineCrashed,
@@ -26,6 +26,7 @@ from gpunode_engines.ipc import (
     CallFailure,
     Cancel,
     ChildMessage,
+    Denied,
     Generate,
     JobEvent,
     JobFailure,
@@ -42,6 +43,8 @@ from gpunode_engines.job_table import Job, JobTable
 from gpunode_engines.limits import EngineLimits
 
 logger = logging.getLogger(__name__)
+
+_MAX_ACT_CHARACTERS = 100
 
 
 class Session:
@@ -115,7 +118,7 @@ class Session:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._child.end()
 
-    async def prepare(self, request: PrepareRequest) -> PreparedPrompt:
+    async def prepare(self, request: PreparableRequest) -> PreparedPrompt:
         """Have the child render and tokenise."""
         number = next(self._call_numbers)
         call: asyncio.Future[PreparedPrompt] = asyncio.get_running_loop().create_future()
@@ -130,7 +133,7 @@ class Session:
         finally:
             del self._calls[number]
 
-    async def run(self, request: GenerateRequest) -> AsyncGenerator[Event, None]:
+    async def run(self, request: WorkRequest) -> AsyncGenerator[Event, None]:
         """Run a job; see ``Engine.generate``."""
         job = Job(request.job_key, self._clock(), self._limits.output_bytes)
         self._raise_if_lost()
@@ -199,6 +202,8 @@ class Session:
         match message:
             case Pong():
                 pass
+            case Denied(act=act):
+                self._child.denials.record(act[:_MAX_ACT_CHARACTERS])
             case JobEvent(job_key=key, event=event):
                 self._deliver(key, event)
             case JobFailure(job_key=key, error=name, message=text):

@@ -22,7 +22,7 @@ async def measure_speed(engine: Engine) -> MeasuredSpeed:
     Raises:
         EngineError: as ``Engine.generate``.
     """
-    prompt_ids = await _prompt(engine)
+    prompt_ids, conversation = await _prompt(engine)
     clock = asyncio.get_running_loop().time
     request = GenerateRequest(
         job_key=_JOB_KEY,
@@ -30,6 +30,7 @@ async def measure_speed(engine: Engine) -> MeasuredSpeed:
         max_tokens=min(OUTPUT_TOKENS, engine.info.context_tokens - len(prompt_ids)),
         temperature=0.0,
         ignore_eos=True,
+        conversation=conversation if engine.info.needs_conversation else None,
     )
     arrivals: list[tuple[float, int]] = []
     started_at = clock()
@@ -49,10 +50,16 @@ async def measure_speed(engine: Engine) -> MeasuredSpeed:
     )
 
 
-async def _prompt(engine: Engine) -> tuple[int, ...]:
-    """Return about PROMPT_TOKENS ids, or half the context if that is less."""
+async def _prompt(engine: Engine) -> tuple[tuple[int, ...], PrepareRequest]:
+    """Return about PROMPT_TOKENS ids, or half the context if that is less, and the conversation that they begin.
+
+    Where the conversation is needed, it is all of it.
+    """
     size = min(PROMPT_TOKENS, engine.info.context_tokens // 2)
     # Every word of the text is at least one token, so this is never too short.
     text = _TEXT * (1 + size // len(_TEXT.split()))
-    prompt = await engine.prepare(PrepareRequest(messages=(ChatMessage(role="user", content=text),)))
-    return prompt.token_ids[:size]
+    if engine.info.needs_conversation:
+        text = " ".join(text.split()[:size])
+    conversation = PrepareRequest(messages=(ChatMessage(role="user", content=text),))
+    prompt = await engine.prepare(conversation)
+    return prompt.token_ids if engine.info.needs_conversation else prompt.token_ids[:size], conversation

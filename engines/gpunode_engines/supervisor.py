@@ -3,29 +3,44 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from gpunode_protocol.tasks import Task
 
 from gpunode_engines.base import (
+    Engine,
     EngineInfo,
     Event,
     GenerateRequest,
     MeasuredSpeed,
+    PreparableRequest,
     PreparedPrompt,
     PrepareRequest,
+    WorkRequest,
 )
 from gpunode_engines.checks import check_generate
 from gpunode_engines.child_process import ChildProcess
+from gpunode_engines.confinement import ORDINARY, SandboxPolicy
+from gpunode_engines.denials import Denials
 from gpunode_engines.errors import EngineNotReady, EngineStartFailed, EngineStopped
 from gpunode_engines.fingerprint import fingerprint
 from gpunode_engines.ipc import BackendOptions, Load
 from gpunode_engines.limits import EngineLimits
+from gpunode_engines.media_checks import check_media
+from gpunode_engines.media_speed import measure_embedding, measure_image
 from gpunode_engines.session import Session, open_session
+from gpunode_engines.speech_speed import measure_speech
 from gpunode_engines.speed import measure_speed
 
 logger = logging.getLogger(__name__)
+
+_MEASUREMENTS: Mapping[Task, Callable[[Engine], Awaitable[MeasuredSpeed]]] = {
+    Task.LLM: measure_speed,
+    Task.EMBEDDING: measure_embedding,
+    Task.WHISPER: measure_speech,
+    Task.IMAGE_GEN: measure_image,
+}
 
 _MAX_DOUBLINGS = 16
 """Keeps the pause a finite number, however often an engine fails; its cap is reached long before."""
@@ -36,7 +51,7 @@ class EnginePlan:
     """Everything that a child needs to load one model, and what the parent knows of the weights.
 
     root: the model's folder, absolute. files: absolute paths, in order. weights_digest: SHA-256, 32 bytes (see
-    ``file_digests``). memory_bytes: estimate.
+    ``file_digests``). memory_bytes: estimate. sandbox: how the child is confined.
     """
 
     task: Task
@@ -48,6 +63,7 @@ class EnginePlan:
     quantisation: str
     memory_bytes: int
     options: BackendOptions
+    sandbox: SandboxPolicy = ORDINARY
 
 
 class SupervisedEngine:
@@ -68,6 +84,7 @@ class SupervisedEngine:
         self._changed = asyncio.Condition()
         self._info: EngineInfo | None = None
         self._restarts = 0
+        self._denials = Denials(plan.model)
 
     @property
     def info(self) -> EngineInfo:
@@ -87,6 +104,11 @@ class SupervisedEngine:
         return self._restarts
 
     @property
+    def denials(self) -> int:
+        """See ``Engine``."""
+        return self._denials.total
+
+    @property
     def active_jobs(self) -> int:
         """See ``Engine``."""
         return len(self._session.jobs) if self._session else 0
@@ -100,6 +122,7 @@ class SupervisedEngine:
         """See ``Engine``."""
         session = await self._open()
         self._info = _info(self._plan, session)
+        _tell_what_is_missing(self._info)
         self._supervision = asyncio.create_task(self._supervise(session))
         await self._announce(session)
         return self._info
@@ -122,14 +145,20 @@ class SupervisedEngine:
             await self._changed.wait_for(lambda: self.healthy or self._supervision is None)
         self._ready()
 
-    async def prepare(self, request: PrepareRequest) -> PreparedPrompt:
-        """See ``Engine``."""
-        return await self._ready().prepare(request)
-
-    async def generate(self, request: GenerateRequest) -> AsyncGenerator[Event, None]:
+    async def prepare(self, request: PreparableRequest) -> PreparedPrompt:
         """See ``Engine``."""
         session = self._ready()
-        check_generate(request, self.info.context_tokens)
+        if not isinstance(request, PrepareRequest):
+            check_media(request)
+        return await session.prepare(request)
+
+    async def generate(self, request: WorkRequest) -> AsyncGenerator[Event, None]:
+        """See ``Engine``."""
+        session = self._ready()
+        if isinstance(request, GenerateRequest):
+            check_generate(request, self.info.context_tokens)
+        else:
+            check_media(request)
         async with contextlib.aclosing(session.run(request)) as events:
             async for event in events:
                 yield event
@@ -141,7 +170,7 @@ class SupervisedEngine:
 
     async def measure_speed(self) -> MeasuredSpeed:
         """See ``Engine``."""
-        return await measure_speed(self)
+        return await _MEASUREMENTS[self.info.task](self)
 
     def _ready(self) -> Session:
         if self._session is None or not self._session.alive:
@@ -157,8 +186,11 @@ class SupervisedEngine:
             root=plan.root,
             files=plan.files,
             options=plan.options,
+            sandbox=plan.sandbox,
+            data_bytes=self.limits.data_bytes,
         )
-        return await open_session(ChildProcess.spawn(self._extra_environment), order, self.limits)
+        child = ChildProcess.spawn(self._extra_environment, self._denials, self.limits.rss_bytes, plan.options.server)
+        return await open_session(child, order, self.limits)
 
     async def _announce(self, session: Session | None) -> None:
         self._session = session  # before any await: ``stop`` must find it
@@ -208,6 +240,16 @@ async def _end(session: Session) -> None:
         raise
 
 
+def _tell_what_is_missing(info: EngineInfo) -> None:
+    if lacks := info.confinement.lacks():
+        logger.warning(
+            "%s runs without: %s. Serve only models that you trust, or use --sandbox strict",
+            info.model,
+            ", ".join(lacks),
+            extra={"event": "engine_unconfined", "model": info.model, "level": info.confinement.level},
+        )
+
+
 def _info(plan: EnginePlan, session: Session) -> EngineInfo:
     loaded = session.loaded
     quantisation = loaded.quantisation or plan.quantisation
@@ -229,4 +271,8 @@ def _info(plan: EnginePlan, session: Session) -> EngineInfo:
         slots=loaded.slots,
         memory_bytes=plan.memory_bytes,
         device=loaded.device,
+        image_side=loaded.image_side,
+        confinement=loaded.confinement,
+        abilities=loaded.abilities,
+        needs_conversation=loaded.needs_conversation,
     )

@@ -28,7 +28,7 @@ class TextAssembler:
             self.stopped = True
             self._held = ""
             return text[:cut]
-        keep = max((_overlap(text, stop) for stop in self._stops), default=0)
+        keep = max((overlap(text, stop) for stop in self._stops), default=0)
         self._held = text[len(text) - keep :]
         return text[: len(text) - keep]
 
@@ -58,7 +58,7 @@ class TextAssembler:
             raise ResumeRefused(f"The text offset {text_offset} is inside a character; start the job again.") from error
 
 
-def _overlap(text: str, stop: str) -> int:
+def overlap(text: str, stop: str) -> int:
     """Return the length of the longest end of ``text`` that is a beginning of ``stop``, but not all of it."""
     for length in range(min(len(text), len(stop) - 1), 0, -1):
         if text.endswith(stop[:length]):

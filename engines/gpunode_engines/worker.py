@@ -1,16 +1,18 @@
-"""Main loop of an engine's process: ``python -m gpunode_engines.worker FD PARENT_PID``.
+"""Main loop of an engine's process: ``python -m gpunode_engines.worker FD LINE_FD PARENT_PID``.
 
 The main thread reads messages and never blocks on work, so that pings are answered while jobs run.
 """
 
+import errno
 import os
 import socket
 import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Any, assert_never
 
 from gpunode_engines.base import Event
 from gpunode_engines.channel import ChildChannel
@@ -18,6 +20,7 @@ from gpunode_engines.errors import BackendFailed, EngineError
 from gpunode_engines.ipc import (
     CallFailure,
     Cancel,
+    Denied,
     Generate,
     JobEvent,
     JobFailure,
@@ -30,8 +33,9 @@ from gpunode_engines.ipc import (
     Prepared,
     Shutdown,
 )
+from gpunode_engines.parent_line import ParentLine, use_line
 from gpunode_engines.registry import create_backend
-from gpunode_engines.sandbox import ParentGone, restrict_after_load, restrict_at_start
+from gpunode_engines.sandbox import ParentGone, Sandbox, restrict_at_start
 
 if TYPE_CHECKING:
     from gpunode_engines.backends import Backend
@@ -42,7 +46,7 @@ _PREPARE_THREADS = 2
 class Worker:
     """Serves one backend over one channel."""
 
-    def __init__(self, channel: ChildChannel, backend: "Backend", slots: int) -> None:
+    def __init__(self, channel: ChildChannel, backend: "Backend[Any, Any]", slots: int) -> None:
         self._channel = channel
         self._backend = backend
         self._jobs: dict[str, threading.Event] = {}
@@ -76,11 +80,13 @@ class Worker:
     def _prepare(self, message: Prepare) -> None:
         try:
             prompt = self._backend.prepare(message.request)
+            self._channel.send(Prepared(call=message.call, prompt=prompt))
+        except OSError:
+            raise
         except Exception as error:  # noqa: BLE001 -- thread boundary: every failure is reported to the parent
+            self._report_denial(error)
             name, text = _described(error)
             self._channel.send(CallFailure(call=message.call, error=name, message=text))
-        else:
-            self._channel.send(Prepared(call=message.call, prompt=prompt))
 
     def _generate(self, message: Generate, cancelled: threading.Event) -> None:
         job_key = message.request.job_key
@@ -91,11 +97,20 @@ class Worker:
         try:
             self._backend.generate(message.request, emit, cancelled)
         except Exception as error:  # noqa: BLE001 -- thread boundary: every failure is reported to the parent
+            self._report_denial(error)
             name, text = _described(error)
             self._channel.send(JobFailure(job_key=job_key, error=name, message=text))
         finally:
             if self._jobs.get(job_key) is cancelled:  # the key may be in use again already
                 del self._jobs[job_key]
+
+    def _report_denial(self, error: BaseException | None) -> None:
+        """Tell the parent if an error came from the sandbox. Refused system calls it hears of from the kernel."""
+        while error is not None:
+            if isinstance(error, PermissionError) and error.filename is not None:
+                self._channel.send(Denied(act=f"a file ({errno.errorcode.get(error.errno or 0, error.errno)})"))
+                return
+            error = error.__cause__ or error.__context__
 
 
 def _described(error: Exception) -> tuple[str, str]:
@@ -113,15 +128,17 @@ def _or_die(work: Callable[[], None]) -> None:
         os._exit(1)
 
 
-def _load(channel: ChildChannel) -> Worker | None:
+def _load(channel: ChildChannel, line: ParentLine) -> Worker | None:
     """Obey the first message; None when there is nothing to serve."""
     order = channel.receive()
     if not isinstance(order, Load):
         return None
     try:
+        sandbox = Sandbox(order)
+        sandbox.restrict_before_load()
         backend = create_backend(order.task, order.backend)
         loaded = backend.load(order)
-        restrict_after_load()
+        loaded = replace(loaded, confinement=sandbox.restrict_after_load(line))
     except Exception as error:  # noqa: BLE001 -- process boundary: the parent reports the cause
         channel.send(LoadFailed(message=str(error) or type(error).__name__))
         return None
@@ -131,14 +148,17 @@ def _load(channel: ChildChannel) -> Worker | None:
 
 def main(arguments: list[str]) -> None:
     """Serve until told to stop, then leave at once: native libraries' destructors are not worth waiting for."""
-    descriptor, parent_pid = int(arguments[0]), int(arguments[1])
+    pipe, line_pipe, parent_pid = map(int, arguments)
     try:
         restrict_at_start(parent_pid)
     except ParentGone:
         os._exit(1)
-    os.set_inheritable(descriptor, False)
-    channel = ChildChannel(socket.socket(fileno=descriptor))
-    worker = _load(channel)
+    for descriptor in (pipe, line_pipe):
+        os.set_inheritable(descriptor, False)
+    channel = ChildChannel(socket.socket(fileno=pipe))
+    line = ParentLine(socket.socket(fileno=line_pipe))
+    use_line(line)
+    worker = _load(channel, line)
     if worker is not None:
         worker.serve()
     os._exit(0)

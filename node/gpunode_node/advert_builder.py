@@ -34,7 +34,7 @@ _CHANGING_FIELDS = frozenset({"sequence", "expires_at", "load", "rtt_ms", "certi
 class Standing:
     """Where and what this node is, apart from its models.
 
-    certificate: from the tracker. addresses: multiaddrs with ``/p2p/…``. sandbox: isolation level 0 to 3.
+    certificate: from the tracker. addresses: multiaddrs with ``/p2p/…``.
     rtt_ms: round trip to each region that is known.
     """
 
@@ -45,7 +45,6 @@ class Standing:
     gpu: Gpu
     addresses: tuple[str, ...]
     rtt_ms: Mapping[str, int] = field(default_factory=dict)
-    sandbox: int = 0
 
 
 class AdvertBuilder:
@@ -83,7 +82,7 @@ class AdvertBuilder:
                 load=Load(active=model.scheduler.active, queued=model.scheduler.queued),
                 rtt_ms=dict(standing.rtt_ms),
                 path="relayed" if addresses and all(map(is_relayed, addresses)) else "direct",
-                sandbox=standing.sandbox,
+                sandbox=model.info.confinement.level,
                 addresses=tuple(addresses),
                 expires_at=int(now) + (_TOMBSTONE_LIFETIME_S if tombstone else ADVERT_LIFETIME_S),
                 tombstone=tombstone,

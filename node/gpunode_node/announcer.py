@@ -45,6 +45,7 @@ class Announcer:
         self._content: set[bytes] = set()
         self._announced_at: float | None = None
         self.adverts: tuple[Envelope, ...] = ()  #: as announced last, for the tracker's index
+        self.silent = False  #: announce nothing: the node is paused
         self.stored = 0  #: copies that the last announcement placed
         self.problem = "not announced yet"  #: why the last announcement failed, empty when it did not
 
@@ -58,6 +59,8 @@ class Announcer:
         """Announce if it is time or something has changed; return whether it did."""
         now = asyncio.get_running_loop().time()
         adverts = await self._build(False)
+        if self.silent:
+            return False
         content = {content_digest(advert.body) for advert in adverts}
         # a tick early rather than late: the loop's steps do not add up to the interval exactly
         due = self._announced_at is None or now - self._announced_at > ANNOUNCE_INTERVAL_S - CHANGE_INTERVAL_S / 2
@@ -70,7 +73,7 @@ class Announcer:
 
     def renew(self) -> None:
         """Announce at the next occasion: a bootstrap peer that came back has forgotten everything."""
-        self._content = set()
+        self._content, self._announced_at = set(), None
 
     async def withdraw(self) -> None:
         """Store tombstones, as far as a few seconds allow."""

@@ -1,4 +1,4 @@
-"""``gpunode start``, ``gpunode status``, ``gpunode earnings`` and ``gpunode link``."""
+"""``gpunode start``, ``status``, ``pause``, ``resume``, ``earnings`` and ``link``."""
 
 import json
 import sys
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from gpunode_engines.confinement import SandboxMode
 from gpunode_protocol.regions import Region
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
@@ -25,6 +26,8 @@ def _region(text: str) -> Region:
 
 def register(app: typer.Typer) -> None:
     """Add the node's commands."""
+    app.command("pause")(pause)
+    app.command("resume")(resume)
     app.command("start")(start)
     app.command("status")(status)
     app.command("earnings")(earnings)
@@ -45,7 +48,8 @@ def start(  # noqa: PLR0913 -- one parameter an option
     ] = None,
     network_id: Annotated[str | None, typer.Option(help="Join only this network (40 hex digits).")] = None,
     model: Annotated[
-        list[str] | None, typer.Option(help="What to serve, up to 4 times; by default the network's default model.")
+        list[str] | None,
+        typer.Option(help="What to serve, up to 4 times; by default what fits, the network's default first."),
     ] = None,
     models_dir: Annotated[Path | None, typer.Option(help="Where pulled models are.")] = None,
     region: Annotated[
@@ -66,6 +70,22 @@ def start(  # noqa: PLR0913 -- one parameter an option
     queue_limit: Annotated[int | None, typer.Option(help="Jobs that may wait for each model.")] = None,
     threads: Annotated[
         int | None, typer.Option(help="CPU threads of an engine; by default the physical cores.")
+    ] = None,
+    idle_unload: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="A model idle for so long leaves memory; 0 = never.")
+    ] = None,
+    max_gpu_memory: Annotated[
+        str | None, typer.Option(metavar="MB|%", help="What models may take of each card, such as 6000 or 50%.")
+    ] = None,
+    max_power: Annotated[int | None, typer.Option(metavar="WATTS", help="What each card may draw.")] = None,
+    schedule: Annotated[
+        str | None, typer.Option(metavar="HH:MM-HH:MM", help="Serve only then (local time); several by commas.")
+    ] = None,
+    pause_when_busy: Annotated[
+        bool | None, typer.Option("--pause-when-busy", help="Give way while another program uses a card.")
+    ] = None,
+    sandbox: Annotated[
+        SandboxMode | None, typer.Option(help="Where engines cannot be confined fully: go on, or refuse to start.")
     ] = None,
     exposure_credits: Annotated[int | None, typer.Option(help="Credits at risk for one open grant.")] = None,
     drain_timeout: Annotated[
@@ -97,6 +117,12 @@ def start(  # noqa: PLR0913 -- one parameter an option
             "engine_slots": slots,
             "queue_limit": queue_limit,
             "engine_threads": threads,
+            "idle_unload_s": idle_unload,
+            "max_gpu_memory": max_gpu_memory,
+            "max_power_watts": max_power,
+            "schedule": schedule,
+            "pause_when_busy": pause_when_busy,
+            "sandbox": sandbox,
             "exposure_credits": exposure_credits,
             "drain_timeout_s": drain_timeout,
             "heartbeat_interval_s": heartbeat_interval,
@@ -112,6 +138,16 @@ def start(  # noqa: PLR0913 -- one parameter an option
 def status(as_json: JsonOption = False, data_dir: DataDirOption = None) -> None:
     """Show what the running node does."""
     _show(_ask(data_dir, "status"), as_json, "status")
+
+
+def pause(as_json: JsonOption = False, data_dir: DataDirOption = None) -> None:
+    """Take no jobs until `gpunode resume`: finish what runs and give the memory back."""
+    _show(_ask(data_dir, "pause"), as_json, "pause")
+
+
+def resume(as_json: JsonOption = False, data_dir: DataDirOption = None) -> None:
+    """Take jobs again after `gpunode pause`."""
+    _show(_ask(data_dir, "resume"), as_json, "pause")
 
 
 def earnings(as_json: JsonOption = False, data_dir: DataDirOption = None) -> None:

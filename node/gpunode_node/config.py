@@ -20,6 +20,7 @@ from pydantic_settings import (
 )
 
 from gpunode_node.errors import InvalidSettings, NoBootstrap
+from gpunode_node.schedule import Schedule
 from gpunode_node.served_model import DEFAULT_QUEUE_LIMIT
 
 Texts = Annotated[tuple[str, ...], NoDecode]
@@ -48,6 +49,9 @@ class NodeSettings(EngineSettings):
         memory_max_bytes: resident memory that the node's own process may take, without engines and p2pd.
         heartbeat_interval_s: seconds between heartbeats, which bring revocations; a tracker forgets a node that was
             silent for two minutes.
+        max_power_watts: of each card; 0 = no limit.
+        schedule: when to serve, ``HH:MM-HH:MM`` in local time, several separated by commas; empty = always.
+        pause_when_busy: give way while another program uses a card. busy_percent: of a card's time that counts as use.
     """
 
     section: ClassVar[str] = "node"
@@ -73,6 +77,10 @@ class NodeSettings(EngineSettings):
     queue_limit: Annotated[int, Ge(0), Le(10_000)] = DEFAULT_QUEUE_LIMIT
     exposure_credits: Annotated[int, Ge(0), Le(1_000_000_000)] = 50
     drain_timeout_s: Annotated[float, Ge(0), Le(3_600)] = 120.0
+    max_power_watts: Annotated[int, Ge(0), Le(10_000)] = 0
+    schedule: str = ""
+    pause_when_busy: bool = False
+    busy_percent: Annotated[int, Ge(1), Le(100)] = 25
     memory_max_bytes: Annotated[int, Ge(64 * 1024**2)] = 2 * 1024**3
     heartbeat_interval_s: Annotated[float, Ge(1), Le(HEARTBEAT_INTERVAL_S)] = float(HEARTBEAT_INTERVAL_S)
 
@@ -82,6 +90,11 @@ class NodeSettings(EngineSettings):
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return tuple(value) if isinstance(value, list) else value
+
+    @field_validator("schedule")
+    @classmethod
+    def _check_schedule(cls, value: str) -> str:
+        return Schedule.parse(value).text
 
     @property
     def tracker(self) -> str:
@@ -93,6 +106,11 @@ class NodeSettings(EngineSettings):
         if not self.bootstrap:
             raise NoBootstrap
         return tracker_url(self.bootstrap, insecure=self.insecure)
+
+    @property
+    def private_folders(self) -> tuple[Path, ...]:
+        """See ``EngineSettings``."""
+        return (self.data_dir,)
 
     @property
     def listen_addresses(self) -> tuple[str, ...]:

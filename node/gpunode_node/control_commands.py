@@ -18,10 +18,24 @@ class ControlCommands:
 
     def table(self) -> dict[str, Command]:
         """Return the commands by name."""
-        return {"status": self._status, "earnings": self._earnings, "link": self._link}
+        return {
+            "status": self._status,
+            "earnings": self._earnings,
+            "link": self._link,
+            "pause": self._pause,
+            "resume": self._resume,
+        }
 
     async def _status(self, arguments: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG002 -- the commands' signature
         return await status_of(self._parts, self._unix_time())
+
+    async def _pause(self, arguments: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG002 -- the commands' signature
+        self._parts.pause.ask_owner(paused=True)
+        return self._parts.pause.to_map()
+
+    async def _resume(self, arguments: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG002 -- the commands' signature
+        self._parts.pause.ask_owner(paused=False)
+        return self._parts.pause.to_map()
 
     async def _earnings(self, arguments: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG002 -- the commands' signature
         return await earnings_of(self._parts)

@@ -83,19 +83,25 @@ class NodeDaemon:
             await asyncio.gather(starting, asked, return_exceptions=True)
 
     async def _serve(self, parts: NodeParts, stack: AsyncExitStack) -> None:
+        await parts.care.start()
+        if parts.pause.wanted:
+            parts.pause.begin()
         await parts.announcer.announce_when_due()
         parts.link.on_return = lambda: _welcome_back(parts)
         control = ControlServer(self._folder.control, ControlCommands(parts, self._world.unix_time).table())
         await control.start()
         stack.push_async_callback(control.stop)
-        announcing = asyncio.create_task(parts.announcer.run())
+        in_touch = [asyncio.create_task(parts.announcer.run()), asyncio.create_task(parts.pause.run())]
         watching = asyncio.create_task(parts.memory.run())
         keeping = [
-            announcing,
+            *in_touch,
             watching,
-            asyncio.create_task(parts.link.run(lambda: vitals_of(parts), self._settings.heartbeat_interval_s)),
+            asyncio.create_task(
+                parts.link.run(lambda: vitals_of(parts.announcer, parts.intake), self._settings.heartbeat_interval_s)
+            ),
             asyncio.create_task(parts.settler.run()),
             asyncio.create_task(parts.distances.run()),
+            asyncio.create_task(parts.care.run()),
             asyncio.create_task(self._keep_house(parts)),
         ]
         stack.push_async_callback(_end, keeping)
@@ -109,7 +115,7 @@ class NodeDaemon:
         for task in keeping:
             if task.done():
                 task.result()  # none of them returns: this raises what ended it
-        await _end([announcing])
+        await _end(in_touch)  # a schedule that opens now must announce nothing any more
         await self._drain_watched(parts, watching)
         parts.memory.raise_if_full()
 
@@ -151,7 +157,7 @@ class NodeDaemon:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FAREWELL_TIMEOUT_S):
                 await parts.announcer.withdraw()
-                await parts.link.beat(vitals_of(parts), leaving=True)
+                await parts.link.beat(vitals_of(parts.announcer, parts.intake), leaving=True)
         await parts.registry.wait_ended(deadline_s + SETTLE_MARGIN_S)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FLUSH_TIMEOUT_S):

@@ -12,8 +12,9 @@ from gpunode_node.admission import check_grant_of
 from gpunode_node.job_registry import JobRegistry
 from gpunode_node.job_run import JobRun
 from gpunode_node.job_services import JobServices
-from gpunode_node.llm_jobs import check_weights, llm_params_of
 from gpunode_node.served_model import ServedModel
+from gpunode_node.tasks import work_of
+from gpunode_node.work import check_weights
 
 UNWRITABLE_RETRY_AFTER_S = 30.0
 """When a node whose disk or memory is full may be asked again."""
@@ -33,6 +34,12 @@ class JobIntake:
         self._registry = registry
         self.models = models
         self.draining = False  #: refuse everything new
+        self.paused = False  #: the same, for a while
+
+    @property
+    def closed(self) -> bool:
+        """Whether new jobs are refused."""
+        return self.draining or self.paused
 
     def open(self, envelope: Envelope, peer: PeerId, origin: str = "") -> JobRun:
         """Return the job of a request: the one that runs or ran for the same bytes, or a new one.
@@ -56,18 +63,18 @@ class JobIntake:
         request = open_request(envelope, RequestChecks(view.trust.network, services.identity.peer_id, peer, now))
         grant = check_grant_of(request, view.trust, view.revocations, now=now)
         model = self._model_of(request.body)
-        params = llm_params_of(request.body)
         check_weights(request.body, model.info)
+        work = work_of(request.body, model.info)
         model.scheduler.check_room(asyncio.get_running_loop().time())
+        run = JobRun(request, grant, work, model, services)
         services.desk.begin(request, grant)
-        run = JobRun(request, grant, params, model, services)
         self._registry.start(run, origin)
         return run
 
     @property
     def takes_jobs(self) -> bool:
         """Whether a new job would be looked at."""
-        return not (self.draining or self._problem)
+        return not (self.closed or self._problem)
 
     def check_memory(self) -> None:
         """See that there is memory for one more stream.
@@ -85,6 +92,8 @@ class JobIntake:
     def _check_open(self) -> None:
         if self.draining:
             raise job_error(ErrorCode.DRAINING, "The node is about to stop and takes no new jobs; try another one.")
+        if self.paused:
+            raise job_error(ErrorCode.DRAINING, "The node's owner uses the machine for now; try another one.")
         if self._problem:
             raise _busy(self._problem)
 

@@ -5,25 +5,25 @@ import logging
 from collections.abc import Coroutine
 from typing import Any, Protocol, TypeVar
 
-from gpunode_engines.base import PreparedPrompt
 from gpunode_engines.errors import EngineError
 from gpunode_protocol.errors import ErrorCode, JobError, job_error
 from gpunode_protocol.grants import Grant
-from gpunode_protocol.messages import AcceptedFrame
+from gpunode_protocol.messages import AcceptedFrame, BlobFrame
 from gpunode_protocol.node_job import NodeJob
-from gpunode_protocol.payloads import LlmParams, Usage, worst_case_output_units
+from gpunode_protocol.payloads import input_refs, worst_case_output_units
 from gpunode_protocol.requests import JobRequest
 from gpunode_protocol.signing import Envelope, Signed
 
-from gpunode_node import llm_jobs
 from gpunode_node.admission import key_of
 from gpunode_node.bell import Bell
 from gpunode_node.job_books import close_books
+from gpunode_node.job_inputs import JobInputs
 from gpunode_node.job_services import JobServices
+from gpunode_node.output_relay import OutputRelay
 from gpunode_node.scheduler import Ticket
 from gpunode_node.served_model import ServedModel
 from gpunode_node.stop_switch import Cancelled, StopSwitch
-from gpunode_node.token_relay import TokenRelay
+from gpunode_node.work import JobOrder, Prepared, Work, job_error_of_engine
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class JobRun:
     """Drives one job. ``run`` is one task; everything else may be called by streams meanwhile."""
 
     def __init__(
-        self, request: Signed[JobRequest], grant: Grant, params: LlmParams, model: ServedModel, services: JobServices
+        self, request: Signed[JobRequest], grant: Grant, work: Work, model: ServedModel, services: JobServices
     ) -> None:
         self._clock = asyncio.get_running_loop().time
         self.request = request
@@ -56,7 +56,8 @@ class JobRun:
         self.accepted = False
         self.over_at: float | None = None  #: monotonic seconds
         self._grant = grant
-        self._params = params
+        self._work = work
+        self._inputs = JobInputs(request.body.salt, input_refs(work.params), services.input_limit_bytes)
         self._model = model
         self._services = services
         self._attachment: Attachment | None = None
@@ -72,6 +73,8 @@ class JobRun:
         """Let a stream send the frames; one that did so before is replaced."""
         if self._leaving is not None:
             self._leaving.cancel()
+        if self._attachment is not None or self._leaving is not None:
+            self._inputs.restart()
         self._attachment = attachment
         self.bell.ring()
 
@@ -95,6 +98,16 @@ class JobRun:
     def stop(self, error: JobError) -> None:
         """End the job with an error."""
         self._switch.throw(error)
+
+    def receive_input(self, piece: BlobFrame) -> None:
+        """Take a piece of the job's input.
+
+        Raises:
+            JobError: ``unexpected_message``: before ``accepted``. ``blob_invalid``.
+        """
+        if not self.accepted:
+            raise job_error(ErrorCode.UNEXPECTED_MESSAGE, "Input comes after the job was accepted.")
+        self._inputs.receive(piece)
 
     def receive_voucher(self, envelope: Envelope) -> None:
         """Check and keep a voucher.
@@ -133,7 +146,7 @@ class JobRun:
         except JobError as error:
             self._fail(error)
         except EngineError as error:
-            self._fail(llm_jobs.job_error_of_engine(error))
+            self._fail(job_error_of_engine(error))
         except Cancelled:  # before it was accepted: there is nothing to pay and no receipt
             self._fail(job_error(ErrorCode.CANCELLED, "The job was cancelled before it was accepted."))
         except Exception:
@@ -149,42 +162,61 @@ class JobRun:
             await self._services.desk.forget(self.key)
 
     async def _serve(self) -> None:
-        body, scheduler = self.request.body, self._model.scheduler
-        prompt = await self._until_deadline(self._model.engine.prepare(llm_jobs.prepare_request(self._params)))
-        digest = llm_jobs.check_prompt(body, self._params, prompt, self._model.info.context_tokens)
-        input_units = len(prompt.token_ids) + llm_jobs.resumed_tokens(body)
-        scheduler.check_room(self._clock())
-        await self._services.desk.reserve(self.key, self._grant, self._worst_case_microcredits(input_units))
+        prepared = await self._until_deadline(self._work.prepare(self._model.engine))
+        self._model.scheduler.check_room(self._clock())
+        worst_case = self._worst_case_microcredits(prepared.input_units)
+        await self._services.desk.reserve(self.key, self._grant, worst_case)
+        try:
+            reason = await self._take_turn(prepared)
+        except Cancelled:
+            if not self.accepted:
+                raise
+            reason = "cancelled"
+        self._finish(reason, prepared)
+
+    async def _take_turn(self, prepared: Prepared) -> str:
+        """Accept, take the input, queue and generate; return the finish reason."""
+        budget, scheduler = self._services.input_budget, self._model.scheduler
+        budget.take(self._inputs.declared_bytes)
         started = asyncio.Event()
         ticket = Ticket(
             priority=self._grant.priority,
-            input_units=input_units,
-            output_units=self._params.max_tokens,
+            input_units=prepared.input_units,
+            output_units=worst_case_output_units(self._work.params),
             on_start=started.set,
             on_move=self._moved,
         )
-        scheduler.enter(ticket, self._clock())
         try:
-            self._accept(ticket, prompt, digest)
+            if self._inputs.is_complete:
+                scheduler.enter(ticket, self._clock())
+            self._accept(ticket, prepared)
+            if not self._inputs.is_complete:  # a slow sender holds no slot
+                await self._until_deadline(self._inputs.wait())
+                scheduler.enter(ticket, self._clock())
             await self._until_deadline(started.wait())
-            reason = await self._generate(ticket, prompt)
-        except Cancelled:
-            reason = "cancelled"
+            return await self._generate(ticket)
         finally:
             scheduler.leave(ticket, self._clock())
-        self._finish(reason, len(prompt.token_ids))
+            budget.give_back(self._inputs.declared_bytes)
 
-    async def _generate(self, ticket: Ticket, prompt: PreparedPrompt) -> str:
+    async def _generate(self, ticket: Ticket) -> str:
         engine = self._model.engine
         if not engine.healthy:
             await self._until_deadline(engine.wait_healthy())
-        limit_s = min(self._left_s(), self._services.job_time_limit_s)
+        limit_s = min(self._left_s(), self._work.time_limit_s(self._services.job_time_limit_s))
         job_key = f"{self.key.client}/{self.key.job}/{self.key.segment}"
-        order = llm_jobs.generate_request(self.request.body, self._params, prompt, job_key=job_key, deadline_s=limit_s)
-        relay = TokenRelay(
-            job=self.job, ticket=ticket, bell=self.bell, unsent_bytes=self._unsent_bytes, clock=self._clock
+        inputs = await self._inputs.wait()
+        order = self._work.order(JobOrder(job_key=job_key, deadline_s=limit_s, inputs=inputs))
+        self._inputs.forget()
+        relay = OutputRelay(
+            job=self.job,
+            params=self._work.params,
+            ticket=ticket,
+            bell=self.bell,
+            unsent_bytes=self._unsent_bytes,
+            clock=self._clock,
         )
-        late = job_error(ErrorCode.TIME_LIMIT, f"The job took longer than {limit_s:.3g} s; lower max_tokens.")
+        late = job_error(ErrorCode.TIME_LIMIT, f"The job took longer than {limit_s:.3g} s; ask for less.")
         return await self._switch.guard(relay.run(engine, order), limit_s=limit_s, late=late)
 
     async def _until_deadline(self, step: Coroutine[Any, Any, T]) -> T:
@@ -200,7 +232,7 @@ class JobRun:
             self.job.task,
             self.request.body.model,
             input_units=input_units,
-            output_units=worst_case_output_units(self._params),
+            output_units=worst_case_output_units(self._work.params),
         )
 
     def _unsent_bytes(self) -> int:
@@ -209,16 +241,16 @@ class JobRun:
 
     # What is written
 
-    def _accept(self, ticket: Ticket, prompt: PreparedPrompt, digest: bytes) -> None:
+    def _accept(self, ticket: Ticket, prepared: Prepared) -> None:
         self.accepted = True
         message = AcceptedFrame(
-            prompt_tokens=len(prompt.token_ids),
+            prompt_tokens=prepared.input_tokens,
             position=ticket.position,
             eta_s=ticket.eta_s,
             fingerprint=self._model.info.fingerprint,
-            prompt_digest=digest,
+            prompt_digest=prepared.digest,
         )
-        self.job.accept(message, input_count=ticket.input_units)
+        self.job.accept(message, input_count=prepared.input_units)
         self.bell.ring()
 
     def _moved(self, position: int, eta_s: float) -> None:
@@ -230,12 +262,8 @@ class JobRun:
         self.job.fail(error)
         self._mark_over(error.code)
 
-    def _finish(self, reason: str, prompt_tokens: int) -> None:
-        usage = Usage(
-            input_tokens=prompt_tokens,
-            output_tokens=self.job.output.tokens,
-            resumed_tokens=llm_jobs.resumed_tokens(self.request.body),
-        )
+    def _finish(self, reason: str, prepared: Prepared) -> None:
+        usage = self._work.usage(prepared, self.job.output)
         finished_at = int(self._services.unix_time())
         self.job.finish(usage=usage, finish_reason=reason, now=self._clock(), finished_at=finished_at)
         self._mark_over(reason)
@@ -246,7 +274,7 @@ class JobRun:
             "event": "job_over",
             "job_id": self.key.job,
             "how": how,
-            "output_tokens": self.job.output.tokens,
+            "output_units": self.job.output.count,
             "duration_s": round(self.over_at - self.job.arrived_at, 3),
         }
         logger.info("job over: %s", how, extra=details)

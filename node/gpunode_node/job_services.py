@@ -1,7 +1,7 @@
 """What every job of this node uses."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gpunode_protocol.errors import ErrorCode, job_error
 from gpunode_protocol.identity import Identity
@@ -11,10 +11,15 @@ from gpunode_protocol.tasks import Task
 from gpunode_protocol.trust import Trust
 
 from gpunode_node.admission_desk import AdmissionDesk
+from gpunode_node.job_inputs import InputBudget
 from gpunode_node.memory_watch import MemoryWatch
 from gpunode_node.outbox import Outbox
 
 DEFAULT_JOB_TIME_LIMIT_S = 300.0
+DEFAULT_INPUT_LIMIT_BYTES = 25 * 1024 * 1024
+"""Of one job's files."""
+DEFAULT_INPUT_BUDGET_BYTES = 256 * 1024 * 1024
+"""Of all jobs' files that are in memory at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +52,8 @@ class JobServices:
         desk, outbox: open.
         memory: watched.
         outbox_ready: called when the outbox has something for the tracker.
-        job_time_limit_s: longest time that a job may hold a slot, seconds.
+        job_time_limit_s: longest time that a text job may hold a slot, seconds.
+        input_limit_bytes: of the files that one job brings. input_budget: of those of all jobs.
         unix_time: seconds.
     """
 
@@ -58,4 +64,6 @@ class JobServices:
     memory: MemoryWatch
     outbox_ready: Callable[[], None]
     job_time_limit_s: float = DEFAULT_JOB_TIME_LIMIT_S
+    input_limit_bytes: int = DEFAULT_INPUT_LIMIT_BYTES
+    input_budget: InputBudget = field(default_factory=lambda: InputBudget(DEFAULT_INPUT_BUDGET_BYTES))
     unix_time: Callable[[], float]

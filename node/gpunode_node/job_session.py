@@ -147,8 +147,10 @@ class JobSession:
                     run.stop(error)
             case CancelFrame():
                 run.cancel()
-            case BlobFrame() | RequestFrame():
-                raise job_error(ErrorCode.UNEXPECTED_MESSAGE, "This job takes no blobs.")
+            case BlobFrame():
+                run.receive_input(event)
+            case RequestFrame():  # NodeStream lets no second one pass
+                raise job_error(ErrorCode.UNEXPECTED_MESSAGE, "A second request came on one stream.")
 
     async def _say(self, error: JobError) -> None:
         """Send an error that is this stream's and not the job's."""

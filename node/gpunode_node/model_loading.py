@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from gpunode_engines.backend_choice import on_machine
-from gpunode_engines.base import Engine
+from gpunode_engines.base import Engine, MeasuredSpeed
 from gpunode_engines.catalogue import CatalogueEntry
 from gpunode_engines.config import EngineSettings
 from gpunode_engines.devices import Machine
 from gpunode_engines.download_display import choose_display
-from gpunode_engines.errors import ModelNotPulled
+from gpunode_engines.engine_pool import EnginePool
+from gpunode_engines.errors import ModelNotPulled, NotEnoughMemory
 from gpunode_engines.fetch import pull
 from gpunode_engines.memory_fit import machine_without
+from gpunode_engines.on_demand import OnDemandEngine
 from gpunode_engines.plan import create_engine, plan_engine
 from gpunode_engines.remotes import choose_remote
 from gpunode_engines.supervisor import EnginePlan
@@ -38,16 +40,18 @@ class CatalogueEngines:
     Args:
         settings: of the node.
         machine: before any engine runs; each engine leaves less of it to the next.
+        pool: where the engines live.
     """
 
-    def __init__(self, settings: EngineSettings, machine: Machine) -> None:
+    def __init__(self, settings: EngineSettings, machine: Machine, pool: EnginePool) -> None:
         self._settings = settings
-        self._machine = machine
+        self._whole = self._left = machine
+        self._pool = pool
 
     async def __call__(self, entry: CatalogueEntry) -> Engine:
         """See ``EngineFactory``."""
         settings = self._settings
-        entry = on_machine(entry, settings, self._machine)
+        entry = on_machine(entry, settings, self._left)
         try:
             plan = await self._plan(entry)
         except ModelNotPulled:
@@ -55,12 +59,33 @@ class CatalogueEngines:
                 raise
             await self._pull(entry)
             plan = await self._plan(entry)
-        self._machine = machine_without(self._machine, plan.memory_bytes, on_gpu=plan.options.use_gpu)
-        return create_engine(plan, settings)
+        self._left = machine_without(self._left, plan.memory_bytes, on_gpu=plan.options.use_gpu)
+        return OnDemandEngine(plan, self._pool, lambda lowered: create_engine(lowered, settings))
 
     async def _plan(self, entry: CatalogueEntry) -> EnginePlan:
         """Plan in a thread that a stop leaves behind: digests of many gigabytes take long."""
-        return await run_in_daemon_thread(lambda: plan_engine(entry, self._settings, self._machine))
+        return await run_in_daemon_thread(lambda: self._beside_or_alone(entry))
+
+    def _beside_or_alone(self, entry: CatalogueEntry) -> EnginePlan:
+        """Plan a model beside those before it; where it fits better alone, they take turns in memory."""
+        settings = self._settings
+        try:
+            beside = plan_engine(entry, settings, self._left)
+            if beside.options.use_gpu or not (settings.engine_gpu and self._whole.gpus):
+                return beside
+        except NotEnoughMemory:
+            if self._left == self._whole:
+                raise
+            beside = None
+        alone = plan_engine(entry, settings, self._whole)
+        if beside is not None and not alone.options.use_gpu:
+            return beside
+        logger.warning(
+            "%s does not fit in memory beside the models before it: they take turns, and a job may wait for a load",
+            entry.name,
+            extra={"event": "models_take_turns", "model": entry.name},
+        )
+        return alone
 
     async def _pull(self, entry: CatalogueEntry) -> None:
         """Download a model and show how far it is; a stop of the node leaves the thread behind and ends at once."""
@@ -87,7 +112,7 @@ async def load_models(entries: Sequence[CatalogueEntry], create: EngineFactory, 
             except BaseException:
                 await engine.stop()
                 raise
-            models.append(ServedModel(entry.name, engine, speed, queue_limit))
+            models.append(_served(entry.name, engine, speed, queue_limit))
             logger.info(
                 "serving %s: %.0f tokens/s",
                 entry.name,
@@ -98,6 +123,14 @@ async def load_models(entries: Sequence[CatalogueEntry], create: EngineFactory, 
         await stop_models(models)
         raise
     return models
+
+
+def _served(name: str, engine: Engine, speed: MeasuredSpeed, queue_limit: int) -> ServedModel:
+    if not isinstance(engine, OnDemandEngine):
+        return ServedModel(name, engine, speed, queue_limit)
+    model = ServedModel(name, engine, speed, queue_limit, engine)
+    engine.on_change = model.engine_changed
+    return model
 
 
 async def stop_models(models: Sequence[ServedModel]) -> None:

@@ -6,6 +6,7 @@
     ├── identity.key     the node's key (libp2p format, mode 0600); earnings belong to it
     ├── network.json     pinned root key and the tracker's last network info
     ├── worker.json      worker token and certificate (mode 0600)
+    ├── paused.json      while the owner has paused the node, also across restarts
     ├── ledger.json      the ledger's last signed head, and one that contradicted it
     ├── admission.db     requests that were worked on
     ├── outbox.db        vouchers and receipts on their way to the tracker
@@ -38,6 +39,7 @@ class NodeFolder:
         self.identity = self.path / "identity.key"
         self.network = self.path / "network.json"
         self.worker = self.path / "worker.json"
+        self.paused = self.path / "paused.json"
         self.ledger_head = self.path / "ledger.json"
         self.admission = self.path / "admission.db"
         self.outbox = self.path / "outbox.db"

@@ -7,6 +7,7 @@ import heapq
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from gpunode_protocol.errors import ErrorCode, job_error
 
@@ -15,6 +16,29 @@ _OBSERVED_WEIGHT = 0.2
 """Share of the newest job in the running average of the decoding speed."""
 _OBSERVED_MIN_TOKENS = 16
 """Shorter jobs say too little about the speed."""
+
+
+class Readiness(Protocol):
+    """Whether the engine behind a queue can start a job at all, whatever its slots do."""
+
+    def wait_s(self) -> float:
+        """Return seconds until it can; 0 = now."""
+        ...
+
+    def hasten(self) -> None:
+        """A job waits: do what makes it ready. ``engine_changed`` is called when something has come of it."""
+        ...
+
+
+class AlwaysReady:
+    """The readiness of an engine that stays loaded."""
+
+    def wait_s(self) -> float:
+        """See ``Readiness``."""
+        return 0.0
+
+    def hasten(self) -> None:
+        """See ``Readiness``."""
 
 
 @dataclass(eq=False)
@@ -44,13 +68,23 @@ class Scheduler:
         slots: jobs at once, >= 1.
         queue_limit: jobs that may wait, >= 0.
         input_units_per_s, output_units_per_s: measured with one stream, > 0.
+        readiness: of the engine; jobs wait in the queue until it is ready.
     """
 
-    def __init__(self, *, slots: int, queue_limit: int, input_units_per_s: float, output_units_per_s: float) -> None:
+    def __init__(
+        self,
+        *,
+        slots: int,
+        queue_limit: int,
+        input_units_per_s: float,
+        output_units_per_s: float,
+        readiness: Readiness | None = None,
+    ) -> None:
         self.slots = slots
         self._queue_limit = queue_limit
         self._input_units_per_s = input_units_per_s
         self._output_units_per_s = output_units_per_s
+        self._readiness = readiness or AlwaysReady()
         self._numbers = itertools.count(1)
         self._running: list[Ticket] = []
         self._waiting: list[Ticket] = []
@@ -67,7 +101,7 @@ class Scheduler:
 
     def check_room(self, now: float) -> None:
         """Raise the error that ``enter`` would raise, before any work is done for the job."""
-        if len(self._running) >= self.slots and len(self._waiting) >= self._queue_limit:
+        if len(self._running) + len(self._waiting) >= self.slots + self._queue_limit:
             retry_after_s = max(MIN_RETRY_AFTER_S, round(min(self._slot_times(now)), 1))
             raise job_error(
                 ErrorCode.BUSY,
@@ -99,6 +133,12 @@ class Scheduler:
         self._fill(now)
         self._refresh(now)
 
+    def engine_changed(self, slots: int, now: float) -> None:
+        """The engine has become ready, or not ready, or takes another number of jobs at once."""
+        self.slots = slots
+        self._fill(now)
+        self._refresh(now)
+
     def wait_s(self, now: float) -> float:
         """Return how long a job that came now would wait for a slot, in seconds."""
         free_at = self._slot_times(now)
@@ -107,6 +147,9 @@ class Scheduler:
         return free_at[0]
 
     def _fill(self, now: float) -> None:
+        if self._waiting and self._readiness.wait_s() > 0:
+            self._readiness.hasten()
+            return
         while self._waiting and len(self._running) < self.slots:
             ticket = self._waiting.pop(0)
             ticket.started_at = now
@@ -132,6 +175,8 @@ class Scheduler:
         """Return a heap of seconds until each slot is free."""
         times = [self._remaining_s(ticket, now) for ticket in self._running]
         times += [0.0] * (self.slots - len(times))
+        ready_in_s = self._readiness.wait_s()
+        times = [max(time_s, ready_in_s) for time_s in times]
         heapq.heapify(times)
         return times
 

@@ -1,11 +1,12 @@
-"""One loaded model with its speed and its queue."""
+"""One model with its speed and its queue."""
 
+import asyncio
 from dataclasses import dataclass, field
 
 from gpunode_engines.base import Engine, EngineInfo, MeasuredSpeed
 from gpunode_protocol.tasks import Task
 
-from gpunode_node.scheduler import Scheduler
+from gpunode_node.scheduler import AlwaysReady, Readiness, Scheduler
 
 DEFAULT_QUEUE_LIMIT = 16
 
@@ -19,12 +20,14 @@ class ServedModel:
         engine: started; whoever made it stops it.
         speed: measured on the idle engine.
         queue_limit: jobs that may wait, >= 0.
+        readiness: whether the engine is in memory.
     """
 
     name: str
     engine: Engine
     speed: MeasuredSpeed
     queue_limit: int = DEFAULT_QUEUE_LIMIT
+    readiness: Readiness = field(default_factory=AlwaysReady)
     scheduler: Scheduler = field(init=False)
 
     def __post_init__(self) -> None:
@@ -34,7 +37,17 @@ class ServedModel:
             queue_limit=self.queue_limit,
             input_units_per_s=self.speed.prefill_tokens_per_s,
             output_units_per_s=self.speed.decode_tokens_per_s,
+            readiness=self.readiness,
         )
+
+    def engine_changed(self) -> None:
+        """Tell the queue that the engine was loaded, unloaded, or loaded with less."""
+        self.scheduler.engine_changed(self.info.slots, asyncio.get_running_loop().time())
+
+    @property
+    def waits_for_memory(self) -> bool:
+        """Whether the next job has to wait until the model is loaded."""
+        return self.readiness.wait_s() > 0
 
     @property
     def info(self) -> EngineInfo:

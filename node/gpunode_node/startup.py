@@ -6,10 +6,16 @@ import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from datetime import datetime
 from random import SystemRandom
 
-from gpunode_engines.catalogue import CatalogueEntry, resolve_model
+from gpunode_engines.catalogue import CatalogueEntry
 from gpunode_engines.devices import Machine, detect_machine
+from gpunode_engines.engine_pool import EnginePool
+from gpunode_engines.gpu_readings import GpuMeter, NvmlMeter
+from gpunode_engines.memory_fit import within_owners_limit
+from gpunode_engines.memory_plan import Capacity
+from gpunode_engines.own_models import known_models
 from gpunode_protocol.identity import Identity
 from gpunode_protocol.mesh import Mesh, MeshConfig, RecordValidator, create_mesh, load_or_create_identity
 from gpunode_protocol.messages import JOB_PROTOCOL, PROBE_PROTOCOL
@@ -20,9 +26,10 @@ from gpunode_node.advert_builder import AdvertBuilder
 from gpunode_node.announcer import Announcer
 from gpunode_node.config import NodeSettings
 from gpunode_node.credentials import CredentialsFile
-from gpunode_node.errors import InvalidSettings, RegionUnknown
+from gpunode_node.errors import RegionUnknown
 from gpunode_node.first_contact import meet_tracker, register_or_go_on, wait_for_bootstrap
 from gpunode_node.gpu_use import advertised_gpu, gpu_of, idle_gpu_problems
+from gpunode_node.host_care import HostCare
 from gpunode_node.job_intake import JobIntake
 from gpunode_node.job_registry import JobRegistry
 from gpunode_node.job_services import JobServices
@@ -30,12 +37,14 @@ from gpunode_node.job_session import JobStreams
 from gpunode_node.ledger_watch import LedgerWatch
 from gpunode_node.memory_watch import MemoryWatch, own_resident_bytes
 from gpunode_node.mesh_membership import MeshMembership, join_mesh
+from gpunode_node.model_choice import default_choice
 from gpunode_node.model_loading import CatalogueEngines, EngineFactory, load_models, stop_models
 from gpunode_node.network_state import NetworkState
 from gpunode_node.node_adverts import NodeAdverts, StandingSource
 from gpunode_node.node_folder import NodeFolder
-from gpunode_node.node_parts import NodeParts
+from gpunode_node.node_parts import NodeParts, vitals_of
 from gpunode_node.outbox import Outbox
+from gpunode_node.pause import Pause, PausedParts
 from gpunode_node.probe_server import ProbeStreams
 from gpunode_node.region_distances import RegionDistances
 from gpunode_node.settler import Settler
@@ -49,14 +58,16 @@ logger = logging.getLogger(__name__)
 class World:
     """What a node takes from outside; tests put their own in.
 
-    resolve_model: what a name means. create_engine: None = the catalogue's engines in child processes. resident_bytes:
-    of this process. unix_time: seconds.
+    resolve_model: what a name means, None = as the catalogue and the user's models file say. create_engine: None = the
+    catalogue's engines in child processes. meter: of the graphics cards. resident_bytes: of this process. unix_time:
+    seconds.
     """
 
     create_mesh: Callable[[MeshConfig, RecordValidator], Mesh] = create_mesh
-    resolve_model: Callable[[str], CatalogueEntry] = resolve_model
+    resolve_model: Callable[[str], CatalogueEntry] | None = None
     create_engine: EngineFactory | None = None
     detect_machine: Callable[[], Machine] = detect_machine
+    meter: GpuMeter = field(default_factory=NvmlMeter)
     resident_bytes: Callable[[], int] = own_resident_bytes
     unix_time: Callable[[], float] = field(default=time.time)
 
@@ -84,20 +95,22 @@ class Startup:
             GpunodeError: with what to do.
         """
         settings, world, stack = self._settings, self._world, self._stack
-        named = list(dict.fromkeys(world.resolve_model(name) for name in settings.model))
+        resolve = world.resolve_model or known_models(settings).resolve
+        named = list(dict.fromkeys(resolve(name) for name in settings.model))
         identity = load_or_create_identity(self._folder.identity)
         network = NetworkState(self._folder.network, settings.network_id)
         link = self._link(identity, network)
         await meet_tracker(link, network)
-        entries = named or [_default_entry(network, world.resolve_model)]
-        machine = await asyncio.to_thread(world.detect_machine)
+        machine = within_owners_limit(await asyncio.to_thread(world.detect_machine), settings.max_gpu_memory)
+        entries = named or [resolve(self._choose(network, machine))]
         link.describe(_description(settings, machine, entries))
         await register_or_go_on(link)
         region = settings.region or (link.credentials.region if link.credentials else None)
         if region is None:
             raise RegionUnknown
         desk, outbox = await self._stores(identity)
-        create = world.create_engine or CatalogueEngines(settings, machine)
+        pool = EnginePool(Capacity.of(machine, settings), settings.idle_unload_s)
+        create = world.create_engine or CatalogueEngines(settings, machine, pool)
         models = await load_models(entries, create, settings.queue_limit)
         stack.push_async_callback(stop_models, models)
         for problem in idle_gpu_problems(machine, models, use_gpu=settings.engine_gpu):
@@ -125,6 +138,11 @@ class Startup:
         standing = StandingSource(settings, gpu, region, network, link, mesh, distances)
         adverts = NodeAdverts(AdvertBuilder(identity, world.unix_time), standing, models)
         announcer = Announcer(mesh.announce, adverts.build, lambda: network.shard_bits)
+        pause = self._pause(link, intake, registry, announcer, pool)
+        care = HostCare(
+            settings, world.meter, pause, pool, models, lambda: datetime.fromtimestamp(world.unix_time()).astimezone()
+        )
+        stack.push_async_callback(care.close)
         return NodeParts(
             settings=settings,
             identity=identity,
@@ -133,6 +151,7 @@ class Startup:
             machine=machine,
             region=region,
             models=models,
+            pool=pool,
             desk=desk,
             outbox=outbox,
             registry=registry,
@@ -142,9 +161,23 @@ class Startup:
             distances=distances,
             announcer=announcer,
             settler=settler,
+            pause=pause,
+            care=care,
             started_at=world.unix_time(),
             addresses=await mesh.addresses(),
         )
+
+    def _choose(self, network: NetworkState, machine: Machine) -> str:
+        """Return the model to serve where the owner names none, and say why. Raises NotEnoughMemory."""
+        default = network.info.default_models.get(Task.LLM)
+        choice = default_choice(default, known_models(self._settings), self._settings, machine)
+        logger.info(
+            "no model was named, so %s is served: %s",
+            choice.name,
+            choice.why,
+            extra={"event": "model_chosen", "model": choice.name},
+        )
+        return choice.name
 
     def _link(self, identity: Identity, network: NetworkState) -> TrackerLink:
         client = TrackerClient(self._settings.tracker, ca_file=self._settings.ca_file)
@@ -162,6 +195,20 @@ class Startup:
         self._stack.push_async_callback(outbox.close)
         return desk, outbox
 
+    def _pause(
+        self, link: TrackerLink, intake: JobIntake, registry: JobRegistry, announcer: Announcer, pool: EnginePool
+    ) -> Pause:
+        parts = PausedParts(
+            intake=intake,
+            registry=registry,
+            announcer=announcer,
+            pool=pool,
+            beat=lambda: link.beat(vitals_of(announcer, intake)),
+            file=self._folder.paused,
+            drain_timeout_s=self._settings.drain_timeout_s,
+        )
+        return Pause(parts)
+
     async def _join(self, network: NetworkState, intake: JobIntake) -> MeshMembership:
         settings = self._settings
         config = MeshConfig(
@@ -174,18 +221,6 @@ class Startup:
         )
         handlers = {JOB_PROTOCOL: JobStreams(intake).serve, PROBE_PROTOCOL: ProbeStreams(intake).serve}
         return await join_mesh(lambda choice: self._world.create_mesh(choice, network.validator), config, handlers)
-
-
-def _default_entry(network: NetworkState, resolve: Callable[[str], CatalogueEntry]) -> CatalogueEntry:
-    """Return what to serve where the settings name nothing: the network's default for text.
-
-    Raises:
-        ModelNotFound: unknown here. InvalidSettings: there is none.
-    """
-    name = network.info.default_models.get(Task.LLM)
-    if name is None:
-        raise InvalidSettings("The network publishes no default model. Say what to serve with --model NAME.")
-    return resolve(name)
 
 
 def _description(settings: NodeSettings, machine: Machine, entries: list[CatalogueEntry]) -> SelfDescription:

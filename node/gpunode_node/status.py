@@ -23,6 +23,7 @@ async def status_of(parts: NodeParts, now: float) -> dict[str, Any]:
         "region": parts.region,
         "country": parts.settings.country,
         "draining": parts.intake.draining,
+        "pause": parts.pause.to_map(),
         "problems": _problems(parts),
         "tracker": {"url": parts.settings.tracker, "problem": parts.link.problem},
         "mesh": _mesh(parts.membership.mesh.status) | {"reachable": parts.membership.reachability.reachable},
@@ -30,6 +31,8 @@ async def status_of(parts: NodeParts, now: float) -> dict[str, Any]:
         "rtt_ms": parts.distances.rtt_ms,
         "announced": {"copies": parts.announcer.stored, "problem": parts.announcer.problem},
         "gpus": [{"name": gpu.name, "memory_bytes": gpu.memory_bytes} for gpu in parts.machine.gpus],
+        "gpu_readings": parts.care.to_map(),
+        "power": parts.care.power,
         "models": [_model(model) for model in parts.models],
         "jobs_unfinished": len(parts.registry.unfinished),
         "outbox": await parts.outbox.counts() | {"problem": parts.outbox.problem or parts.settler.problem},
@@ -62,11 +65,17 @@ def _problems(parts: NodeParts) -> list[str]:
         parts.membership.mesh.status.problem,
         parts.announcer.problem,
         parts.outbox.problem,
+        *parts.care.problems,
         parts.memory.problem,
         *idle_gpu_problems(parts.machine, parts.models, use_gpu=parts.settings.engine_gpu),
-        *(f"The engine of {model.name} is being restarted." for model in parts.models if not model.engine.healthy),
+        *(f"The engine of {model.name} is being restarted." for model in parts.models if _is_lost(model)),
     ]
     return list(dict.fromkeys(problem for problem in problems if problem))
+
+
+def _is_lost(model: ServedModel) -> bool:
+    """Whether the engine died: one that is only not in memory is loaded when a job comes."""
+    return not model.engine.healthy and not model.waits_for_memory
 
 
 def _mesh(status: MeshStatus) -> dict[str, Any]:
@@ -94,6 +103,12 @@ def _model(model: ServedModel) -> dict[str, Any]:
         "queued": model.scheduler.queued,
         "prefill_tokens_per_s": round(model.speed.prefill_tokens_per_s, 1),
         "decode_tokens_per_s": round(model.speed.decode_tokens_per_s, 1),
+        "loaded": not model.waits_for_memory,
         "healthy": model.engine.healthy,
         "restarts": model.engine.restarts,
+        "sandbox": {
+            "level": model.info.confinement.level,
+            "lacks": list(model.info.confinement.lacks()),
+            "denials": model.engine.denials,
+        },
     }

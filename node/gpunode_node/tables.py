@@ -2,14 +2,15 @@
 
 from typing import Any
 
+from gpunode_engines.confinement import FULL_LEVEL
 from gpunode_protocol.prices import MICROCREDITS_PER_CREDIT
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 
 
 def show(kind: str, answer: dict[str, Any]) -> None:
-    """Print the answer of a control command: ``status``, ``earnings`` or ``link``."""
-    render = {"status": status_table, "earnings": earnings_table, "link": link_table}[kind]
+    """Print the answer of a control command: ``status``, ``earnings``, ``link`` or ``pause``."""
+    render = {"status": status_table, "earnings": earnings_table, "link": link_table, "pause": pause_table}[kind]
     Console().print(render(answer))
 
 
@@ -22,6 +23,7 @@ def status_table(answer: dict[str, Any]) -> RenderableType:
             "network": answer["network"],
             "region": " ".join(filter(None, (answer["region"], answer["country"]))),
             "up": f"{answer['uptime_s']:.0f} s" + (", draining" if answer["draining"] else ""),
+            "serves": _serving(answer["pause"]),
             "tracker": answer["tracker"]["url"] + (" (no answer)" if answer["tracker"]["problem"] else ""),
             "mesh": f"{mesh['state']}, {mesh['peers_known']} peers known",
             "reachable": {True: "yes", False: "through relays", None: "not known"}[mesh["reachable"]],
@@ -31,7 +33,7 @@ def status_table(answer: dict[str, Any]) -> RenderableType:
             "problems": "\n".join(answer["problems"]) or "none",
         }
     )
-    models = Table("model", "task", "device", "running", "waiting", "tokens/s", "restarts")
+    models = Table("model", "task", "device", "running", "waiting", "tokens/s", "restarts", "sandbox")
     for model in answer["models"]:
         models.add_row(
             model["name"],
@@ -41,8 +43,16 @@ def status_table(answer: dict[str, Any]) -> RenderableType:
             str(model["queued"]),
             f"{model['decode_tokens_per_s']:g}",
             str(model["restarts"]),
+            _sandbox(model["sandbox"]),
         )
     return Group(facts, models)
+
+
+def _sandbox(sandbox: dict[str, Any]) -> str:
+    level = f"{sandbox['level']} of {FULL_LEVEL}"
+    if sandbox["lacks"]:
+        level += f", without {', '.join(sandbox['lacks'])}"
+    return level + (f", {sandbox['denials']} refused" if sandbox["denials"] else "")
 
 
 def earnings_table(answer: dict[str, Any]) -> RenderableType:
@@ -65,6 +75,20 @@ def link_table(answer: dict[str, Any]) -> RenderableType:
     return _facts(
         {"account": answer["account"], "moved": f"{_credits(answer['moved_microcredits'])} credits earned before"}
     )
+
+
+def pause_table(answer: dict[str, Any]) -> RenderableType:
+    """Return what a pause or its end has come to."""
+    return _facts({"serves": _serving(answer)})
+
+
+def _serving(pause: dict[str, Any]) -> str:
+    words = {
+        "serving": "yes",
+        "pausing": "no new jobs; those that run are finished",
+        "paused": "no, and no model is in memory",
+    }[pause["state"]]
+    return f"{words}: {'; '.join(pause['reasons'])}" if pause["reasons"] else words
 
 
 def _facts(facts: dict[str, str]) -> Table:

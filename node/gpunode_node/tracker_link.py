@@ -61,10 +61,11 @@ class SelfDescription:
 
 @dataclass(frozen=True, kw_only=True)
 class Vitals:
-    """What a heartbeat says. memory: MiB of the machine."""
+    """What a heartbeat says. memory: MiB of the machine. paused: it takes no jobs until its owner is done."""
 
     adverts: tuple[Envelope, ...] = ()
     busy: bool = False
+    paused: bool = False
     memory_used_mb: int = 0
     memory_total_mb: int = 0
 
@@ -179,7 +180,7 @@ class TrackerLink:
         """Send one heartbeat and take what comes back; return whether the tracker answered."""
         status: Literal["online", "busy", "offline"] = "busy" if vitals.busy else "online"
         body = HeartbeatRequest(
-            status="offline" if leaving else status,
+            status="offline" if leaving or vitals.paused else status,
             adverts=vitals.adverts,
             memory_used_mb=vitals.memory_used_mb,
             memory_total_mb=vitals.memory_total_mb,

@@ -116,6 +116,8 @@ class NodeJob:
 
     def progress(self, step: int, total: int, preview: bytes | None = None) -> None:
         """Write ``progress``."""
+        self._refuse_after_the_end()
+        self.output.add_progress(step, total)
         self._write(ProgressFrame(step=step, total=total, preview=preview))
 
     def tokens(

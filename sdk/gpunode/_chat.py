@@ -1,25 +1,33 @@
 """Chat: the caller's arguments to signed parameters, and a job's events to chunks and a result."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final, TypedDict
 
-from annotated_types import Ge, Le
 from gpunode_protocol.client_job import Completed
 from gpunode_protocol.errors import MalformedMessage
-from gpunode_protocol.framing import MAX_FRAME_BYTES
 from gpunode_protocol.messages import TokensFrame
-from gpunode_protocol.payloads import MILLION, ChatMessage, LlmParams
-from gpunode_protocol.safe_msgpack import pack
+from gpunode_protocol.payloads import ChatMessage, LlmParams
 
+from gpunode._job_result import job_facts
 from gpunode._job_run import JobRun
+from gpunode._millionths import millionths
+from gpunode._request_size import check_size
+from gpunode._structured import (
+    CallFilter,
+    as_json,
+    check_schema,
+    parse_answer,
+    schema_of,
+    split_calls,
+    tools_text,
+    wire_message,
+)
 from gpunode.errors import InvalidRequest
-from gpunode.types import ChatResult, Chunk, JobReceipt, Message, Route, Usage
+from gpunode.types import ChatResult, Chunk, Message, Route, TokenLogprob, ToolCall, Usage
 
 DEFAULT_MAX_TOKENS: Final = 512
-_REQUEST_OVERHEAD_BYTES: Final = 16_384
-"""Room in the request's frame for everything but the parameters: the grant alone may have 8 KiB."""
 
 
 class ChatOptions(TypedDict, total=False):
@@ -28,6 +36,9 @@ class ChatOptions(TypedDict, total=False):
     max_tokens: of the answer, 512 unless given. temperature: 0 to 2, 0 = always the likeliest token. top_p: 0 to 1.
     top_k: 0 = off. min_p: 0 to 1. repetition_penalty: 0 to 10. presence_penalty, frequency_penalty: -2 to 2.
     seed: 0 to 2^32 - 1, the same seed at the same node gives the same answer. stop: texts that end the answer.
+    logprobs: alternatives per token in the result, 0 to 20; 0 = the tokens' own only. json_schema: the answer is JSON
+    that follows it, see ``ChatResult.parsed``; response_format: the same in OpenAI's shape. tools: functions that the
+    model may call, in OpenAI's shape; tool_choice: ``"auto"``, ``"none"``, ``"required"``, or one function.
     """
 
     max_tokens: int | None
@@ -40,6 +51,11 @@ class ChatOptions(TypedDict, total=False):
     frequency_penalty: float | None
     seed: int | None
     stop: str | Sequence[str] | None
+    logprobs: int | None
+    json_schema: Mapping[str, Any] | None
+    response_format: Mapping[str, Any] | None
+    tools: Sequence[Mapping[str, Any]] | None
+    tool_choice: str | Mapping[str, Any] | None
 
 
 _MILLIONTHS: Final = (
@@ -65,39 +81,29 @@ def llm_params(messages: Sequence[Message], options: ChatOptions, *, now: float)
     value: dict[str, Any] = {"max_tokens": DEFAULT_MAX_TOKENS, "now": int(now), **given}
     for name in _MILLIONTHS:
         if name in value:
-            value[f"{name}_millionths"] = _millionths(name, value.pop(name))
+            value[f"{name}_millionths"] = millionths(LlmParams, name, value.pop(name))
     stop = value.pop("stop", ())
     value["stop"] = (stop,) if isinstance(stop, str) else tuple(stop)
-    value["messages"] = tuple(messages)
+    value["messages"] = tuple(wire_message(message) for message in messages)
+    _add_structure(value)
     try:
         params = LlmParams.from_map(value)
     except MalformedMessage as error:
         raise InvalidRequest(f"The request is not valid, nothing was sent: {_in_the_callers_words(error)}") from error
-    size = len(pack(params.to_map()))
-    if size > MAX_FRAME_BYTES - _REQUEST_OVERHEAD_BYTES:
-        raise InvalidRequest(f"The messages have {size} bytes; about 1 MiB can be sent. Shorten them.")
+    check_size(params, "The messages")
     return params
 
 
-def _millionths(name: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:  # noqa: PLR0124 -- NaN
-        raise InvalidRequest(f"The request is not valid, nothing was sent: {name} must be a number.")
-    low, high = _limits(name)
-    if not low <= value * MILLION <= high:
-        # Where one millionth is the least, zero is what the user has to avoid.
-        limits = f"between {low / MILLION:g} and" if low != 1 else "more than 0 and at most"
-        raise InvalidRequest(f"The request is not valid, nothing was sent: {name} must be {limits} {high / MILLION:g}.")
-    return round(value * MILLION)
-
-
-def _limits(name: str) -> tuple[int, int]:
-    """Return the least and the greatest value that may travel, in millionths."""
-    rules = LlmParams.model_fields[f"{name}_millionths"].metadata
-    (low,) = (rule.ge for rule in rules if isinstance(rule, Ge))
-    (high,) = (rule.le for rule in rules if isinstance(rule, Le))
-    assert isinstance(low, int)  # noqa: S101 -- as payloads.py declares them
-    assert isinstance(high, int)  # noqa: S101 -- as above
-    return low, high
+def _add_structure(value: dict[str, Any]) -> None:
+    """Turn schema and tools into the JSON texts that are signed. Raises InvalidRequest."""
+    schema = schema_of(value.pop("json_schema", None), value.pop("response_format", None))
+    if schema is not None:
+        check_schema(schema)
+        value["json_schema"] = as_json(schema, "json_schema")
+    if "tools" in value:
+        value["tools"] = tools_text(value["tools"])
+    if "tool_choice" in value:
+        value["tool_choice"] = as_json(value["tool_choice"], "tool_choice")
 
 
 def _in_the_callers_words(error: MalformedMessage) -> str:
@@ -126,28 +132,42 @@ async def chat_chunks(
     """
     started_at = monotonic()
     state.run = run = await start()
+    calls, logprobs = CallFilter(), list[TokenLogprob]()
     async with aclosing(run.events()) as events:
         async for event in events:
             if isinstance(event, TokensFrame) and (event.ids or event.text):
-                yield Chunk(event.text, event.ids)
+                logprobs.extend(TokenLogprob(*entry) for entry in _entries(event))
+                yield Chunk(calls.push(event.text) if _params(run).tools else event.text, event.ids)
             elif isinstance(event, Completed):
-                state.result = _result(run, event, started_at=started_at, now=monotonic())
+                state.result = _result(run, event, logprobs, started_at=started_at, now=monotonic())
 
 
-def _result(run: JobRun, done: Completed, *, started_at: float, now: float) -> ChatResult:
-    assert run.route is not None  # noqa: S101 -- a node has answered
-    first_at = now if run.first_output_at is None else run.first_output_at
+def _params(run: JobRun) -> LlmParams:
+    assert isinstance(run.job.params, LlmParams)  # noqa: S101 -- a chat's job
+    return run.job.params
+
+
+def _entries(event: TokensFrame) -> Iterator[tuple[int, float, tuple[tuple[int, float], ...]]]:
+    return ((entry.id, entry.logprob, entry.top) for entry in event.logprobs or ())
+
+
+def _result(
+    run: JobRun, done: Completed, logprobs: Sequence[TokenLogprob], *, started_at: float, now: float
+) -> ChatResult:
+    """Return the result. Raises AnswerUnusable: not the JSON, or not the calls, that were asked for."""
+    params, text = _params(run), "".join(run.text_parts)
+    calls: tuple[ToolCall, ...] = ()
+    if params.tools is not None and done.finish_reason == "tool_calls":
+        text, calls = split_calls(text)
+    is_whole = params.json_schema is not None and done.finish_reason == "stop"
     return ChatResult(
-        response="".join(run.text_parts),
+        response=text,
         ids=tuple(run.ids),
-        model=done.receipt.body.model,
         usage=Usage(prompt_tokens=done.usage.input_tokens, completion_tokens=done.usage.output_tokens),
-        receipt=JobReceipt(id=done.receipt.digest.hex(), receipt=done.receipt, voucher=done.voucher),
-        route=run.route,
-        finish_reason=done.finish_reason,
-        job=run.job.id,
-        ttft_ms=1000 * (first_at - started_at),
-        duration_ms=1000 * (now - started_at),
+        tool_calls=calls,
+        parsed=parse_answer(text, params.json_schema or "") if is_whole else None,
+        logprobs=None if params.logprobs is None else tuple(logprobs),
+        **job_facts(run, done, started_at=started_at, now=now),
     )
 
 

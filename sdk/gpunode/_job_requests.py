@@ -3,14 +3,14 @@
 import os
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 from uuid import UUID
 
 from gpunode_protocol.digests import SALT_BYTES
 from gpunode_protocol.identity import Identity
 from gpunode_protocol.patience import Patience, patience_for
-from gpunode_protocol.payloads import Params, input_tokens_bound, worst_case_output_units
+from gpunode_protocol.payloads import ImageParams, Params, input_tokens_bound, worst_case_output_units
 from gpunode_protocol.prices import PriceTable
 from gpunode_protocol.requests import JobRequest
 from gpunode_protocol.signing import Signed, sign
@@ -20,6 +20,8 @@ from gpunode._grants import HeldGrant
 from gpunode._selection import Choice
 
 _MILLI: Final = 1000
+_STEPS_OF_PATIENCE: Final = 8
+"""Pictures come in lumps: a step at a time, and decoding one may take as long as several steps."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Job:
     cost_microcredits: int
     ends_at: float
     deadline_at: int
-    salt: bytes = field(default_factory=lambda: secrets.token_bytes(SALT_BYTES), repr=False)
+    salt: bytes = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,11 @@ class JobSigner:
         )
 
 
+def new_salt() -> bytes:
+    """Return a job's salt, under which all its digests are made."""
+    return secrets.token_bytes(SALT_BYTES)
+
+
 def new_job_id(now: float) -> str:
     """Return a UUIDv7 (RFC 9562 §5.7): 48 bits of Unix milliseconds, then random bits."""
     value = int(now * 1000) << 80 | int.from_bytes(os.urandom(10), "big")
@@ -95,7 +102,13 @@ def patience_with(choice: Choice, job: Job) -> Patience:
     prompt_tokens = input_tokens_bound(job.params)
     prefill_s = prompt_tokens * _MILLI / speed.input_milliunits_per_s if speed.input_milliunits_per_s else 0.0
     wait_s = choice.probe.wait_ms / _MILLI if choice.probe else 0.0
-    return patience_for(
-        predicted_first_output_s=prefill_s + wait_s,
-        advertised_units_per_s=speed.output_milliunits_per_s / _MILLI,
+    units_per_s = speed.output_milliunits_per_s / _MILLI
+    patience = patience_for(predicted_first_output_s=prefill_s + wait_s, advertised_units_per_s=units_per_s)
+    if not isinstance(job.params, ImageParams) or not units_per_s:
+        return patience
+    lump_s = _STEPS_OF_PATIENCE * job.params.units_per_image() / job.params.steps / units_per_s
+    return replace(
+        patience,
+        first_output_s=patience.first_output_s + lump_s,
+        progress_window_s=max(patience.progress_window_s, lump_s),
     )

@@ -16,6 +16,7 @@ from gpunode_protocol.mesh.interface import OPEN_DEADLINE_S, Mesh, MeshStream
 from gpunode_protocol.mesh.multiaddrs import is_relayed
 from gpunode_protocol.messages import JOB_PROTOCOL, SegmentFrame, TokensFrame
 from gpunode_protocol.patience import Patience
+from gpunode_protocol.tasks import Task
 
 from gpunode._accounting import Accounting
 from gpunode._background import Background
@@ -80,6 +81,7 @@ class JobRun:
         self.route: Route | None = None
         self.text_parts: list[str] = []
         self.ids: list[int] = []
+        self.blobs: list[Blob] = []
         self.first_output_at: float | None = None
         self._services = services
         self._choices = deque(choices)
@@ -171,6 +173,8 @@ class JobRun:
         if isinstance(event, TokensFrame):
             self.text_parts.append(event.text)
             self.ids.extend(event.ids)
+        elif isinstance(event, Blob):
+            self.blobs.append(event)
 
     def _succeeded(self, choice: Choice) -> None:
         self._services.breakers.succeeded(choice.node)
@@ -251,13 +255,23 @@ class JobRun:
     def _interrupted(self, error: GpunodeError) -> AnswerInterrupted:
         assert self.route is not None  # noqa: S101 -- output came, so there was a stream
         return AnswerInterrupted(
-            f"The answer broke off after {len(self.ids)} tokens: {error} What came until then is in the exception "
-            "(.text) and is paid for. Ask again for a whole answer.",
+            f"The answer broke off after {self._output_so_far()}: {error} What came until then is in the exception "
+            f"({'.blobs' if self.blobs else '.text'}) and is paid for. Ask again for a whole answer.",
             text="".join(self.text_parts),
             ids=tuple(self.ids),
+            blobs=tuple(self.blobs),
             route=self.route,
             job=self.job.id,
         )
+
+    def _output_so_far(self) -> str:
+        match self.job.task:
+            case Task.LLM:
+                return f"{len(self.ids)} tokens"
+            case Task.IMAGE_GEN:
+                return f"{len(self.blobs)} pictures"
+            case _:
+                return "its beginning"
 
     def _exhausted(self) -> NoNodeFound:
         what = "None of the nodes that were tried answered." if self._left_s() > 0 else "The job's time is over."

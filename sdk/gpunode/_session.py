@@ -25,7 +25,7 @@ from gpunode._discovery import Discovery
 from gpunode._finder import Finder
 from gpunode._good_nodes import GoodNodes
 from gpunode._grants import GrantStore, GrantTerms
-from gpunode._job_requests import Job, JobSigner, new_job_id, patience_with, worst_cost_microcredits
+from gpunode._job_requests import Job, JobSigner, new_job_id, new_salt, patience_with, worst_cost_microcredits
 from gpunode._job_run import JobRun, JobServices
 from gpunode._network import Network, NetworkKeeper
 from gpunode._probing import Prober
@@ -65,13 +65,17 @@ class _Open:
 
 @dataclass(frozen=True)
 class JobWish:
-    """What a caller asks for. model None = the network's default; region None = anywhere, nearest first."""
+    """What a caller asks for. model None = the network's default; region None = anywhere, nearest first.
+
+    inputs: blobs that the parameters refer to, with digests under ``salt``.
+    """
 
     task: Task
     params: Params
     model: str | None = None
     region: Region | None = None
     inputs: Sequence[Blob] = ()
+    salt: bytes = field(default_factory=new_salt, repr=False)
 
 
 class Session:
@@ -133,6 +137,7 @@ class Session:
             cost_microcredits=cost,
             ends_at=monotonic + self.config.job_timeout_s,
             deadline_at=int(now + self.config.job_timeout_s) + 1,
+            salt=wish.salt,
         )
         return JobRun(ready.services, job, choices, grant, wish.inputs)
 

@@ -2,23 +2,41 @@
 
 import asyncio
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self, TypedDict, Unpack, overload
 
+from gpunode_protocol.blobs import Blob
+from gpunode_protocol.client_job import JobEvent
 from gpunode_protocol.ledger_proofs import ReceiptProof, verify_receipt_proof
 from gpunode_protocol.regions import Region
 from gpunode_protocol.tasks import Task
 from gpunode_protocol.tracker_api import BalanceReply, EntriesReply
 
+from gpunode._arguments import node_info, to_region, to_task
 from gpunode._chat import ChatOptions, llm_params
-from gpunode._selection import Choice, Wanted
+from gpunode._embeddings import embedding_params, read_vectors
+from gpunode._image_defaults import image_defaults
+from gpunode._images import ImageOptions, Pictures, drawing_of
+from gpunode._job_requests import new_salt
+from gpunode._job_result import run_whole
+from gpunode._selection import Wanted
 from gpunode._session import JobWish, Session, Surroundings
+from gpunode._speech import AudioSource, SpeechOptions, Transcription, speech_of
 from gpunode.config import ClientConfig
-from gpunode.errors import ClientError, InvalidRequest
+from gpunode.errors import ClientError
 from gpunode.streaming import AsyncChatStream
-from gpunode.types import ChatResult, Message, NodeInfo
+from gpunode.types import (
+    ChatResult,
+    EmbeddingResult,
+    ImageProgress,
+    ImageResult,
+    Message,
+    NodeInfo,
+    SpokenSegment,
+    TranscriptResult,
+)
 
 
 class ClientSettings(TypedDict, total=False):
@@ -153,7 +171,7 @@ class AsyncInferenceClient:
         """
         self._check_loop()
         params = llm_params(messages, options, now=self._around.clock())
-        wish = JobWish(Task.LLM, params, model, _region(region))
+        wish = JobWish(Task.LLM, params, model, to_region(region))
         chunks = AsyncChatStream(lambda: self._session.start_job(wish), monotonic=self._around.monotonic)
         self._streams.add(chunks)
         if stream:
@@ -163,13 +181,110 @@ class AsyncInferenceClient:
                 pass
             return chunks.result
 
+    async def embed(
+        self,
+        inputs: str | Sequence[str],
+        *,
+        model: str | None = None,
+        region: Region | str | None = None,
+        normalize: bool = True,
+    ) -> EmbeddingResult:
+        """Return one vector for each text.
+
+        Args:
+            inputs: one text or several, at most 2,048.
+            model, region: as in ``chat``.
+            normalize: make all vectors one long.
+
+        Raises:
+            InvalidRequest, NoNodeFound, RequestRefused, AnswerInterrupted, VerificationFailed, ClientError: as in
+                ``chat``.
+        """
+        self._check_loop()
+        params = embedding_params(inputs, normalize=normalize)
+        wish = JobWish(Task.EMBEDDING, params, model, to_region(region))
+        blobs: list[Blob] = []
+
+        def take(event: JobEvent) -> None:
+            if isinstance(event, Blob):
+                blobs.append(event)
+
+        done, facts = await run_whole(lambda: self._session.start_job(wish), take, monotonic=self._around.monotonic)
+        vectors = read_vectors(blobs[0] if blobs else None, len(params.inputs))
+        return EmbeddingResult(vectors=vectors, tokens=done.usage.input_tokens, **facts)
+
+    async def transcribe(
+        self,
+        audio: AudioSource,
+        *,
+        model: str | None = None,
+        region: Region | str | None = None,
+        on_segment: Callable[[SpokenSegment], None] | None = None,
+        **options: Unpack[SpeechOptions],
+    ) -> TranscriptResult:
+        """Write down what is said in an audio file.
+
+        Args:
+            audio: a path, the bytes of a file, or an open binary file; wav, mp3, flac, ogg, m4a or webm.
+            model, region: as in ``chat``.
+            on_segment: called with each piece as soon as it is decoded, on the client's event loop.
+            options: see ``SpeechOptions``.
+
+        Raises:
+            InvalidRequest, NoNodeFound, RequestRefused, AnswerInterrupted, VerificationFailed, ClientError: as in
+                ``chat``.
+        """
+        self._check_loop()
+        salt = new_salt()
+        speech = await asyncio.to_thread(speech_of, audio, options, salt=salt)
+        wish = JobWish(Task.WHISPER, speech.params, model, to_region(region), inputs=(speech.audio,), salt=salt)
+        transcript = Transcription(on_segment)
+        done, facts = await run_whole(
+            lambda: self._session.start_job(wish), transcript.take, monotonic=self._around.monotonic
+        )
+        return transcript.result(done, facts)
+
+    async def generate_image(
+        self,
+        prompt: str,
+        *,
+        model: str | None = None,
+        region: Region | str | None = None,
+        on_progress: Callable[[ImageProgress], None] | None = None,
+        **options: Unpack[ImageOptions],
+    ) -> ImageResult:
+        """Draw pictures.
+
+        Args:
+            prompt: what to draw.
+            model, region: as in ``chat``.
+            on_progress: called at each step, on the client's event loop.
+            options: see ``ImageOptions``.
+
+        Raises:
+            InvalidRequest, NoNodeFound, RequestRefused, AnswerInterrupted, VerificationFailed, ClientError: as in
+                ``chat``. Until the first picture is there, a job that fails is begun anew at another node.
+        """
+        self._check_loop()
+        wanted = to_region(region)
+        if model is None:
+            model = (await self._session.network()).info.default_models.get(Task.IMAGE_GEN)
+        salt = new_salt()
+        drawing = await asyncio.to_thread(drawing_of, prompt, options, image_defaults(model), salt=salt)
+        wish = JobWish(Task.IMAGE_GEN, drawing.params, model, wanted, inputs=drawing.inputs, salt=salt)
+        pictures = Pictures(drawing, on_progress)
+        done, facts = await run_whole(
+            lambda: self._session.start_job(wish), pictures.take, monotonic=self._around.monotonic
+        )
+        return pictures.result(done, facts)
+
     async def nodes(
         self, *, model: str | None = None, task: Task | str = Task.LLM, region: Region | str | None = None
     ) -> list[NodeInfo]:
         """Return live nodes, nearest first, from the DHT and the tracker's index; needs no API key."""
         self._check_loop()
-        wanted = Wanted(_task(task), model, _region(region))
-        return [_node_info(choice) for choice in await self._session.nodes(wanted)]
+        wanted = Wanted(to_task(task), model, to_region(region))
+        return [node_info(choice) for choice in await self._session.nodes(wanted)]
 
     async def balance(self) -> BalanceReply:
         """Return the account's balance in micro-credits."""
@@ -210,37 +325,3 @@ class AsyncInferenceClient:
                 "This AsyncInferenceClient belongs to another event loop. Make one client for each loop, or use "
                 "InferenceClient, which has its own."
             )
-
-
-def _region(value: Region | str | None) -> Region | None:
-    try:
-        return None if value is None else Region(value)
-    except ValueError:
-        raise InvalidRequest(f"There is no region {value!r}; the regions are {', '.join(Region)}.") from None
-
-
-def _task(value: Task | str) -> Task:
-    try:
-        return Task(value)
-    except ValueError:
-        raise InvalidRequest(f"There is no task {value!r}; the tasks are {', '.join(Task)}.") from None
-
-
-def _node_info(choice: Choice) -> NodeInfo:
-    body, probe = choice.candidate.body, choice.probe
-    gpu = f"{body.gpu.count} x {body.gpu.model}" if body.gpu.count else "CPU"
-    return NodeInfo(
-        node=body.peer,
-        region=body.region.value,
-        country=body.country,
-        model=body.model.name,
-        gpu=gpu,
-        tokens_per_s=body.model.speed.output_milliunits_per_s / 1000,
-        context=body.model.context,
-        path=body.path,
-        source=choice.candidate.source,
-        rtt_ms=probe.rtt_ms if probe else None,
-        active=probe.active if probe else None,
-        queued=probe.queued if probe else None,
-        slots=probe.slots if probe else None,
-    )

@@ -123,26 +123,16 @@ def summary(result: "ChatResult") -> str:
 
 def result_as_json(result: "ChatResult") -> dict[str, Any]:
     """Return an answer as the object that ``--json`` prints."""
-    route = result.route
+    from gpunode.result_json import job_as_json  # noqa: PLC0415 -- --help stays light
+
     return {
         "answer": result.response,
-        "model": result.model,
-        "finish_reason": result.finish_reason,
+        **job_as_json(result),
         "usage": {
             "prompt_tokens": result.usage.prompt_tokens,
             "completion_tokens": result.usage.completion_tokens,
         },
-        "route": {
-            "node_id": route.node,
-            "region": route.region,
-            "rtt_ms": None if route.rtt_ms is None else round(route.rtt_ms, 3),
-            "path": route.path,
-            "source": route.source,
-            "failed": [{"node_id": failed.node, "reason": failed.reason} for failed in route.failed],
-        },
-        "ttft_ms": round(result.ttft_ms, 1),
         "tokens_per_s": round(result.tokens_per_s, 1),
-        "receipt": {"id": result.receipt.id, "verified": result.receipt.verified},
     }
 
 

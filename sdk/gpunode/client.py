@@ -4,7 +4,7 @@ import atexit
 import contextlib
 import os
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Final, Literal, Self, Unpack, overload
 
@@ -14,12 +14,23 @@ from gpunode_protocol.tasks import Task
 from gpunode_protocol.tracker_api import BalanceReply, EntriesReply
 
 from gpunode._chat import ChatOptions
+from gpunode._images import ImageOptions
 from gpunode._loop_thread import LoopThread, shared_loop
 from gpunode._session import Surroundings
+from gpunode._speech import AudioSource, SpeechOptions
 from gpunode.async_client import AsyncInferenceClient, ClientSettings, load_config
 from gpunode.config import ClientConfig
 from gpunode.streaming import ChatStream
-from gpunode.types import ChatResult, Message, NodeInfo
+from gpunode.types import (
+    ChatResult,
+    EmbeddingResult,
+    ImageProgress,
+    ImageResult,
+    Message,
+    NodeInfo,
+    SpokenSegment,
+    TranscriptResult,
+)
 
 _open_clients: "weakref.WeakSet[InferenceClient]" = weakref.WeakSet()
 _left_to_the_parent: Final[list[AsyncInferenceClient]] = []
@@ -120,6 +131,50 @@ class InferenceClient:
             chunks = loop.run(client.chat(messages=messages, model=model, region=region, stream=True, **options))
             return ChatStream(chunks, loop.run)
         return loop.run(client.chat(messages=messages, model=model, region=region, stream=False, **options))
+
+    def embed(
+        self,
+        inputs: str | Sequence[str],
+        *,
+        model: str | None = None,
+        region: Region | str | None = None,
+        normalize: bool = True,
+    ) -> EmbeddingResult:
+        """Return one vector for each text; arguments and errors as in ``AsyncInferenceClient.embed``."""
+        loop, client = self._mine()
+        return loop.run(client.embed(inputs, model=model, region=region, normalize=normalize))
+
+    def transcribe(
+        self,
+        audio: AudioSource,
+        *,
+        model: str | None = None,
+        region: Region | str | None = None,
+        on_segment: Callable[[SpokenSegment], None] | None = None,
+        **options: Unpack[SpeechOptions],
+    ) -> TranscriptResult:
+        """Write down what is said in an audio file; arguments and errors as in ``AsyncInferenceClient.transcribe``.
+
+        ``on_segment`` is called in the client's own thread.
+        """
+        loop, client = self._mine()
+        return loop.run(client.transcribe(audio, model=model, region=region, on_segment=on_segment, **options))
+
+    def generate_image(
+        self,
+        prompt: str,
+        *,
+        model: str | None = None,
+        region: Region | str | None = None,
+        on_progress: Callable[[ImageProgress], None] | None = None,
+        **options: Unpack[ImageOptions],
+    ) -> ImageResult:
+        """Draw pictures; arguments and errors as in ``AsyncInferenceClient.generate_image``.
+
+        ``on_progress`` is called in the client's own thread.
+        """
+        loop, client = self._mine()
+        return loop.run(client.generate_image(prompt, model=model, region=region, on_progress=on_progress, **options))
 
     def connect(self) -> None:
         """Join the mesh now, which the first call would do otherwise."""

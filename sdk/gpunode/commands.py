@@ -1,10 +1,12 @@
-"""The client's subcommands: chat, nodes, ledger, doctor, demo."""
+"""The client's subcommands: chat, image, transcribe, nodes, ledger, doctor, demo."""
 
 import typer
 
 from gpunode.cli_chat import chat
+from gpunode.cli_image import image
 from gpunode.cli_ledger import ledger
 from gpunode.cli_nodes import nodes
+from gpunode.cli_transcribe import transcribe
 from gpunode.demo.command import demo
 from gpunode.doctor.command import doctor
 
@@ -12,6 +14,8 @@ from gpunode.doctor.command import doctor
 def register(app: typer.Typer) -> None:
     """Add the subcommands to the root command."""
     app.command()(chat)
+    app.command()(image)
+    app.command()(transcribe)
     app.command()(nodes)
     app.add_typer(ledger)
     app.command()(doctor)

@@ -16,13 +16,15 @@
         ├── TrackerUnreachable   no answer from the tracker
         ├── NoNodeFound          nobody to ask, or everybody asked failed before the first output; ``reasons``
         ├── RequestRefused       a node refused what was asked for, as every other node would
-        ├── AnswerInterrupted    the answer broke off after its beginning; ``text``, ``ids``
+        ├── AnswerInterrupted    the answer broke off after its beginning; ``text``, ``ids``, ``blobs``
+        ├── AnswerUnusable       the whole answer is not the JSON, or the calls, that were asked for; ``text``
         └── ClientClosed         the client was closed
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from gpunode_protocol.blobs import Blob
 from gpunode_protocol.errors import ErrorCode, GpunodeError, VerificationFailed
 
 from gpunode.types import Attempt, Route
@@ -121,17 +123,33 @@ class AnswerInterrupted(ClientError):
 
     Args:
         message: why.
-        text, ids: what was received until then; it is paid for.
+        text, ids, blobs: what was received until then; it is paid for.
         route: the node that broke off.
         job: id of the job.
     """
 
-    def __init__(self, message: str, *, text: str, ids: tuple[int, ...], route: Route, job: str) -> None:
+    def __init__(
+        self, message: str, *, text: str, ids: tuple[int, ...], route: Route, job: str, blobs: tuple[Blob, ...] = ()
+    ) -> None:
         super().__init__(message)
         self.text = text
         self.ids = ids
+        self.blobs = blobs
         self.route = route
         self.job = job
+
+
+class AnswerUnusable(ClientError):
+    """The answer is not in the form that was asked for; it is paid for. Try again, or another model.
+
+    Args:
+        message: what is wrong.
+        text: the answer.
+    """
+
+    def __init__(self, message: str, *, text: str) -> None:
+        super().__init__(message)
+        self.text = text
 
 
 class ClientClosed(ClientError):
@@ -146,6 +164,7 @@ def _counted(attempts: Sequence[Attempt], reasons: Mapping[str, int]) -> str:
 
 __all__ = [
     "AnswerInterrupted",
+    "AnswerUnusable",
     "ClientClosed",
     "ClientError",
     "ClockOff",

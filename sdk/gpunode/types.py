@@ -1,24 +1,54 @@
 """What the client returns: answers, chunks, and where they came from."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, TypedDict
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 from gpunode_protocol.ledger_proofs import ReceiptProof
 from gpunode_protocol.receipts import Receipt
 from gpunode_protocol.signing import Signed
 from gpunode_protocol.vouchers import Voucher
+from typing_extensions import TypedDict  # pydantic reads it; it wants this one before Python 3.12
 
 Source = Literal["dht", "index", "cache"]
 """Where a node was found: in the DHT, in the tracker's signed index, or among the nodes that answered well before."""
 
 
+class FunctionCall(TypedDict):
+    """arguments: JSON text of an object. The model wrote it: check it before use."""
+
+    name: str
+    arguments: str
+
+
+class ToolCall(TypedDict):
+    """A call that the model wants, in OpenAI's shape."""
+
+    id: str
+    type: Literal["function"]
+    function: FunctionCall
+
+
 class Message(TypedDict, total=False):
-    """One message of a conversation: ``{"role": "user", "content": "…"}``."""
+    """One message of a conversation: ``{"role": "user", "content": "…"}``.
+
+    tool_calls: of an assistant's message, as in ``ChatResult``. tool_call_id: which call a tool's message answers.
+    """
 
     role: Literal["system", "user", "assistant", "tool"]
-    content: str
+    content: str | None
     name: str
+    tool_calls: Sequence[ToolCall]
     tool_call_id: str
+
+
+class TokenLogprob(NamedTuple):
+    """Natural logarithm of a token's probability, and the likeliest tokens at its place as (id, logarithm)."""
+
+    id: int
+    logprob: float
+    top: tuple[tuple[int, float], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,24 +113,38 @@ class Chunk(NamedTuple):
     ids: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ChatResult:
-    """A whole, verified answer.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobResult:
+    """What every job brings beside its output; it exists only if everything verified.
 
-    finish_reason: ``stop``, ``length`` or ``cancelled``. ttft_ms, duration_ms: from the call, as the caller sees
-    them. ids: the answer's token ids.
+    finish_reason: ``stop``, ``length`` or ``cancelled``. ttft_ms: to the first output, duration_ms: in all; both from
+    the call, as the caller sees them.
     """
 
-    response: str
-    ids: tuple[int, ...] = field(repr=False)
     model: str
-    usage: Usage
     receipt: JobReceipt
     route: Route
     finish_reason: str
     job: str
     ttft_ms: float
     duration_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatResult(JobResult):
+    """A whole, verified answer. ids: its token ids.
+
+    tool_calls: functions that the model wants called; ``finish_reason`` is ``tool_calls`` then. parsed: the answer as a
+    value, where a JSON schema was given and the answer is whole. logprobs: None unless asked for; a node may leave out
+    tokens that complete no character.
+    """
+
+    response: str
+    ids: tuple[int, ...] = field(repr=False)
+    usage: Usage
+    tool_calls: tuple[ToolCall, ...] = ()
+    parsed: Any = None
+    logprobs: tuple[TokenLogprob, ...] | None = field(default=None, repr=False)
 
     @property
     def tokens_per_s(self) -> float:
@@ -111,6 +155,117 @@ class ChatResult:
         stated = self.receipt.receipt.body
         span_s = max(self.duration_ms - self.ttft_ms, stated.duration_ms - stated.ttft_ms) / 1000
         return (len(self.ids) - 1) / span_s if len(self.ids) > 1 and span_s > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddingResult(JobResult):
+    """Sentence embeddings, one vector an input in the order asked for. tokens: read, as the receipt states them."""
+
+    vectors: tuple[tuple[float, ...], ...] = field(repr=False)
+    tokens: int
+
+
+class ImageProgress(NamedTuple):
+    """Steps done, of all pictures together. preview: a small JPEG of the picture so far."""
+
+    step: int
+    total: int
+    preview: bytes | None
+
+
+class Picture(NamedTuple):
+    """One picture as a file; it says in its metadata how it was made."""
+
+    data: bytes
+    media_type: str
+
+    def save(self, path: str | Path) -> Path:
+        """Write the file and return its path."""
+        Path(path).write_bytes(self.data)
+        return Path(path)
+
+
+class ImageUsage(NamedTuple):
+    """What is paid for. image_units: 1,024 pixel-steps each."""
+
+    images: int
+    image_units: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageResult(JobResult):
+    """Pictures. seed: of the first one; the next one's is one higher."""
+
+    images: tuple[Picture, ...] = field(repr=False)
+    seed: int
+    usage: ImageUsage
+
+    def save(self, path: str | Path) -> tuple[Path, ...]:
+        """Write the pictures and return their paths: ``path``, or of several ``NAME-1.SUFFIX`` and so on."""
+        path = Path(path)
+        if len(self.images) == 1:
+            return (self.images[0].save(path),)
+        numbered = (path.with_stem(f"{path.stem}-{number}") for number in range(1, len(self.images) + 1))
+        return tuple(picture.save(name) for picture, name in zip(self.images, numbered, strict=True))
+
+
+class SpokenWord(NamedTuple):
+    """One word and when it was said, in seconds from the start of the audio."""
+
+    text: str
+    start_s: float
+    end_s: float
+
+
+class SpokenSegment(NamedTuple):
+    """Some words that were said together. words: only where they were asked for."""
+
+    text: str
+    start_s: float
+    end_s: float
+    words: tuple[SpokenWord, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TranscriptResult(JobResult):
+    """What was said in a file. language: ISO 639-1, empty = unknown. duration_s: of the audio that was decoded."""
+
+    text: str
+    segments: tuple[SpokenSegment, ...] = field(repr=False)
+    language: str
+    duration_s: float
+
+    def to_srt(self) -> str:
+        """Return the transcript as SubRip subtitles."""
+        from gpunode.subtitles import to_srt  # noqa: PLC0415 -- subtitles are made of these types
+
+        return to_srt(self.segments)
+
+    def to_vtt(self) -> str:
+        """Return the transcript as WebVTT subtitles."""
+        from gpunode.subtitles import to_vtt  # noqa: PLC0415 -- as above
+
+        return to_vtt(self.segments)
+
+    def to_json(self) -> str:
+        """Return text, language, duration and segments, with words where there are some, as JSON."""
+        from gpunode.subtitles import to_json  # noqa: PLC0415 -- as above
+
+        return to_json(self.text, self.language, self.duration_s, self.segments)
+
+    def save(self, path: str | Path) -> None:
+        """Write a file of the kind that its suffix names: ``.srt``, ``.vtt``, ``.json``, or anything else for text."""
+        path = Path(path)
+        match path.suffix.lower():
+            case ".srt":
+                content = self.to_srt()
+            case ".vtt":
+                content = self.to_vtt()
+            case ".json":
+                content = self.to_json()
+            case _:
+                content = self.text + "\n"
+        path.write_text(content, encoding="utf-8")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,11 +294,23 @@ __all__ = [
     "Attempt",
     "ChatResult",
     "Chunk",
+    "EmbeddingResult",
+    "FunctionCall",
+    "ImageProgress",
+    "ImageResult",
+    "ImageUsage",
     "JobReceipt",
+    "JobResult",
     "Message",
     "NodeInfo",
+    "Picture",
     "ReceiptProof",
     "Route",
     "Source",
+    "SpokenSegment",
+    "SpokenWord",
+    "TokenLogprob",
+    "ToolCall",
+    "TranscriptResult",
     "Usage",
 ]

@@ -13,6 +13,7 @@ from typing import Any
 import pexpect
 import psutil
 import pytest
+from PIL import Image
 
 from tests.acceptance.network import MODEL
 from tests.acceptance.processes import clean_environment, wait_gone, wait_until
@@ -94,6 +95,24 @@ def test_a_question(folder: Path) -> None:
     assert facts["balances"]["client"] + facts["balances"]["node"] == pytest.approx(1000)
     assert facts["tokens"] > 1
     assert min(facts["ttft_ms"], facts["tokens_per_s"]) > 0
+    _assert_nothing_is_left(folder)
+
+
+def test_a_picture(folder: Path) -> None:
+    """The same object with the file's path; the file is a picture that says how it was made."""
+    out = folder / "home" / "seven.png"
+    demo = _start(
+        folder, "--task", "image_gen", "--prompt", "a handwritten seven", "--out", str(out), "--nodes", "1", "--json"
+    )
+    told, err = demo.communicate(timeout=DEADLINE_S)
+    assert demo.returncode == 0, err
+    facts: dict[str, Any] = json.loads(told)
+    assert {name: set(facts[name] if name else facts) for name in KEYS} == {**KEYS, "": KEYS[""] | {"output"}}
+    assert (facts["output"], facts["model"]) == (str(out), "digits-diffusion")
+    assert (facts["receipt"]["verified"], facts["receipt"]["in_ledger"]) == (True, True)
+    with Image.open(out) as picture:
+        assert (picture.size, json.loads(picture.info["parameters"])["prompt"]) == ((32, 32), "a handwritten seven")
+    out.unlink()
     _assert_nothing_is_left(folder)
 
 

@@ -53,6 +53,8 @@ def test_without_a_subcommand_everything_runs(run: Run, calls: list[tuple[object
         (("mesh",), ("mesh",)),
         (("engine",), ("engine", 6)),
         (("engine", "--pairs", "12"), ("engine", 12)),
+        (("image",), ("image", 12)),
+        (("image", "--pairs", "24"), ("image", 24)),
         (("discovery",), ("discovery",)),
         (("memory",), ("memory",)),
         (("flood",), ("flood", 19)),

@@ -10,6 +10,7 @@ import hashlib
 import itertools
 from collections.abc import AsyncGenerator, Iterator
 
+from gpunode_engines.abilities import ALL_ABILITIES
 from gpunode_engines.base import (
     EngineInfo,
     Event,
@@ -22,6 +23,7 @@ from gpunode_engines.base import (
     Tokens,
 )
 from gpunode_engines.checks import check_generate
+from gpunode_engines.confinement import Confinement
 from gpunode_engines.errors import (
     EngineCrashed,
     EngineError,
@@ -68,6 +70,8 @@ class FakeEngine:
         self._started = False
         self._restarts = 0
         self._info = EngineInfo(
+            abilities=ALL_ABILITIES,
+            confinement=Confinement(no_new_privileges=True, files=True),
             task=Task.LLM,
             model=model,
             backend="fake",
@@ -97,6 +101,11 @@ class FakeEngine:
     def restarts(self) -> int:
         """See ``Engine``."""
         return self._restarts
+
+    @property
+    def denials(self) -> int:
+        """Nothing is refused."""
+        return 0
 
     @property
     def active_jobs(self) -> int:

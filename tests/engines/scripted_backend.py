@@ -16,8 +16,18 @@ from gpunode_engines.ipc import Load, Loaded
 PATH = "scripted_backend:ScriptedBackend"
 
 
+GORGED_BYTES = 256 * 1024 * 1024
+
+
+class OutOfMemoryError(RuntimeError):
+    """Named as torch names it."""
+
+
 class ScriptedBackend:
-    """Implements ``Backend``. Models: fails, exits, sleeps. Prompts: crash, hang, raise, overflow, flood, endless."""
+    """Implements ``Backend``.
+
+    Models: fails, exits, sleeps. Prompts: crash, hang, raise, overflow, flood, endless, gorge, card full.
+    """
 
     def load(self, order: Load) -> Loaded:
         """Behave as the model's name says."""
@@ -64,6 +74,11 @@ class ScriptedBackend:
             raise RuntimeError("secret prompt")
         elif prompt == "overflow":
             raise ContextOverflow("too long")
+        elif prompt == "gorge":
+            hoard = b"x" * GORGED_BYTES
+            threading.Event().wait(len(hoard))
+        elif prompt == "card full":
+            raise OutOfMemoryError("secret prompt")
         sent = 0
         for token_id in request.prompt_ids if prompt != "endless" else iter(lambda: 46, 0):
             if cancelled.wait(0.001 if prompt == "endless" else 0):

@@ -1,5 +1,6 @@
 """Engines whose child runs ``scripted_backend``, and small ways to ask an engine something."""
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
@@ -25,7 +26,7 @@ SCRIPTED_PLAN = EnginePlan(
     options=BackendOptions(context_tokens=1000, slots=2, threads=1, use_gpu=False),
 )
 QUICK_LIMITS = EngineLimits(heartbeat_s=0.05, backoff_s=0.01)
-CHILD_PATH = {"PYTHONPATH": str(Path(__file__).parent)}
+CHILD_PATH = {"PYTHONPATH": os.pathsep.join(filter(None, (str(Path(__file__).parent), os.environ.get("PYTHONPATH"))))}
 
 
 def scripted_engine(limits: EngineLimits = QUICK_LIMITS, **changes: object) -> SupervisedEngine:

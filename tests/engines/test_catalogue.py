@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from gpunode_engines.catalogue import Catalogue, HubSource, PackageSource, default_catalogue, resolve_model
+from gpunode_engines.catalogue import Catalogue, HubSource, default_catalogue, resolve_model
 from gpunode_engines.errors import ModelNotFound
 from gpunode_engines.registry import BACKEND_EXTRAS
 from gpunode_protocol.tasks import Task
@@ -29,20 +29,34 @@ def test_an_unknown_model_lists_what_exists() -> None:
 
 def test_a_model_of_another_task_is_not_found() -> None:
     """A chat model does not transcribe."""
-    with pytest.raises(ModelNotFound, match="Known models: none"):
+    with pytest.raises(ModelNotFound, match="There is no model 'smollm2-135m'"):
         default_catalogue().resolve("smollm2-135m", Task.WHISPER)
 
 
 def test_every_entry_can_be_served() -> None:
-    """Each backend is registered, and each source is complete."""
+    """Each backend is registered, and no source names weights that are not loaded."""
     for entry in default_catalogue().entries:
         assert entry.backend in BACKEND_EXTRAS
-        match entry.source:
-            case HubSource(repo=repo, patterns=(pattern, *_)):
-                assert repo.count("/") == 1
-                assert pattern.endswith(".gguf")
-            case PackageSource(patterns=(file, *_)):
-                assert file.endswith(".gguf")
+        if isinstance(entry.source, HubSource):
+            assert entry.source.repo.count("/") == 1
+        weights = [name for name in entry.source.patterns if not name.endswith((".json", ".txt", "*"))]
+        assert weights
+        assert all(name.endswith((".gguf", ".safetensors", "model.bin")) for name in weights)
+
+
+def test_image_models_say_what_suits_them() -> None:
+    """Others have no such defaults."""
+    for entry in default_catalogue().entries:
+        assert (entry.defaults is not None) == (entry.task is Task.IMAGE_GEN)
+    defaults = resolve_model("digits").defaults
+    assert defaults is not None
+    assert (defaults.width, defaults.height, defaults.steps, defaults.guidance) == (32, 32, 20, 3.0)
+
+
+@pytest.mark.parametrize(("name", "gated"), [("sdxl", False), ("sd-3.5-medium", True), ("flux-dev", True)])
+def test_gated_models_are_marked(name: str, gated: bool) -> None:
+    """The hub gives those only to accounts."""
+    assert resolve_model(name).gated is gated
 
 
 def test_weights_for_cuda_are_complete() -> None:
@@ -52,7 +66,10 @@ def test_weights_for_cuda_are_complete() -> None:
         "qwen2.5-0.5b-instruct",
         "qwen2.5-1.5b-instruct",
         "qwen2.5-7b-instruct",
+        "llama-3.2-1b-instruct",
+        "llama-3.2-3b-instruct",
     ]
+    assert [variant.gated for variant in variants] == [False, False, False, True, True]
     for variant in variants:
         assert variant.backend == "transformers"
         assert {"*.safetensors", "*.json"} <= set(variant.source.patterns)

@@ -4,7 +4,7 @@ import struct
 
 import pytest
 from gpunode_engines.channel import ChildChannel, ParentChannel
-from gpunode_engines.ipc import MAX_FRAME_BYTES, Cancel, Ping, Pong
+from gpunode_engines.ipc import MAX_CHILD_FRAME_BYTES, MAX_PARENT_FRAME_BYTES, Cancel, Ping, Pong
 from gpunode_protocol.errors import FrameTooLong, MalformedMessage
 
 
@@ -27,7 +27,7 @@ async def test_a_huge_length_is_refused_before_reading() -> None:
     ours, theirs = socket.socketpair()
     with theirs:
         parent = await ParentChannel.open(ours)
-        theirs.sendall(struct.pack(">I", MAX_FRAME_BYTES + 1))
+        theirs.sendall(struct.pack(">I", MAX_CHILD_FRAME_BYTES + 1))
         with pytest.raises(FrameTooLong):
             await parent.receive()
         await parent.close()
@@ -61,7 +61,7 @@ async def test_too_large_a_message_is_not_sent() -> None:
     with theirs:
         parent = await ParentChannel.open(ours)
         with pytest.raises(FrameTooLong):
-            await parent.send(Cancel(job_key="x" * MAX_FRAME_BYTES))
+            await parent.send(Cancel(job_key="x" * MAX_PARENT_FRAME_BYTES))
         await parent.close()
 
 

@@ -49,3 +49,34 @@ def test_an_unknown_model_is_an_error(app: typer.Typer) -> None:
     """The message lists what exists; the command line prints it."""
     result = CliRunner().invoke(app, ["models", "pull", "nonsense"])
     assert isinstance(result.exception, ModelNotFound)
+
+
+@pytest.fixture
+def pulled(app: typer.Typer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file of a pulled model."""
+    repo = tmp_path / "mirror" / "Qwen" / "Qwen2.5-0.5B-Instruct-GGUF"
+    repo.mkdir(parents=True)
+    (repo / "qwen2.5-0.5b-instruct-q4_k_m.gguf").write_bytes(b"weights")
+    monkeypatch.setenv("GPUNODE_MODEL_MIRROR", str(tmp_path / "mirror"))
+    assert CliRunner().invoke(app, ["models", "pull", "qwen2.5-0.5b"]).exit_code == 0
+    return tmp_path / "models" / "qwen2.5-0.5b-instruct" / "qwen2.5-0.5b-instruct-q4_k_m.gguf"
+
+
+def test_a_pulled_model_is_verified(app: typer.Typer, pulled: Path) -> None:
+    """Exit code 0, then 1 with the file that differs and how to repair it."""
+    good = CliRunner().invoke(app, ["models", "verify", "qwen2.5-0.5b"])
+    assert (good.exit_code, "as it was pulled" in good.stdout) == (0, True)
+    pulled.write_bytes(b"WEIGHTS")
+    bad = CliRunner().invoke(app, ["models", "verify", "qwen2.5-0.5b"])
+    assert bad.exit_code == 1
+    assert f"{pulled.name} has other contents" in bad.stdout
+    assert "gpunode models pull qwen2.5-0.5b-instruct" in bad.stderr
+    as_json = CliRunner().invoke(app, ["models", "verify", "qwen2.5-0.5b", "--json"])
+    assert json.loads(as_json.stdout)["files"][0]["ok"] is False
+
+
+def test_a_pulled_model_is_removed(app: typer.Typer, pulled: Path) -> None:
+    """What it took is told."""
+    result = CliRunner().invoke(app, ["models", "remove", "qwen2.5-0.5b", "--json"])
+    assert json.loads(result.stdout) == {"name": "qwen2.5-0.5b-instruct", "freed_bytes": len(b"weights")}
+    assert not pulled.parent.exists()

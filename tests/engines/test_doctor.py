@@ -1,11 +1,12 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from gpunode_engines.confinement import Confinement
 from gpunode_engines.devices import Gpu
 from gpunode_engines.doctor import check_disk, check_gpu, check_models, check_sandbox, checks, judge_gpu, judge_sandbox
 from gpunode_engines.gpu_driver import DriverState
 from gpunode_engines.kernel_confinement import KernelConfinement
-from gpunode_engines.sandbox import APPLIED
 from gpunode_protocol.diagnosis import Subject
 
 GIB = 1024**3
@@ -43,11 +44,17 @@ def test_no_card_and_no_wish_for_one() -> None:
 def test_the_sandbox_is_told_beside_what_the_kernel_offers() -> None:
     """Nobody should believe in more confinement than there is."""
     kernel = KernelConfinement(seccomp=True, landlock_abi=7, memory_cgroups=True)
-    finding = judge_sandbox(kernel, APPLIED)
+    whole = Confinement(no_new_privileges=True, files=True, system_calls=True, denials_reported=True)
+    finding = judge_sandbox(kernel, whole)
     assert finding.status == "ok"
-    assert "Active: own process" in finding.message
-    assert "not used yet: seccomp, Landlock (ABI 7), memory limits by cgroup v2." in finding.message
-    assert judge_sandbox(kernel, ()).status == "warning"
+    assert finding.message.startswith("Sandbox level 3 of 3 for engines: no new privileges, files by Landlock")
+    assert "ABI 7" in finding.message
+    assert "kernel's log only" in judge_sandbox(kernel, replace(whole, denials_reported=False)).message
+    partly = judge_sandbox(kernel, replace(whole, files=False))
+    assert (partly.status, "level 2 of 3" in partly.message) == ("warning", True)
+    assert "not files by Landlock. This kernel offers: seccomp, Landlock (ABI 7)" in partly.message
+    assert "strict" in partly.fix
+    assert judge_sandbox(kernel, Confinement()).message.startswith("Sandbox level 0 of 3 for engines: a process of its")
 
 
 def test_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

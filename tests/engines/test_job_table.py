@@ -38,7 +38,7 @@ async def test_a_failure_comes_after_what_was_delivered() -> None:
         Tokens(ids=(1,), text="x" * 100),
         Tokens(ids=(1,) * 13, text=""),
         Segment(start_ms=0, end_ms=1, text="x" * 101),
-        Blob(index=0, offset=0, data=bytes(101), media_type="image/png"),
+        Blob(index=0, offset=0, total_bytes=101, data=bytes(101), media_type="image/png"),
     ],
 )
 async def test_output_is_capped(event: Tokens | Segment | Blob) -> None:

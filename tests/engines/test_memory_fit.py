@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,9 @@ from gpunode_engines.memory_fit import (
     fit,
     machine_without,
     main_memory,
+    owners_share,
     taken_bytes,
+    within_owners_limit,
 )
 from gpunode_engines.model_facts import ModelFacts
 
@@ -94,3 +97,13 @@ def test_the_next_model_gets_what_is_left() -> None:
     assert machine_without(machine(8), 20 * GIB, on_gpu=False).available_memory_bytes == 0
     assert machine_without(machine(8, 20), 22 * GIB, on_gpu=True) == machine(6, 0)
     assert machine_without(machine(8, 20), 50 * GIB, on_gpu=True) == machine(0, 0)
+
+
+def test_the_owner_keeps_a_part_of_each_card() -> None:
+    """In MiB or in percent of the card; what others use already counts as theirs."""
+    card = Gpu(name="GTX", memory_bytes=8 * 1024**3, free_memory_bytes=6 * 1024**3)
+    machine = Machine(physical_cores=1, logical_cores=1, memory_bytes=1, available_memory_bytes=1, gpus=(card,))
+    free = [within_owners_limit(machine, text).gpus[0].free_memory_bytes for text in ("", "50%", "2048", "99%")]
+    assert free == [6 * 1024**3, 4 * 1024**3, 2 * 1024**3, 6 * 1024**3]
+    assert [owners_share(machine, text) for text in ("", "50%", "2048", "9999999")] == [1, 0.5, 0.25, 1]
+    assert owners_share(replace(machine, gpus=()), "50%") == 1

@@ -1,12 +1,14 @@
 import hashlib
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from gpunode_engines.catalogue import resolve_model
+from gpunode_engines.catalogue import CatalogueEntry, ServerSource, resolve_model
 from gpunode_engines.config import EngineSettings
 from gpunode_engines.devices import Gpu, Machine
 from gpunode_engines.errors import ModelNotPulled, NotEnoughMemory
+from gpunode_engines.model_lock import LockedFile, LockedModel, ModelLock
 from gpunode_engines.plan import create_engine, plan_engine
 
 MACHINE = Machine(physical_cores=6, logical_cores=12, memory_bytes=16 << 30, available_memory_bytes=8 << 30, gpus=())
@@ -91,3 +93,62 @@ def test_the_engine_gets_the_limits_of_the_settings(settings: EngineSettings) ->
     changed = settings.model_copy(update={"engine_memory_limit_bytes": 5, "engine_time_limit_s": 7.0})
     engine = create_engine(plan_engine(SMOLLM2, settings, MACHINE), changed)
     assert (engine.limits.rss_bytes, engine.limits.job_s) == (5, 7.0)
+
+
+def test_images_take_float32_on_a_cpu(settings: EngineSettings) -> None:
+    """Twice the size of their files in half precision."""
+    digits = resolve_model("digits")
+    on_cpu, on_gpu = plan_engine(digits, settings, MACHINE), plan_engine(digits, settings, _with_card(8 << 30))
+    assert on_cpu.memory_bytes == 2 * on_gpu.memory_bytes
+    assert on_gpu.memory_bytes == sum(Path(name).stat().st_size for name in on_gpu.files if name.endswith("tensors"))
+
+
+def test_images_use_a_card_that_is_too_small(settings: EngineSettings) -> None:
+    """Their backend moves parts of the model there and back."""
+    options = plan_engine(resolve_model("digits"), settings, _with_card(1 << 20)).options
+    assert (options.use_gpu, options.slots) == (True, 1)
+
+
+def test_images_have_the_time_that_the_node_gives_them(settings: EngineSettings) -> None:
+    """The limit of chat jobs is not theirs."""
+    digits = create_engine(plan_engine(resolve_model("digits"), settings, MACHINE), settings)
+    chat = create_engine(plan_engine(SMOLLM2, settings, MACHINE), settings)
+    assert digits.limits.job_s > chat.limits.job_s == settings.engine_time_limit_s
+
+
+def _checkpoint(settings: EngineSettings, name: str, weights_bytes: int) -> CatalogueEntry:
+    """Return a model for CUDA whose checkpoint is here: the headers and as many bytes of weights."""
+    entry = resolve_model(name).for_cuda()
+    assert entry is not None
+    folder = settings.models_dir / entry.stored_as
+    folder.mkdir(parents=True)
+    config = {"torch_dtype": "bfloat16", "max_position_embeddings": 4096, "num_attention_heads": 4, "hidden_size": 64}
+    (folder / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 2}))
+    with (folder / "model.safetensors").open("wb") as file:
+        file.truncate(weights_bytes)
+    names = ("config.json", "model.safetensors")
+    files = tuple(LockedFile(name=each, size_bytes=(folder / each).stat().st_size, sha256="0" * 64) for each in names)
+    ModelLock(settings.models_dir).put(entry.stored_as, LockedModel(repo="r", revision="r", files=files))
+    return entry
+
+
+def test_weights_beyond_the_card_lie_in_ram(settings: EngineSettings) -> None:
+    """As they are stored; quantised ones cannot, and take less."""
+    entry = _checkpoint(settings, "qwen2.5-7b", 64 << 20)
+    card = _with_card(40 << 20)
+    whole = plan_engine(entry, settings, card)
+    assert whole.options.use_gpu
+    assert whole.memory_bytes == (64 << 20) + whole.options.cache_bytes
+    quantised = plan_engine(entry.model_copy(update={"bits_per_weight": 4}), settings, card)
+    assert (quantised.options.use_gpu, quantised.options.quantised_bits) == (True, 4)
+    assert quantised.memory_bytes == (16 << 20) + quantised.options.cache_bytes
+
+
+def test_a_servers_model_needs_nothing_here(settings: EngineSettings) -> None:
+    """No memory and no files; as nobody knows its weights, no two starts count as equal."""
+    source = ServerSource(kind="server", url="http://127.0.0.1:8000/v1", model="m")
+    entry = resolve_model("qwen2.5-7b").model_copy(update={"source": source, "backend": "openai"})
+    first, second = (plan_engine(entry, settings, MACHINE) for _ in range(2))
+    assert first.options.server is not None
+    assert (first.options.server.port, first.memory_bytes, first.files) == (8000, 0, ())
+    assert first.weights_digest != second.weights_digest

@@ -38,6 +38,8 @@ class Hub:
 
     async def model(self, request: web.Request) -> web.Response:
         """List the files with their digests."""
+        if request.match_info["name"] == "gated":
+            return web.json_response({"error": "licence"}, status=403, headers={"X-Error-Code": "GatedRepo"})
         if request.match_info["name"] != "Qwen2.5-7B-Instruct-GGUF":
             return web.json_response({"error": "gone"}, status=404, headers={"X-Error-Code": "RepoNotFound"})
         siblings = [
@@ -95,13 +97,10 @@ async def test_a_hub_that_lies_is_noticed(hub: tuple[Hub, str], tmp_path: Path) 
         await asyncio.to_thread(pull, QWEN, tmp_path, choose_remote(url))
 
 
-async def test_leftovers_of_a_killed_download_go(hub: tuple[Hub, str], tmp_path: Path) -> None:
-    """They are as large as models and could not be used again."""
-    leftover = tmp_path / QWEN.name / ".cache" / "huggingface" / "download" / "x.y.12345678.incomplete"
-    leftover.parent.mkdir(parents=True)
-    leftover.write_bytes(b"part")
-    await asyncio.to_thread(pull, QWEN, tmp_path, choose_remote(hub[1]))
-    assert not leftover.exists()
+async def test_a_gated_repository_is_a_matter_for_its_user(hub: tuple[Hub, str]) -> None:
+    """gpunode has no account there; the message says what to do."""
+    with pytest.raises(DownloadFailed, match=r"accepted its licence.*FOLDER/Qwen/gated"):
+        await asyncio.to_thread(choose_remote(hub[1]).files, "Qwen/gated", None)
 
 
 async def test_a_missing_repository_is_named(hub: tuple[Hub, str]) -> None:

@@ -5,11 +5,24 @@ import re
 import signal
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import psutil
-from gpunode_engines.sandbox import ParentGone
+import pytest
+from gpunode_engines.confinement import SandboxPolicy
+from gpunode_engines.errors import EngineStartFailed
+from gpunode_engines.sandbox import MAX_MORE_TASKS, MAX_OPEN_FILES, ParentGone
+from gpunode_engines.sandbox_probe import probe_sandbox
+from gpunode_engines.supervisor import SupervisedEngine
 
-from tests.engines.scripted_engine import CHILD_PATH, prepare, running_scripted_engine
+from tests.engines.scripted_engine import (
+    CHILD_PATH,
+    QUICK_LIMITS,
+    SCRIPTED_PLAN,
+    prepare,
+    running_scripted_engine,
+)
 
 _PARENT = """
 import asyncio, sys
@@ -61,11 +74,28 @@ def test_an_orphan_does_not_start() -> None:
 
 def test_both_stages_can_follow_each_other() -> None:
     """Neither stage refuses on this kernel."""
-    code = (
-        "import os; from gpunode_engines.sandbox import restrict_after_load, restrict_at_start; "
-        "restrict_at_start(os.getppid()); restrict_after_load()"
-    )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert probe_sandbox().no_new_privileges
+
+
+async def test_strict_refuses_what_is_not_whole() -> None:
+    """The start fails with what is missing; ``auto`` goes on and says so."""
+    without = {"PYTHONPATH": str(Path(__file__).parent / "without_landlock") + os.pathsep + CHILD_PATH["PYTHONPATH"]}
+    strict = replace(SCRIPTED_PLAN, sandbox=SandboxPolicy(mode="strict"))
+    with pytest.raises(EngineStartFailed, match=r"lack: files by Landlock.*gpunode doctor"):
+        await SupervisedEngine(strict, QUICK_LIMITS, extra_environment=without).start()
+    engine = SupervisedEngine(SCRIPTED_PLAN, QUICK_LIMITS, extra_environment=without)
+    info = await engine.start()
+    assert (info.confinement.level, info.confinement.lacks()) == (2, ("files by Landlock",))
+    await engine.stop()
+
+
+async def test_limits_of_descriptors_tasks_and_memory() -> None:
+    """A child cannot take all of them; memory by the parent's limit."""
+    async with running_scripted_engine() as engine:
+        child = psutil.Process(engine.pid)
+        assert child.rlimit(psutil.RLIMIT_NOFILE) == (MAX_OPEN_FILES, MAX_OPEN_FILES)
+        assert child.rlimit(psutil.RLIMIT_DATA) == (QUICK_LIMITS.data_bytes, QUICK_LIMITS.data_bytes)
+        assert child.rlimit(psutil.RLIMIT_NPROC)[1] > MAX_MORE_TASKS
 
 
 def test_large_files_cannot_be_written() -> None:

@@ -7,7 +7,7 @@ import pytest
 from gpunode_engines.channel import ChildChannel, ParentChannel
 from gpunode_engines.child_process import ChildProcess
 from gpunode_engines.errors import EngineCrashed, EngineStartFailed, InvalidParameters
-from gpunode_engines.ipc import Load, Loaded, Pong
+from gpunode_engines.ipc import MAX_PARENT_FRAME_BYTES, Load, Loaded, Pong
 from gpunode_engines.session import Session, open_session
 
 from tests.engines.scripted_engine import CHILD_PATH, QUICK_LIMITS, SCRIPTED_PLAN, ask, prepare, running_scripted_engine
@@ -102,7 +102,7 @@ async def test_a_request_that_is_too_large_takes_no_slot() -> None:
     """The cap of a message is an error of the request, and the engine goes on."""
     async with running_scripted_engine() as engine:
         with pytest.raises(InvalidParameters, match="too large"):
-            await prepare(engine, "x" * 17_000_000)
+            await prepare(engine, "x" * MAX_PARENT_FRAME_BYTES)
         assert engine.healthy
 
 

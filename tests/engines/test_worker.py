@@ -8,7 +8,7 @@ import pytest
 from gpunode_engines.base import ChatMessage, Finished, PreparedPrompt, PrepareRequest, Tokens
 from gpunode_engines.channel import ChildChannel
 from gpunode_engines.ipc import (
-    MAX_FRAME_BYTES,
+    MAX_CHILD_FRAME_BYTES,
     CallFailure,
     Cancel,
     ChildMessage,
@@ -49,7 +49,7 @@ class ParentSide:
     def receive(self) -> ChildMessage:
         """Return the next message."""
         length = int.from_bytes(self._reader.read(4), "big")
-        assert length <= MAX_FRAME_BYTES
+        assert length <= MAX_CHILD_FRAME_BYTES
         return decode_child(self._reader.read(length))
 
 

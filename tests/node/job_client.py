@@ -1,9 +1,10 @@
 """A client in the tests: the protocol's own ``ClientJob`` on a stream in memory."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from gpunode_protocol.blobs import Blob
 from gpunode_protocol.client_job import ClientJob, Completed, Failed, JobEvent
 from gpunode_protocol.errors import JobError
 from gpunode_protocol.framing import FrameParser
@@ -42,6 +43,7 @@ class JobClient:
     vouches: bool = True
     events: list[JobEvent] = field(default_factory=list)
     before: ClientJob | None = None
+    inputs: Sequence[Blob] = ()
 
     def __post_init__(self) -> None:
         if self.before is not None:
@@ -53,14 +55,15 @@ class JobClient:
             self.jti,
             opened_at=asyncio.get_running_loop().time(),
             patience=Patience(first_output_s=1e6, queue_s=1e6),
+            inputs=self.inputs,
         )
 
     async def flush(self) -> None:
         """Send what is due."""
-        for data in self.job.data_to_send():
-            message = decode_type(data)
-            if self.vouches or message != "voucher":
-                await self.stream.write(data)
+        while pieces := self.job.data_to_send():
+            for data in pieces:
+                if self.vouches or decode_type(data) != "voucher":
+                    await self.stream.write(data)
 
     async def run(self, until: Callable[[JobEvent], bool] = lambda _: False) -> "JobClient":
         """Drive the job to its end, or to the first event that ``until`` accepts."""

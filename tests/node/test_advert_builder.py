@@ -46,6 +46,7 @@ async def test_an_advert_is_acceptable(tmp_path: Path) -> None:
                 record = AdvertRecord(str(key), NODE.peer_id, pack_advert(advert.envelope), body.expires_at)
                 validate_advert_record(record, TRUST, None, now=EPOCH)
         assert body.tombstone
+        assert body.sandbox == node.model.info.confinement.level == 2
 
 
 @virtual_time

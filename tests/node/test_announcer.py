@@ -178,3 +178,19 @@ async def test_a_bug_is_not_swallowed() -> None:
 
     with pytest.raises(ZeroDivisionError):
         await Announcer(broken, _World().build, lambda: (0,)).announce_when_due()
+
+
+@virtual_time
+async def test_a_paused_node_announces_nothing() -> None:
+    """Its tombstones are the last word until it comes back, and then it announces at once."""
+    world = _World()
+    await world.announcer.announce_when_due()
+    world.announcer.silent = True
+    await world.announcer.withdraw()
+    count = len(world.announced)
+    assert not await world.announcer.announce_when_due()
+    assert len(world.announced) == count
+    world.announcer.silent = False
+    world.announcer.renew()
+    assert await world.announcer.announce_when_due()
+    assert len(world.announced) > count

@@ -17,6 +17,7 @@ def test_defaults() -> None:
     assert settings.data_dir.parts[-2:] == ("gpunode", "node")
     assert settings.exposure_microcredits == 50_000_000
     assert (settings.model, settings.region, settings.quic) == ((), None, True)
+    assert (settings.sandbox, settings.private_folders) == ("auto", (settings.data_dir,))
     with pytest.raises(NoBootstrap, match="--bootstrap"):
         _ = settings.tracker
 

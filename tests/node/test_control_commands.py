@@ -8,9 +8,9 @@ from gpunode_node.errors import ControlRefused
 
 
 async def test_commands() -> None:
-    """Three commands; a link without a key is refused before anything is asked of the tracker."""
+    """Each by its name; a link without a key is refused before anything is asked of the tracker."""
     table = ControlCommands(cast("Any", None), lambda: 0.0).table()
-    assert set(table) == {"status", "earnings", "link"}
+    assert set(table) == {"status", "earnings", "link", "pause", "resume"}
     for arguments in ({}, {"api_key": 5}, {"api_key": ""}):
         with pytest.raises(ControlRefused, match="API key"):
             await table["link"](arguments)

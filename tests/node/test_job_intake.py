@@ -39,3 +39,16 @@ async def test_what_is_served_is_named(tmp_path: Path) -> None:
         node.intake.models.clear()
         with pytest.raises(JobError, match="nothing at the moment"):
             node.intake.open(request().envelope, CLIENT.peer_id)
+
+
+@virtual_time
+async def test_a_paused_node_sends_clients_elsewhere(tmp_path: Path) -> None:
+    """As one that stops, and in other words; afterwards it takes jobs again."""
+    async with running_node(tmp_path) as node:
+        node.intake.paused = True
+        assert node.intake.closed
+        with pytest.raises(JobError, match="owner") as caught:
+            node.intake.open(request().envelope, CLIENT.peer_id)
+        assert (caught.value.code, caught.value.retryable) == (ErrorCode.DRAINING, True)
+        node.intake.paused = False
+        assert not node.intake.open(request().envelope, CLIENT.peer_id).job.is_over

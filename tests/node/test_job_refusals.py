@@ -108,7 +108,7 @@ def _forged() -> str:
         ({"fingerprint": b"f" * 32}, "fingerprint_mismatch"),
         ({"params": llm_params(max_tokens=0)}, "invalid_parameters"),
         ({"params": llm_params(messages=())}, "invalid_parameters"),
-        ({"params": llm_params(tools="[]")}, "invalid_parameters"),
+        ({"params": llm_params(tool_choice='"auto"')}, "invalid_parameters"),
         ({"params": {}}, "invalid_parameters"),
         ({"params": llm_params(max_tokens=5_000)}, "context_overflow"),
         ({"grant_token": "nonsense"}, "grant_invalid"),

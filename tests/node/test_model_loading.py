@@ -10,13 +10,18 @@ import pytest
 from gpunode_engines.catalogue import CatalogueEntry, resolve_model
 from gpunode_engines.config import EngineSettings
 from gpunode_engines.devices import Machine
+from gpunode_engines.engine_pool import EnginePool
 from gpunode_engines.errors import EngineStartFailed, ModelNotPulled, NotEnoughMemory
 from gpunode_engines.fetch import locate
-from gpunode_engines.supervisor import EnginePlan
+from gpunode_engines.memory_plan import Capacity
+from gpunode_engines.on_demand import OnDemandEngine
+from gpunode_engines.supervisor import SupervisedEngine
 from gpunode_node import model_loading
 from gpunode_node.model_loading import CatalogueEngines, load_models, stop_models
+from gpunode_node.scheduler import Ticket
 
 from tests.engines.fake_engine import FakeEngine
+from tests.engines.scripted_engine import CHILD_PATH, QUICK_LIMITS, SCRIPTED_PLAN
 from tests.node.dripping_hub import dripping_hub
 from tests.node.fake_tracker import running_tracker
 from tests.node.running_daemon import settings_of
@@ -71,31 +76,62 @@ async def test_a_model_that_is_not_here_is_pulled(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(model_loading, "plan_engine", missing)
     monkeypatch.setattr(model_loading, "pull", lambda entry, *_: pulled.append(entry.name))
-    create = CatalogueEngines(EngineSettings(models_dir=tmp_path), MACHINE)
+    settings = EngineSettings(models_dir=tmp_path)
+    create = CatalogueEngines(settings, MACHINE, EnginePool(Capacity.of(MACHINE, settings)))
     for entry in (PACKAGED, HUB):
         with pytest.raises(ModelNotPulled):
             await create(entry)
     assert pulled == [HUB.name]
 
 
-async def test_each_model_leaves_less_memory_to_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second of two fits only with fewer jobs at once; a third does not fit at all."""
-    plans: list[EnginePlan] = []
-
-    def note(plan: EnginePlan, _: EngineSettings) -> FakeEngine:
-        plans.append(plan)
-        return FakeEngine()
-
-    monkeypatch.setattr(model_loading, "create_engine", note)
+async def test_models_that_do_not_fit_together_take_turns(tmp_path: Path) -> None:
+    """The second of two fits only with fewer jobs at once, a third with what the first one has; a giant never does."""
     (weights,) = locate(PACKAGED, tmp_path)
     whole = weights.stat().st_size + PACKAGED.kv_bytes_per_token * PACKAGED.context_tokens * PACKAGED.slots
     machine = replace(MACHINE, available_memory_bytes=int(whole * 1.8))
-    create = CatalogueEngines(EngineSettings(models_dir=tmp_path, cache_dir=tmp_path), machine)
-    for _ in range(2):
-        await create(PACKAGED)
-    assert [plan.options.slots for plan in plans] == [4, 2]
+    settings = EngineSettings(models_dir=tmp_path, cache_dir=tmp_path)
+    pool = EnginePool(Capacity.of(machine, settings))
+    create = CatalogueEngines(settings, machine, pool)
+    engines = [await create(PACKAGED) for _ in range(3)]
+    assert [engine.plan.options.slots for engine in engines if isinstance(engine, OnDemandEngine)] == [4, 2, 4]
+    assert pool.loaded() == ()
+    tiny = replace(machine, available_memory_bytes=2**20)
     with pytest.raises(NotEnoughMemory):
-        await create(PACKAGED)
+        await CatalogueEngines(settings, tiny, pool)(PACKAGED)
+
+
+async def test_a_model_that_left_memory_waits_for_jobs() -> None:
+    """Its queue tells the load's time, and starts a job once the model is back."""
+    plan = replace(SCRIPTED_PLAN, memory_bytes=1)
+    pool = EnginePool(Capacity(main_bytes=1, card_bytes=0))
+
+    async def create(entry: CatalogueEntry) -> OnDemandEngine:
+        return OnDemandEngine(
+            replace(plan, model=entry.name),
+            pool,
+            lambda lowered: SupervisedEngine(lowered, QUICK_LIMITS, extra_environment=CHILD_PATH),
+        )
+
+    models = await load_models([PACKAGED, HUB], create, 5)
+    try:
+        first, second = models
+        assert (first.waits_for_memory, second.waits_for_memory) == (True, False)
+        started, moves = asyncio.Event(), []
+        ticket = Ticket(
+            priority=0,
+            input_units=1,
+            output_units=1,
+            on_start=started.set,
+            on_move=lambda position, eta_s: moves.append((position, eta_s)),
+        )
+        first.scheduler.enter(ticket, asyncio.get_running_loop().time())
+        assert ticket.position == 1
+        assert ticket.eta_s > 0
+        await started.wait()
+        assert (first.waits_for_memory, second.waits_for_memory) == (False, True)
+        assert moves[-1][0] == 0
+    finally:
+        await stop_models(models)
 
 
 _START = """

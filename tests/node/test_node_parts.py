@@ -16,13 +16,13 @@ async def test_busy_when_no_slot_is_free(tmp_path: Path) -> None:
     """A node with a free slot is online."""
     async with running_node(tmp_path) as node:
         announcer = SimpleNamespace(adverts=("advert",))
-        parts = cast("Any", SimpleNamespace(models=[node.model], announcer=announcer))
+        told = cast("Any", announcer)
         busy = []
         for _ in range(4):
-            busy.append(vitals_of(parts).busy)
+            busy.append(vitals_of(told, node.intake).busy)
             node.model.scheduler.enter(Ticket(0, 1, 1, lambda: None, lambda *_: None), 0)
-        vitals = vitals_of(parts)
+        vitals = vitals_of(told, node.intake)
         assert busy == [False] * 4
-        assert vitals.busy
+        assert (vitals.busy, vitals.paused) == (True, False)
         assert 0 < vitals.memory_used_mb < vitals.memory_total_mb
         assert vitals.adverts == ("advert",)

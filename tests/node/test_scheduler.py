@@ -29,8 +29,24 @@ class _Job:
         self.starts += 1
 
 
-def _scheduler(slots: int = 1, queue_limit: int = 4) -> Scheduler:
-    return Scheduler(slots=slots, queue_limit=queue_limit, input_units_per_s=100, output_units_per_s=10)
+@dataclass
+class _Loading:
+    """An engine that is ready in ``left_s`` seconds. asked: how often it was told that a job waits."""
+
+    left_s: float
+    asked: int = 0
+
+    def wait_s(self) -> float:
+        return self.left_s
+
+    def hasten(self) -> None:
+        self.asked += 1
+
+
+def _scheduler(slots: int = 1, queue_limit: int = 4, readiness: _Loading | None = None) -> Scheduler:
+    return Scheduler(
+        slots=slots, queue_limit=queue_limit, input_units_per_s=100, output_units_per_s=10, readiness=readiness
+    )
 
 
 def test_a_free_slot_starts_at_once() -> None:
@@ -116,3 +132,43 @@ def test_the_estimate_learns_from_finished_jobs() -> None:
     scheduler.leave(short.ticket, 100)
     scheduler.enter(_Job().ticket, 100)
     assert scheduler.wait_s(100) == pytest.approx(1 + 100 / 9)
+
+
+def test_jobs_wait_for_a_model_that_is_not_loaded() -> None:
+    """The queue asks for it, says honestly how long that takes, and starts them when it is there."""
+    loading = _Loading(left_s=30)
+    scheduler, first, second = _scheduler(readiness=loading), _Job(), _Job()
+    assert scheduler.wait_s(0) == 30
+    scheduler.enter(first.ticket, 0)
+    scheduler.enter(second.ticket, 0)
+    assert loading.asked
+    assert first.moves == [(1, 30 + 1)]
+    assert second.moves == [(2, 30 + 1 + 10 + 1)]
+    loading.left_s = 0
+    scheduler.engine_changed(1, 30)
+    assert (first.starts, second.starts) == (1, 0)
+    assert second.moves[-1] == (1, 1 + 10 + 1)
+
+
+def test_the_queue_of_an_unloaded_model_has_its_limit() -> None:
+    """Slots and places count as if it were loaded."""
+    scheduler = _scheduler(slots=2, queue_limit=1, readiness=_Loading(left_s=30))
+    for _ in range(3):
+        scheduler.enter(_Job().ticket, 0)
+    with pytest.raises(JobError) as refused:
+        scheduler.enter(_Job().ticket, 0)
+    assert (refused.value.code, refused.value.retry_after_s) == (ErrorCode.BUSY, 30)
+
+
+def test_an_engine_may_come_back_with_other_slots() -> None:
+    """With more of them waiting jobs start; with fewer, those that run go on."""
+    scheduler, jobs = _scheduler(slots=1), [_Job() for _ in range(3)]
+    for job in jobs:
+        scheduler.enter(job.ticket, 0)
+    scheduler.engine_changed(2, 0)
+    assert [job.starts for job in jobs] == [1, 1, 0]
+    scheduler.engine_changed(1, 0)
+    scheduler.leave(jobs[0].ticket, 0)
+    assert [job.starts for job in jobs] == [1, 1, 0]
+    scheduler.leave(jobs[1].ticket, 0)
+    assert jobs[2].starts == 1

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 from gpunode_engines.errors import ModelNotFound
-from gpunode_node.errors import InvalidSettings
 from gpunode_node.node_folder import NodeFolder
 from gpunode_node.node_parts import NodeParts
 from gpunode_node.startup import Startup
@@ -39,16 +38,18 @@ async def test_the_mesh_is_told_what_the_tracker_and_the_owner_said(tmp_path: Pa
         assert mesh.announced == []  # type: ignore[attr-defined]  # -- as above
 
 
-async def test_which_models(tmp_path: Path) -> None:
-    """Those that the owner names, once each; none without a default is a setting's matter."""
+async def test_which_models(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Those that the owner names, once each; else what fits, and the log says why."""
     async with running_tracker() as tracker:
         async with AsyncExitStack() as stack:
             parts = await _start(tmp_path / "n", tracker, stack, model=("smollm2", "smollm2-135m", "qwen2.5-7b"))
             assert [model.name for model in parts.models] == ["smollm2-135m", "qwen2.5-7b-instruct"]
         tracker.info = network_info(default_models={})
         async with AsyncExitStack() as stack:
-            with pytest.raises(InvalidSettings, match="--model"):
-                await _start(tmp_path / "n", tracker, stack)
+            with caplog.at_level("INFO"):
+                parts = await _start(tmp_path / "n", tracker, stack)
+            assert [model.name for model in parts.models] == ["smollm2-135m"]
+            assert "no model was named, so smollm2-135m is served: no default of the network is known" in caplog.text
 
 
 async def test_an_unknown_model_is_refused_before_anything_else(tmp_path: Path) -> None:

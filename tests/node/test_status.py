@@ -38,6 +38,8 @@ async def test_status(tmp_path: Path) -> None:
         text = _text("status", status)
         assert "smollm2-135m" in text
         assert "0/4" in text
+        assert model["sandbox"] == {"level": 2, "lacks": ["system calls by seccomp"], "denials": 0}
+        assert "2 of 3, without system calls by seccomp" in " ".join(text.split())
 
 
 async def test_a_card_that_no_engine_uses_is_a_problem(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from gpunode_protocol.tasks import Task
 from gpunode_protocol.trust import Trust
 
 from tests.engines.fake_engine import FakeEngine
+from tests.node.fake_media_engine import FakeMediaEngine
 from tests.node.memory_stream import MemoryStream, stream_pair
 
 EPOCH = 1_800_000_000
@@ -76,7 +77,7 @@ def grant(**changes: Any) -> Grant:
         "iat": EPOCH,
         "exp": EPOCH + 3600,
         "cnf": Confirmation(peer=CLIENT.peer_id),
-        "tasks": ("llm",),
+        "tasks": tuple(Task),
         "jobs": 16,
         "price": 1,
         "cap": Cap(open=10_000_000),
@@ -123,7 +124,7 @@ def request(signer: Identity = CLIENT, grant_token: str | None = None, **changes
 class Node:
     """The parts of a node that serve jobs, on a fake engine."""
 
-    engine: FakeEngine
+    engine: FakeEngine | FakeMediaEngine
     model: ServedModel
     services: JobServices
     registry: JobRegistry
@@ -167,7 +168,7 @@ class Node:
 @contextlib.asynccontextmanager
 async def running_node(
     folder: Path,
-    engine: FakeEngine | None = None,
+    engine: FakeEngine | FakeMediaEngine | None = None,
     *,
     queue_limit: int = 4,
     exposure_microcredits: int = EXPOSURE_MICROCREDITS,

@@ -5,22 +5,25 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from gpunode_protocol.blobs import Blob
 from gpunode_protocol.digests import salted_digest
 from gpunode_protocol.errors import JobError
 from gpunode_protocol.grants import Grant
 from gpunode_protocol.identity import Identity, PeerId
 from gpunode_protocol.messages import (
     AcceptedFrame,
+    BlobFrame,
     CancelFrame,
     ErrorFrame,
     ProbeReplyFrame,
     RequestFrame,
+    SegmentFrame,
     VoucherFrame,
     encode_frame,
 )
 from gpunode_protocol.node_job import NodeJob
 from gpunode_protocol.node_stream import NodeStream, RequestChecks, open_request
-from gpunode_protocol.payloads import Usage
+from gpunode_protocol.payloads import ImageParams, SpeechParams, Usage
 from gpunode_protocol.probe import ProbeServer
 from gpunode_protocol.trust import Trust
 
@@ -34,15 +37,18 @@ FINGERPRINT = b"f" * 32
 class ScriptedNode:
     """What it does.
 
-    words: the answer, a token each. cut_after: the stream ends after so many tokens. refuse: errors for the next
-    requests, in turn. overstate: tokens that the receipt claims too many. endless: repeats the words until cancelled.
-    silent: accepts nothing and says nothing. sign_receipts_as: another key than its own.
+    words: the answer, a token each. pictures: the results of image jobs, in two steps each. segments: of speech.
+    cut_after: the stream ends after so many tokens or pictures. refuse: errors for the next requests, in turn.
+    overstate: tokens that the receipt claims too many. endless: repeats the words until cancelled. silent: accepts
+    nothing and says nothing. sign_receipts_as: another key than its own.
     """
 
     identity: Identity
     trust: Trust
     clock: Callable[[], float] = time.time
     words: Sequence[str] = ("Paris", " is", " the", " capital.")
+    pictures: Sequence[bytes] = ()
+    segments: Sequence[SegmentFrame] = ()
     cut_after: int | None = None
     refuse: list[JobError] = field(default_factory=list)
     overstate: int = 0
@@ -89,6 +95,7 @@ class _Conversation:
         self._vouched = asyncio.Event()
         self._cancelled = asyncio.Event()
         self._sent = 0
+        self._uploaded = asyncio.Event()
         self._job: NodeJob
 
     async def run(self) -> None:
@@ -126,21 +133,32 @@ class _Conversation:
                     self._vouched.set()
                     if self._job.is_settled:
                         return
+                elif isinstance(event, BlobFrame):
+                    if event.offset + len(event.data) == event.total_bytes:
+                        self._uploaded.set()
                 elif isinstance(event, CancelFrame):
                     self._cancelled.set()
                     self._node.cancelled.set()
 
     async def _produce(self) -> None:
         node, job = self._node, self._job
+        params = job.request.body.read_params()
+        prompt_tokens = 0 if isinstance(params, ImageParams | SpeechParams) else PROMPT_TOKENS
         accepted = AcceptedFrame(
-            prompt_tokens=PROMPT_TOKENS,
+            prompt_tokens=prompt_tokens,
             position=0,
             eta_s=0.0,
             fingerprint=FINGERPRINT,
             prompt_digest=salted_digest(job.request.body.salt, "prompt", b"prompt"),
         )
-        job.accept(accepted, input_count=PROMPT_TOKENS)
+        job.accept(accepted, input_count=prompt_tokens)
         await self._flush()
+        if isinstance(params, ImageParams):
+            await self._draw(params)
+            return
+        if isinstance(params, SpeechParams):
+            await self._write_down()
+            return
         number = 0
         while (node.endless or number < len(node.words)) and not self._cancelled.is_set():
             if number == node.cut_after:
@@ -158,6 +176,36 @@ class _Conversation:
         reason = "cancelled" if self._cancelled.is_set() else "stop"
         usage = Usage(input_tokens=PROMPT_TOKENS, output_tokens=number + node.overstate)
         job.finish(usage=usage, finish_reason=reason, now=2.0, finished_at=int(node.clock()))
+        await self._flush()
+
+    async def _draw(self, params: ImageParams) -> None:
+        node, job = self._node, self._job
+        for number, data in enumerate(node.pictures):
+            job.progress(2 * number + 1, 2 * params.n, data[:4] if params.preview_every_steps else None)
+            await self._flush()
+            if number == node.cut_after:
+                await self._stream.close()
+                return
+            job.progress(2 * number + 2, 2 * params.n)
+            job.blob(Blob(number, f"image/{params.format}", data, params.units_per_image()), now=1.0)
+            await self._flush()
+        usage = Usage(images=len(node.pictures), image_units=len(node.pictures) * params.units_per_image())
+        job.finish(usage=usage, finish_reason="stop", now=2.0, finished_at=int(node.clock()))
+        await self._flush()
+
+    async def _write_down(self) -> None:
+        """Take the audio whole, then say the segments."""
+        node, job = self._node, self._job
+        await self._uploaded.wait()
+        for segment in node.segments:
+            job.segment(segment, now=1.0)
+            await self._flush()
+        job.finish(
+            usage=Usage(audio_ms=job.output.count),
+            finish_reason="stop",
+            now=2.0,
+            finished_at=int(node.clock()),
+        )
         await self._flush()
 
     async def _flush(self) -> None:

@@ -3,7 +3,7 @@ from uuid import UUID
 from gpunode._job_requests import Job, new_job_id, patience_with, worst_cost_microcredits
 from gpunode._selection import Candidate, Choice, Probe
 from gpunode_protocol.identity import Identity
-from gpunode_protocol.payloads import ChatMessage, LlmParams, input_tokens_bound
+from gpunode_protocol.payloads import ChatMessage, ImageParams, LlmParams, input_tokens_bound
 from gpunode_protocol.prices import DEFAULT_PRICES
 from gpunode_protocol.tasks import Task
 
@@ -31,10 +31,22 @@ def test_the_worst_cost_counts_the_bound_of_the_prompt_and_all_tokens() -> None:
 def test_patience_follows_from_speed_and_queue() -> None:
     """4 x (prefill + wait) until the first token, then a quarter of the advertised speed."""
     candidate = Candidate(Keys().advert(Identity.from_seed(b"\x03" * 32)), "dht")
-    job = Job(id="x", task=Task.LLM, params=PARAMS, cost_microcredits=0, ends_at=0.0, deadline_at=0)
+    job = Job(id="x", task=Task.LLM, params=PARAMS, cost_microcredits=0, ends_at=0.0, deadline_at=0, salt=bytes(32))
     prefill_s = input_tokens_bound(PARAMS) / 500
     quick = patience_with(Choice(candidate), job)
     assert quick.first_output_s == max(2.0, 4 * prefill_s)
     assert quick.min_units_per_s == 12.5
     waiting = Probe(rtt_ms=1, active=4, queued=1, slots=4, wait_ms=2_000)
     assert patience_with(Choice(candidate, waiting), job).first_output_s == 4 * (prefill_s + 2)
+
+
+def test_pictures_come_in_lumps() -> None:
+    """A step may take longer than a second of a language model's: the node is given eight of them."""
+    candidate = Candidate(Keys().advert(Identity.from_seed(b"\x03" * 32)), "dht")
+    params = ImageParams(prompt="p", width=1024, height=1024, steps=30, guidance_millionths=0)
+    job = Job(id="x", task=Task.IMAGE_GEN, params=params, cost_microcredits=0, ends_at=0.0, deadline_at=0, salt=b"")
+    patience = patience_with(Choice(candidate), job)
+    step_s = 1024 / 50  # image units, at the advertised 50 a second
+    assert patience.first_output_s == 2 + 8 * step_s
+    assert patience.progress_window_s == 8 * step_s
+    assert patience.min_units_per_s == 12.5

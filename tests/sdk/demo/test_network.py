@@ -9,6 +9,7 @@ from gpunode.demo.children import DemoFailed
 from gpunode.demo.network import start_network
 from gpunode_protocol.identity import Identity
 from gpunode_protocol.regions import Region
+from gpunode_protocol.tasks import Task
 
 PEERS = [Identity.from_seed(bytes([number]) * 32).peer_id for number in (1, 2, 3, 4)]
 
@@ -51,11 +52,16 @@ class _Client:
     def connect(self) -> None:
         """Joined."""
 
-    def nodes(self, *, model: str) -> list[Any]:
+    def nodes(self, *, task: Task, model: str) -> list[Any]:
         """One node more each time; the tracker's index has all."""
+        assert task is Task.LLM
         self.looks += 1
         return [
-            type("Node", (), {"node": peer, "source": "dht" if number < self.looks else "index", "model": model})()
+            type(
+                "Node",
+                (),
+                {"node": peer, "source": "dht" if number < self.looks else "index", "model": model, "task": task},
+            )()
             for number, peer in enumerate(PEERS)
         ]
 
@@ -71,7 +77,7 @@ def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[_Children,
     monkeypatch.setattr(network, "_DHT_POLL_INTERVAL_S", 0.0)
     children: Any = _Children()
     said: list[str] = []
-    made = start_network(tmp_path, children, nodes=4, model="smollm2-135m", say=said.append)
+    made = start_network(tmp_path, children, nodes=4, task=Task.LLM, model="smollm2-135m", say=said.append)
     assert len(said) == 3
     return children, made
 
@@ -110,13 +116,13 @@ def test_nodes_that_do_not_come_are_counted(tmp_path: Path, monkeypatch: pytest.
     made: list[_Client] = []
 
     class _Blind(_Client):
-        def nodes(self, *, model: str) -> list[Any]:
+        def nodes(self, *, task: Task, model: str) -> list[Any]:
             made.append(self)
-            return super().nodes(model=model)[:0]
+            return super().nodes(task=task, model=model)[:0]
 
     monkeypatch.setattr(network, "InferenceClient", _Blind)
     monkeypatch.setattr(network, "START_TIMEOUT_S", 0.0)
     children: Any = _Children()
     with pytest.raises(DemoFailed, match="Only 0 of 2"):
-        start_network(tmp_path, children, nodes=2, model="m", say=lambda _: None)
+        start_network(tmp_path, children, nodes=2, task=Task.LLM, model="m", say=lambda _: None)
     assert made[0].closed

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from gpunode_engines.base import Event, Finished, GenerateRequest, Progress, Segment, Tokens
 from gpunode_node.bell import Bell
+from gpunode_node.output_relay import OutputRelay
 from gpunode_node.scheduler import Ticket
-from gpunode_node.token_relay import TokenRelay
 from gpunode_protocol.errors import ErrorCode, JobError
 from gpunode_protocol.node_job import NodeJob
 from gpunode_protocol.node_stream import MAX_UNSENT_BYTES
@@ -45,8 +45,9 @@ class _Relay:
         self.ticket = Ticket(0, 1, 5, lambda: None, lambda *_: None)
 
     async def run(self, engine: Any) -> str:
-        relay = TokenRelay(
+        relay = OutputRelay(
             job=self.job,
+            params=self.job.request.body.read_params(),
             ticket=self.ticket,
             bell=self.bell,
             unsent_bytes=lambda: self.unsent,

@@ -1,0 +1,74 @@
+"""Pulled models on the disk: removing them, and comparing them with what was pulled."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from gpunode_engines.catalogue import CatalogueEntry, HubSource, PackageSource, ServerSource
+from gpunode_engines.errors import ModelNotPulled
+from gpunode_engines.file_digests import compute_digest
+from gpunode_engines.model_lock import LockedFile, ModelLock
+
+
+@dataclass(frozen=True, slots=True)
+class FileState:
+    """One file of a pulled model. problem: empty = it has the bytes that were pulled."""
+
+    name: str
+    problem: str
+
+
+def remove(entry: CatalogueEntry, models_dir: Path) -> int:
+    """Delete a model's files, parts of unfinished pulls too, and forget what was recorded; return the bytes freed.
+
+    Raises:
+        ModelNotPulled: nothing of it is here, or it is not gpunode's to delete.
+    """
+    if not isinstance(entry.source, HubSource):
+        raise ModelNotPulled(f"{entry.name} was not pulled. {_whose(entry)}")
+    folder, lock = models_dir / entry.stored_as, ModelLock(models_dir)
+    if not folder.exists() and lock.get(entry.stored_as) is None:
+        raise ModelNotPulled(f"Nothing of {entry.name} is in {models_dir}.")
+    lock.drop(entry.stored_as)  # first: a model whose removal was cut short counts as not pulled
+    freed = sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
+    if folder.is_symlink():
+        folder.unlink()
+        return 0
+    if folder.exists():
+        shutil.rmtree(folder)
+    return freed
+
+
+def verify(entry: CatalogueEntry, models_dir: Path) -> list[FileState]:
+    """Read every file of a pulled model anew and compare it with the digest recorded at its first pull.
+
+    Raises:
+        ModelNotPulled: nothing was recorded.
+    """
+    locked = ModelLock(models_dir).get(entry.stored_as) if isinstance(entry.source, HubSource) else None
+    if locked is None:
+        raise ModelNotPulled(
+            f"{entry.name} was not pulled, so there is nothing to compare with. {_whose(entry)}".strip()
+        )
+    return [FileState(file.name, _problem(models_dir / entry.stored_as, file)) for file in locked.files]
+
+
+def _whose(entry: CatalogueEntry) -> str:
+    match entry.source:
+        case PackageSource(distribution=distribution):
+            return f"It comes with the Python package {distribution.partition('==')[0]}, which pip removes and checks."
+        case ServerSource(url=url):
+            return f"The server at {url} has it."
+        case HubSource():
+            return ""
+
+
+def _problem(folder: Path, file: LockedFile) -> str:
+    path = folder / file.name
+    if not path.resolve().is_relative_to(folder.resolve()):
+        return "is a link out of the model's folder"
+    if not path.is_file():
+        return "is missing"
+    if (size := path.stat().st_size) != file.size_bytes:
+        return f"has {size} bytes instead of {file.size_bytes}"
+    return "" if compute_digest(path).hex() == file.sha256 else "has other contents than were pulled"

@@ -1,0 +1,45 @@
+"""What callers name in words, and what they are told of nodes."""
+
+from gpunode_protocol.regions import Region
+from gpunode_protocol.tasks import Task
+
+from gpunode._selection import Choice
+from gpunode.errors import InvalidRequest
+from gpunode.types import NodeInfo
+
+
+def to_region(value: Region | str | None) -> Region | None:
+    """Return a region by its name. Raises InvalidRequest, listing what there is."""
+    try:
+        return None if value is None else Region(value)
+    except ValueError:
+        raise InvalidRequest(f"There is no region {value!r}; the regions are {', '.join(Region)}.") from None
+
+
+def to_task(value: Task | str) -> Task:
+    """Return a task by its name. Raises InvalidRequest, listing what there is."""
+    try:
+        return Task(value)
+    except ValueError:
+        raise InvalidRequest(f"There is no task {value!r}; the tasks are {', '.join(Task)}.") from None
+
+
+def node_info(choice: Choice) -> NodeInfo:
+    """Return what a caller is told of a node."""
+    body, probe = choice.candidate.body, choice.probe
+    gpu = f"{body.gpu.count} x {body.gpu.model}" if body.gpu.count else "CPU"
+    return NodeInfo(
+        node=body.peer,
+        region=body.region.value,
+        country=body.country,
+        model=body.model.name,
+        gpu=gpu,
+        tokens_per_s=body.model.speed.output_milliunits_per_s / 1000,
+        context=body.model.context,
+        path=body.path,
+        source=choice.candidate.source,
+        rtt_ms=probe.rtt_ms if probe else None,
+        active=probe.active if probe else None,
+        queued=probe.queued if probe else None,
+        slots=probe.slots if probe else None,
+    )

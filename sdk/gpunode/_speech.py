@@ -1,0 +1,144 @@
+"""Speech: the caller's file to signed parameters, and segments to a transcript."""
+
+import mimetypes
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Final, Literal, TypedDict
+
+from gpunode_protocol.blobs import Blob
+from gpunode_protocol.client_job import Completed, JobEvent
+from gpunode_protocol.errors import MalformedMessage
+from gpunode_protocol.messages import SegmentFrame
+from gpunode_protocol.outputs import blob_digest
+from gpunode_protocol.payloads import MILLION, BlobRef, SpeechParams
+
+from gpunode._job_result import JobFacts
+from gpunode.errors import InvalidRequest
+from gpunode.types import SpokenSegment, SpokenWord, TranscriptResult
+
+DEFAULT_MAX_MINUTES: Final = 60.0
+_MS_PER_MINUTE: Final = 60_000
+_MS_PER_S: Final = 1_000
+_AUDIO_ID: Final = 0
+_UNKNOWN_TYPE: Final = "application/octet-stream"
+
+AudioSource = str | Path | bytes | BinaryIO
+"""A path, the bytes of a file, or an open binary file."""
+
+
+class SpeechOptions(TypedDict, total=False):
+    """How speech is written down; what is left out is the default.
+
+    translate: into English. language: ISO 639-1 such as ``de``; detected unless given. word_timestamps: times of each
+    word. vad: leave silence out, True unless given. initial_prompt: words that the model should expect. temperature:
+    0 to 1. max_minutes: what is paid for at most, 60 unless given; longer audio is refused.
+    """
+
+    translate: bool | None
+    language: str | None
+    word_timestamps: bool | None
+    vad: bool | None
+    initial_prompt: str | None
+    temperature: float | None
+    max_minutes: float | None
+
+
+@dataclass(frozen=True)
+class Speech:
+    """What is signed, and the file that goes with it."""
+
+    params: SpeechParams
+    audio: Blob
+
+
+def speech_of(source: AudioSource, options: SpeechOptions, *, salt: bytes) -> Speech:
+    """Read the file and return what is sent; ``salt``: the job's, under which the file's digest is made.
+
+    Raises:
+        InvalidRequest: the file cannot be read or is empty, or an option is not valid; nothing was sent.
+    """
+    unknown = sorted(set(options) - set(SpeechOptions.__annotations__))
+    if unknown:
+        raise TypeError(f"transcribe() got unexpected arguments: {', '.join(unknown)}")
+    audio = _read(source)
+    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    mode: Literal["transcribe", "translate"] = "translate" if given.pop("translate", False) else "transcribe"
+    value = {
+        "mode": mode,
+        "max_audio_ms": _scaled("max_minutes", given.pop("max_minutes", DEFAULT_MAX_MINUTES), _MS_PER_MINUTE),
+        "temperature_millionths": _scaled("temperature", given.pop("temperature", 0.0), MILLION),
+        **given,
+    }
+    try:
+        ref = BlobRef(
+            id=_AUDIO_ID,
+            size_bytes=len(audio.data),
+            digest=blob_digest(salt, audio.data),
+            media_type=audio.media_type,
+        )
+        return Speech(SpeechParams.from_map({**value, "audio": ref.to_map()}), audio)
+    except (MalformedMessage, ValueError) as error:
+        raise InvalidRequest(f"The request is not valid, nothing was sent: {error}.") from error
+
+
+def _scaled(name: str, value: object, factor: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MILLION:
+        raise InvalidRequest(f"The request is not valid, nothing was sent: {name} must be a number from 0 on.")
+    return round(value * factor)
+
+
+def _read(source: AudioSource) -> Blob:
+    """Return the file as a blob."""
+    name = ""
+    if isinstance(source, str | Path):
+        name = str(source)
+        try:
+            data = Path(source).read_bytes()
+        except OSError as error:
+            raise InvalidRequest(f"The audio file {source} cannot be read: {error.strerror}.") from error
+    else:
+        data = source if isinstance(source, bytes) else source.read()
+    if not data:
+        raise InvalidRequest("The audio file is empty; nothing was sent.")
+    media_type = mimetypes.guess_type(name)[0] if name else None
+    return Blob(id=_AUDIO_ID, media_type=media_type or _UNKNOWN_TYPE, data=data)
+
+
+class Transcription:
+    """Collects the segments of a job as they come.
+
+    Args:
+        on_segment: called with each that has text.
+    """
+
+    def __init__(self, on_segment: Callable[[SpokenSegment], None] | None = None) -> None:
+        self._on_segment = on_segment
+        self._segments: list[SpokenSegment] = []
+        self._language = ""
+
+    def take(self, event: JobEvent) -> None:
+        """Note an event. A segment without text tells how far silence was decoded; nobody wants to read it."""
+        if isinstance(event, SegmentFrame):
+            self._language = event.language or self._language
+            if event.text:
+                self._segments.append(_spoken(event))
+                if self._on_segment is not None:
+                    self._on_segment(self._segments[-1])
+
+    def result(self, done: Completed, facts: JobFacts) -> TranscriptResult:
+        """Return the whole transcript; segments bring the spaces between them."""
+        return TranscriptResult(
+            text="".join(segment.text for segment in self._segments).strip(),
+            segments=tuple(self._segments),
+            language=self._language,
+            duration_s=done.usage.audio_ms / _MS_PER_S,
+            **facts,
+        )
+
+
+def _spoken(frame: SegmentFrame) -> SpokenSegment:
+    words = None
+    if frame.words is not None:
+        words = tuple(SpokenWord(word.text, word.start_ms / _MS_PER_S, word.end_ms / _MS_PER_S) for word in frame.words)
+    return SpokenSegment(frame.text, frame.start_ms / _MS_PER_S, frame.end_ms / _MS_PER_S, words)

@@ -1,0 +1,101 @@
+"""``gpunode transcribe``: what is said in an audio file, as text, subtitles or JSON."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gpunode.cli_options import (
+    ApiKeyFileOption,
+    CaFileOption,
+    InsecureOption,
+    JsonOption,
+    RegionOption,
+    StateDirOption,
+    TrackerOption,
+    open_client,
+)
+from gpunode.terminal_text import milliseconds, printable, short_id
+
+if TYPE_CHECKING:
+    from gpunode.client import InferenceClient
+    from gpunode.types import SpokenSegment, TranscriptResult
+
+
+def transcribe(  # noqa: PLR0913 -- one parameter an option
+    file: Annotated[Path, typer.Argument(help="Audio file: wav, mp3, flac, ogg, m4a or webm.")],
+    *,
+    out: Annotated[
+        Path | None, typer.Option(help="File to write as well: .srt, .vtt, .json, or text.", show_default=False)
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Such as whisper-small; the network's default if left out.")] = None,
+    translate: Annotated[bool, typer.Option("--translate", help="Into English.")] = False,
+    language: Annotated[str | None, typer.Option(help="Such as de; detected if left out.")] = None,
+    words: Annotated[bool, typer.Option("--words", help="Times of each word, in --json and .json files.")] = False,
+    initial_prompt: Annotated[str | None, typer.Option(help="Names and words to expect.")] = None,
+    max_minutes: Annotated[float | None, typer.Option(help="Longer audio is refused; 60 if left out.")] = None,
+    tracker: TrackerOption = None,
+    api_key_file: ApiKeyFileOption = None,
+    ca_file: CaFileOption = None,
+    insecure: InsecureOption = None,
+    state_dir: StateDirOption = None,
+    region: RegionOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write down what is said in an audio file."""
+    check_out(out)
+    options = {
+        "model": model, "translate": translate, "language": language, "word_timestamps": words,
+        "initial_prompt": initial_prompt, "max_minutes": max_minutes,
+    }  # fmt: skip
+    client = open_client(tracker, api_key_file, ca_file=ca_file, insecure=insecure, state_dir=state_dir, region=region)
+    with client:
+        result = write_down(client, file, options, show=not as_json)
+    if out is not None:
+        result.save(out)
+    if as_json:
+        typer.echo(json.dumps(result_as_json(result)))
+    else:
+        typer.secho(summary(result), dim=True, err=True)
+
+
+def check_out(out: Path | None) -> None:
+    """Refuse a file that could not be written, before anything is paid for."""
+    if out is not None and not out.absolute().parent.is_dir():
+        raise typer.BadParameter(f"there is no folder {out.absolute().parent}")
+
+
+def write_down(client: "InferenceClient", file: Path, options: dict[str, Any], *, show: bool) -> "TranscriptResult":
+    """Transcribe; segments are printed as they come."""
+
+    def tell(segment: "SpokenSegment") -> None:
+        typer.echo(printable(segment.text).strip())
+
+    return client.transcribe(file, on_segment=tell if show else None, **options)
+
+
+def summary(result: "TranscriptResult") -> str:
+    """Return one line: who wrote it down, how fast, and the receipt."""
+    route = result.route
+    speed = result.duration_s / (result.duration_ms / 1000) if result.duration_ms else 0.0
+    return (
+        f"[{result.model} · {short_id(route.node)} in {route.region} · {milliseconds(route.rtt_ms)} {route.path}, "
+        f"found by {route.source} · {result.duration_s:.1f} s of audio at {speed:.1f} times its speed · "
+        f"receipt {result.receipt.id} verified]"
+    )
+
+
+def result_as_json(result: "TranscriptResult") -> dict[str, Any]:
+    """Return the object that ``--json`` prints."""
+    from gpunode.result_json import job_as_json  # noqa: PLC0415 -- --help stays light
+    from gpunode.subtitles import segment_as_json  # noqa: PLC0415 -- as above
+
+    return {
+        "text": result.text,
+        "language": result.language,
+        "segments": [segment_as_json(segment) for segment in result.segments],
+        **job_as_json(result),
+        "duration_s": result.duration_s,
+        "duration_ms": round(result.duration_ms, 1),
+    }

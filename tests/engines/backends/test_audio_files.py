@@ -1,0 +1,101 @@
+"""Audio of strangers, decoded within limits."""
+
+import io
+import math
+import shutil
+import subprocess
+import wave
+from pathlib import Path
+
+import numpy
+import pytest
+from gpunode_engines.backends.audio_files import SAMPLE_RATE, decode_audio
+from gpunode_engines.errors import InvalidParameters
+
+SECONDS = 2
+PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(100)
+
+
+def _wav(seconds: float = SECONDS, rate: int = 44_100, channels: int = 2) -> bytes:
+    """Return a tone of 440 Hz."""
+    buffer = io.BytesIO()
+    times = numpy.arange(int(seconds * rate)) / rate
+    samples = (numpy.sin(2 * math.pi * 440 * times) * 20_000).astype("<i2")
+    with wave.open(buffer, "wb") as file:
+        file.setnchannels(channels)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes(numpy.repeat(samples, channels).tobytes())
+    return buffer.getvalue()
+
+
+def test_samples_are_mono_at_16_khz() -> None:
+    """Whatever rate and channels the file has."""
+    samples = decode_audio(_wav(), start_ms=0, max_audio_ms=10_000)
+    assert samples.dtype == numpy.float32
+    assert len(samples) == pytest.approx(SECONDS * SAMPLE_RATE, abs=200)
+    assert 0.5 < float(numpy.abs(samples).max()) < 0.7
+    spectrum = numpy.abs(numpy.fft.rfft(samples))
+    assert int(spectrum.argmax()) * SAMPLE_RATE / len(samples) == pytest.approx(440, abs=2)
+
+
+def test_it_begins_where_it_is_told() -> None:
+    """What lies before is left out, and does not count."""
+    samples = decode_audio(_wav(), start_ms=1_500, max_audio_ms=600)
+    assert len(samples) == pytest.approx(0.5 * SAMPLE_RATE, abs=200)
+
+
+@pytest.mark.parametrize("kind", ["mp3", "flac", "ogg", "m4a", "webm"])
+def test_other_containers(tmp_path: Path, kind: str) -> None:
+    """All that clients are told they may send."""
+    ffmpeg = shutil.which("ffmpeg")
+    if ffmpeg is None:
+        pytest.skip("ffmpeg, which makes the file, is not installed")
+    path = tmp_path / f"tone.{kind}"
+    subprocess.run([ffmpeg, "-loglevel", "error", "-i", "-", str(path)], input=_wav(), check=True)
+    samples = decode_audio(path.read_bytes(), start_ms=0, max_audio_ms=10_000)
+    assert len(samples) == pytest.approx(SECONDS * SAMPLE_RATE, abs=0.1 * SAMPLE_RATE)
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"This is a text, not a sound.\n" * 100, "cannot be read as audio"),
+        (b"", "cannot be read as audio"),
+        (_wav()[:30], "cannot be read as audio"),
+        (_wav(seconds=0), "no sound in it"),
+        (PICTURE, "no audio in it"),
+    ],
+    ids=["text", "empty", "header cut", "no samples", "picture"],
+)
+def test_what_is_no_audio(data: bytes, said: str) -> None:
+    """It is told in plain words."""
+    with pytest.raises(InvalidParameters, match=said):
+        decode_audio(data, start_ms=0, max_audio_ms=10_000)
+
+
+def test_a_cut_off_file_gives_what_is_there() -> None:
+    """A download that broke off is still worth something."""
+    whole = _wav()
+    samples = decode_audio(whole[: len(whole) // 2], start_ms=0, max_audio_ms=10_000)
+    assert len(samples) == pytest.approx(SECONDS * SAMPLE_RATE / 2, abs=0.1 * SAMPLE_RATE)
+
+
+def test_more_than_is_paid_for() -> None:
+    """Nothing is cut silently, and decoding stops as soon as it is known."""
+    with pytest.raises(InvalidParameters, match=r"longer than 0\.5 s"):
+        decode_audio(_wav(), start_ms=0, max_audio_ms=500)
+    with pytest.raises(InvalidParameters, match=r"longer than 1\.9 s"):
+        decode_audio(_wav(), start_ms=900, max_audio_ms=1_000)
+
+
+def test_a_cancel_ends_the_decoding() -> None:
+    """With what is there by then."""
+    samples = decode_audio(_wav(seconds=60), start_ms=0, max_audio_ms=60_000, is_cancelled=lambda: True)
+    assert 0 < len(samples) < 10 * SAMPLE_RATE
+
+
+def test_a_start_beyond_the_end() -> None:
+    """There is nothing to write down."""
+    with pytest.raises(InvalidParameters, match="ends before 5000 ms"):
+        decode_audio(_wav(), start_ms=5_000, max_audio_ms=1_000)

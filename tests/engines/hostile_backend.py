@@ -1,0 +1,122 @@
+"""llama.cpp with the real model loaded, taken over: a job's stop text names what the process then tries to do.
+
+What fails raises, and the job with it; what succeeds although it must not raises ``Escaped``.
+"""
+
+import contextlib
+import ctypes
+import os
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from gpunode_engines.backends import Emit
+from gpunode_engines.backends.text_llamacpp import LlamaCppBackend
+from gpunode_engines.base import Finished, GenerateRequest
+from gpunode_engines.errors import ContextOverflow
+
+PATH = "hostile_backend:HostileBackend"
+TARGET_VARIABLE = "CUDA_HOSTILE_TARGET"
+"""Names the file that is none of the child's business; the prefix is one that reaches it."""
+
+FORKS = 1_200
+_PIECE_BYTES = 16 * 1024 * 1024
+
+
+class Escaped(ContextOverflow):
+    """The sandbox let it happen."""
+
+
+class HostileBackend(LlamaCppBackend):
+    """Implements ``Backend``."""
+
+    def generate(self, request: GenerateRequest, emit: Emit, cancelled: threading.Event) -> None:
+        """Do what the stop text says, or serve the job."""
+        act = _ACTS.get(request.stop[0]) if request.stop else None
+        if act is None:
+            super().generate(request, emit, cancelled)
+            return
+        act()
+        emit(Finished(reason="stop", prompt_tokens=0, output_tokens=0))
+
+
+def _target() -> Path:
+    return Path(os.environ[TARGET_VARIABLE])
+
+
+def _open_socket() -> None:
+    socket.socket().close()
+    raise Escaped("a socket was opened")
+
+
+def _connect() -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.connect(0, b"", 0)
+    if ctypes.get_errno():
+        raise OSError(ctypes.get_errno(), "connect")
+
+
+def _read_key() -> None:
+    raise Escaped(_target().read_text())
+
+
+def _write_outside() -> None:
+    _target().with_name("planted").write_text("here")
+    raise Escaped("a file was written")
+
+
+def _change_mode() -> None:
+    _target().chmod(0o777)
+    raise Escaped("a mode was changed")
+
+
+def _write_inside() -> None:
+    path = Path.cwd() / "notes"
+    path.write_text("x" * 1000)
+    path.rename(path.with_name("kept"))
+
+
+def _fork_without_end() -> None:
+    for _ in range(FORKS):
+        with contextlib.suppress(OSError):
+            if os.fork() == 0:
+                os._exit(0)
+            raise Escaped("a process was forked")
+    os.fork()
+
+
+def _execute() -> None:
+    os.execv("/bin/true", ["true"])
+
+
+def _signal_parent() -> None:
+    os.kill(os.getppid(), 0)
+    raise Escaped("the parent can be signalled")
+
+
+def _allocate_without_end() -> None:
+    pieces = []
+    with contextlib.suppress(MemoryError):
+        while True:
+            pieces.append(b"x" * _PIECE_BYTES)
+    threading.Event().wait()
+
+
+def _hang() -> None:
+    threading.Event().wait()
+
+
+_ACTS: dict[str, Callable[[], None]] = {
+    "open a socket": _open_socket,
+    "connect": _connect,
+    "read the key": _read_key,
+    "write outside": _write_outside,
+    "change a mode": _change_mode,
+    "write inside": _write_inside,
+    "fork without end": _fork_without_end,
+    "execute": _execute,
+    "signal the parent": _signal_parent,
+    "allocate without end": _allocate_without_end,
+    "hang": _hang,
+}

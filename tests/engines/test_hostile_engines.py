@@ -1,0 +1,203 @@
+"""A hostile engine, in its real child with the real model loaded: what it tries is refused and logged."""
+
+import logging
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from gpunode_engines.base import Event, Finished, GenerateRequest, Tokens
+from gpunode_engines.catalogue import resolve_model
+from gpunode_engines.confinement import SandboxPolicy
+from gpunode_engines.errors import BackendFailed, EngineCrashed, EngineHung, MemoryLimit, TimeLimit
+from gpunode_engines.limits import EngineLimits
+from gpunode_engines.supervisor import SupervisedEngine
+
+from tests.engines.backends.test_llamacpp_server import PLAN
+from tests.engines.hostile_backend import FORKS, PATH, TARGET_VARIABLE
+from tests.engines.scripted_engine import CHILD_PATH, ask, collect, prepare, running_scripted_engine, text_of
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+MIB = 1024**2
+LIMITS = EngineLimits(heartbeat_s=0.05, backoff_s=0.01)
+
+
+@asynccontextmanager
+async def hostile_engine(weights: Path, target: Path, limits: EngineLimits = LIMITS) -> AsyncIterator[SupervisedEngine]:
+    """Run the backend that does what jobs tell it to; ``target``: what it must not touch."""
+    plan = replace(
+        PLAN,
+        backend=PATH,
+        root=str(weights.parent),
+        files=(str(weights),),
+        options=replace(PLAN.options, chat_template=resolve_model("smollm2-135m").chat_template),
+        sandbox=SandboxPolicy(mode="strict"),
+    )
+    engine = SupervisedEngine(plan, limits, extra_environment=CHILD_PATH | {TARGET_VARIABLE: str(target)})
+    await engine.start()
+    try:
+        yield engine
+    finally:
+        await engine.stop()
+
+
+@pytest.fixture(scope="module")
+def key_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file as the node's key is: readable for its owner, who is the child's user too."""
+    path = tmp_path_factory.mktemp("node") / "identity.key"
+    path.write_text("secret seed")
+    path.chmod(0o600)
+    return path
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def engine(smollm2_path: Path, key_file: Path) -> AsyncIterator[SupervisedEngine]:
+    """One engine for all that leaves it alive."""
+    async with hostile_engine(smollm2_path, key_file) as started:
+        yield started
+
+
+class _ActsHandler(logging.Handler):
+    """Keeps the acts of log records that name one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.acts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep one."""
+        self.acts += [act] if (act := getattr(record, "act", None)) else []
+
+
+@pytest.fixture(scope="module")
+def logged_acts() -> Iterator[list[str]]:
+    """The refused acts that the log of this file's tests names; it names the first of a kind, not each."""
+    handler = _ActsHandler()
+    logger = logging.getLogger("gpunode_engines.denials")
+    logger.addHandler(handler)
+    yield handler.acts
+    logger.removeHandler(handler)
+
+
+def job(act: str, **fields: object) -> GenerateRequest:
+    """Return a job that does ``act``."""
+    return ask("x", max_tokens=200, stop=(act,), **fields)
+
+
+async def answer(engine: SupervisedEngine) -> str:
+    """Return what the real model says."""
+    prompt = await prepare(engine, "What is the capital of France?")
+    request = GenerateRequest(job_key="real", prompt_ids=prompt.token_ids, max_tokens=16, temperature=0.0)
+    return text_of(await collect(engine, request))
+
+
+async def test_the_real_model_works_fully_confined(engine: SupervisedEngine) -> None:
+    """Rendering, tokenising and generating need nothing that is refused."""
+    assert (engine.info.confinement.level, engine.info.confinement.lacks()) == (3, ())
+    assert await answer(engine) == "The capital of France is Paris."
+
+
+@pytest.mark.parametrize(
+    ("act", "refused"),
+    [
+        ("open a socket", "socket"),
+        ("connect", "connect"),
+        ("execute", "execve"),
+        ("signal the parent", "kill"),
+        ("read the key", "a file (EACCES)"),
+        ("write outside", "a file (EACCES)"),
+    ],
+)
+async def test_hostile_acts_are_refused_and_logged(
+    engine: SupervisedEngine, key_file: Path, logged_acts: list[str], act: str, refused: str
+) -> None:
+    """The job fails, the log names the act, and the engine serves the next job."""
+    before = engine.denials
+    with pytest.raises(BackendFailed, match="PermissionError"):
+        await collect(engine, job(act))
+    assert engine.denials == before + 1
+    assert refused in logged_acts
+    assert [path.name for path in key_file.parent.iterdir()] == [key_file.name]
+    assert await answer(engine)
+
+
+async def test_modes_of_strangers_files_stay(engine: SupervisedEngine, key_file: Path) -> None:
+    """Landlock does not cover them; the system call is refused."""
+    with pytest.raises(BackendFailed, match="PermissionError"):
+        await collect(engine, job("change a mode"))
+    assert key_file.stat().st_mode & 0o777 == 0o600
+
+
+async def test_the_scratch_folder_may_be_written(engine: SupervisedEngine) -> None:
+    """Libraries need some place."""
+    events = await collect(engine, job("write inside"))
+    assert isinstance(events[-1], Finished)
+
+
+async def test_forks_without_end_are_refused_without_end(smollm2_path: Path, key_file: Path) -> None:
+    """After the first thousand the node does not even hear of them any more, and the model still works."""
+    async with hostile_engine(smollm2_path, key_file) as engine:
+        with pytest.raises(BackendFailed):
+            await collect(engine, job("fork without end"))
+        assert FORKS > engine.denials >= 1_000
+        assert await answer(engine)
+
+
+async def test_a_memory_hog_is_ended_and_others_go_on(smollm2_path: Path, key_file: Path) -> None:
+    """The job fails with the cause, the next one works, and another engine noticed nothing."""
+    limits = replace(LIMITS, rss_bytes=700 * MIB)
+    async with hostile_engine(smollm2_path, key_file, limits) as engine, running_scripted_engine() as other:
+        with pytest.raises(MemoryLimit, match="700 MiB are allowed"):
+            await collect(engine, job("allocate without end"))
+        await engine.wait_healthy()
+        assert await answer(engine)
+        assert text_of(await collect(other, ask("hello"))) == "hello"
+        assert (engine.restarts, other.restarts) == (1, 0)
+
+
+async def test_a_hanging_engine_is_restarted(smollm2_path: Path, key_file: Path) -> None:
+    """The job ends at its deadline; as its cancel is not confirmed, the child is replaced."""
+    limits = replace(LIMITS, cancel_s=0.1)
+    async with hostile_engine(smollm2_path, key_file, limits) as engine:
+        with pytest.raises((TimeLimit, EngineHung)):
+            await collect(engine, job("hang", deadline_s=0.1))
+        await engine.wait_healthy()
+        assert await answer(engine)
+        assert engine.restarts == 1
+
+
+async def test_a_child_killed_in_mid_job_fails_the_job_only(smollm2_path: Path, key_file: Path) -> None:
+    """The cause names the signal; the next job works."""
+    async with hostile_engine(smollm2_path, key_file) as engine:
+        prompt = await prepare(engine, "Count to one hundred.")
+        request = GenerateRequest(job_key="long", prompt_ids=prompt.token_ids, max_tokens=200, ignore_eos=True)
+        with pytest.raises(EngineCrashed, match="SIGKILL"):
+            await _killed_at_the_first_token(engine, request)
+        await engine.wait_healthy()
+        assert await answer(engine)
+
+
+async def _killed_at_the_first_token(engine: SupervisedEngine, request: GenerateRequest) -> list[Event]:
+    events: list[Event] = []
+    async with aclosing(engine.generate(request)) as stream:
+        async for event in stream:
+            events.append(event)
+            if isinstance(event, Tokens) and engine.pid is not None:
+                os.kill(engine.pid, signal.SIGKILL)
+    return events
+
+
+async def test_what_lies_beside_a_model_file_stays_unread(smollm2_path: Path, tmp_path: Path) -> None:
+    """A GGUF file may lie in anybody's folder, next to the key even."""
+    weights = tmp_path / "model.gguf"
+    weights.symlink_to(smollm2_path)
+    key = tmp_path / "identity.key"
+    key.write_text("secret seed")
+    async with hostile_engine(weights, key) as engine:
+        with pytest.raises(BackendFailed, match="PermissionError"):
+            await collect(engine, job("read the key"))

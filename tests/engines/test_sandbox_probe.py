@@ -1,0 +1,24 @@
+"""The probe on this machine."""
+
+import sys
+
+import pytest
+from gpunode_engines import sandbox_probe
+from gpunode_engines.confinement import Confinement
+from gpunode_engines.kernel_confinement import read_kernel_confinement
+from gpunode_engines.sandbox_probe import probe_sandbox
+
+
+def test_the_probe_agrees_with_the_kernel() -> None:
+    """What is offered takes effect."""
+    kernel = read_kernel_confinement()
+    confinement = probe_sandbox()
+    assert confinement.files == (kernel.landlock_abi > 0)
+    assert confinement.system_calls == kernel.seccomp
+    assert confinement.no_new_privileges == (sys.platform == "linux")
+
+
+def test_a_probe_that_fails_promises_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interpreter that cannot be started, for example."""
+    monkeypatch.setattr(sandbox_probe.sys, "executable", "/nonexistent")
+    assert probe_sandbox() == Confinement()

@@ -1,0 +1,3 @@
+"""Shadows the package of this name: an installation, or a platform, without Landlock."""
+
+raise ImportError("there is no Landlock here")

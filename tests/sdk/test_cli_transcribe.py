@@ -1,0 +1,95 @@
+"""The command ``gpunode transcribe``."""
+
+import json
+from pathlib import Path
+
+import pytest
+from gpunode import cli_transcribe
+from gpunode.cli import main
+from gpunode.client import InferenceClient
+from gpunode_protocol.messages import SegmentFrame, Word
+from gpunode_protocol.payloads import SpeechParams
+from gpunode_protocol.tasks import Task
+
+from tests.sdk.world import World
+
+MODEL = "whisper-tiny.en"
+SEGMENTS = (
+    SegmentFrame(
+        start_ms=0,
+        end_ms=900,
+        text=" Good morning.",
+        language="en",
+        words=(Word(start_ms=0, end_ms=400, text=" Good"), Word(start_ms=400, end_ms=900, text=" morning.")),
+    ),
+    SegmentFrame(start_ms=900, end_ms=2_000, text=" How are you?", language="en"),
+    SegmentFrame(start_ms=2_000, end_ms=2_500, text=""),
+)
+
+
+@pytest.fixture(autouse=True)
+def _client_of_the_world(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command talks to the network in memory."""
+
+    def open_client(*_: object, **__: object) -> InferenceClient:
+        return InferenceClient.from_config(world.config(), world.surroundings())
+
+    monkeypatch.setattr(cli_transcribe, "open_client", open_client)
+
+
+@pytest.fixture
+def wav(tmp_path: Path) -> Path:
+    """Return a file larger than one piece of a blob."""
+    path = tmp_path / "speech.wav"
+    path.write_bytes(b"RIFF" + bytes(300_000))
+    return path
+
+
+def test_text_as_it_comes_and_subtitles(
+    world: World, wav: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A line a segment on standard output, route and receipt on standard error, and a file."""
+    node = world.add_node(model=MODEL, task=Task.WHISPER, segments=SEGMENTS)
+    out = tmp_path / "speech.srt"
+    arguments = ["--model", MODEL, "--out", str(out), "--language", "en", "--words", "--max-minutes", "2"]
+    assert main(["transcribe", str(wav), *arguments, "--initial-prompt", "Ada"]) == 0
+    told = capsys.readouterr()
+    assert told.out == "Good morning.\nHow are you?\n"
+    assert "2.5 s of audio" in told.err
+    assert "verified" in told.err
+    assert out.read_text().startswith("1\n00:00:00,000 --> 00:00:00,900\nGood morning.\n")
+    params = node.jobs[0].request.body.read_params()
+    assert isinstance(params, SpeechParams)
+    assert (params.language, params.word_timestamps, params.initial_prompt) == ("en", True, "Ada")
+    assert (params.max_audio_ms, params.audio.size_bytes) == (120_000, 300_004)
+
+
+def test_json(world: World, wav: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One object with text, language, segments and their words."""
+    world.add_node(model=MODEL, task=Task.WHISPER, segments=SEGMENTS)
+    assert main(["transcribe", str(wav), "--model", MODEL, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["text"], told["language"], told["duration_s"]) == ("Good morning. How are you?", "en", 2.5)
+    assert [segment["text"] for segment in told["segments"]] == ["Good morning.", "How are you?"]
+    assert told["segments"][0]["words"][1] == {"start_s": 0.4, "end_s": 0.9, "word": "morning."}
+    assert (told["receipt"]["verified"], told["model"]) == (True, MODEL)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("a.vtt", "WEBVTT"), ("a.json", "{"), ("a.txt", "Good morning. How")])
+def test_files_of_all_kinds(world: World, wav: Path, tmp_path: Path, name: str, kind: str) -> None:
+    """The suffix decides."""
+    world.add_node(model=MODEL, task=Task.WHISPER, segments=SEGMENTS)
+    assert main(["transcribe", str(wav), "--model", MODEL, "--out", str(tmp_path / name)]) == 0
+    assert (tmp_path / name).read_text().startswith(kind)
+
+
+def test_what_could_not_be_written_or_read(
+    world: World, wav: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is said before anything is paid for."""
+    node = world.add_node(model=MODEL, task=Task.WHISPER, segments=SEGMENTS)
+    assert main(["transcribe", str(wav), "--model", MODEL, "--out", "no/such/folder/a.srt"]) == 2
+    assert "there is no folder" in capsys.readouterr().err
+    assert main(["transcribe", str(tmp_path / "missing.wav"), "--model", MODEL]) == 1
+    assert "cannot be read" in capsys.readouterr().err
+    assert not node.requests
