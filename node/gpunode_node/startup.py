@@ -47,6 +47,7 @@ from gpunode_node.outbox import Outbox
 from gpunode_node.pause import Pause, PausedParts
 from gpunode_node.probe_server import ProbeStreams
 from gpunode_node.region_distances import RegionDistances
+from gpunode_node.served_model import ServedModel
 from gpunode_node.settler import Settler
 from gpunode_node.tracker_client import TrackerClient
 from gpunode_node.tracker_link import SelfDescription, TrackerLink
@@ -110,11 +111,7 @@ class Startup:
             raise RegionUnknown
         desk, outbox = await self._stores(identity)
         pool = EnginePool(Capacity.of(machine, settings), settings.idle_unload_s)
-        create = world.create_engine or CatalogueEngines(settings, machine, pool)
-        models = await load_models(entries, create, settings.queue_limit)
-        stack.push_async_callback(stop_models, models)
-        for problem in idle_gpu_problems(machine, models, use_gpu=settings.engine_gpu):
-            logger.warning("%s", problem, extra={"event": "gpu_not_used"})
+        models = await self._load(entries, machine, pool)
         settler = Settler(outbox, link.settle)
         memory = MemoryWatch(settings.memory_max_bytes, world.resident_bytes)
         services = JobServices(
@@ -139,10 +136,7 @@ class Startup:
         adverts = NodeAdverts(AdvertBuilder(identity, world.unix_time), standing, models)
         announcer = Announcer(mesh.announce, adverts.build, lambda: network.shard_bits)
         pause = self._pause(link, intake, registry, announcer, pool)
-        care = HostCare(
-            settings, world.meter, pause, pool, models, lambda: datetime.fromtimestamp(world.unix_time()).astimezone()
-        )
-        stack.push_async_callback(care.close)
+        care = self._care(pause, pool, models)
         return NodeParts(
             settings=settings,
             identity=identity,
@@ -178,6 +172,29 @@ class Startup:
             extra={"event": "model_chosen", "model": choice.name},
         )
         return choice.name
+
+    async def _load(self, entries: list[CatalogueEntry], machine: Machine, pool: EnginePool) -> list[ServedModel]:
+        """Start the engines of all models, and say where a card stays idle."""
+        settings = self._settings
+        create = self._world.create_engine or CatalogueEngines(settings, machine, pool)
+        models = await load_models(entries, create, settings.queue_limit)
+        self._stack.push_async_callback(stop_models, models)
+        for problem in idle_gpu_problems(machine, models, use_gpu=settings.engine_gpu):
+            logger.warning("%s", problem, extra={"event": "gpu_not_used"})
+        return models
+
+    def _care(self, pause: Pause, pool: EnginePool, models: list[ServedModel]) -> HostCare:
+        world = self._world
+        care = HostCare(
+            self._settings,
+            world.meter,
+            pause,
+            pool,
+            models,
+            lambda: datetime.fromtimestamp(world.unix_time()).astimezone(),
+        )
+        self._stack.push_async_callback(care.close)
+        return care
 
     def _link(self, identity: Identity, network: NetworkState) -> TrackerLink:
         client = TrackerClient(self._settings.tracker, ca_file=self._settings.ca_file)
