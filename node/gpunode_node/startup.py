@@ -47,6 +47,7 @@ from gpunode_node.outbox import Outbox
 from gpunode_node.pause import Pause, PausedParts
 from gpunode_node.probe_server import ProbeStreams
 from gpunode_node.region_distances import RegionDistances
+from gpunode_node.served_model import ServedModel
 from gpunode_node.settler import Settler
 from gpunode_node.tracker_client import TrackerClient
 from gpunode_node.tracker_link import SelfDescription, TrackerLink
@@ -110,11 +111,7 @@ class Startup:
             raise RegionUnknown
         desk, outbox = await self._stores(identity)
         pool = EnginePool(Capacity.of(machine, settings), settings.idle_unload_s)
-        create = world.create_engine or CatalogueEngines(settings, machine, pool)
-        models = await load_models(entries, create, settings.queue_limit)
-        stack.push_async_callback(stop_models, models)
-        for problem in idle_gpu_problems(machine, models, use_gpu=settings.engine_gpu):
-            logger.warning("%s", problem, extra={"event": "gpu_not_used"})
+        models = await self._load(entries, machine, pool)
         settler = Settler(outbox, link.settle)
         memory = MemoryWatch(settings.memory_max_bytes, world.resident_bytes)
         services = JobServices(
@@ -185,6 +182,15 @@ class Startup:
         watch = LedgerWatch(self._folder.ledger_head, client.consistency)
         file = CredentialsFile(self._folder.worker)
         return TrackerLink(client, identity, network, file, watch, self._world.unix_time)
+
+    async def _load(self, entries: list[CatalogueEntry], machine: Machine, pool: EnginePool) -> list[ServedModel]:
+        settings = self._settings
+        create = self._world.create_engine or CatalogueEngines(settings, machine, pool)
+        models = await load_models(entries, create, settings.queue_limit)
+        self._stack.push_async_callback(stop_models, models)
+        for problem in idle_gpu_problems(machine, models, use_gpu=settings.engine_gpu):
+            logger.warning("%s", problem, extra={"event": "gpu_not_used"})
+        return models
 
     async def _stores(self, identity: Identity) -> tuple[AdmissionDesk, Outbox]:
         desk = AdmissionDesk(self._folder.admission, identity.peer_id, self._settings.exposure_microcredits)
