@@ -75,11 +75,11 @@ class Announcer:
         """Announce at the next occasion: a bootstrap peer that came back has forgotten everything."""
         self._content, self._announced_at = set(), None
 
-    async def withdraw(self) -> None:
-        """Store tombstones, as far as a few seconds allow."""
+    async def withdraw(self, deadline_s: float = WITHDRAW_DEADLINE_S) -> None:
+        """Store tombstones, as far as ``deadline_s`` seconds allow."""
         adverts = await self._build(True)
         self.adverts = tuple(advert.envelope for advert in adverts)
-        await self._store(adverts, WITHDRAW_DEADLINE_S)
+        await self._store(adverts, deadline_s)
 
     async def _store(self, adverts: list[Signed[Advert]], deadline_s: float) -> None:
         records = [record for advert in adverts for record in self._records(advert)]

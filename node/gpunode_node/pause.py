@@ -1,7 +1,6 @@
 """Pausing and resuming a running node: whoever has a reason sets it, and the node follows when none is left."""
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from typing import Any, Final, Literal
 
 from gpunode_engines.engine_pool import EnginePool
 
-from gpunode_node.announcer import Announcer
+from gpunode_node.announcer import ANNOUNCE_DEADLINE_S, Announcer
 from gpunode_node.errors import StateUnwritable
 from gpunode_node.job_intake import JobIntake
 from gpunode_node.job_registry import JobRegistry
@@ -21,8 +20,6 @@ logger = logging.getLogger(__name__)
 OWNER: Final = "owner"
 _OWNERS_REASON: Final = "its owner paused it (`gpunode resume` ends that)"
 _POOL_REASON: Final = "paused"
-FAREWELL_TIMEOUT_S: Final = 5.0
-"""What a pause waits for tombstones and for the tracker's ear."""
 
 State = Literal["serving", "pausing", "paused"]
 
@@ -116,10 +113,8 @@ class Pause:
         self.begin()
         logger.info("pausing", extra={"event": "pausing", "jobs": len(parts.registry.unfinished)})
         parts.registry.drain(parts.drain_timeout_s)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(FAREWELL_TIMEOUT_S):
-                await parts.announcer.withdraw()
-                await parts.beat()
+        # the node lives on, so its tombstones may take the time that adverts take
+        await asyncio.gather(parts.beat(), parts.announcer.withdraw(ANNOUNCE_DEADLINE_S))
         if not await self._jobs_ended():
             return
         self._recalled = parts.pool.loaded()

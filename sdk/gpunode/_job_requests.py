@@ -10,7 +10,7 @@ from uuid import UUID
 from gpunode_protocol.digests import SALT_BYTES
 from gpunode_protocol.identity import Identity
 from gpunode_protocol.patience import Patience, patience_for
-from gpunode_protocol.payloads import ImageParams, Params, input_tokens_bound, worst_case_output_units
+from gpunode_protocol.payloads import ImageParams, Params, SpeechParams, input_tokens_bound, worst_case_output_units
 from gpunode_protocol.prices import PriceTable
 from gpunode_protocol.requests import JobRequest
 from gpunode_protocol.signing import Signed, sign
@@ -22,6 +22,10 @@ from gpunode._selection import Choice
 _MILLI: Final = 1000
 _STEPS_OF_PATIENCE: Final = 8
 """Pictures come in lumps: a step at a time, and decoding one may take as long as several steps."""
+
+_SPEECH_WINDOW_MS: Final = 30_000
+"""Whisper decodes so much audio at a time, and nothing of it comes before all of it is decoded."""
+_WINDOWS_OF_PATIENCE: Final = 4
 
 
 @dataclass(frozen=True)
@@ -104,11 +108,20 @@ def patience_with(choice: Choice, job: Job) -> Patience:
     wait_s = choice.probe.wait_ms / _MILLI if choice.probe else 0.0
     units_per_s = speed.output_milliunits_per_s / _MILLI
     patience = patience_for(predicted_first_output_s=prefill_s + wait_s, advertised_units_per_s=units_per_s)
-    if not isinstance(job.params, ImageParams) or not units_per_s:
-        return patience
-    lump_s = _STEPS_OF_PATIENCE * job.params.units_per_image() / job.params.steps / units_per_s
+    lump_s = _lump_units(job.params) / units_per_s if units_per_s else 0.0
     return replace(
         patience,
         first_output_s=patience.first_output_s + lump_s,
         progress_window_s=max(patience.progress_window_s, lump_s),
     )
+
+
+def _lump_units(params: Params) -> float:
+    """Return the output units whose time a node is given before anything of them must come."""
+    match params:
+        case ImageParams():
+            return _STEPS_OF_PATIENCE * params.units_per_image() / params.steps
+        case SpeechParams():
+            return _WINDOWS_OF_PATIENCE * min(params.max_audio_ms, _SPEECH_WINDOW_MS)
+        case _:
+            return 0.0

@@ -29,7 +29,8 @@ class _Announcer:
     silent: bool = False
     told: list[str] = field(default_factory=list)
 
-    async def withdraw(self) -> None:
+    async def withdraw(self, deadline_s: float) -> None:
+        assert deadline_s > 0
         self.told.append("tombstones")
 
     def renew(self) -> None:

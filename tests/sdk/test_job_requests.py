@@ -3,7 +3,7 @@ from uuid import UUID
 from gpunode._job_requests import Job, new_job_id, patience_with, worst_cost_microcredits
 from gpunode._selection import Candidate, Choice, Probe
 from gpunode_protocol.identity import Identity
-from gpunode_protocol.payloads import ChatMessage, ImageParams, LlmParams, input_tokens_bound
+from gpunode_protocol.payloads import BlobRef, ChatMessage, ImageParams, LlmParams, SpeechParams, input_tokens_bound
 from gpunode_protocol.prices import DEFAULT_PRICES
 from gpunode_protocol.tasks import Task
 
@@ -50,3 +50,14 @@ def test_pictures_come_in_lumps() -> None:
     assert patience.first_output_s == 2 + 8 * step_s
     assert patience.progress_window_s == 8 * step_s
     assert patience.min_units_per_s == 12.5
+
+
+def test_speech_comes_in_windows() -> None:
+    """Nothing of the first 30 s of audio is heard of before all of it is decoded: the node is given four times that."""
+    candidate = Candidate(Keys().advert(Identity.from_seed(b"\x03" * 32)), "dht")
+    audio = BlobRef(id=0, media_type="audio/wav", size_bytes=1, digest=bytes(32))
+    for max_audio_ms, window_ms in ((3_600_000, 30_000), (1_000, 1_000)):
+        params = SpeechParams(audio=audio, max_audio_ms=max_audio_ms)
+        job = Job(id="x", task=Task.WHISPER, params=params, cost_microcredits=0, ends_at=0.0, deadline_at=0, salt=b"")
+        window_s = window_ms / 50  # milliseconds of audio, at the advertised 50 a second
+        assert patience_with(Choice(candidate), job).first_output_s == 2 + 4 * window_s

@@ -15,7 +15,8 @@ def test_defaults_need_nothing() -> None:
     assert settings.mesh_addresses == ("/ip4/0.0.0.0/tcp/4001", "/ip4/0.0.0.0/udp/4001/quic-v1")
     assert settings.sqlalchemy_url == f"sqlite+aiosqlite:///{settings.data_dir}/tracker.db"
     assert (settings.initial_credits, settings.open_registration) == (1_000, False)
-    assert settings.default_models == {Task.LLM: "smollm2-135m"}
+    assert settings.default_models[Task.LLM] == "smollm2-135m"
+    assert set(settings.default_models) == set(Task)
 
 
 def test_option_environment_file_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,13 @@ from gpunode_tracker.limits import Limits
 
 DEFAULT_PORT: Final = 8470
 DEFAULT_MESH_PORT: Final = 4001
+DEFAULT_MODELS: Final = {
+    Task.LLM: "smollm2-135m",
+    Task.IMAGE_GEN: "digits-diffusion",
+    Task.WHISPER: "whisper-tiny.en",
+    Task.EMBEDDING: "all-minilm-l6-v2",
+}
+"""Small models that packages ship: every node can serve them without a download. Operators name larger ones."""
 
 Credits = Annotated[int, Ge(0), Le(9_000_000_000_000)]
 """Whole credits; the largest amount still fits the ledger's 64 bits in micro-credits."""
@@ -74,7 +81,7 @@ class TrackerSettings(LayeredSettings):
     initial_credits: Credits = 1_000
     open_registration: bool = False
     database_url: str | None = Field(default=None, repr=False)
-    default_models: dict[Task, Name] = Field(default_factory=lambda: {Task.LLM: "smollm2-135m"})
+    default_models: dict[Task, Name] = Field(default_factory=lambda: dict(DEFAULT_MODELS))
     geoip_database: Path | None = None
     limits: Limits = Field(default_factory=Limits)
 

@@ -7,6 +7,7 @@ from gpunode_protocol.identity import Identity
 from gpunode_protocol.keyset import network_id_of
 from gpunode_protocol.prices import DEFAULT_PRICES
 from gpunode_protocol.trust import Trust
+from gpunode_tracker.config import DEFAULT_MODELS
 
 from tests.tracker.conftest import World
 from tests.tracker.parties import START_AT
@@ -18,7 +19,8 @@ async def test_network_info(world: World) -> None:
     trust = Trust.from_keyset(info.root_public_key, info.keyset)
     assert info.network == network_id_of(info.root_public_key)
     assert trust.open_revocations(info.revocations).body.certificates == ()
-    assert (info.prices, info.default_models) == (DEFAULT_PRICES, {"llm": "smollm2-135m"})
+    assert info.prices == DEFAULT_PRICES
+    assert info.default_models == {str(task): model for task, model in DEFAULT_MODELS.items()}
     assert (info.bootstrap, info.shard_bits, info.time) == ((), 0, START_AT)
 
 
