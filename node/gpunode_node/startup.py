@@ -203,15 +203,6 @@ class Startup:
         file = CredentialsFile(self._folder.worker)
         return TrackerLink(client, identity, network, file, watch, self._world.unix_time)
 
-    async def _load(self, entries: list[CatalogueEntry], machine: Machine, pool: EnginePool) -> list[ServedModel]:
-        settings = self._settings
-        create = self._world.create_engine or CatalogueEngines(settings, machine, pool)
-        models = await load_models(entries, create, settings.queue_limit)
-        self._stack.push_async_callback(stop_models, models)
-        for problem in idle_gpu_problems(machine, models, use_gpu=settings.engine_gpu):
-            logger.warning("%s", problem, extra={"event": "gpu_not_used"})
-        return models
-
     async def _stores(self, identity: Identity) -> tuple[AdmissionDesk, Outbox]:
         desk = AdmissionDesk(self._folder.admission, identity.peer_id, self._settings.exposure_microcredits)
         outbox = Outbox(self._folder.outbox)
