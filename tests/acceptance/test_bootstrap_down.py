@@ -81,6 +81,7 @@ def test_newcomers_while_the_bootstrap_peer_is_silent(network: Network, tracker:
         node.stop()
 
 
+@pytest.mark.full
 def test_acquaintances_while_everything_of_the_tracker_is_down(network: Network, tracker: Daemon, api_key: str) -> None:
     """A node that knows its network starts without it, and says so; when the tracker is back, the node is found."""
     url = tracker.run["url"]

@@ -9,10 +9,13 @@ from tests.acceptance.processes import json_of, run_gpunode, wait_until
 
 pytestmark = pytest.mark.acceptance
 
+#: the other direction of what the short run tries, and takes as long
+FULL = pytest.mark.full
+
 ASK = ("chat", "What is the capital of France?", "--max-tokens", "16", "--temperature", "0")
 
 
-@pytest.mark.parametrize("offset_s", [2, -2, 5, -5])
+@pytest.mark.parametrize("offset_s", [2, pytest.param(-2, marks=FULL), 5, pytest.param(-5, marks=FULL)])
 def test_a_client_whose_clock_is_a_little_off(network: Network, offset_s: int) -> None:
     """It is served; from 3 s on it is told, with the offset and what to do."""
     result = network.command(*ASK, "--json", state=f"clock{offset_s}", **shifted_clock(offset_s))
@@ -22,7 +25,7 @@ def test_a_client_whose_clock_is_a_little_off(network: Network, offset_s: int) -
     assert ("NTP" in result.stderr) == (abs(offset_s) == 5)
 
 
-@pytest.mark.parametrize(("offset_s", "words"), [(120, "ahead of"), (-120, "behind")])
+@pytest.mark.parametrize(("offset_s", "words"), [(120, "ahead of"), pytest.param(-120, "behind", marks=FULL)])
 def test_a_client_whose_clock_is_far_off(network: Network, offset_s: int, words: str) -> None:
     """One line says by how much, and what to do; nothing is reserved for a job that no node would take."""
     before = json_of(network.command("ledger", "balance", "--json"))
@@ -45,7 +48,7 @@ def test_a_known_client_whose_clock_is_far_off(network: Network) -> None:
     assert "Paris" in json_of(network.command(*ASK, "--json", state="clock-known"))["answer"]
 
 
-@pytest.mark.parametrize(("offset_s", "words"), [(120, "ahead of"), (-120, "behind")])
+@pytest.mark.parametrize(("offset_s", "words"), [pytest.param(120, "ahead of", marks=FULL), (-120, "behind")])
 def test_a_node_whose_clock_is_far_off(network: Network, offset_s: int, words: str) -> None:
     """It does not start, and its last line says by how much it is off and what to do."""
     home = network.folder / f"clock-node{offset_s}"
@@ -81,7 +84,7 @@ def test_a_node_whose_clock_goes_wrong(network: Network, client: InferenceClient
         node.stop()
 
 
-@pytest.mark.parametrize("offset_s", [5, -5])
+@pytest.mark.parametrize("offset_s", [pytest.param(5, marks=FULL), -5])
 def test_a_node_whose_clock_is_a_little_off(network: Network, client: InferenceClient, offset_s: int) -> None:
     """It joins the mesh and serves; its owner is told."""
     node = network.add_node("africa", name=f"africa-clock{offset_s}", variables=shifted_clock(offset_s))

@@ -57,6 +57,7 @@ def test_before_the_first_start(network: Network) -> None:
     assert list((network.folder / "doctor-new").rglob("*")) == []
 
 
+@pytest.mark.full
 def test_a_client_with_a_grant(network: Network) -> None:
     """The kept grant is found, and no other one is asked for."""
     network.command("chat", "Hello", "--max-tokens", "1", state="doctor-client")
@@ -92,7 +93,13 @@ def test_the_lines_for_people(network: Network) -> None:
 
 @pytest.mark.parametrize(
     ("offset_s", "clock", "mesh"),
-    [(2, "ok", "ok"), (-2, "ok", "ok"), (5, "warning", "warning"), (-5, "warning", "warning"), (120, "failure", "*")],
+    [
+        (2, "ok", "ok"),
+        pytest.param(-2, "ok", "ok", marks=pytest.mark.full),
+        pytest.param(5, "warning", "warning", marks=pytest.mark.full),
+        (-5, "warning", "warning"),
+        (120, "failure", "*"),
+    ],
 )
 def test_a_wrong_clock(network: Network, offset_s: int, clock: str, mesh: str) -> None:
     """It is told with its offset, and everything else goes on."""
@@ -113,6 +120,7 @@ def _rounded(checks: dict[str, dict[str, str]]) -> str:
     return text
 
 
+@pytest.mark.full
 def test_strict(network: Network) -> None:
     """With ``--strict`` a warning is a failure to scripts."""
     clock = shifted_clock(5)
@@ -132,6 +140,7 @@ def test_a_tracker_that_is_down(network: Network) -> None:
     assert {checks[name]["status"] for name in ("p2pd", "data", "ports", "gpu", "disk", "models", "sandbox")} == {"ok"}
 
 
+@pytest.mark.full
 def test_a_tracker_that_hangs(network: Network) -> None:
     """One that accepts connections and says nothing stops nothing either."""
     with socket.create_server(("127.0.0.1", 0)) as server:

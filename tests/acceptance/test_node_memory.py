@@ -10,7 +10,7 @@ from tests.acceptance.network import Network, is_idle, status_of
 from tests.acceptance.processes import STOP_DEADLINE_S, Daemon
 from tests.acceptance.raw_peer import RawPeer
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.full]  # a node of its own, filled and drained: over a minute
 
 REGION = "africa"
 

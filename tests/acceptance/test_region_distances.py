@@ -5,7 +5,7 @@ import pytest
 from tests.acceptance.network import REGIONS, Network, status_of
 from tests.acceptance.processes import wait_until
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.full]  # round trips come with the second announcement
 
 
 def test_a_newcomer_measures_every_region_that_has_nodes(network: Network) -> None:
