@@ -33,7 +33,10 @@ def status_table(answer: dict[str, Any]) -> RenderableType:
             "problems": "\n".join(answer["problems"]) or "none",
         }
     )
-    models = Table("model", "task", "device", "running", "waiting", "tokens/s", "restarts", "sandbox")
+    models = Table()
+    models.add_column("model", no_wrap=True)  # in a narrow terminal the others give way
+    for name in ("task", "device", "running", "waiting", "tokens/s", "restarts", "sandbox"):
+        models.add_column(name)
     for model in answer["models"]:
         models.add_row(
             model["name"],
