@@ -4,6 +4,19 @@ import pytest
 from gpunode_node import tables
 
 
+MODEL = {
+    "name": "a-model-with-a-long-name",
+    "task": "llm",
+    "device": "cpu",
+    "active": 1,
+    "slots": 4,
+    "queued": 0,
+    "decode_tokens_per_s": 24.0,
+    "restarts": 0,
+    "sandbox": {"level": 2, "lacks": ["Landlock"], "denials": 3},
+}
+
+
 def test_problems_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
     """A node in trouble says what kind of trouble."""
     answer = {
@@ -13,15 +26,18 @@ def test_problems_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
         "country": "",
         "uptime_s": 7.0,
         "draining": True,
+        "pause": {"state": "paused", "reasons": ["the owner said so"]},
         "problems": ["The tracker does not answer."],
         "tracker": {"url": "https://t", "problem": "x"},
         "mesh": {"state": "degraded", "peers_known": 0, "reachable": False},
         "addresses": [],
-        "models": [],
+        "models": [MODEL],
         "jobs_unfinished": 2,
         "outbox": {"ready": 1, "held": 2, "unwritten": 3},
     }
     tables.show("status", answer)
     text = capsys.readouterr().out
+    assert "a-model-with-a-long-name" in text  # whole, also where the terminal has 80 columns
+    assert "no, and no model is in memory: the owner said so" in text
     for words in ("7 s, draining", "(no answer)", "through relays", "does not answer.", "1 ready, 2 held, 3 not"):
         assert words in text
