@@ -26,6 +26,9 @@ _MAX_SAMPLES: Final = 32
 _STRAGGLER_FACTOR: Final = 2.0
 _MIN_STRAGGLER_WAIT_S: Final = 0.05
 _NONCE_BYTES: Final = 16
+_ON_ITS_WAY_S: Final = 0.25
+"""A job sent less than this before a node's answer may not have reached it yet; some count twice, for 2 s."""
+_MAX_SENT: Final = 64
 
 _Queue = tuple[PeerId, str]
 """A node and one of its models."""
@@ -44,6 +47,7 @@ class Prober:
         self._monotonic = monotonic
         self._samples: dict[PeerId, deque[tuple[float, float]]] = {}
         self._answers: dict[_Queue, tuple[float, Probe]] = {}
+        self._sent: dict[_Queue, deque[float]] = {}
         self._refreshing: set[_Queue] = set()
 
     def rtt_ms(self, node: PeerId) -> float | None:
@@ -52,11 +56,8 @@ class Prober:
         return min((rtt for at, rtt in self._samples.get(node, ()) if at >= since), default=None)
 
     def job_sent(self, candidate: Candidate) -> None:
-        """Count a job that goes to a node now, so that the next one sees it before the node is asked again."""
-        known = self._answers.get(_queue_of(candidate))
-        if known is not None:
-            at, probe = known
-            self._answers[_queue_of(candidate)] = at, replace(probe, active=probe.active + 1)
+        """Count a job that goes to a node now, so that the next one sees it before the node tells of it."""
+        self._sent.setdefault(_queue_of(candidate), deque(maxlen=_MAX_SENT)).append(self._monotonic())
 
     def fresh(self, candidates: Iterable[Candidate]) -> dict[PeerId, Probe]:
         """Return the answers of the last 2 s."""
@@ -80,13 +81,19 @@ class Prober:
 
         Once the first has answered, the others get as long again: whoever takes longer is not the nearest.
         """
-        probes = self.fresh(candidates)
-        unknown = [candidate for candidate in candidates if candidate.node not in probes]
-        return probes | await self._ask_all(unknown)
+        known = self.fresh(candidates)
+        unknown = [candidate for candidate in candidates if candidate.node not in known]
+        asked = await self._ask_all(unknown)
+        # read again: meanwhile other jobs may have been sent, by callers who were told the same
+        return known | asked | self.fresh(item for item in candidates if item.node in known | asked)
 
     def _fresh(self, candidate: Candidate) -> Probe | None:
-        at, probe = self._answers.get(_queue_of(candidate), (None, None))
-        return probe if at is not None and self._monotonic() - at < FRESH_S else None
+        queue = _queue_of(candidate)
+        at, probe = self._answers.get(queue, (0.0, None))
+        if probe is None or self._monotonic() - at >= FRESH_S:
+            return None
+        sent = sum(sent_at >= at - _ON_ITS_WAY_S for sent_at in self._sent.get(queue, ()))
+        return replace(probe, active=probe.active + sent)
 
     async def _ask_all(self, candidates: Sequence[Candidate]) -> dict[PeerId, Probe]:
         started_at = self._monotonic()

@@ -121,6 +121,22 @@ async def test_an_answer_is_fresh_for_two_seconds(tmp_path: Path) -> None:
 
 
 @virtual_time
+async def test_jobs_that_start_together_see_each_other(tmp_path: Path) -> None:
+    """All ask before any has been sent, and still they spread over the nodes."""
+    field = _Field(tmp_path)
+    nodes = [field.add(1, 0.01), field.add(2, 0.01)]
+
+    async def start() -> str:
+        probes = await field.prober.probe_all(nodes)
+        chosen = min(nodes, key=lambda node: probes[node.node].active)
+        field.prober.job_sent(chosen)
+        return chosen.node
+
+    chosen = await asyncio.gather(*(start() for _ in range(8)))
+    assert min(chosen.count(node.node) for node in nodes) >= 3
+
+
+@virtual_time
 async def test_refreshing_asks_each_node_once_and_only_if_its_answer_is_not_fresh(tmp_path: Path) -> None:
     """Whoever comes meanwhile does not ask the same node again; a silent one ends it after two seconds."""
     field = _Field(tmp_path)
