@@ -3,7 +3,6 @@
 import pytest
 from gpunode_node import tables
 
-
 MODEL = {
     "name": "a-model-with-a-long-name",
     "task": "llm",

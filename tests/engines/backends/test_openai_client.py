@@ -1,5 +1,6 @@
 """HTTP to a model server: refusals, broken streams, cancels."""
 
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -9,6 +10,17 @@ from gpunode_engines.backends import openai_client
 from gpunode_engines.backends.openai_client import OpenAiClient
 from gpunode_engines.errors import BackendFailed, ContextOverflow, EngineError, InvalidParameters
 from gpunode_engines.model_server import ModelServer
+
+
+def _whole_request(connection: socket.socket) -> bytes:
+    data = b""
+    while b"\r\n\r\n" not in data and (piece := connection.recv(65536)):
+        data += piece
+    head, _, body = data.partition(b"\r\n\r\n")
+    length = re.search(rb"Content-Length: (\d+)", head)
+    while length and len(body) < int(length[1]) and (piece := connection.recv(65536)):
+        body += piece
+    return head + b"\r\n\r\n" + body
 
 
 class Server:
@@ -24,7 +36,7 @@ class Server:
     def _serve(self) -> None:
         connection, _ = self.socket.accept()
         with connection:
-            self.asked = connection.recv(65536)
+            self.asked = _whole_request(connection)  # what is left unread at a close resets the connection
             connection.sendall(self._answer)
             while self._hang and connection.recv(1):
                 pass

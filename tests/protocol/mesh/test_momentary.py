@@ -70,7 +70,7 @@ async def test_a_port_that_is_taken() -> None:
 def test_without_hivemind() -> None:
     """Also several at once are told which package is missing."""
     result = subprocess.run([sys.executable, "-c", WITHOUT_HIVEMIND], capture_output=True, text=True, check=True)
-    assert result.stdout.split() == ["hivemind"] * 3
+    assert result.stdout.count("hivemind") == 3  # threads may print on one line
 
 
 def test_it_stores_nothing() -> None:
