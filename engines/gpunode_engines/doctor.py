@@ -11,6 +11,7 @@ from gpunode_engines.config import EngineSettings
 from gpunode_engines.confinement import FULL_LEVEL, Confinement
 from gpunode_engines.kernel_confinement import KernelConfinement, read_kernel_confinement
 from gpunode_engines.model_files_check import judge_models, look_at_models
+from gpunode_engines.own_models import known_models
 
 if TYPE_CHECKING:
     from gpunode_engines.gpu_driver import DriverState
@@ -67,7 +68,7 @@ def check_disk() -> Finding:
 def check_models() -> Finding:
     """Compare pulled models with what was pulled."""
     settings = _settings()
-    names = [entry.name for entry in default_catalogue().entries]
+    names = [entry.name for entry in known_models(settings).entries]
     return judge_models(look_at_models(settings.models_dir, settings.cache_dir), settings.models_dir, names)
 
 

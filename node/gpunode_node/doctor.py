@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from gpunode_engines.catalogue import resolve_model
+from gpunode_engines.own_models import known_models
 from gpunode_protocol.diagnosis import DEADLINE_S, Check, Finding, Subject, ok, skipped, warning
 from gpunode_protocol.folder_check import GIB, judge_folder, look_at_folder
 from gpunode_protocol.mesh import load_identity
@@ -91,7 +91,8 @@ def check_memory(facts: NodeFacts) -> Finding:
     names = settings.model or ((default,) if default else ())
     if not names:
         return skipped("It is not known which models a node would serve here: none is set, and no tracker answers.")
-    needed = sum(resolve_model(name).memory_bytes() for name in names)
+    models = known_models(settings)
+    needed = sum(models.resolve(name).memory_bytes() for name in names)
     return judge_memory(machine, ", ".join(names), needed, use_gpu=settings.engine_gpu)
 
 

@@ -1,6 +1,6 @@
 """From a wish to nodes in the order in which they should be tried."""
 
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from random import Random
 from typing import Any
@@ -10,6 +10,7 @@ from gpunode_protocol.regions import Region
 from gpunode._breakers import Breakers
 from gpunode._candidate_memory import CandidateMemory, Question
 from gpunode._discovery import Discovery, Found
+from gpunode._model_names import resolve_name
 from gpunode._network import Network
 from gpunode._probing import Prober
 from gpunode._selection import Candidate, Choice, Wanted, rank, to_probe
@@ -122,24 +123,6 @@ class Finder:
         if any(candidate.node not in probes for candidate in asked):
             self._spawn(self._prober.refresh(asked))
         return rank(candidates, probes, blocked=blocked, random=self._random)
-
-
-def resolve_name(name: str, names: Collection[str]) -> str | None:
-    """Return the advertised name that a shorter, longer or differently written one means; None if that is not clear.
-
-    ``qwen2.5-7b`` means ``qwen2.5-7b-instruct``, and ``SmolLM2-135M-Instruct`` means ``smollm2-135m``.
-    """
-    wanted = name.lower()
-    exact = {other for other in names if other.lower() == wanted}
-    near = {other for other in names if _extends(other.lower(), wanted) or _extends(wanted, other.lower())}
-    for matches in (exact, near):
-        if len(matches) == 1:
-            return matches.pop()
-    return None
-
-
-def _extends(name: str, prefix: str) -> bool:
-    return name.startswith(f"{prefix}-")
 
 
 def _served_under_another_name(model: str, everything: Found) -> Found:

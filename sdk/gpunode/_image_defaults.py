@@ -6,6 +6,8 @@ For models of gpunode's catalogue these are the catalogue's ``defaults``; for ot
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
+from gpunode._model_names import resolve_name
+
 
 class ImageDefaults(NamedTuple):
     """width, height: pixels. guidance: how closely the prompt is followed."""
@@ -31,5 +33,6 @@ DEFAULTS: Final[Mapping[str, ImageDefaults]] = {
 
 
 def image_defaults(model: str | None) -> ImageDefaults:
-    """Return what suits a model; ``model``: as nodes advertise it, None = not known."""
-    return DEFAULTS.get((model or "").lower(), DEFAULT_OF_OTHERS)
+    """Return what suits a model; ``model``: as the caller names it, None = not known."""
+    known = resolve_name(model, DEFAULTS) if model else None
+    return DEFAULTS[known] if known else DEFAULT_OF_OTHERS

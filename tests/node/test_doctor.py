@@ -104,3 +104,25 @@ async def test_which_models_would_be_served(tmp_path: Path, monkeypatch: pytest.
         assert "smollm2-135m takes" in (await asyncio.to_thread(check_memory, facts)).message
         monkeypatch.setenv("GPUNODE_MODEL", "qwen2.5-0.5b")
         assert "qwen2.5-0.5b " in (await asyncio.to_thread(check_memory, facts)).message
+
+
+def test_the_owners_models_are_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A start would serve them too."""
+    file = tmp_path / "models.toml"
+    file.write_text(
+        """
+        [[model]]
+        name = "mine"
+        task = "llm"
+        backend = "llamacpp"
+        licence = "MIT"
+        parameters = 1_000_000
+        bits_per_weight = 4.5
+        context_tokens = 2048
+        slots = 2
+        source = { kind = "hub", repo = "me/mine", patterns = ["*.gguf"] }
+        """
+    )
+    monkeypatch.setenv("GPUNODE_MODELS_FILE", str(file))
+    monkeypatch.setenv("GPUNODE_MODEL", "mine")
+    assert "mine takes" in check_memory(NodeFacts(Subject(data_dir=tmp_path))).message

@@ -1,42 +1,14 @@
 import asyncio
 from collections import Counter
 
-import pytest
 from gpunode import AsyncInferenceClient
 from gpunode._candidate_memory import REFRESH_AFTER_S
-from gpunode._finder import resolve_name
 from gpunode._probing import FRESH_S
 from gpunode_protocol.messages import PROBE_PROTOCOL
 from gpunode_protocol.regions import Region
 
 from tests.node.virtual_time import virtual_time
 from tests.sdk.world import HELLO, World
-
-NAMES = ("smollm2-135m", "qwen2.5-0.5b-instruct", "qwen2.5-7b-instruct", "llama")
-
-
-@pytest.mark.parametrize(
-    ("name", "meant"),
-    [
-        ("llama", "llama"),
-        ("LLAMA", "llama"),
-        ("qwen2.5-7b", "qwen2.5-7b-instruct"),
-        ("Qwen2.5-7B-Instruct", "qwen2.5-7b-instruct"),
-        ("SmolLM2-135M-Instruct", "smollm2-135m"),
-        ("smollm2", "smollm2-135m"),
-        ("qwen2.5", None),
-        ("qwen", None),
-        ("mistral", None),
-    ],
-)
-def test_a_name_means_the_one_model_that_it_can_mean(name: str, meant: str | None) -> None:
-    """Whole parts between dashes, in either direction; never a guess between two."""
-    assert resolve_name(name, NAMES) == meant
-
-
-def test_an_exact_name_wins_over_longer_ones() -> None:
-    """``a`` is ``a``, although ``a-b`` begins with it."""
-    assert resolve_name("a", ("a", "a-b")) == "a"
 
 
 async def _answering_node(client: AsyncInferenceClient) -> str:

@@ -18,3 +18,8 @@ def test_models_that_are_not_known() -> None:
     """Stable Diffusion 1.5's suit most."""
     assert image_defaults(None) == image_defaults("my-own") == DEFAULT_OF_OTHERS
     assert image_defaults("Digits-Diffusion").width == 32
+
+
+def test_an_alias_has_its_models_defaults() -> None:
+    """The client signs sizes and steps before it knows which node draws."""
+    assert image_defaults("sdxl") == DEFAULTS["stable-diffusion-xl"]
