@@ -12,6 +12,7 @@ from gpunode_protocol.errors import GpunodeError
 from gpunode.failure_text import EXTRA_OF_PACKAGE, describe
 
 _RUN_AGAIN = "Mend that and run 'gpunode doctor' again."
+_IMPORT_ATTEMPTS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ def _start(check: Check) -> Future[Finding]:
 
 def _run(check: Check) -> Finding:
     try:
-        return check.run()
+        return _imported_and_run(check)
     except ModuleNotFoundError as error:
         return _missing(error, check)
     except GpunodeError as error:
@@ -55,6 +56,21 @@ def _run(check: Check) -> Finding:
         return failure(f"{what.removesuffix('.')}.", next_step or _RUN_AGAIN)
     except Exception as error:  # noqa: BLE001 -- a check that fails in an unexpected way must not stop the others
         return failure(describe(error), _RUN_AGAIN)
+
+
+def _imported_and_run(check: Check) -> Finding:
+    """Run a check, again if its imports failed for another reason than a package that is missing.
+
+    A module whose import fails is taken away again; a check that imports it at the same time may see only a part of it.
+    """
+    for _ in range(_IMPORT_ATTEMPTS - 1):
+        try:
+            return check.run()
+        except ModuleNotFoundError:
+            raise
+        except ImportError:
+            continue
+    return check.run()
 
 
 def _missing(error: ModuleNotFoundError, check: Check) -> Finding:

@@ -72,6 +72,25 @@ def test_a_missing_package_is_no_failure() -> None:
     assert "hivemind" in finding.message
 
 
+def test_a_half_imported_module_is_no_failure() -> None:
+    """Another check imported it at the same time, and failed over the package that is missing."""
+    seen = iter(
+        [ImportError("cannot import name 'Gpu'"), ModuleNotFoundError("No module named 'psutil'", name="psutil")]
+    )
+
+    def run() -> Finding:
+        raise next(seen)
+
+    finding = _only(Check(name="x", run=run, extra="node"))
+    assert (finding.status, finding.fix) == (FindingStatus.SKIPPED, "pip install 'gpunode[node]'")
+
+
+def test_an_import_that_never_succeeds_is_a_failure() -> None:
+    """A broken package is not a missing one."""
+    finding = _only(_raising(ImportError("cannot import name 'x' from 'y'")))
+    assert (finding.status, "cannot import name" in finding.message) == (FindingStatus.FAILURE, True)
+
+
 @pytest.mark.parametrize(("package", "status"), [("psutil", "skipped"), ("gpunode_typo", "failure")])
 def test_a_missing_package_without_a_named_extra(package: str, status: str) -> None:
     """The package itself may tell; if not, something is broken."""
