@@ -8,10 +8,12 @@ import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from gpunode_node.announcer import Announcer
+from gpunode_node.mesh_membership import wait_for_peers
 from gpunode_node.tracker_client import TrackerClient
 from gpunode_protocol.adverts import ADVERT_LIFETIME_S, Advert, Gpu, ModelAdvert, Speed
 from gpunode_protocol.mesh import Mesh, MeshConfig, MeshStream, create_mesh
@@ -120,7 +122,8 @@ class LightNodes:
         async def build(tombstone: bool) -> list[Signed[Advert]]:
             return [adverts.sign_next(self.model, tombstone=tombstone)]
 
-        return LightNode(mesh, region, Announcer(mesh.announce, build, self._shard_bits), token)
+        announcer = Announcer(mesh.announce, build, self._shard_bits, partial(wait_for_peers, mesh))
+        return LightNode(mesh, region, announcer, token)
 
     def _shard_bits(self) -> tuple[int, ...]:
         return (self._info.shard_bits,)

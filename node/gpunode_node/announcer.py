@@ -31,6 +31,7 @@ class Announcer:
         announce: stores one record (``Mesh.announce``).
         build: makes the adverts.
         shard_bits: returns the bit counts to announce under.
+        wait_for_peers: waits until somebody is there to store records, at most so many seconds.
     """
 
     def __init__(
@@ -38,10 +39,13 @@ class Announcer:
         announce: Callable[[DhtRecord], Awaitable[int]],
         build: Build,
         shard_bits: Callable[[], tuple[int, ...]],
+        wait_for_peers: Callable[[float], Awaitable[None]],
     ) -> None:
         self._announce = announce
         self._build = build
         self._shard_bits = shard_bits
+        self._wait_for_peers = wait_for_peers
+        self._tombstones: list[Signed[Advert]] = []
         self._content: set[bytes] = set()
         self._announced_at: float | None = None
         self.adverts: tuple[Envelope, ...] = ()  #: as announced last, for the tracker's index
@@ -75,11 +79,20 @@ class Announcer:
         """Announce at the next occasion: a bootstrap peer that came back has forgotten everything."""
         self._content, self._announced_at = set(), None
 
+    async def take_back(self) -> None:
+        """Make tombstones, which are what is advertised from now on."""
+        self._tombstones = await self._build(True)
+        self.adverts = tuple(advert.envelope for advert in self._tombstones)
+
     async def withdraw(self, deadline_s: float = WITHDRAW_DEADLINE_S) -> None:
-        """Store tombstones, as far as ``deadline_s`` seconds allow."""
-        adverts = await self._build(True)
-        self.adverts = tuple(advert.envelope for advert in adverts)
-        await self._store(adverts, deadline_s)
+        """Store what ``take_back`` made, as far as ``deadline_s`` seconds allow.
+
+        Right after the death of p2pd nobody is known who could store it, and the adverts would outlive the node.
+        """
+        began_at = asyncio.get_running_loop().time()
+        await self._wait_for_peers(deadline_s)
+        left_s = began_at + deadline_s - asyncio.get_running_loop().time()
+        await self._store(self._tombstones, max(0.0, left_s))
 
     async def _store(self, adverts: list[Signed[Advert]], deadline_s: float) -> None:
         records = [record for advert in adverts for record in self._records(advert)]

@@ -156,8 +156,9 @@ class NodeDaemon:
         parts.registry.drain(deadline_s)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FAREWELL_TIMEOUT_S):
-                await parts.announcer.withdraw()
-                await parts.link.beat(vitals_of(parts.announcer, parts.intake), leaving=True)
+                await parts.announcer.take_back()
+                leaving = parts.link.beat(vitals_of(parts.announcer, parts.intake), leaving=True)
+                await asyncio.gather(leaving, parts.announcer.withdraw())
         await parts.registry.wait_ended(deadline_s + SETTLE_MARGIN_S)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FLUSH_TIMEOUT_S):

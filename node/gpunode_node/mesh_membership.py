@@ -54,6 +54,12 @@ async def after_joining(mesh: Mesh, then: Callable[[], None]) -> None:
     then()
 
 
+async def wait_for_peers(mesh: Mesh, timeout_s: float) -> None:
+    """Wait until the mesh knows a peer, at most ``timeout_s``: p2pd may just have been started again."""
+    if not mesh.status.peers_known:
+        await mesh.wait_joined(timeout_s)
+
+
 async def _started(mesh: Mesh, handlers: Mapping[str, StreamHandler]) -> Mesh:
     for protocol, handler in handlers.items():
         await mesh.serve(protocol, handler)

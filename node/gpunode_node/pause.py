@@ -113,6 +113,7 @@ class Pause:
         self.begin()
         logger.info("pausing", extra={"event": "pausing", "jobs": len(parts.registry.unfinished)})
         parts.registry.drain(parts.drain_timeout_s)
+        await parts.announcer.take_back()
         # the node lives on, so its tombstones may take the time that adverts take
         await asyncio.gather(parts.beat(), parts.announcer.withdraw(ANNOUNCE_DEADLINE_S))
         if not await self._jobs_ended():

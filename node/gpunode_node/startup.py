@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from random import SystemRandom
 
 from gpunode_engines.catalogue import CatalogueEntry
@@ -36,7 +37,7 @@ from gpunode_node.job_services import JobServices
 from gpunode_node.job_session import JobStreams
 from gpunode_node.ledger_watch import LedgerWatch
 from gpunode_node.memory_watch import MemoryWatch, own_resident_bytes
-from gpunode_node.mesh_membership import MeshMembership, join_mesh
+from gpunode_node.mesh_membership import MeshMembership, join_mesh, wait_for_peers
 from gpunode_node.model_choice import default_choice
 from gpunode_node.model_loading import CatalogueEngines, EngineFactory, load_models, stop_models
 from gpunode_node.network_state import NetworkState
@@ -134,7 +135,7 @@ class Startup:
         distances = RegionDistances(mesh, network, SystemRandom())
         standing = StandingSource(settings, gpu, region, network, link, mesh, distances)
         adverts = NodeAdverts(AdvertBuilder(identity, world.unix_time), standing, models)
-        announcer = Announcer(mesh.announce, adverts.build, lambda: network.shard_bits)
+        announcer = Announcer(mesh.announce, adverts.build, lambda: network.shard_bits, partial(wait_for_peers, mesh))
         pause = self._pause(link, intake, registry, announcer, pool)
         care = self._care(pause, pool, models)
         return NodeParts(

@@ -72,3 +72,13 @@ def test_in_the_middle_of_an_answer(node: Daemon, client: InferenceClient) -> No
     assert len(caught.value.ids) < 1_000
     wait_until(lambda: _restarts(node) == before + 1, "p2pd was started again")
     _wait_found(client, node)
+
+
+def test_right_before_the_end(node: Daemon, network: Network) -> None:
+    """A node that leaves before it has joined again takes its adverts back all the same."""
+    peer_id, before = node.run["peer_id"], _restarts(node)
+    _kill_p2pd(node)
+    wait_until(lambda: _restarts(node) == before + 1, "p2pd was started again")
+    assert node.terminate() == 0
+    with InferenceClient(network.url, api_key=network.api_key, state_dir=network.folder / "mourner") as newcomer:
+        wait_until(lambda: peer_id not in {info.node for info in newcomer.nodes(region="africa")}, "nobody finds it")

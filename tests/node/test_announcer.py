@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from gpunode_node.announcer import CHANGE_INTERVAL_S, Announcer
-from gpunode_protocol.adverts import Advert, Gpu, Load, ModelAdvert, Speed
+from gpunode_protocol.adverts import Advert, Gpu, Load, ModelAdvert, Speed, unpack_advert
 from gpunode_protocol.mesh import DhtRecord, MeshUnavailable
 from gpunode_protocol.regions import Region
 from gpunode_protocol.signing import Signed, sign
@@ -24,8 +24,12 @@ class _World:
         self.sequence = 0
         self.certified = True
         self.broken = False
+        self.alone_s = 0.0
         self.announced: list[tuple[float, DhtRecord]] = []
-        self.announcer = Announcer(self.announce, self.build, lambda: (0, 1))
+        self.announcer = Announcer(self.announce, self.build, lambda: (0, 1), self.wait_for_peers)
+
+    async def wait_for_peers(self, timeout_s: float) -> None:
+        await asyncio.sleep(min(self.alone_s, timeout_s))
 
     async def announce(self, record: DhtRecord) -> int:
         if self.broken:
@@ -149,8 +153,20 @@ async def test_withdrawing() -> None:
     await world.announcer.announce_when_due()
     before = {record.key for _, record in world.announced}
     world.announced.clear()
+    await world.announcer.take_back()
     await world.announcer.withdraw()
     assert {record.key for _, record in world.announced} == before
+
+
+@virtual_time
+async def test_withdrawing_right_after_the_death_of_p2pd() -> None:
+    """Nobody is known for a moment; what was stored nowhere would leave the adverts behind."""
+    world = _World()
+    world.alone_s = 3
+    await world.announcer.take_back()
+    await world.announcer.withdraw()
+    assert world.times == [3]
+    assert all(unpack_advert(record.value).body.tombstone for _, record in world.announced)
 
 
 @virtual_time
@@ -162,8 +178,9 @@ async def test_withdrawing_takes_a_few_seconds_at_most() -> None:
         await asyncio.sleep(1_000)
         return 0
 
-    announcer = Announcer(hang, world.build, lambda: (0,))
+    announcer = Announcer(hang, world.build, lambda: (0,), world.wait_for_peers)
     started_at = asyncio.get_running_loop().time()
+    await announcer.take_back()
     await announcer.withdraw()
     assert asyncio.get_running_loop().time() - started_at == 5
     assert announcer.problem
@@ -172,12 +189,13 @@ async def test_withdrawing_takes_a_few_seconds_at_most() -> None:
 @virtual_time
 async def test_a_bug_is_not_swallowed() -> None:
     """What is no failure of the mesh ends the task."""
+    world = _World()
 
     async def broken(_: DhtRecord) -> int:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        await Announcer(broken, _World().build, lambda: (0,)).announce_when_due()
+        await Announcer(broken, world.build, lambda: (0,), world.wait_for_peers).announce_when_due()
 
 
 @virtual_time
@@ -186,6 +204,7 @@ async def test_a_paused_node_announces_nothing() -> None:
     world = _World()
     await world.announcer.announce_when_due()
     world.announcer.silent = True
+    await world.announcer.take_back()
     await world.announcer.withdraw()
     count = len(world.announced)
     assert not await world.announcer.announce_when_due()

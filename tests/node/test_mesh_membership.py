@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from gpunode_node.mesh_membership import after_joining, join_mesh
+from gpunode_node.mesh_membership import after_joining, join_mesh, wait_for_peers
 from gpunode_protocol.mesh import MeshConfig, MeshState, MeshStatus, MeshStream
 
 from tests.node.fake_mesh import FakeMesh
@@ -87,3 +87,25 @@ async def test_a_mesh_that_joins_later(tmp_path: Path) -> None:
     assert called == [3]
     await after_joining(lonely, lambda: called.append(0))
     assert called == [3]
+
+
+class _Alone(FakeMesh):
+    """Knows nobody."""
+
+    waited_s = 0.0
+
+    @property
+    def status(self) -> MeshStatus:
+        return MeshStatus(state=MeshState.DEGRADED)
+
+    async def wait_joined(self, timeout_s: float) -> bool:
+        self.waited_s += timeout_s
+        return False
+
+
+async def test_waiting_for_peers() -> None:
+    """A mesh that knows some is not waited for, whatever else its problem is."""
+    await wait_for_peers(FakeMesh(), 0.0)
+    alone = _Alone()
+    await wait_for_peers(alone, 5.0)
+    assert alone.waited_s == 5.0

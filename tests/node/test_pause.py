@@ -29,6 +29,9 @@ class _Announcer:
     silent: bool = False
     told: list[str] = field(default_factory=list)
 
+    async def take_back(self) -> None:
+        self.told.append("taken back")
+
     async def withdraw(self, deadline_s: float) -> None:
         assert deadline_s > 0
         self.told.append("tombstones")
@@ -112,13 +115,13 @@ async def test_a_pause_withdraws_and_unloads_and_its_end_brings_all_back(tmp_pat
     async with _pausable(tmp_path) as paused:
         paused.pause.ask_owner(paused=True)
         await paused.until("paused")
-        assert paused.announcer.told == ["tombstones"]
+        assert paused.announcer.told == ["taken back", "tombstones"]
         assert (paused.announcer.silent, paused.tenant.loaded, paused.beats) == (True, False, [True])
         assert "gpunode resume" in paused.pause.to_map()["reasons"][0]
         paused.pause.ask_owner(paused=False)
         await paused.until("serving")
         await asyncio.sleep(1)
-        assert paused.announcer.told == ["tombstones", "renew", "adverts"]
+        assert paused.announcer.told == ["taken back", "tombstones", "renew", "adverts"]
         assert (paused.announcer.silent, paused.tenant.loaded, paused.beats) == (False, True, [True, False])
         assert paused.pause.to_map() == {"state": "serving", "reasons": [], "jobs_unfinished": 0}
 

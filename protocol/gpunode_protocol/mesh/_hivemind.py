@@ -124,7 +124,7 @@ class HivemindMesh:
         lasting = Lasting(
             self._runtime_dir, self._store, self._validator, ReplicaMemory(), itertools.count(), self._rejected
         )
-        self._keeper = LinkKeeper(self._config, lasting, self._prepare)
+        self._keeper = LinkKeeper(self._config, lasting, self._prepare, self._wake.set)
         try:
             await self._keeper.start(self._config.startup_timeout_s)
             with contextlib.suppress(TimeoutError):
@@ -292,10 +292,9 @@ class HivemindMesh:
             await link.p2p.disconnect(PeerID.from_base58(peer_id))
 
     async def _prepare(self, link: Link) -> None:
-        """Let a new p2pd know our stream handlers, and see to the membership soon."""
+        """Let a new p2pd know our stream handlers."""
         for protocol in self._handlers:
             await self._register(link, protocol)
-        self._wake.set()
 
     async def _register(self, link: Link, protocol: str) -> None:
         handler = self._incoming.served_by(self._handlers[protocol])

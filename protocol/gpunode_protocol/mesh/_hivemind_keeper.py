@@ -29,12 +29,20 @@ class LinkKeeper:
         config: how to start p2pd.
         lasting: what outlives a link.
         prepare: called with every new link before anybody else may use it.
+        on_link: called when there is one.
     """
 
-    def __init__(self, config: MeshConfig, lasting: Lasting, prepare: Callable[[Link], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        config: MeshConfig,
+        lasting: Lasting,
+        prepare: Callable[[Link], Awaitable[None]],
+        on_link: Callable[[], None],
+    ) -> None:
         self._config = config
         self._lasting = lasting
         self._prepare = prepare
+        self._on_link = on_link
         self._available = asyncio.Event()
         self._listen = config.listen_addresses
         self._watch_task: asyncio.Task[None] | None = None
@@ -88,6 +96,7 @@ class LinkKeeper:
             raise
         self.link = link
         self._available.set()
+        self._on_link()
         return link
 
     async def _watch(self) -> None:

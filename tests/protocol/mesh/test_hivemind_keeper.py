@@ -3,9 +3,10 @@ import os
 import signal
 
 import pytest
-from gpunode_protocol.mesh import MeshState, MeshStream, MeshUnavailable, PortInUse
+from gpunode_protocol.mesh import MeshState, MeshStream, MeshUnavailable, PortInUse, _hivemind
 from gpunode_protocol.mesh._hivemind import HivemindMesh
 from gpunode_protocol.mesh._hivemind_keeper import LinkKeeper
+from gpunode_protocol.mesh._hivemind_link import Link
 
 from tests.protocol.mesh.conftest import MeshFactory, Network, link_of, tcp_address
 from tests.protocol.mesh.plain_records import plain_record
@@ -57,6 +58,23 @@ async def test_mesh_survives_the_death_of_its_p2pd(network: Network, make_mesh: 
     for each in (outgoing, incoming, stream):
         each.abort()
     assert node.status.restarts == 1
+
+
+async def test_it_joins_again_at_once(
+    network: Network, make_mesh: MeshFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next regular look at the membership may be far away."""
+    node = await make_mesh("hasty", bootstrap=(await tcp_address(network.bootstrap),), rejoin_interval_s=600.0)
+    monkeypatch.setattr(_hivemind, "IMPATIENT_REJOIN_S", 600.0)
+    links: asyncio.Queue[Link] = asyncio.Queue()
+
+    async def refresh(link: Link) -> None:
+        links.put_nowait(link)
+
+    await kill_p2pd(node)
+    monkeypatch.setattr(node._membership, "refresh", refresh)
+    async with asyncio.timeout(15):
+        assert await links.get() is link_of(node)
 
 
 async def test_stored_records_outlive_p2pd(make_mesh: MeshFactory) -> None:
