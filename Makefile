@@ -17,9 +17,10 @@ setup: $(STAMP) ## Install everything into .venv (all other targets do so too)
 run: $(STAMP) ## Chat with a real model through a network of three nodes on this machine
 	@$(BIN)/gpunode demo
 
-# The recipe's last line is pytest's closing line.
-test: lint types layers ## Linters, types, layers and tests (at most ten minutes)
-	@$(BIN)/python -m pytest
+# The recipe's last line is pytest's closing line. Two workers: one is busy with the acceptance tests' network, which
+# mostly waits, while the other runs the rest.
+test: lint types layers ## Linters, types, layers and tests (about ten minutes)
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
 
 test-full: lint types layers ## All tests, those that take long too
 	@$(BIN)/python -m pytest -m "" --hypothesis-profile full

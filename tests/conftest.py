@@ -1,6 +1,7 @@
 """Settings for all tests: no test sees the user's configuration, folders or keys."""
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,26 @@ settings.load_profile("quick")
 
 #: Where the platform puts a program's data, settings, caches and state (XDG Base Directory Specification).
 _FOLDER_VARIABLES = ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME")
+
+ROOT = Path(__file__).parent
+
+#: Folders, and fixtures there that start processes for all who ask for them.
+_SHARED = (
+    ("acceptance", "network"),
+    ("benchmarks", "light_network"),
+    ("benchmarks", "overhead"),
+    ("protocol/mesh", "network"),
+)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With several workers, tests that share processes, or a file, run one after the other in one of them."""
+    for item in items:
+        path = item.path.relative_to(ROOT)
+        fixtures: Collection[str] = getattr(item, "fixturenames", ())
+        shared = (f"{folder}:{name}" for folder, name in _SHARED if name in fixtures and path.is_relative_to(folder))
+        item.add_marker(pytest.mark.xdist_group(next(shared, str(path))))
 
 
 @pytest.fixture(autouse=True)
