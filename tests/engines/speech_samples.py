@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+import wave
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,17 @@ def spoken(text: str, path: Path) -> Path:
         pytest.skip("espeak-ng is not installed: apt-get install espeak-ng")
     subprocess.run([espeak, "-v", "en-us", "-s", "140", "-w", str(path), text], check=True, capture_output=True)
     return path
+
+
+def three_times(speech: bytes, folder: Path) -> bytes:
+    """Return a WAV file that says the same thrice, with pauses of 10 s: several windows of 30 s."""
+    (folder / "one.wav").write_bytes(speech)
+    with wave.open(str(folder / "one.wav")) as source, wave.open(str(folder / "long.wav"), "wb") as out:
+        out.setparams(source.getparams())
+        frames = source.readframes(source.getnframes())
+        pause = bytes(10 * source.getframerate() * source.getsampwidth())
+        out.writeframes(pause.join((frames, frames, frames)))
+    return (folder / "long.wav").read_bytes()
 
 
 def word_error_rate(said: str, heard: str) -> float:

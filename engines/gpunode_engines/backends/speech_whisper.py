@@ -10,6 +10,7 @@ from faster_whisper.vad import get_vad_model
 
 from gpunode_engines.backends import Emit
 from gpunode_engines.backends.audio_files import SAMPLE_RATE, decode_audio
+from gpunode_engines.backends.speech_windows import transcribe_windows
 from gpunode_engines.base import Finished, FinishReason, PreparedPrompt, Progress, Segment, Word
 from gpunode_engines.errors import InvalidParameters
 from gpunode_engines.ipc import Load, Loaded
@@ -19,44 +20,62 @@ _MS_PER_S = 1_000
 _TEMPERATURE_STEP = 0.2
 """How the original implementation goes on when an attempt repeats itself or is unlikely (whisper/transcribe.py)."""
 _GPU_BATCH = 8
-"""Windows decoded at once on a GPU; on CPUs one after the other is as fast and gives its first segment sooner."""
+"""Windows decoded at once on a GPU; on CPUs one after the other is as fast and gives its first segment sooner.
+
+Without VAD there are no windows that could be decoded apart; above 0 the library's batched mode cannot draw.
+"""
 
 
 class WhisperBackend:
-    """Implements ``Backend[SpeechRequest, SpeechRequest]``."""
+    """Implements ``Backend[SpeechRequest, SpeechRequest]``.
+
+    Args:
+        batching: the devices on which windows are decoded together.
+    """
+
+    def __init__(self, batching: frozenset[str] = frozenset({"cuda"})) -> None:
+        self._batching = batching
 
     def load(self, order: Load) -> Loaded:
         """Load a converted model from its folder: int8 on CPUs, float16 on GPUs."""
-        on_gpu = order.options.use_gpu and _has_cuda()
+        device = "cuda" if order.options.use_gpu and _has_cuda() else "cpu"
         self._model = faster_whisper.WhisperModel(
             order.root,
-            device="cuda" if on_gpu else "cpu",
-            compute_type="float16" if on_gpu else "int8",
+            device=device,
+            compute_type="float16" if device == "cuda" else "int8",
             cpu_threads=order.options.threads,
             num_workers=order.options.slots,
             local_files_only=True,
         )
-        self._batched = faster_whisper.BatchedInferencePipeline(self._model) if on_gpu else None
+        self._batch = _GPU_BATCH if device in self._batching else 1
         get_vad_model()  # now, while files can be opened
         return Loaded(
             backend_version=importlib.metadata.version("faster-whisper"),
             context_tokens=0,
             slots=order.options.slots,
-            device="cuda" if on_gpu else "cpu",
+            device=device,
         )
 
     def prepare(self, request: SpeechRequest) -> PreparedPrompt:
-        """Check that the model knows the language and the task."""
+        """Check that the model knows the language and the task, and reads the whole initial prompt."""
         languages = self._model.supported_languages
         if request.language is not None and request.language not in languages:
             known = ", ".join(languages) if len(languages) < len("many") else f"{len(languages)} others"
             raise InvalidParameters(f"The model does not know the language {request.language!r}; it knows {known}.")
         if request.mode == "translate" and not self._model.model.is_multilingual:
             raise InvalidParameters("This model knows English only, so there is nothing to translate; choose another.")
+        self._check_initial_prompt(request.initial_prompt)
         return PreparedPrompt(token_ids=(), rendered=b"")
+
+    def _check_initial_prompt(self, prompt: str) -> None:
+        most = self._model.max_length // 2 - 1  # see WhisperModel.get_prompt: of more, the end is taken
+        count = len(self._model.hf_tokenizer.encode(f" {prompt.strip()}", add_special_tokens=False).ids)
+        if count > most:
+            raise InvalidParameters(f"initial_prompt has {count} tokens; the model reads {most}. Shorten it.")
 
     def generate(self, request: SpeechRequest, emit: Emit, cancelled: threading.Event) -> None:
         """Decode the file, then give each segment as soon as it is there."""
+        self.prepare(request)
         samples = decode_audio(
             request.audio,
             start_ms=request.start_ms,
@@ -87,10 +106,9 @@ class WhisperBackend:
             "word_timestamps": request.word_timestamps,
             "vad_filter": request.vad,
         }
-        if self._batched is not None:
-            options["batch_size"] = _GPU_BATCH
-        model: Any = self._batched or self._model
-        segments, info = model.transcribe(samples, **options)
+        if self._batch > 1 and request.vad and not request.temperature:
+            return transcribe_windows(self._model, samples, options, self._batch)
+        segments, info = self._model.transcribe(samples, **options)
         return segments, info
 
 

@@ -20,7 +20,7 @@ from gpunode_engines.media import SpeechRequest
 from gpunode_engines.plan import create_engine, plan_engine
 from gpunode_engines.supervisor import SupervisedEngine
 
-from tests.engines.speech_samples import TEXT, spoken, word_error_rate
+from tests.engines.speech_samples import TEXT, spoken, three_times, word_error_rate
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -91,15 +91,8 @@ async def test_a_later_start_keeps_the_times_of_the_file(engine: SupervisedEngin
 
 @pytest.fixture(scope="module")
 def long_speech(speech: bytes, tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """The sentences three times, with pauses between them: several windows of 30 s."""
-    folder = tmp_path_factory.mktemp("long")
-    (folder / "one.wav").write_bytes(speech)
-    with wave.open(str(folder / "one.wav")) as source, wave.open(str(folder / "long.wav"), "wb") as out:
-        out.setparams(source.getparams())
-        frames = source.readframes(source.getnframes())
-        pause = bytes(20 * source.getframerate() * source.getsampwidth())
-        out.writeframes(pause.join((frames, frames, frames)))
-    return (folder / "long.wav").read_bytes()
+    """Several windows of 30 s."""
+    return three_times(speech, tmp_path_factory.mktemp("long"))
 
 
 async def test_the_first_segment_comes_before_the_file_is_done(engine: SupervisedEngine, long_speech: bytes) -> None:
@@ -158,6 +151,9 @@ async def test_what_the_model_cannot_do(engine: SupervisedEngine) -> None:
         await engine.prepare(_request(b"", language="de"))
     with pytest.raises(InvalidParameters, match="English only"):
         await engine.prepare(_request(b"", mode="translate"))
+    with pytest.raises(InvalidParameters, match="initial_prompt has 301 tokens; the model reads 223"):
+        await engine.prepare(_request(b"", initial_prompt="and " * 301))
+    await engine.prepare(_request(b"", initial_prompt="and " * 223))
 
 
 async def test_a_cancel_ends_at_the_next_segment(engine: SupervisedEngine, long_speech: bytes) -> None:
