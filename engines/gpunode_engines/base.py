@@ -19,7 +19,8 @@ class EngineInfo:
     output of one job together, 0 where it has no meaning. slots: jobs at once, >= 1. memory_bytes: estimate of what
     weights and caches take. weights_digest: SHA-256, 32 bytes. device: ``cpu`` or the GPU's name. image_side: of the
     pictures that an image model was trained for, pixels; 0 = draws none. confinement: what holds its process back.
-    abilities: of a text model, beyond plain text. needs_conversation: requests must carry theirs.
+    abilities: of a text model, beyond plain text. needs_conversation: requests must carry theirs. saving: see
+    ``BackendOptions``.
     """
 
     task: Task
@@ -37,6 +38,7 @@ class EngineInfo:
     confinement: Confinement = NOTHING
     abilities: tuple[Ability, ...] = ()
     needs_conversation: bool = False
+    saving: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

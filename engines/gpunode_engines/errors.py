@@ -20,6 +20,7 @@
     │   ├── TimeLimit
     │   ├── OutputLimit
     │   └── BackendFailed        the inference library reported an error
+    │       └── OutOfMemory      it had not enough memory for the job
     └── ModelError               weights that are unknown, absent, damaged or unreadable
         ├── ModelNotFound
         ├── ModelNotPulled
@@ -121,6 +122,10 @@ class OutputLimit(JobFailed):
 
 class BackendFailed(JobFailed):
     """The inference library reported an error; the job can be sent to another node."""
+
+
+class OutOfMemory(BackendFailed):
+    """The memory of the machine or its card did not suffice for the job; ask for less, or send it to another node."""
 
 
 class ModelError(EngineError):

@@ -1,7 +1,7 @@
 """How an image model fits into the memory that is free. Pure: measured in the child, decided here."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 DECODE_BYTES_PER_PIXEL = 4_300
 """Peak of decoding latents to pixels in float32: measured as resident memory with the decoder that SD 1.5, XL, 3 and
@@ -33,26 +33,47 @@ class MemoryPlan:
     attention_slicing: bool = False
 
 
+_PLANS_ON_GPU: Final = (
+    MemoryPlan(),
+    MemoryPlan(vae_tiling=True),
+    MemoryPlan(offload="model", vae_tiling=True),
+    MemoryPlan(offload="sequential", vae_tiling=True, attention_slicing=True),
+)
+_PLANS_ON_CPU: Final = (
+    MemoryPlan(),
+    MemoryPlan(vae_tiling=True),
+    MemoryPlan(vae_tiling=True, attention_slicing=True),
+)
+
+
+def memory_plans(*, on_gpu: bool) -> tuple[MemoryPlan, ...]:
+    """Return all plans, each slower and smaller than the one before. on_gpu: only then weights can lie elsewhere."""
+    return _PLANS_ON_GPU if on_gpu else _PLANS_ON_CPU
+
+
 def decode_need(max_pixels: int, *, tile_side: int, bytes_per_value: int) -> tuple[int, int]:
     """Return what decoding the largest picture takes whole and in tiles, bytes. tile_side: pixels."""
     per_pixel = DECODE_BYTES_PER_PIXEL * bytes_per_value // 4
     return max_pixels * per_pixel, min(max_pixels, tile_side * tile_side) * per_pixel
 
 
-def plan_memory(need: MemoryNeed, *, free_bytes: int, on_gpu: bool) -> MemoryPlan:
+def plan_memory(need: MemoryNeed, *, free_bytes: int, on_gpu: bool, saving: int = 0) -> MemoryPlan:
     """Return the fastest plan that fits; where none does, the smallest.
 
     Args:
         need: of the model.
         free_bytes: of the GPU, or RAM without one, before the weights are there.
         on_gpu: only then is there another place for weights.
+        saving: place in ``memory_plans`` of the first one that may be taken; beyond the last one it is that.
     """
-    if need.weights_bytes + need.decode_bytes <= free_bytes:
-        return MemoryPlan()
-    if need.weights_bytes + need.tiled_bytes <= free_bytes:
-        return MemoryPlan(vae_tiling=True)
-    if not on_gpu:
-        return MemoryPlan(vae_tiling=True, attention_slicing=True)
-    if need.largest_bytes + need.tiled_bytes <= free_bytes:
-        return MemoryPlan(offload="model", vae_tiling=True)
-    return MemoryPlan(offload="sequential", vae_tiling=True, attention_slicing=True)
+    plans = memory_plans(on_gpu=on_gpu)
+    for plan in plans[saving:]:
+        if _peak_bytes(need, plan) <= free_bytes:
+            return plan
+    return plans[-1]
+
+
+def _peak_bytes(need: MemoryNeed, plan: MemoryPlan) -> int:
+    """Return what a plan takes of the GPU, or of RAM without one; of single layers nothing is known."""
+    decode_bytes = need.tiled_bytes if plan.vae_tiling else need.decode_bytes
+    return (need.weights_bytes if plan.offload == "none" else need.largest_bytes) + decode_bytes

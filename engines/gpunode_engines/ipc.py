@@ -33,7 +33,8 @@ class BackendOptions:
     to the GPU if the backend's build supports it. chat_template: Jinja template in place of the model's own, empty =
     the model's own. card_share: of each card's memory that the process may take, (0, 1].
     server: that runs the model, None = it runs here. quantised_bits: to what weights are quantised on CUDA.
-    cache_bytes: of the key-value caches of all jobs.
+    cache_bytes: of the key-value caches of all jobs. saving: steps, of those that a backend has, by which it gives up
+    speed for memory, >= 0: pictures are decoded in tiles or weights offloaded, fewer inputs computed at once.
     """
 
     context_tokens: int
@@ -45,6 +46,7 @@ class BackendOptions:
     server: ModelServer | None = None
     quantised_bits: QuantisedBits = 0
     cache_bytes: int = 0
+    saving: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +114,7 @@ class Loaded:
     image_side: of the pictures that an image model was trained for, pixels; 0 = draws none.
     abilities: of text beyond plain text. needs_conversation: see ``EngineInfo``.
     quantisation: type of the numbers it computes with, where that is the backend's choice; empty = the file's.
+    saving: see ``BackendOptions``; more than asked for where that was not enough for what is free.
     confinement: what holds this process back; set by the worker, not by backends.
     """
 
@@ -122,6 +125,7 @@ class Loaded:
     device: str
     image_side: int = 0
     quantisation: str = ""
+    saving: int = 0
     abilities: tuple[Ability, ...] = ()
     needs_conversation: bool = False
     confinement: Confinement = NOTHING

@@ -4,13 +4,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
+from gpunode_protocol.tasks import Task
+
 from gpunode_engines.config import EngineSettings
 from gpunode_engines.devices import Machine
+from gpunode_engines.image_memory import memory_plans
 from gpunode_engines.memory_fit import MIN_CONTEXT_TOKENS, card_memory, main_memory
 from gpunode_engines.supervisor import EnginePlan
 
 _LOWERED_SHARE: Final = 2
 """Jobs at once, and then the context, are divided by this when memory ran out."""
+_HALVINGS: Final = 3
+"""Of what speech and embeddings compute at once: eight windows come down to one, 8,192 tokens to 1,024."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,15 +87,44 @@ def leaving_for(need: Need, residents: Iterable[Resident], capacity: Capacity) -
     return tuple(leaving)
 
 
-def lowered(plan: EnginePlan) -> EnginePlan | None:
-    """Return the plan of a model whose process ran out of memory: half the jobs at once, then half the context.
+def lowered(plan: EnginePlan, saving: int = 0) -> EnginePlan | None:
+    """Return the plan of a model whose process ran out of memory: half the jobs at once, then less for each of them.
 
-    None when there is nothing left to lower. The estimate stays: it was too low for what the plan asked for.
+    Texts get half the context; the others compute less at once, or leave weights where there is room for them. None
+    when there is nothing left to lower. The estimate stays: it was too low for what the plan asked for.
+
+    Args:
+        plan: with which memory ran out.
+        saving: of the engine as it was loaded, see ``Loaded``.
     """
     options = plan.options
     if options.slots > 1:
         return replace(plan, options=replace(options, slots=options.slots // _LOWERED_SHARE))
-    context_tokens = options.context_tokens // _LOWERED_SHARE
-    if context_tokens < MIN_CONTEXT_TOKENS:
-        return None
-    return replace(plan, options=replace(options, context_tokens=context_tokens))
+    if plan.task is Task.LLM:
+        context_tokens = options.context_tokens // _LOWERED_SHARE
+        fits = context_tokens >= MIN_CONTEXT_TOKENS
+        return replace(plan, options=replace(options, context_tokens=context_tokens)) if fits else None
+    saving = max(saving, options.saving) + 1
+    return replace(plan, options=replace(options, saving=saving)) if saving <= most_saving(plan) else None
+
+
+def most_saving(plan: EnginePlan) -> int:
+    """Return how many steps of ``BackendOptions.saving`` there are for a model."""
+    match plan.task:
+        case Task.IMAGE_GEN:
+            return len(memory_plans(on_gpu=plan.options.use_gpu)) - 1
+        case Task.WHISPER:
+            return _HALVINGS if plan.options.use_gpu else 0  # on CPUs it is one window anyway
+        case Task.EMBEDDING:
+            return _HALVINGS
+        case Task.LLM:
+            return 0
+
+
+def described(plan: EnginePlan) -> str:
+    """Return what a plan asks for, for messages."""
+    slots, saving = plan.options.slots, plan.options.saving
+    jobs = "1 job" if slots == 1 else f"{slots} jobs"
+    if plan.task is Task.LLM:
+        return f"{jobs} at once of {plan.options.context_tokens} tokens"
+    return f"{jobs} at once" + (f", slower and in less memory (step {saving} of {most_saving(plan)})" if saving else "")

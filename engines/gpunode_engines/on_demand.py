@@ -12,7 +12,7 @@ from gpunode_engines.engine_pool import EnginePool
 from gpunode_engines.errors import EngineError, EngineNotReady, EngineStartFailed, MemoryLimit
 from gpunode_engines.media import ImageRequest, SpeechRequest
 from gpunode_engines.media_checks import check_media
-from gpunode_engines.memory_plan import Need, Resident, lowered
+from gpunode_engines.memory_plan import Need, Resident, described, lowered
 from gpunode_engines.out_of_memory import is_out_of_memory, kernel_memory_kills
 from gpunode_engines.supervisor import EnginePlan, SupervisedEngine
 
@@ -327,10 +327,10 @@ class OnDemandEngine:
         return told
 
     def _lower_plan(self) -> str:
-        plan = lowered(self.plan)
+        plan = lowered(self.plan, self._info.saving if self._info is not None else 0)
         if plan is None:
             return "Nothing is left to lower: serve fewer models, or a smaller one."
         self.plan = plan
-        told = f"From now on it takes {plan.options.slots} jobs at once of {plan.options.context_tokens} tokens."
+        told = f"From now on it takes {described(plan)}."
         logger.warning("%s ran out of memory. %s", self.name, told, extra={"event": "plan_lowered", "model": self.name})
         return told

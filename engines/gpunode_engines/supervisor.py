@@ -275,4 +275,5 @@ def _info(plan: EnginePlan, session: Session) -> EngineInfo:
         confinement=loaded.confinement,
         abilities=loaded.abilities,
         needs_conversation=loaded.needs_conversation,
+        saving=loaded.saving,
     )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 from gpunode_engines.base import Event
 from gpunode_engines.channel import ChildChannel
-from gpunode_engines.errors import BackendFailed, EngineError
+from gpunode_engines.errors import BackendFailed, EngineError, OutOfMemory
 from gpunode_engines.ipc import (
     CallFailure,
     Cancel,
@@ -33,6 +33,7 @@ from gpunode_engines.ipc import (
     Prepared,
     Shutdown,
 )
+from gpunode_engines.out_of_memory import ran_out
 from gpunode_engines.parent_line import ParentLine, use_line
 from gpunode_engines.registry import create_backend
 from gpunode_engines.sandbox import ParentGone, Sandbox, restrict_at_start
@@ -117,6 +118,8 @@ def _described(error: Exception) -> tuple[str, str]:
     """Return class name and text of an EngineError; of anything else the type only, its text may quote a prompt."""
     if isinstance(error, EngineError):
         return type(error).__name__, str(error)
+    if ran_out(error):
+        return OutOfMemory.__name__, str(OutOfMemory())
     return BackendFailed.__name__, f"The backend failed with {type(error).__name__}; try another node."
 
 

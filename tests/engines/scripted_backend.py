@@ -42,6 +42,7 @@ class ScriptedBackend:
             backend_version="1.2.3",
             context_tokens=order.options.context_tokens,
             slots=order.options.slots,
+            saving=order.options.saving,
             device="cpu",
         )
 

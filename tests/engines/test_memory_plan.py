@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 from gpunode_engines.config import EngineSettings
 from gpunode_engines.devices import Gpu, Machine
-from gpunode_engines.memory_plan import Capacity, Need, Resident, leaving_for, lowered
+from gpunode_engines.memory_plan import Capacity, Need, Resident, described, leaving_for, lowered
+from gpunode_protocol.tasks import Task
 
 from tests.engines.scripted_engine import SCRIPTED_PLAN
 
@@ -73,3 +74,45 @@ def test_lowering_ends() -> None:
     """One job with a context that cannot be halved is the least."""
     options = replace(SCRIPTED_PLAN.options, slots=1, context_tokens=1500)
     assert lowered(replace(SCRIPTED_PLAN, options=options)) is None
+
+
+def _lowerings(task: Task, *, on_card: bool, loaded_with: int = 0) -> list[str]:
+    """Lower a plan of one slot until nothing is left."""
+    options = replace(SCRIPTED_PLAN.options, slots=1, context_tokens=0, use_gpu=on_card)
+    plan = lowered(replace(SCRIPTED_PLAN, task=task, options=options), loaded_with)
+    steps = []
+    while plan is not None:
+        steps.append(described(plan))
+        plan = lowered(plan, loaded_with)
+    return steps
+
+
+@pytest.mark.parametrize(
+    ("task", "on_card", "steps"),
+    [
+        (Task.IMAGE_GEN, True, 3), (Task.IMAGE_GEN, False, 2), (Task.WHISPER, True, 3), (Task.WHISPER, False, 0),
+        (Task.EMBEDDING, True, 3), (Task.EMBEDDING, False, 3),
+    ],
+)  # fmt: skip
+def test_what_has_no_context_saves_memory_otherwise(task: Task, on_card: bool, steps: int) -> None:
+    """Pictures by tiles and offload, speech and embeddings by computing less at once."""
+    told = _lowerings(task, on_card=on_card)
+    assert told == [
+        f"1 job at once, slower and in less memory (step {step} of {steps})" for step in range(1, steps + 1)
+    ]
+
+
+def test_what_the_backend_saved_by_itself_is_not_tried_again() -> None:
+    """It had offloaded already: only one step is left."""
+    assert len(_lowerings(Task.IMAGE_GEN, on_card=True, loaded_with=2)) == 1
+
+
+def test_jobs_at_once_go_first_for_speech_too() -> None:
+    """And the context of an embedding model stays: it holds no cache."""
+    options = replace(SCRIPTED_PLAN.options, slots=2, context_tokens=8192)
+    plan = lowered(replace(SCRIPTED_PLAN, task=Task.EMBEDDING, options=options))
+    assert plan is not None
+    assert (plan.options.slots, plan.options.saving, described(plan)) == (1, 0, "1 job at once")
+    plan = lowered(plan)
+    assert plan is not None
+    assert (plan.options.context_tokens, plan.options.saving) == (8192, 1)

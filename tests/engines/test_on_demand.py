@@ -16,6 +16,7 @@ from gpunode_engines.media import SpeechRequest
 from gpunode_engines.memory_plan import Capacity
 from gpunode_engines.on_demand import OnDemandEngine
 from gpunode_engines.supervisor import EnginePlan, SupervisedEngine
+from gpunode_protocol.tasks import Task
 
 from tests.engines.scripted_engine import CHILD_PATH, QUICK_LIMITS, SCRIPTED_PLAN, ask, collect, prepare, text_of
 
@@ -35,11 +36,13 @@ async def _engines(
     limits: EngineLimits = QUICK_LIMITS,
     idle_s: float = 0.0,
     kills: Callable[[], int | None] = lambda: 0,
+    slots: int = 4,
+    task: Task = Task.LLM,
 ) -> AsyncIterator[tuple[EnginePool, list[OnDemandEngine]]]:
     """Engines of which so many fit in memory together; none is loaded yet."""
     pool = EnginePool(Capacity(main_bytes=together, card_bytes=0), idle_s)
-    options = replace(SCRIPTED_PLAN.options, slots=4)
-    plans = [replace(SCRIPTED_PLAN, model=name, memory_bytes=1, options=options) for name in names]
+    options = replace(SCRIPTED_PLAN.options, slots=slots)
+    plans = [replace(SCRIPTED_PLAN, task=task, model=name, memory_bytes=1, options=options) for name in names]
     engines = [OnDemandEngine(plan, pool, _create(limits), kills) for plan in plans]
     try:
         yield pool, engines
@@ -142,6 +145,19 @@ async def test_a_full_card_lowers_the_plan_once_for_all_jobs() -> None:
             assert isinstance(await anext(events), Tokens)
         await a.wait_healthy()
         assert a.info.slots == 2
+
+
+async def test_a_full_card_lowers_a_model_of_pictures() -> None:
+    """It has one job and no context: it saves memory step by step, and says when nothing is left."""
+    async with _engines("a", slots=1, task=Task.IMAGE_GEN) as (_, (a,)):
+        for step in (1, 2):
+            with pytest.raises(MemoryLimit, match=f"did not suffice .*step {step} of 2"):
+                await collect(a, ask("card full"))
+            await a.wait_healthy()
+            assert a.info.saving == step
+        with pytest.raises(MemoryLimit, match="Nothing is left to lower"):
+            await collect(a, ask("card full"))
+        assert text_of(await collect(a, ask("hello"))) == "hello"
 
 
 @pytest.mark.parametrize(("kernel", "error", "slots"), [(True, MemoryLimit, 2), (False, EngineCrashed, 4)])

@@ -10,8 +10,9 @@ from gpunode_engines.errors import (
     EngineStartFailed,
     InvalidParameters,
     MemoryLimit,
+    OutOfMemory,
 )
-from gpunode_engines.out_of_memory import is_out_of_memory, kernel_memory_kills
+from gpunode_engines.out_of_memory import is_out_of_memory, kernel_memory_kills, ran_out
 
 KILLED = EngineCrashed("The engine's process ended unexpectedly (signal SIGKILL); the job can be sent again.")
 
@@ -20,8 +21,8 @@ KILLED = EngineCrashed("The engine's process ended unexpectedly (signal SIGKILL)
     "error",
     [
         MemoryLimit(),
-        BackendFailed("The backend failed with OutOfMemoryError; try another node."),
-        BackendFailed("CUDA error: out of memory"),
+        OutOfMemory("The GPU's memory did not suffice; ask for a smaller picture."),
+        EngineStartFailed("CUDA failed with error out of memory"),
         EngineStartFailed("The engine ended while it loaded m (signal SIGABRT): std::bad_alloc."),
     ],
 )
@@ -31,10 +32,10 @@ def test_libraries_and_the_watchdog_say_it(error: EngineError) -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [EngineCrashed("exit code 3"), InvalidParameters("out of memory"), BackendFailed("ValueError")]
+    "error", [EngineCrashed("exit code 3"), InvalidParameters("out of memory"), BackendFailed("out of memory")]
 )
 def test_other_failures_are_not_it(error: EngineError) -> None:
-    """A request that was refused never is."""
+    """A request that was refused never is; other errors may quote an answer, so their words do not count."""
     assert not is_out_of_memory(error, 0, 0)
 
 
@@ -53,3 +54,24 @@ def test_the_kernel_counts(tmp_path: Path) -> None:
     assert kernel_memory_kills(vmstat) == 12
     vmstat.write_text("nr_free_pages 7\n")
     assert kernel_memory_kills(vmstat) is None
+
+
+def test_a_library_has_no_memory() -> None:
+    """Python, torch and CTranslate2 each in their own way; the cause of an error counts as well."""
+    torch = pytest.importorskip("torch", reason="torch comes with an extra")
+    with pytest.raises(RuntimeError) as too_large:
+        torch.empty(2**50)
+    assert ran_out(too_large.value)
+    assert ran_out(torch.OutOfMemoryError("CUDA out of memory."))
+    assert ran_out(RuntimeError("CUDA failed with error out of memory"))
+    with pytest.raises(MemoryError) as no_room:
+        bytes(2**62)
+    wrapped = KeyError("x")
+    wrapped.__cause__ = no_room.value
+    assert ran_out(wrapped)
+
+
+def test_quoted_words_are_no_sign() -> None:
+    """A prompt can have any words."""
+    assert not ran_out(ValueError("no token for 'out of memory'"))
+    assert not ran_out(RuntimeError("shapes differ"))

@@ -33,11 +33,13 @@ class EmbeddingBackend:
         model = transformers.AutoModel.from_pretrained(order.root, use_safetensors=True, **loading)
         self._model = model.to(self._device).eval()
         self._context_tokens = min(order.options.context_tokens, self._model.config.max_position_embeddings)
+        self._batch_tokens = _BATCH_TOKENS >> order.options.saving
         return Loaded(
             backend_version=transformers.__version__,
             context_tokens=self._context_tokens,
             slots=order.options.slots,
             device=torch.cuda.get_device_name(self._device) if self._device.type == "cuda" else "cpu",
+            saving=order.options.saving,
         )
 
     def prepare(self, request: EmbeddingRequest) -> PreparedPrompt:
@@ -50,7 +52,7 @@ class EmbeddingBackend:
         ids = self._tokenised(request.inputs)
         total = sum(map(len, ids))
         vectors = torch.empty(len(ids), self._model.config.hidden_size)
-        for batch in _batches(ids):
+        for batch in _batches(ids, self._batch_tokens):
             if cancelled.is_set():
                 emit(Finished(reason="cancelled", prompt_tokens=total, output_tokens=0))
                 return
@@ -80,11 +82,11 @@ class EmbeddingBackend:
         return vectors
 
 
-def _batches(ids: Sequence[Sequence[int]]) -> Iterator[list[int]]:
+def _batches(ids: Sequence[Sequence[int]], most_tokens: int) -> Iterator[list[int]]:
     """Yield indices, longest inputs first, so that little is padded."""
     order = sorted(range(len(ids)), key=lambda index: -len(ids[index]))
     start = 0
     while start < len(order):
-        size = max(1, _BATCH_TOKENS // max(1, len(ids[order[start]])))
+        size = max(1, most_tokens // max(1, len(ids[order[start]])))
         yield order[start : start + size]
         start += size

@@ -19,7 +19,7 @@ from gpunode_engines.backends.image_previews import preview_of, to_picture
 from gpunode_engines.backends.image_prompts import PromptCheck
 from gpunode_engines.backends.output_blobs import emit_blob
 from gpunode_engines.base import Finished, PreparedPrompt, Progress
-from gpunode_engines.errors import BackendFailed, InvalidParameters
+from gpunode_engines.errors import BackendFailed, InvalidParameters, OutOfMemory
 from gpunode_engines.ipc import Load, Loaded
 from gpunode_engines.media import ImageRequest
 
@@ -43,13 +43,14 @@ class ImageBackend:
             keep_to_share(torch, order.options)
         pipe = load_pipeline(Path(order.root), order.files, device)
         self._prompts = PromptCheck(pipe)
-        self._pipelines = Pipelines(pipe, device)
+        self._pipelines = Pipelines(pipe, device, order.options.saving)
         return Loaded(
             backend_version=diffusers.__version__,
             context_tokens=0,
             slots=1,
             device=torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
             image_side=self._pipelines.limits.trained_side,
+            saving=self._pipelines.saving,
         )
 
     def prepare(self, request: ImageRequest) -> PreparedPrompt:
@@ -93,7 +94,7 @@ class ImageBackend:
         except _Cancelled:
             emit(Finished(reason="cancelled", prompt_tokens=0, output_tokens=0))
         except torch.OutOfMemoryError as error:
-            raise BackendFailed("The GPU's memory did not suffice; ask for a smaller picture.") from error
+            raise OutOfMemory("The GPU's memory did not suffice; ask for a smaller picture.") from error
         else:
             emit(Finished(reason="stop", prompt_tokens=0, output_tokens=0))
         finally:

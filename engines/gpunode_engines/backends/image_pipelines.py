@@ -12,7 +12,7 @@ import torch
 import transformers
 
 from gpunode_engines.errors import EngineStartFailed
-from gpunode_engines.image_memory import MemoryNeed, MemoryPlan, decode_need, plan_memory
+from gpunode_engines.image_memory import MemoryNeed, MemoryPlan, decode_need, memory_plans, plan_memory
 from gpunode_engines.image_sizes import ImageLimits
 
 Mode = Literal["text", "image", "inpaint"]
@@ -93,12 +93,14 @@ class Pipelines:
     Args:
         pipe: text-to-image, in RAM.
         device: where it shall run.
+        saving: see ``BackendOptions``.
     """
 
-    def __init__(self, pipe: Any, device: torch.device) -> None:
+    def __init__(self, pipe: Any, device: torch.device, saving: int = 0) -> None:
         self.limits = _limits(pipe)
         self.reads_negative_prompts = _reads_negative_prompts(pipe)
-        self.plan = _plan(pipe, device, self.limits)
+        self.plan = _plan(pipe, device, self.limits, saving)
+        self.saving = memory_plans(on_gpu=device.type != "cpu").index(self.plan)
         self._device = device
         self._mode: Mode = "text"
         self._pipe = pipe
@@ -165,7 +167,7 @@ def _reads_negative_prompts(pipe: Any) -> bool:
     return "negative_prompt" in parameters and "true_cfg_scale" not in parameters
 
 
-def _plan(pipe: Any, device: torch.device, limits: ImageLimits) -> MemoryPlan:
+def _plan(pipe: Any, device: torch.device, limits: ImageLimits, saving: int) -> MemoryPlan:
     sizes = [_weights_bytes(part) for part in pipe.components.values() if isinstance(part, torch.nn.Module)]
     vae = pipe.vae
     decode_bytes, tiled_bytes = decode_need(
@@ -180,7 +182,7 @@ def _plan(pipe: Any, device: torch.device, limits: ImageLimits) -> MemoryPlan:
         free_bytes = psutil.virtual_memory().available + need.weights_bytes
     else:
         free_bytes = torch.cuda.mem_get_info(device)[0]
-    return plan_memory(need, free_bytes=free_bytes, on_gpu=device.type != "cpu")
+    return plan_memory(need, free_bytes=free_bytes, on_gpu=device.type != "cpu", saving=saving)
 
 
 def _weights_bytes(module: torch.nn.Module) -> int:

@@ -19,7 +19,8 @@ from transformers.generation.continuous_batching.cb_logits_processors import (
 from transformers.generation.continuous_batching.requests import FutureRequestState
 
 from gpunode_engines.backends.token_job import TokenJob
-from gpunode_engines.errors import BackendFailed
+from gpunode_engines.errors import BackendFailed, OutOfMemory
+from gpunode_engines.out_of_memory import speaks_of_memory
 
 _PAGE_TOKENS = 256
 """The library's default, tokens."""
@@ -109,7 +110,8 @@ class LibraryBatch:
         """Fail jobs with what the library reports of them; when its thread has ended, all."""
         for output in self._manager:
             if output.error is not None and (job := self._chooser.jobs.get(output.request_id)) is not None:
-                job.fail(_failure("an error of the batch"))
+                full = speaks_of_memory(str(output.error))
+                job.fail(OutOfMemory() if full else _failure("an error of the batch"))
         for job in list(self._chooser.jobs.values()):
             job.fail(_failure("the end of its thread"))
 

@@ -14,7 +14,8 @@ import torch
 from gpunode_engines.backends.packed_attention import ATTENTION, RowCaches, Span, Step, check_supported
 from gpunode_engines.backends.slots import SlotTable
 from gpunode_engines.backends.token_job import TokenJob
-from gpunode_engines.errors import BackendFailed
+from gpunode_engines.errors import BackendFailed, OutOfMemory
+from gpunode_engines.out_of_memory import ran_out
 
 _PROMPT_TOKENS_PER_STEP = 128
 """Prompt tokens in one pass, for the same reason as in ``llamacpp_server``: other streams wait for one pass, and a
@@ -141,4 +142,6 @@ def _failure(error: Exception) -> Exception:
     """Return what a job reports; of a library's error the type only, its text may quote a prompt."""
     if isinstance(error, BackendFailed | OSError):
         return error
+    if ran_out(error):
+        return OutOfMemory()
     return BackendFailed(f"The model failed with {type(error).__name__}; try again.")

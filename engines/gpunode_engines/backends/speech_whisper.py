@@ -22,7 +22,7 @@ _TEMPERATURE_STEP = 0.2
 _GPU_BATCH = 8
 """Windows decoded at once on a GPU; on CPUs one after the other is as fast and gives its first segment sooner.
 
-Without VAD there are no windows that could be decoded apart; above 0 the library's batched mode cannot draw.
+Without VAD there are no windows that could be decoded apart, and above temperature 0 the batched mode cannot draw.
 """
 
 
@@ -47,13 +47,14 @@ class WhisperBackend:
             num_workers=order.options.slots,
             local_files_only=True,
         )
-        self._batch = _GPU_BATCH if device in self._batching else 1
+        self._batch = _GPU_BATCH >> order.options.saving if device in self._batching else 1
         get_vad_model()  # now, while files can be opened
         return Loaded(
             backend_version=importlib.metadata.version("faster-whisper"),
             context_tokens=0,
             slots=order.options.slots,
             device=device,
+            saving=order.options.saving,
         )
 
     def prepare(self, request: SpeechRequest) -> PreparedPrompt:

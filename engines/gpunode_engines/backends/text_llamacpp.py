@@ -20,9 +20,10 @@ from gpunode_engines.base import (
     TokenLogprob,
     Tokens,
 )
-from gpunode_engines.errors import BackendFailed, ContextOverflow, InvalidParameters
+from gpunode_engines.errors import BackendFailed, ContextOverflow, InvalidParameters, OutOfMemory
 from gpunode_engines.gguf import read_gguf_header
 from gpunode_engines.ipc import Load, Loaded
+from gpunode_engines.out_of_memory import speaks_of_memory
 from gpunode_engines.structured_answer import constraint_of, structured
 from gpunode_engines.text_assembly import TextAssembler
 from gpunode_engines.tool_prompt import conversation_of, knows_tools
@@ -211,5 +212,7 @@ def _error_of(error: dict[str, Any]) -> Exception:
             return ContextOverflow(f"llama.cpp refused the prompt: {message}.")
         case "invalid_request_error":
             return InvalidParameters(f"llama.cpp refused the request: {message}.")
+        case _ if speaks_of_memory(message):
+            return OutOfMemory(f"llama.cpp reported: {message}. Ask for less.")
         case _:
             return BackendFailed(f"llama.cpp reported: {message}. Try again.")

@@ -3,6 +3,7 @@
 import array
 import math
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -100,3 +101,15 @@ async def test_the_model_is_small_enough_to_stay(tmp_path: Path) -> None:
     assert plan.options.context_tokens == 256
     weights = Path(plan.root) / "model.safetensors"
     assert plan.memory_bytes == weights.stat().st_size
+
+
+async def test_less_at_once_gives_the_same_vectors(engine: SupervisedEngine, tmp_path: Path) -> None:
+    """As a model is loaded whose memory ran out: smaller batches."""
+    inputs = [f"number {number} " * (1 + number % 60) for number in range(70)]
+    settings = EngineSettings(models_dir=tmp_path, cache_dir=tmp_path, engine_threads=1)
+    plan = plan_engine(resolve_model("minilm"), settings, detect_machine())
+    sparing = create_engine(replace(plan, options=replace(plan.options, saving=3)), settings)
+    assert (await sparing.start()).saving == 3
+    got, wanted = [_vectors(await _run(each, *inputs), len(inputs)) for each in (sparing, engine)]
+    await sparing.stop()
+    assert all(_cosine(one, other) > 0.9999 for one, other in zip(got, wanted, strict=True))
