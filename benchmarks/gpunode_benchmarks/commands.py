@@ -14,17 +14,14 @@ if TYPE_CHECKING:
 #: how often to measure, or how hard.
 BENCHES: Final[Mapping[str, str]] = {
     "mesh": "gpunode_benchmarks.mesh_bench:run_mesh_bench",
-    "engine": "gpunode_benchmarks.engine_bench:run_engine_bench",
-    "image": "gpunode_benchmarks.image_bench:run_image_bench",
-    "transformers": "gpunode_benchmarks.transformers_bench:run_transformers_bench",
+    "engines": "gpunode_benchmarks.engines.bench:run_engines_bench",
     "overhead": "gpunode_benchmarks.overhead_bench:run_overhead_bench",
     "discovery": "gpunode_benchmarks.discovery_bench:run_discovery_bench",
     "memory": "gpunode_benchmarks.memory_bench:run_memory_bench",
     "flood": "gpunode_benchmarks.flood_bench:run_flood_bench",
 }
 
-_FEWEST_PAIRS: Final = 6
-_IMAGE_PAIRS: Final = 12
+_FEWEST_ENGINE_PAIRS: Final = 10
 _FEWEST_OVERHEAD_PAIRS: Final = 10
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object for programs.")]
@@ -35,9 +32,7 @@ def register(app: typer.Typer) -> None:
     bench_app = typer.Typer(help="Measure on this machine; without a subcommand: everything.")
     bench_app.callback(invoke_without_command=True)(run_all)
     bench_app.command("mesh")(run_mesh)
-    bench_app.command("engine")(run_engine)
-    bench_app.command("image")(run_image)
-    bench_app.command("transformers")(run_transformers)
+    bench_app.command("engines")(run_engines)
     bench_app.command("overhead")(run_overhead)
     bench_app.command("discovery")(run_discovery)
     bench_app.command("memory")(run_memory)
@@ -59,34 +54,20 @@ def run_mesh(as_json: JsonOption = False) -> None:
     _run_and_print(["mesh"], as_json=as_json)
 
 
-def run_engine(
+def run_engines(
     as_json: JsonOption = False,
     pairs: Annotated[
-        int, typer.Option(min=_FEWEST_PAIRS, help="Pairs per ratio: more of them see smaller differences.")
-    ] = _FEWEST_PAIRS,
+        int, typer.Option(min=_FEWEST_ENGINE_PAIRS, help="Pairs per ratio: more of them see smaller differences.")
+    ] = _FEWEST_ENGINE_PAIRS,
 ) -> None:
-    """Measure the engine's tokens/s beside the bare library's."""
-    _run_and_print(["engine"], as_json=as_json, rounds=pairs)
+    """Measure every kind of engine beside the bare library that it wraps, and what eight streams gain."""
+    if as_json:
+        from gpunode_benchmarks.engines.report import to_engines_json  # noqa: PLC0415 -- keep --help quick
+        from gpunode_benchmarks.report import machine_facts  # noqa: PLC0415 -- keep --help quick
 
-
-def run_image(
-    as_json: JsonOption = False,
-    pairs: Annotated[
-        int, typer.Option(min=_FEWEST_PAIRS, help="Pairs per ratio: more of them see smaller differences.")
-    ] = _IMAGE_PAIRS,
-) -> None:
-    """Measure the image engine's pictures/s beside the bare library's."""
-    _run_and_print(["image"], as_json=as_json, rounds=pairs)
-
-
-def run_transformers(
-    as_json: JsonOption = False,
-    pairs: Annotated[
-        int, typer.Option(min=_FEWEST_PAIRS, help="Pairs per ratio: more of them see smaller differences.")
-    ] = 2 * _FEWEST_PAIRS,
-) -> None:
-    """Measure the transformers backend's tokens/s beside bare generate, and what eight streams gain."""
-    _run_and_print(["transformers"], as_json=as_json, rounds=pairs)
+        typer.echo(json.dumps(to_engines_json(_bench("engines")(pairs), machine_facts())))
+    else:
+        _run_and_print(["engines"], as_json=False, rounds=pairs)
 
 
 def run_overhead(

@@ -8,7 +8,7 @@ import itertools
 import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import pytest
@@ -177,7 +177,7 @@ async def _rate_of_key(session: Session, field: Field) -> float:
 async def test_ten_sybils_around_both_keys(honest_field: Field, record_property: Callable[[str, object], None]) -> None:
     """Five took all places of a key under stock hivemind; here three of its eight are left."""
     rates = await _attack(honest_field, (5, 5), ANSWERS)
-    record_property("rates", rates)
+    record_property("rates", asdict(rates))
     assert min(rates.key, rates.dht, rates.with_index, rates.with_memory) >= ENOUGH
 
 
@@ -188,7 +188,7 @@ async def test_sybils_around_one_key_leave_the_other(
 ) -> None:
     """Each topic has two keys in unrelated places: whoever takes one of them hides nobody."""
     rates = await _attack(honest_field, (count,), ANSWERS)
-    record_property("rates", rates)
+    record_property("rates", asdict(rates))
     assert min(rates.dht, rates.with_index, rates.with_memory) >= ENOUGH
 
 
@@ -199,7 +199,7 @@ async def test_sybils_around_both_keys(
 ) -> None:
     """With all eight places of both keys, the DHT alone may find nobody any more; the other two sources do."""
     rates = await _attack(honest_field, (count - count // 2, count // 2), ANSWERS)
-    record_property("rates", rates)
+    record_property("rates", asdict(rates))
     assert min(rates.with_index, rates.with_memory) >= ENOUGH
     if count < 2 * REPLICAS:
         assert rates.dht >= ENOUGH
@@ -209,5 +209,5 @@ async def test_sybils_around_both_keys(
 async def test_silent_sybils(honest_field: Field, record_property: Callable[[str, object], None]) -> None:
     """Those that never answer sit out after the first time, and honest nodes move up into their places."""
     rates = await _attack(honest_field, (5, 5), (Answer.SILENCE,))
-    record_property("rates", rates)
+    record_property("rates", asdict(rates))
     assert min(rates.with_index, rates.with_memory) >= ENOUGH

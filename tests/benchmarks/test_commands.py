@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import typer
 from gpunode_benchmarks import commands, flood_report, overhead_report
+from gpunode_benchmarks.engines import report
 from gpunode_benchmarks.report import BenchResult, Measure
 from typer.testing import CliRunner
 
@@ -51,10 +52,8 @@ def test_without_a_subcommand_everything_runs(run: Run, calls: list[tuple[object
     ("arguments", "call"),
     [
         (("mesh",), ("mesh",)),
-        (("engine",), ("engine", 6)),
-        (("engine", "--pairs", "12"), ("engine", 12)),
-        (("image",), ("image", 12)),
-        (("image", "--pairs", "24"), ("image", 24)),
+        (("engines",), ("engines", 10)),
+        (("engines", "--pairs", "24"), ("engines", 24)),
         (("discovery",), ("discovery",)),
         (("memory",), ("memory",)),
         (("flood",), ("flood", 19)),
@@ -67,19 +66,19 @@ def test_without_a_subcommand_everything_runs(run: Run, calls: list[tuple[object
 def test_a_subcommand_runs_its_bench_alone(
     run: Run, calls: list[tuple[object, ...]], arguments: tuple[str, ...], call: tuple[object, ...]
 ) -> None:
-    """``gpunode bench mesh`` does not load a model, ``gpunode bench engine`` starts no p2pd."""
+    """``gpunode bench mesh`` does not load a model, ``gpunode bench engines`` starts no p2pd."""
     assert run(*arguments).exit_code == 0
     assert calls == [call]
 
 
-@pytest.mark.parametrize("arguments", [("--json",), ("mesh", "--json"), ("engine", "--json")], ids=str)
+@pytest.mark.parametrize("arguments", [("--json",), ("mesh", "--json")], ids=str)
 def test_json_is_all_that_is_printed(run: Run, calls: list[tuple[object, ...]], arguments: tuple[str, ...]) -> None:
     """Standard output is one object, whichever benches ran."""
     printed = json.loads(run(*arguments).stdout)
     assert set(printed["benches"]) == {str(call[0]) for call in calls}
 
 
-@pytest.mark.parametrize("arguments", [("engine", "--pairs", "5"), ("overhead", "--pairs", "9")], ids=str)
+@pytest.mark.parametrize("arguments", [("engines", "--pairs", "9"), ("overhead", "--pairs", "9")], ids=str)
 def test_too_few_pairs_are_refused(run: Run, calls: list[tuple[object, ...]], arguments: tuple[str, ...]) -> None:
     """Fewer pairs than orders of the sides would favour one, and few say nothing."""
     assert run(*arguments).exit_code == 2
@@ -101,6 +100,15 @@ def test_overhead_prints_an_object_of_its_own(
     monkeypatch.setattr(overhead_report, "to_overhead_json", lambda result, _: {"bench": result.bench})
     assert json.loads(run("overhead", "--json").stdout) == {"bench": "overhead"}
     assert calls == [("overhead", 10)]
+
+
+def test_engines_print_an_object_of_their_own(
+    run: Run, calls: list[tuple[object, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its figures stand at the top, too."""
+    monkeypatch.setattr(report, "to_engines_json", lambda result, _: {"bench": result.bench})
+    assert json.loads(run("engines", "--json").stdout) == {"bench": "engines"}
+    assert calls == [("engines", 10)]
 
 
 def test_flood_prints_an_object_of_its_own(

@@ -1,43 +1,19 @@
-"""The library xllamacpp alone in a process: the side with which the engine is compared. Run by ``bare_library``.
+"""The library xllamacpp alone in a process. Run by ``bare_child``.
 
 Its settings are the library's own, but for what must be equal on both sides: model, slots, context, CPU threads, no
-cached prompts. First argument: ``BareLoad`` as JSON. It prints one JSON line when the model is loaded; then, for each
-line on standard input, ``{"prompts": [[token ids], …], "output_tokens": n}``, it runs all prompts at once and prints
-``{"elapsed_s": …}``. It ends at the end of its input.
+cached prompts. It loads ``{"model_path", "slots", "context_tokens", "threads"}``, the context of one slot; each order,
+``{"prompts": [[token ids], …], "output_tokens": n}``, runs all prompts at once with exactly so many tokens each.
 """
 
-import json
-import os
-import sys
 import threading
 import time
-from typing import Any, TextIO
+from typing import Any
 
 import xllamacpp
 
+from gpunode_benchmarks.engines.bare.service import serve
+
 _ERRORS_ONLY = 1
-
-
-def main() -> None:
-    """Serve standard input."""
-    answers = _own_stdout()
-    server = _load(json.loads(sys.argv[1]))
-    _answer(answers, {"ready": True})
-    for line in sys.stdin:
-        order = json.loads(line)
-        _answer(answers, {"elapsed_s": _run(server, order["prompts"], order["output_tokens"])})
-
-
-def _own_stdout() -> TextIO:
-    """Keep standard output for the answers: whatever the library prints goes to standard error."""
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    return answers
-
-
-def _answer(answers: TextIO, message: dict[str, Any]) -> None:
-    answers.write(json.dumps(message) + "\n")
-    answers.flush()
 
 
 def _load(load: dict[str, Any]) -> Any:
@@ -57,15 +33,16 @@ def _load(load: dict[str, Any]) -> Any:
     return xllamacpp.Server(parameters)
 
 
-def _run(server: Any, prompts: list[list[int]], output_tokens: int) -> float:
+def _run(server: Any, order: dict[str, Any]) -> float:
     """Run all prompts at once, a thread each, and return the seconds until the last one has ended."""
+    prompts = order["prompts"]
     reasons: list[str | None] = [None] * len(prompts)
 
     def complete(index: int) -> None:
         def on_chunk(chunk: dict[str, Any]) -> None:
             reasons[index] = chunk["choices"][0]["finish_reason"]
 
-        server.handle_completions(_body(prompts[index], output_tokens), on_chunk)
+        server.handle_completions(_body(prompts[index], order["output_tokens"]), on_chunk)
 
     threads = [threading.Thread(target=complete, args=(index,)) for index in range(len(prompts))]
     started_at = time.perf_counter()
@@ -91,4 +68,4 @@ def _body(prompt: list[int], output_tokens: int) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    serve(_load, _run)

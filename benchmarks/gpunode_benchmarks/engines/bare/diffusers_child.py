@@ -1,31 +1,18 @@
-"""The library diffusers alone in a process: the side with which image engines are compared. Run by ``bare_child``.
+"""The library diffusers alone in a process. Run by ``bare_child``.
 
-Its settings are the library's own, but for what must be equal on both sides: model, float32, CPU threads. First
-argument: ``{"root": …, "threads": …}``. Each order, ``{"prompt", "width", "height", "steps", "guidance", "seed"}``, is
-one picture, drawn and written as PNG into memory.
+Its settings are the library's own, but for what must be equal on both sides: model, float32, CPU threads. It loads
+``{"root", "threads"}``; each order, ``{"prompt", "width", "height", "steps", "guidance", "seed"}``, is one picture,
+drawn and written as PNG into memory.
 """
 
 import io
-import json
-import os
-import sys
 import time
 from typing import Any
 
 import diffusers
 import torch
 
-
-def main() -> None:
-    """Serve standard input."""
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever the library prints
-    pipe = _load(json.loads(sys.argv[1]))
-    answers.write('{"ready": true}\n')
-    answers.flush()
-    for line in sys.stdin:
-        answers.write(json.dumps({"elapsed_s": _draw(pipe, json.loads(line))}) + "\n")
-        answers.flush()
+from gpunode_benchmarks.engines.bare.service import serve
 
 
 def _load(load: dict[str, Any]) -> Any:
@@ -52,4 +39,4 @@ def _draw(pipe: Any, order: dict[str, Any]) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    serve(_load, _draw)

@@ -1,0 +1,1 @@
+"""What engines cost beside the bare libraries that they wrap, as ratios of work per second."""

@@ -1,0 +1,64 @@
+"""``gpunode bench engines``: what each supervised engine costs beside the bare library that it wraps, on the CPU.
+
+Every process computes on one thread. On a machine with two cores or more two kinds of engines are measured at a time,
+each by itself in turns (see ``turns``), so that all fit into a minute.
+"""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+from gpunode_benchmarks.engines import images, llamacpp, transformers, whisper
+from gpunode_benchmarks.engines.turns import THREADS
+from gpunode_benchmarks.report import BenchResult, Measure, load_average
+
+ROUNDS: Final = 10
+"""Pairs of each ratio in the time of a short run; multiples of six favour no side."""
+
+_Bench = Callable[[int], Awaitable[list[Measure]]]
+
+#: What is measured at the same time, each lane one after the other.
+LANES: Final[Sequence[Sequence[_Bench]]] = (
+    (llamacpp.measure_llamacpp, images.measure_images),
+    (transformers.measure_transformers, whisper.measure_whisper),
+)
+
+
+def run_engines_bench(rounds: int = ROUNDS) -> BenchResult:
+    """Measure all kinds of engines and end all children.
+
+    Args:
+        rounds: pairs; multiples of six favour no side.
+
+    Raises:
+        BenchmarkFailed: a side did not do what it was asked for.
+        GpunodeError: a model is not here or cannot be loaded.
+    """
+    load_before = load_average()
+    measures = asyncio.run(_measure(rounds))
+    return BenchResult(
+        bench="engines",
+        about="work per second of the supervised engines beside the bare libraries, on the CPU",
+        settings={
+            "threads": THREADS,
+            "models": f"{llamacpp.MODEL} (GGUF, and converted to safetensors), {whisper.MODEL}, {images.MODEL}",
+            "steps": images.PICTURE["steps"],
+            "audio_s": whisper.AUDIO_S,
+        },
+        measures=tuple(measures),
+        load_before=load_before,
+        load_after=load_average(),
+    )
+
+
+async def _measure(rounds: int) -> list[Measure]:
+    lanes = LANES if (os.cpu_count() or 1) >= len(LANES) else [[bench for lane in LANES for bench in lane]]
+    async with asyncio.TaskGroup() as group:
+        running = [group.create_task(_run_lane(lane, rounds)) for lane in lanes]
+    # needs two cores for itself
+    return [measure for lane in running for measure in lane.result()] + await llamacpp.measure_llamacpp_scale()
+
+
+async def _run_lane(benches: Sequence[_Bench], rounds: int) -> list[Measure]:
+    return [measure for bench in benches for measure in await bench(rounds)]

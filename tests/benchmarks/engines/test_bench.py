@@ -1,0 +1,48 @@
+import asyncio
+
+import pytest
+from gpunode_benchmarks.engines import bench, llamacpp
+from gpunode_benchmarks.engines.turns import measure
+from gpunode_benchmarks.report import Measure
+
+
+@pytest.fixture
+def lanes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Put quick benches in the places of the real ones; return what happened."""
+    happened: list[str] = []
+
+    def quick(name: str) -> "bench._Bench":
+        async def run(rounds: int) -> list[Measure]:
+            happened.append(f"begin {name}")
+            await asyncio.sleep(0)
+            happened.append(f"end {name}")
+            return [measure(name, "x", [1.0] * rounds)]
+
+        return run
+
+    async def scale() -> list[Measure]:
+        happened.append("scale")
+        return [measure("scale", "x", [1.0])]
+
+    monkeypatch.setattr(bench, "LANES", ((quick("a"), quick("b")), (quick("c"),)))
+    monkeypatch.setattr(llamacpp, "measure_llamacpp_scale", scale)
+    return happened
+
+
+def test_lanes_run_at_once_and_what_needs_two_cores_after_them(
+    lanes: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within a lane one comes after the other."""
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    result = bench.run_engines_bench(3)
+    assert lanes == ["begin a", "begin c", "end a", "begin b", "end c", "end b", "scale"]
+    assert [measure.name for measure in result.measures] == ["a", "b", "c", "scale"]
+    assert result.measures[0].count == 3
+    assert result.settings["threads"] == 1
+
+
+def test_on_one_core_nothing_runs_at_once(lanes: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two lanes would measure each other."""
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    bench.run_engines_bench(1)
+    assert lanes == ["begin a", "end a", "begin b", "end b", "begin c", "end c", "scale"]

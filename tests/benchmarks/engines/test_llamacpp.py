@@ -1,0 +1,30 @@
+"""Rounds with the real model on every side, with few tokens."""
+
+from dataclasses import replace
+
+import pytest
+from gpunode_benchmarks.engines import llamacpp
+
+
+@pytest.fixture(autouse=True)
+def few_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make a round short."""
+    monkeypatch.setattr(llamacpp, "CASES", tuple(replace(case, output_tokens=2) for case in llamacpp.CASES))
+    monkeypatch.setattr(llamacpp, "SCALE_TOKENS", 2)
+
+
+async def test_each_number_of_streams_has_its_ratio() -> None:
+    """Beside engine / bare stands, for one stream, bare / bare, without which it cannot be read."""
+    measures = {measure.name: measure for measure in await llamacpp.measure_llamacpp(1)}
+    assert list(measures) == [
+        *(f"llama.cpp, 1 stream: {name}" for name in ("bare library", "engine", "ratio", "a_a")),
+        *(f"llama.cpp, 8 streams: {name}" for name in ("bare library", "engine", "ratio")),
+    ]
+    assert all(measure.count == 1 and measure.values["median"] > 0 for measure in measures.values())
+
+
+async def test_scale_is_measured_apart() -> None:
+    """On two threads; the other figures are of one."""
+    (measure,) = await llamacpp.measure_llamacpp_scale(2)
+    assert (measure.name, measure.count) == ("llama.cpp, 2 threads: scale_8", 2)
+    assert measure.values["median"] > 0
