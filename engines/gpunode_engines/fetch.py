@@ -28,6 +28,10 @@ class RemoteFile:
 class Remote(Protocol):
     """Where weights come from: a model hub or a folder."""
 
+    def knows(self, revision: str) -> bool:
+        """Whether this kind of source can have a revision that was recorded."""
+        ...
+
     def files(self, repo: str, revision: str | None) -> tuple[str, Sequence[RemoteFile]]:
         """Return the revision (the newest if None is asked for) and its files. Raises DownloadFailed."""
         ...
@@ -76,7 +80,7 @@ def pull(entry: CatalogueEntry, models_dir: Path, remote: Remote) -> tuple[Path,
 
     Raises:
         DownloadFailed: the source cannot be reached or has no such files. NotEnoughDisk: before anything is
-            downloaded. DigestMismatch: other bytes than expected.
+            downloaded, of a first pull as of a repair. DigestMismatch: other bytes than expected.
     """
     if isinstance(entry.source, PackageSource):
         return _packaged_files(entry.source)
@@ -88,7 +92,8 @@ def pull(entry: CatalogueEntry, models_dir: Path, remote: Remote) -> tuple[Path,
         locked = _first_pull(entry.stored_as, entry.source, models_dir, remote)
         lock.put(entry.stored_as, locked)
     else:
-        _repair(entry.stored_as, locked, models_dir, remote)
+        _repair(entry, locked, models_dir, remote)
+    shutil.rmtree(models_dir / entry.stored_as / PARTIAL_FOLDER, ignore_errors=True)  # of other revisions
     return locate(entry, models_dir)
 
 
@@ -105,19 +110,28 @@ def _first_pull(name: str, source: HubSource, models_dir: Path, remote: Remote) 
     missing = sum(_missing_bytes(file, folder, revision) for file in wanted)
     check_room(name, missing, models_dir, free_bytes(models_dir))
     files = tuple(_kept(file, folder) or _fetch(source.repo, revision, file, folder, remote) for file in wanted)
-    shutil.rmtree(folder / PARTIAL_FOLDER, ignore_errors=True)  # of other revisions
     return LockedModel(repo=source.repo, revision=revision, files=files)
 
 
-def _repair(name: str, locked: LockedModel, models_dir: Path, remote: Remote) -> None:
-    folder = models_dir / name
-    for file in locked.files:
-        path = folder / file.name
-        if path.is_file() and compute_digest(path).hex() == file.sha256:
-            continue
-        path.unlink(missing_ok=True)
-        expected = RemoteFile(file.name, file.size_bytes, file.sha256)
-        _fetch(locked.repo, locked.revision, expected, folder, remote)
+def _repair(entry: CatalogueEntry, locked: LockedModel, models_dir: Path, remote: Remote) -> None:
+    """Bring missing and damaged files again, of the revision and with the digests that were recorded."""
+    folder = models_dir / entry.stored_as
+    broken = [
+        RemoteFile(file.name, file.size_bytes, file.sha256)
+        for file in locked.files
+        if not (folder / file.name).is_file() or compute_digest(folder / file.name).hex() != file.sha256
+    ]
+    if broken and not remote.knows(locked.revision):
+        raise DownloadFailed(
+            f"{entry.name} was pulled from a folder, which alone has its files, and {broken[0].name} is missing or "
+            "damaged. Set GPUNODE_MODEL_MIRROR to that folder and pull again, or start anew from a hub: gpunode models "
+            f"remove {entry.name} && gpunode models pull {entry.name}"
+        )
+    missing = sum(_missing_bytes(file, folder, locked.revision) for file in broken)
+    check_room(entry.stored_as, missing, models_dir, free_bytes(models_dir))
+    for file in broken:
+        (folder / file.name).unlink(missing_ok=True)
+        _fetch(locked.repo, locked.revision, file, folder, remote)
 
 
 def _check_name(name: str) -> None:
@@ -135,7 +149,10 @@ def _kept(file: RemoteFile, folder: Path) -> LockedFile | None:
 
 
 def _missing_bytes(file: RemoteFile, folder: Path, revision: str) -> int:
-    """Return how much of a file is still to come; files without a stated size count as nothing."""
+    """Return how much room a file will still take; files without a stated size count as nothing.
+
+    What is here of it is gone on with, or gives its room back before more comes.
+    """
     places = (folder / file.name, partial_path(folder, revision, file.name))
     here = max((path.stat().st_size for path in places if path.is_file()), default=0)
     return max(0, (file.size_bytes or 0) - here)

@@ -1,16 +1,14 @@
 """One file from a model hub over HTTP, resumable at any byte, also by another process."""
 
-import errno
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from gpunode_engines.errors import DownloadFailed
+from gpunode_engines.disk_room import given_back_when_full
 
 if TYPE_CHECKING:
     from httpx2 import Response
@@ -64,7 +62,7 @@ class RangeDownload:
         while True:
             before = self._here()
             try:
-                with self._disk_errors():
+                with given_back_when_full(self._partial, self._target):
                     self._go_on(before)
                     return self._partial.replace(self._target)
             except TransportError:
@@ -110,19 +108,6 @@ class RangeDownload:
             file.truncate()
             file.flush()
             os.fsync(file.fileno())
-
-    @contextmanager
-    def _disk_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            self._partial.unlink(missing_ok=True)
-            raise DownloadFailed(
-                f"The disk of {self._target.parent} is full. What was here of {self._target.name} was deleted; free "
-                "some space, or set GPUNODE_MODELS_DIR to a folder on another disk, and pull again."
-            ) from error
 
 
 def partial_path(folder: Path, revision: str, name: str) -> Path:

@@ -2,6 +2,8 @@
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from gpunode_engines.errors import ModelError
 
 LOCK_NAME = "models.lock.json"
+LOCAL_REVISION = "local"
+"""Of models that came from a folder."""
 
 
 class LockedFile(BaseModel):
@@ -51,17 +55,27 @@ class ModelLock:
         return self._read()
 
     def put(self, model: str, locked: LockedModel) -> None:
-        """Record a model; the file is replaced whole."""
-        self._write(self._read() | {model: locked})
+        """Record a model; the file is replaced whole, by one process at a time."""
+        with self._alone():
+            self._write(self._read() | {model: locked})
 
     def drop(self, model: str) -> None:
         """Forget a model; one that is not recorded is no error."""
-        content = self._read()
-        if content.pop(model, None) is not None:
-            self._write(content)
+        if model not in self._read():
+            return
+        with self._alone():
+            self._write({name: locked for name, locked in self._read().items() if name != model})
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other processes and threads from changing the file between a look at it and its replacement."""
+        from filelock import FileLock  # noqa: PLC0415 -- an optional dependency, not needed to read
+
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(self._path.with_name(f".{self._path.name}.lock")):
+            yield
 
     def _write(self, content: dict[str, LockedModel]) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self._path.with_suffix(f".{os.getpid()}.tmp")
         temporary.write_text(json.dumps(_CONTENT.dump_python(content, mode="json"), indent=2, sort_keys=True) + "\n")
         temporary.replace(self._path)

@@ -1,23 +1,30 @@
 """Where weights come from: a model hub through huggingface_hub, or a folder laid out as ``OWNER/REPO/FILE``."""
 
-import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from gpunode_engines.download_display import DownloadDisplay
 from gpunode_engines.errors import DownloadFailed
 from gpunode_engines.fetch import Remote, RemoteFile
+from gpunode_engines.folder_copy import copy_file
 from gpunode_engines.hub_download import RangeDownload, partial_path
+from gpunode_engines.model_lock import LOCAL_REVISION
 
-_LOCAL_REVISION = "local"
+_PULL_LOCK = ".pull.lock"
 
 
 class FolderRemote:
     """A folder that mirrors repositories. Implements ``Remote``."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, progress: DownloadDisplay | None = None) -> None:
+        """Args: root: the folder. progress: entered by the caller, None = silent."""
         self._root = root
+        self._progress = progress
+
+    def knows(self, revision: str) -> bool:  # noqa: ARG002 -- a folder has no history; digests tell whether it fits
+        """See ``Remote``."""
+        return True
 
     def files(self, repo: str, revision: str | None) -> tuple[str, Sequence[RemoteFile]]:  # noqa: ARG002 -- a folder has no history
         """See ``Remote``."""
@@ -25,20 +32,21 @@ class FolderRemote:
         if not folder.is_dir():
             raise DownloadFailed(f"The mirror {self._root} has no folder {repo}.")
         found = [path for path in sorted(folder.rglob("*")) if path.is_file() and self._is_inside(path, folder)]
-        return _LOCAL_REVISION, [
+        return LOCAL_REVISION, [
             RemoteFile(path.relative_to(folder).as_posix(), path.stat().st_size, None) for path in found
         ]
 
-    def download(self, repo: str, revision: str, name: str, folder: Path) -> Path:  # noqa: ARG002 -- a folder has no history
-        """See ``Remote``."""
-        target = folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f"{target.name}.partial")
+    def download(self, repo: str, revision: str, name: str, folder: Path) -> Path:
+        """See ``Remote``. One process at a time for each folder; what an earlier one copied is gone on with."""
+        from filelock import FileLock  # noqa: PLC0415 -- an optional dependency
+
+        watch = _watch(self._progress, name)
         try:
-            shutil.copyfile(self._root / repo / name, partial)
+            with FileLock(folder / _PULL_LOCK):
+                source, partial = self._root / repo / name, partial_path(folder, revision, name)
+                return copy_file(source, folder / name, partial, watch)
         except OSError as error:
             raise DownloadFailed(f"{name} cannot be copied from the mirror {self._root}: {error.strerror}.") from error
-        return partial.replace(target)
 
     @staticmethod
     def _is_inside(path: Path, folder: Path) -> bool:
@@ -53,6 +61,10 @@ class HubRemote:
         """Args: endpoint: URL, None = huggingface_hub's default. progress: entered by the caller, None = silent."""
         self._endpoint = endpoint
         self._progress = progress
+
+    def knows(self, revision: str) -> bool:
+        """See ``Remote``."""
+        return revision != LOCAL_REVISION
 
     def files(self, repo: str, revision: str | None) -> tuple[str, Sequence[RemoteFile]]:
         """See ``Remote``."""
@@ -76,13 +88,8 @@ class HubRemote:
         from huggingface_hub import hf_hub_url  # noqa: PLC0415 -- slow to import, and an optional dependency
 
         url = hf_hub_url(repo, name, revision=revision, endpoint=self._endpoint)
-        task = self._progress.add_task(name, total=None) if self._progress else None
-
-        def watch(here: int, total: int | None) -> None:
-            if self._progress is not None and task is not None:
-                self._progress.update(task, completed=here, total=total)
-
-        with _download_errors(repo), FileLock(folder / ".pull.lock"):
+        watch = _watch(self._progress, name)
+        with _download_errors(repo), FileLock(folder / _PULL_LOCK):
             return RangeDownload(url, folder / name, partial_path(folder, revision, name), watch).run()
 
 
@@ -91,11 +98,22 @@ def choose_remote(mirror: str, progress: DownloadDisplay | None = None) -> Remot
 
     Args:
         mirror: a URL that speaks the hub's protocol, a folder, or empty for the public hub.
-        progress: where downloads from a hub are shown.
+        progress: where downloads are shown.
     """
     if mirror and "://" not in mirror:
-        return FolderRemote(Path(mirror).expanduser())
+        return FolderRemote(Path(mirror).expanduser(), progress)
     return HubRemote(mirror or None, progress)
+
+
+def _watch(progress: DownloadDisplay | None, name: str) -> Callable[[int, int | None], None]:
+    """Return what shows how much of a file is here."""
+    task = progress.add_task(name, total=None) if progress is not None else None
+
+    def watch(here: int, total: int | None) -> None:
+        if progress is not None and task is not None:
+            progress.update(task, completed=here, total=total)
+
+    return watch
 
 
 @contextmanager

@@ -1,10 +1,11 @@
 """Room on the disk before a pull."""
 
+import errno
 from pathlib import Path
 
 import pytest
-from gpunode_engines.disk_room import SPARE_BYTES, check_room, free_bytes
-from gpunode_engines.errors import NotEnoughDisk
+from gpunode_engines.disk_room import SPARE_BYTES, check_room, free_bytes, given_back_when_full
+from gpunode_engines.errors import DownloadFailed, NotEnoughDisk
 
 GIB = 1024**3
 
@@ -30,3 +31,23 @@ def test_what_is_here_needs_no_room() -> None:
 def test_a_folder_that_does_not_exist_yet_has_the_room_above_it(tmp_path: Path) -> None:
     """Of the nearest folder that exists."""
     assert free_bytes(tmp_path / "a" / "b") > 0
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_disk_that_fills_gets_its_room_back(tmp_path: Path, number: int) -> None:
+    """The user's share of it counts as well."""
+    part = tmp_path / "part"
+    part.write_bytes(b"123")
+    deleted = pytest.raises(DownloadFailed, match=r"What was here of model\.gguf was deleted")
+    with deleted, given_back_when_full(part, tmp_path / "model.gguf"):
+        raise OSError(number, "full")
+    assert not part.exists()
+
+
+def test_other_errors_keep_what_is_here(tmp_path: Path) -> None:
+    """It is gone on with later."""
+    part = tmp_path / "part"
+    part.write_bytes(b"123")
+    with pytest.raises(PermissionError), given_back_when_full(part, tmp_path / "model.gguf"):
+        raise PermissionError
+    assert part.read_bytes() == b"123"

@@ -7,7 +7,7 @@ from gpunode_engines import fetch
 from gpunode_engines.catalogue import CatalogueEntry, resolve_model
 from gpunode_engines.errors import DigestMismatch, DownloadFailed, ModelNotPulled, NotEnoughDisk
 from gpunode_engines.fetch import RemoteFile, locate, pull, root_of
-from gpunode_engines.model_lock import ModelLock
+from gpunode_engines.model_lock import LOCAL_REVISION, ModelLock
 
 QWEN = resolve_model("qwen2.5-7b")
 PARTS = [f"qwen2.5-7b-instruct-q4_k_m-0000{number}-of-00002.gguf" for number in (1, 2)]
@@ -21,6 +21,10 @@ class MemoryRemote:
         self.revision = revision
         self.downloads: list[tuple[str, str]] = []
         self.announced: dict[str, str] = {}
+
+    def knows(self, revision: str) -> bool:
+        """It is a hub."""
+        return revision != LOCAL_REVISION
 
     def files(self, repo: str, revision: str | None) -> tuple[str, Sequence[RemoteFile]]:
         """Offer everything."""
@@ -167,6 +171,21 @@ def test_a_pull_that_does_not_fit_downloads_nothing(
     with pytest.raises(NotEnoughDisk):
         pull(QWEN, tmp_path, remote)
     assert remote.downloads == []
+
+
+def test_a_repair_that_does_not_fit_downloads_nothing(
+    tmp_path: Path, remote: MemoryRemote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is damaged gives its room back, what is missing needs some."""
+    paths = pull(QWEN, tmp_path, remote)
+    remote.downloads.clear()
+    monkeypatch.setattr(fetch, "free_bytes", lambda _: 5)
+    paths[1].unlink()
+    with pytest.raises(NotEnoughDisk):
+        pull(QWEN, tmp_path, remote)
+    assert remote.downloads == []
+    paths[1].write_bytes(b"TWO")
+    assert pull(QWEN, tmp_path, remote)[1].read_bytes() == b"two"
 
 
 @pytest.mark.parametrize("name", ["../x.gguf", "a//x.gguf", "/x.gguf", "a/../../x.gguf"])

@@ -1,3 +1,4 @@
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -34,3 +35,14 @@ def test_file_names_stay_in_the_folder(name: str) -> None:
     """A hub cannot make us write elsewhere."""
     with pytest.raises(ValidationError):
         LockedFile(name=name, size_bytes=1, sha256="0" * 64)
+
+
+def test_records_made_at_the_same_time_are_all_kept(tmp_path: Path) -> None:
+    """Pulls of different models side by side; one that is removed meanwhile takes no other with it."""
+    lock = ModelLock(tmp_path)
+    lock.put("old", LOCKED)
+    names = [f"model-{number}" for number in range(40)]
+    with ThreadPoolExecutor(8) as threads:
+        for done in [threads.submit(ModelLock(tmp_path).put, name, LOCKED) for name in names]:
+            done.add_done_callback(lambda _: lock.drop("old"))
+    assert sorted(lock.all()) == sorted(names)

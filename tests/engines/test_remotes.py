@@ -11,6 +11,7 @@ from aiohttp import web
 from gpunode_engines.catalogue import resolve_model
 from gpunode_engines.errors import DigestMismatch, DownloadFailed
 from gpunode_engines.fetch import pull
+from gpunode_engines.hub_download import partial_path
 from gpunode_engines.model_lock import ModelLock
 from gpunode_engines.remotes import FolderRemote, HubRemote, choose_remote
 from rich.console import Console
@@ -129,6 +130,41 @@ def test_a_folder_can_be_the_mirror(tmp_path: Path) -> None:
     assert isinstance(remote, FolderRemote)
     paths = pull(QWEN, tmp_path / "models", remote)
     assert [path.read_bytes() for path in paths] == list(PARTS.values())
+
+
+def test_a_copy_from_a_folder_is_shown(tmp_path: Path) -> None:
+    """With a bar for each file, as a download."""
+    console = Console(file=io.StringIO(), force_terminal=True, width=120)
+    with Progress(console=console) as progress:
+        pull(QWEN, tmp_path / "models", choose_remote(str(_mirror(tmp_path)), progress))
+        assert [(task.completed, task.total) for task in progress.tasks] == [(300_000, 300_000)] * 2
+
+
+def test_an_interrupted_copy_goes_on(tmp_path: Path) -> None:
+    """The finished file stays as it is, the unfinished one is completed, and nothing else is left."""
+    folder, (first, second) = tmp_path / "models" / QWEN.stored_as, PARTS
+    part = partial_path(folder, "local", second)
+    part.parent.mkdir(parents=True)
+    (folder / first).write_bytes(PARTS[first])
+    part.write_bytes(PARTS[second][:100_000])
+    files = [(folder / first).stat().st_ino, part.stat().st_ino]
+    paths = pull(QWEN, tmp_path / "models", FolderRemote(_mirror(tmp_path)))
+    assert [path.read_bytes() for path in paths] == list(PARTS.values())
+    assert [path.stat().st_ino for path in paths] == files
+    assert not part.parent.exists()
+
+
+async def test_what_came_from_a_folder_is_repaired_from_there(hub: tuple[Hub, str], tmp_path: Path) -> None:
+    """A hub has no revision "local": the message says where the files are, or how to start anew."""
+    mirror, models = _mirror(tmp_path), tmp_path / "models"
+    paths = pull(QWEN, models, FolderRemote(mirror))
+    damaged = bytes(300_000)
+    paths[1].write_bytes(damaged)
+    with pytest.raises(DownloadFailed, match=r"pulled from a folder.*GPUNODE_MODEL_MIRROR.*models remove qwen2\.5-7b"):
+        await asyncio.to_thread(pull, QWEN, models, choose_remote(hub[1]))
+    assert paths[1].read_bytes() == damaged
+    pull(QWEN, models, FolderRemote(mirror))
+    assert paths[1].read_bytes() == PARTS[paths[1].name]
 
 
 def test_a_mirror_keeps_folders_and_follows_no_link_out(tmp_path: Path) -> None:
