@@ -153,9 +153,10 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """Work done before or between results. 0 <= step <= total.
+    """Work done before or between results. 0 <= step <= total, total >= 1.
 
     Counted in prompt tokens (llm), in steps of all pictures (image_gen), or in milliseconds of audio (whisper).
+    The first one of speech has step 0: the file is decoded, and its length known.
     preview: a small JPEG of the picture so far, <= 16 KiB, empty = none.
     """
 

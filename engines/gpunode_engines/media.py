@@ -1,7 +1,10 @@
 """What engines of images, speech and embeddings are asked. Input files come as they are: the child decodes them."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
+
+SPEECH_BASE_S: Final = 120.0
+"""A speech job may take this long and the length of its audio, from its start on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

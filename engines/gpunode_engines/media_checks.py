@@ -3,6 +3,8 @@
 import math
 from collections.abc import Sequence
 
+from gpunode_protocol.payloads import MAX_AUDIO_MS
+
 from gpunode_engines.checks import MAX_SEED
 from gpunode_engines.errors import InvalidParameters
 from gpunode_engines.media import EmbeddingRequest, ImageRequest, MediaRequest, SpeechRequest
@@ -11,8 +13,8 @@ MAX_IMAGE_SIDE_PIXELS = 8192
 MAX_STEPS = 1000
 MAX_GUIDANCE = 100.0
 MAX_IMAGES = 16
-MAX_AUDIO_MS = 36_000_000
-"""Ten hours."""
+MAX_START_MS = 360_000_000
+"""A hundred hours: where in a file a job may begin."""
 MAX_EMBEDDING_INPUTS = 2048
 
 _Range = tuple[str, float, float, float]
@@ -51,7 +53,7 @@ def _image_ranges(request: ImageRequest) -> Sequence[_Range]:
 
 def _speech_ranges(request: SpeechRequest) -> Sequence[_Range]:
     return (
-        ("start_ms", request.start_ms, 0, MAX_AUDIO_MS),
+        ("start_ms", request.start_ms, 0, MAX_START_MS),
         ("max_audio_ms", request.max_audio_ms, 1, MAX_AUDIO_MS),
         ("temperature", request.temperature, 0.0, 1.0),
     )

@@ -35,7 +35,7 @@ _KEEPS_THE_REST_IN_RAM: Final = frozenset({"diffusers"})
 
 _HALF_PRECISION: Final = frozenset({"F16", "BF16"})
 _MEDIA_JOB_S: Final = 12 * 3600.0
-"""Longest wall clock of an image or speech job: ten hours of audio and its allowance; the node gives each its own."""
+"""Longest wall clock of an image or speech job; the node gives each its own."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,6 @@ from gpunode_engines.errors import (
     InvalidParameters,
     MemoryLimit,
     OutputLimit,
-    TimeLimit,
     engine_error_named,
 )
 from gpunode_engines.ipc import (
@@ -39,6 +38,7 @@ from gpunode_engines.ipc import (
     Prepare,
     Prepared,
 )
+from gpunode_engines.job_deadline import JobDeadline
 from gpunode_engines.job_table import Job, JobTable
 from gpunode_engines.limits import EngineLimits
 
@@ -139,9 +139,7 @@ class Session:
         self._raise_if_lost()
         self.jobs.add(job)
         limit_s = min(self._limits.job_s, request.deadline_s or self._limits.job_s)
-        timer = asyncio.get_running_loop().call_later(
-            limit_s, job.fail, TimeLimit(f"The job took longer than {limit_s:g} s; lower max_tokens.")
-        )
+        deadline = JobDeadline(request, limit_s, job.fail)
         try:
             try:
                 await self._send(Generate(request=request))
@@ -150,11 +148,12 @@ class Session:
                 raise
             while True:
                 event = await job.next_event()
+                deadline.note(event)
                 yield event
                 if isinstance(event, Finished):
                     break
         finally:
-            timer.cancel()
+            deadline.cancel()
             self.cancel(job.key)
             await job.confirmed.wait()  # the watchdog bounds how long that takes
 

@@ -71,6 +71,8 @@ class OutputRelay:
         match event:
             case Tokens():
                 self.job.tokens(event.ids, event.text, now=self.clock(), logprobs=wire_logprobs(event))
+            case Progress(step=0):
+                pass  # nothing is done yet: the client goes on waiting for the first sign of work
             case Progress() if not isinstance(self.params, LlmParams):
                 self.job.progress(event.step, event.total, event.preview or None)
             case Segment():

@@ -1,7 +1,7 @@
 """Speech jobs: an audio file in, segments out as they are decoded, billed by milliseconds of audio."""
 
 from gpunode_engines.base import Engine
-from gpunode_engines.media import SpeechRequest
+from gpunode_engines.media import SPEECH_BASE_S, SpeechRequest
 from gpunode_protocol.digests import salted_digest
 from gpunode_protocol.outputs import OutputLog
 from gpunode_protocol.payloads import MILLION, SpeechParams, Usage
@@ -9,8 +9,6 @@ from gpunode_protocol.requests import JobRequest
 
 from gpunode_node.work import JobOrder, Prepared
 
-BASE_TIME_LIMIT_S = 120.0
-"""A speech job may take this long and the length of its audio."""
 _MS_PER_S = 1_000
 
 
@@ -23,7 +21,7 @@ class SpeechWork:
 
     async def prepare(self, engine: Engine) -> Prepared:
         """See ``Work``."""
-        await engine.prepare(self.order(JobOrder(job_key="prepare", deadline_s=BASE_TIME_LIMIT_S, inputs={})))
+        await engine.prepare(self.order(JobOrder(job_key="prepare", deadline_s=SPEECH_BASE_S, inputs={})))
         digest = salted_digest(self._request.salt, "prompt", self.params.initial_prompt.encode())
         return Prepared(input_tokens=0, input_units=0, digest=digest)
 
@@ -45,8 +43,8 @@ class SpeechWork:
         )
 
     def time_limit_s(self, text_limit_s: float) -> float:  # noqa: ARG002 -- has a limit of its own
-        """See ``Work``."""
-        return BASE_TIME_LIMIT_S + self.params.max_audio_ms / _MS_PER_S
+        """See ``Work``: for the longest audio that is paid for; the engine shortens it once the file is decoded."""
+        return SPEECH_BASE_S + self.params.max_audio_ms / _MS_PER_S
 
     def usage(self, prepared: Prepared, output: OutputLog) -> Usage:  # noqa: ARG002 -- only output is billed
         """See ``Work``."""

@@ -99,6 +99,10 @@ class ImageParams(WireModel):
         return -(-self.width * self.height * self.steps // IMAGE_UNIT_PIXEL_STEPS)
 
 
+MAX_AUDIO_MS = 240 * 60_000
+"""Audio of one job, ms: decoded, four hours are 0.9 GB (float32, 16 kHz). Longer ones are sent in parts."""
+
+
 class SpeechParams(WireModel):
     """Transcription or translation of ``audio``.
 
@@ -108,7 +112,7 @@ class SpeechParams(WireModel):
 
     mode: Literal["transcribe", "translate"] = "transcribe"
     audio: BlobRef
-    max_audio_ms: Annotated[int, Ge(1), Le(36_000_000)]
+    max_audio_ms: Annotated[int, Ge(1), Le(MAX_AUDIO_MS)]
     start_ms: Count = 0
     language: Annotated[str, MinLen(2), MaxLen(8)] | None = None
     word_timestamps: bool = False

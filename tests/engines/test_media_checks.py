@@ -18,7 +18,7 @@ SPEECH: dict[str, Any] = {"job_key": "j", "audio": b"RIFF", "max_audio_ms": 1000
         ImageRequest(**IMAGE),
         ImageRequest(**IMAGE | {"steps": 1000, "guidance": 0.0, "n": 16, "seed": 2**32 - 1}),
         SpeechRequest(**SPEECH),
-        SpeechRequest(**SPEECH | {"start_ms": 36_000_000, "temperature": 1.0}),
+        SpeechRequest(**SPEECH | {"start_ms": 360_000_000, "max_audio_ms": 14_400_000, "temperature": 1.0}),
         EmbeddingRequest(job_key="j", inputs=("a",)),
     ],
 )
@@ -40,6 +40,7 @@ def test_limits_themselves_are_allowed(request_: MediaRequest) -> None:
         (ImageRequest(**IMAGE | {"seed": 2**32}), "seed"),
         (ImageRequest(**IMAGE | {"deadline_s": 0.0}), "deadline"),
         (SpeechRequest(**SPEECH | {"max_audio_ms": 0}), "max_audio_ms"),
+        (SpeechRequest(**SPEECH | {"max_audio_ms": 14_400_001}), "max_audio_ms"),
         (SpeechRequest(**SPEECH | {"temperature": math.nan}), "temperature is nan"),
         (SpeechRequest(**SPEECH | {"start_ms": -1}), "start_ms"),
         (EmbeddingRequest(job_key="j", inputs=()), "0 inputs"),

@@ -2,12 +2,17 @@
 
 import asyncio
 import socket
+from contextlib import aclosing
 
 import pytest
+from gpunode_engines import job_deadline
+from gpunode_engines.base import Progress
 from gpunode_engines.channel import ChildChannel, ParentChannel
 from gpunode_engines.child_process import ChildProcess
-from gpunode_engines.errors import EngineCrashed, EngineStartFailed, InvalidParameters
-from gpunode_engines.ipc import MAX_PARENT_FRAME_BYTES, Load, Loaded, Pong
+from gpunode_engines.errors import EngineCrashed, EngineStartFailed, InvalidParameters, TimeLimit
+from gpunode_engines.ipc import MAX_PARENT_FRAME_BYTES, Generate, JobEvent, Load, Loaded, Pong
+from gpunode_engines.limits import EngineLimits
+from gpunode_engines.media import SpeechRequest
 from gpunode_engines.session import Session, open_session
 
 from tests.engines.scripted_engine import CHILD_PATH, QUICK_LIMITS, SCRIPTED_PLAN, ask, prepare, running_scripted_engine
@@ -114,6 +119,25 @@ async def test_a_process_that_cannot_start_is_reported() -> None:
 
     with pytest.raises(EngineStartFailed, match="Cannot allocate memory"):
         await open_session(spawn(), ORDER, QUICK_LIMITS)
+
+
+async def test_a_decoded_file_bounds_the_time_of_its_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long the client was ready to pay for."""
+    monkeypatch.setattr(job_deadline, "SPEECH_BASE_S", 0.01)
+    child, side, theirs = await puppet()
+    session = Session(await _spawned(child), LOADED, EngineLimits())
+    request = SpeechRequest(job_key="job", audio=b"RIFF", max_audio_ms=3_600_000, deadline_s=3_720.0)
+    async with aclosing(session.run(request)) as events:
+        first = asyncio.ensure_future(anext(events))
+        while not isinstance(await asyncio.to_thread(side.receive), Generate):
+            pass
+        side.send(JobEvent(job_key="job", event=Progress(step=0, total=1)))
+        assert await first == Progress(step=0, total=1)
+        with pytest.raises(TimeLimit, match=r"longer than 0\.011 s"):
+            await anext(events)
+        session.fail(EngineCrashed("over"))
+    await session.end()
+    theirs.close()
 
 
 async def test_sessions_work_with_real_children() -> None:

@@ -60,7 +60,12 @@ class _Relay:
 async def test_tokens_and_progress() -> None:
     """Tokens become frames and count for the estimate; progress of the prompt is not output."""
     relay = _Relay()
-    assert await relay.run(_Script(Progress(step=1, total=2), Tokens(ids=(5, 6), text="ab"), DONE)) == "stop"
+    assert (
+        await relay.run(
+            _Script(Progress(step=0, total=2), Progress(step=1, total=2), Tokens(ids=(5, 6), text="ab"), DONE)
+        )
+        == "stop"
+    )
     assert (len(relay.job.frames), relay.ticket.produced_units) == (1, 2)
 
 

@@ -7,16 +7,15 @@ from typing import Any
 import av
 import numpy
 import numpy.typing
+from gpunode_protocol.payloads import MAX_AUDIO_MS
 
 from gpunode_engines.errors import InvalidParameters
 
 SAMPLE_RATE = 16_000
 """Samples a second, mono: what Whisper was trained on (https://github.com/openai/whisper, whisper/audio.py)."""
 
-MAX_SAMPLES = 4 * 3600 * SAMPLE_RATE
-"""Four hours at once: 0.9 GB as float32. Longer files can be sent in parts, by ``start_ms``."""
-
 _MS_PER_S = 1_000
+_MS_PER_MINUTE = 60_000
 _FULL_SCALE = 32_768.0
 _INEXACT_S = 1.0
 """What a container says of its length is an estimate."""
@@ -40,15 +39,15 @@ def decode_audio(
         InvalidParameters: no audio file, nothing in it after ``start_ms``, or more than ``max_audio_ms``.
     """
     first = start_ms * SAMPLE_RATE // _MS_PER_S
-    most = min(max_audio_ms * SAMPLE_RATE // _MS_PER_S, MAX_SAMPLES)
+    most = max_audio_ms * SAMPLE_RATE // _MS_PER_S
     pieces: list[numpy.typing.NDArray[numpy.int16]] = []
     position = kept = 0
-    for piece in _decoded(data, most_s=(first + most) / SAMPLE_RATE + _INEXACT_S):
+    for piece in _decoded(data, (first + most) / SAMPLE_RATE + _INEXACT_S, max_audio_ms):
         rest = piece[max(0, first - position) :]
         position += len(piece)
         kept += len(rest)
         if kept > most:
-            raise _too_long((first + most) / SAMPLE_RATE)
+            raise _too_long(max_audio_ms)
         pieces.append(rest)
         if kept and is_cancelled():
             break
@@ -59,13 +58,17 @@ def decode_audio(
     return numpy.concatenate(pieces).astype(numpy.float32) / _FULL_SCALE
 
 
-def _too_long(most_s: float) -> InvalidParameters:
+def _too_long(max_audio_ms: int) -> InvalidParameters:
+    minutes = f"{max_audio_ms / _MS_PER_MINUTE:.4g} minutes"
+    if max_audio_ms >= MAX_AUDIO_MS:
+        return InvalidParameters(f"The audio is longer than {minutes}, the most that one job may have; cut the file.")
     return InvalidParameters(
-        f"The audio is longer than {most_s:g} s, which were asked for; allow more, or cut the file."
+        f"The audio is longer than {minutes}, which were asked for; allow more (up to "
+        f"{MAX_AUDIO_MS // _MS_PER_MINUTE}), or cut the file."
     )
 
 
-def _decoded(data: bytes, *, most_s: float) -> Iterator[Any]:
+def _decoded(data: bytes, most_s: float, max_audio_ms: int) -> Iterator[Any]:
     """Yield pieces of the first audio stream: int16, shape (samples,), mono, 16 kHz.
 
     A file that says of itself that it is longer than ``most_s`` is refused before anything is decoded.
@@ -75,7 +78,7 @@ def _decoded(data: bytes, *, most_s: float) -> Iterator[Any]:
             if not container.streams.audio:
                 raise InvalidParameters("The file has no audio in it; send wav, mp3, flac, ogg, m4a or webm.")
             if container.duration is not None and container.duration / av.time_base > most_s:
-                raise _too_long(most_s - _INEXACT_S)
+                raise _too_long(max_audio_ms)
             resampler = av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE)
             for frame in _frames(container):
                 for resampled in resampler.resample(frame):

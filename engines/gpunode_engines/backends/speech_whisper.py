@@ -85,6 +85,7 @@ class WhisperBackend:
         )
         end_ms = request.start_ms + len(samples) * _MS_PER_S // SAMPLE_RATE
         said_until_ms = request.start_ms
+        emit(Progress(step=0, total=max(1, end_ms - request.start_ms)))
         segments, info = self._transcribe(samples, request)
         for segment in segments:
             if cancelled.is_set():

@@ -97,10 +97,13 @@ def long_speech(speech: bytes, tmp_path_factory: pytest.TempPathFactory) -> byte
 
 async def test_the_first_segment_comes_before_the_file_is_done(engine: SupervisedEngine, long_speech: bytes) -> None:
     """Most of it is still to be decoded then."""
-    events = await _run(engine, _request(long_speech, vad=False))
-    assert isinstance(events[0], Segment)
-    progress = next(event for event in events if isinstance(event, Progress))
+    length, first, progress, *_ = await _run(engine, _request(long_speech, vad=False))
+    assert isinstance(length, Progress)
+    assert length.step == 0
+    assert isinstance(first, Segment)
+    assert isinstance(progress, Progress)
     assert progress.step < progress.total / 2
+    assert progress.total == length.total
 
 
 async def test_silence_is_told_and_not_invented(engine: SupervisedEngine, tmp_path: Path) -> None:
@@ -131,8 +134,8 @@ async def test_ten_hours_of_silence(engine: SupervisedEngine, tmp_path: Path) ->
     """A small file that would fill the memory is refused at once, and the engine goes on."""
     ten_hours = await _ten_hours(tmp_path)
     assert len(ten_hours) < 25 * 2**20
-    with pytest.raises(InvalidParameters, match="longer than 14400 s"):
-        await _run(engine, _request(ten_hours, max_audio_ms=36_000_000))
+    with pytest.raises(InvalidParameters, match="longer than 240 minutes, the most that one job may have"):
+        await _run(engine, _request(ten_hours, max_audio_ms=14_400_000))
     assert engine.healthy
     assert engine.restarts == 0
 
