@@ -1,12 +1,13 @@
 """What the files of a model of images, speech or embeddings say of it before it is loaded."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from gpunode_engines.errors import UnreadableWeights
+from gpunode_engines.json_object import parse_object, read_object
 from gpunode_engines.model_facts import ModelFacts
+from gpunode_engines.pickles import refuse_pickles
 from gpunode_engines.safetensors_model import WEIGHTS_SUFFIX
 
 _CTRANSLATE2_WEIGHTS = "model.bin"
@@ -15,6 +16,7 @@ _CTRANSLATE2_WEIGHTS = "model.bin"
 _HEADER_LENGTH_BYTES = 8
 _MAX_HEADER_BYTES = 100_000_000
 """The format's own limit: https://github.com/huggingface/safetensors#format"""
+_METADATA = "__metadata__"
 
 
 def read_media_facts(root: Path, files: Sequence[Path]) -> ModelFacts:
@@ -24,24 +26,23 @@ def read_media_facts(root: Path, files: Sequence[Path]) -> ModelFacts:
         root: the model's folder. files: its files, in order.
 
     Raises:
-        UnreadableWeights: no weights of a kind that is served, or they are damaged.
+        UnreadableWeights: no weights of a kind that is served, pickles beside them, or they are damaged.
     """
     weights = [path for path in files if path.suffix == WEIGHTS_SUFFIX]
+    ctranslate2 = root / _CTRANSLATE2_WEIGHTS
+    refuse_pickles([path for path in files if weights or path != ctranslate2])
     if weights:
-        config = _read_json(root / "config.json") if (root / "config.json") in files else {}
+        config = read_object(root / "config.json") if (root / "config.json") in files else {}
         return _facts(weights, _main_dtype(read_safetensors_header(weights[0])), config)
-    if (root / _CTRANSLATE2_WEIGHTS) in files:
-        return _facts([root / _CTRANSLATE2_WEIGHTS], "ctranslate2", {})
-    raise UnreadableWeights(
-        f"{root.name} has no weights that can be served: safetensors or CTranslate2 files. Pickled weights "
-        "(.bin, .pt, .ckpt) can run code of their author and are refused."
-    )
+    if ctranslate2 in files:
+        return _facts([ctranslate2], "ctranslate2", {})
+    raise UnreadableWeights(f"{root.name} has no weights that can be served: safetensors or CTranslate2 files.")
 
 
 def _facts(weights: Sequence[Path], quantisation: str, config: dict[str, Any]) -> ModelFacts:
     return ModelFacts(
         quantisation=quantisation,
-        trained_context_tokens=int(config.get("max_position_embeddings", 0)),
+        trained_context_tokens=_context_tokens(config),
         weights_bytes=sum(path.stat().st_size for path in weights),
         kv_bytes_per_token=0,
     )
@@ -51,35 +52,51 @@ def read_safetensors_header(path: Path) -> dict[str, Any]:
     """Return the header of a safetensors file: tensor names to dtype, shape and place.
 
     Raises:
-        UnreadableWeights: it is not one.
+        UnreadableWeights: it is not one, or its tensors do not lie in it.
     """
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(_HEADER_LENGTH_BYTES), "little")
-            if not 2 <= length <= min(_MAX_HEADER_BYTES, path.stat().st_size):
+            size = path.stat().st_size
+            if not 2 <= length <= min(_MAX_HEADER_BYTES, size):
                 raise UnreadableWeights(f"{path.name} is no safetensors file. Delete it and pull the model again.")
-            header: dict[str, Any] = json.loads(file.read(length))
-    except (OSError, ValueError) as error:
+            header = parse_object(file.read(length), f"The header of {path.name}")
+    except OSError as error:
         raise UnreadableWeights(
             f"{path.name} cannot be read ({type(error).__name__}); pull the model again."
         ) from error
+    data_bytes = size - _HEADER_LENGTH_BYTES - length
+    for name, tensor in header.items():
+        if name != _METADATA and not _is_tensor(tensor, data_bytes):
+            raise UnreadableWeights(
+                f"{path.name} is no safetensors file, or is cut off: a tensor does not lie in it. Delete it and pull "
+                "the model again."
+            )
     return header
+
+
+def _is_tensor(value: object, data_bytes: int) -> bool:
+    if not isinstance(value, dict) or not isinstance(value.get("dtype"), str):
+        return False
+    match value.get("data_offsets"):
+        case [int(start), int(end)]:
+            return 0 <= start <= end <= data_bytes
+    return False
 
 
 def _main_dtype(header: dict[str, Any]) -> str:
     sizes: dict[str, int] = {}
     for name, tensor in header.items():
-        if name != "__metadata__":
+        if name != _METADATA:
             start, end = tensor["data_offsets"]
             sizes[tensor["dtype"]] = sizes.get(tensor["dtype"], 0) + end - start
     return max(sizes, key=sizes.__getitem__, default="none")
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+def _context_tokens(config: dict[str, Any]) -> int:
+    value = config.get("max_position_embeddings") or 0
+    if not isinstance(value, int) or value < 0:
         raise UnreadableWeights(
-            f"{path.name} cannot be read ({type(error).__name__}); pull the model again."
-        ) from error
-    return content if isinstance(content, dict) else {}
+            "The model's config.json has no usable max_position_embeddings. Delete it and pull the model again."
+        )
+    return value

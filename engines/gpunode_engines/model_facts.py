@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gpunode_engines.gguf import read_gguf_header
-from gpunode_engines.safetensors_model import WEIGHTS_SUFFIX, is_checkpoint, read_checkpoint_config, refuse_pickles
+from gpunode_engines.pickles import refuse_pickles
+from gpunode_engines.safetensors_model import WEIGHTS_SUFFIX, is_checkpoint, read_checkpoint_config
 
 _CPU_ELEMENT_BYTES = 4
 """transformers computes with 32-bit floats on CPUs."""

@@ -1,18 +1,18 @@
 """What the parent knows of a safetensors checkpoint: its files and its ``config.json``. No tensors are read."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gpunode_engines.errors import UnreadableWeights
+from gpunode_engines.json_object import read_object
+from gpunode_engines.pickles import refuse_pickles
 
 WEIGHTS_SUFFIX = ".safetensors"
 CHECKPOINT_PATTERNS = (f"*{WEIGHTS_SUFFIX}", "*.json", "*.jinja", "merges.txt", "vocab.txt")
 """Weights, config, tokenizer and chat template: all that shapes an answer."""
 
-_PICKLE_SUFFIXES = frozenset({".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"})
 _ELEMENT_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 
 
@@ -57,20 +57,6 @@ def is_checkpoint(paths: Sequence[Path]) -> bool:
     return any(path.name == "config.json" for path in paths)
 
 
-def refuse_pickles(paths: Sequence[Path]) -> None:
-    """Refuse weights that can run code when they are loaded.
-
-    Raises:
-        UnreadableWeights: one of these files is a pickle, by its name.
-    """
-    for path in paths:
-        if path.suffix.lower() in _PICKLE_SUFFIXES:
-            raise UnreadableWeights(
-                f"{path.name} is a pickle, which can run any code when it is loaded; it is never opened. "
-                "Take a checkpoint in safetensors format."
-            )
-
-
 def read_checkpoint_config(paths: Sequence[Path]) -> CheckpointConfig:
     """Read the config of a checkpoint and check that its files are what they seem.
 
@@ -83,21 +69,9 @@ def read_checkpoint_config(paths: Sequence[Path]) -> CheckpointConfig:
         raise UnreadableWeights("The checkpoint has no safetensors file. Delete it and pull the model again.")
     index = named.get(f"model{WEIGHTS_SUFFIX}.index.json")
     if index is not None:
-        shards = _read_object(index).get("weight_map")
+        shards = read_object(index).get("weight_map")
         if not isinstance(shards, dict) or not {str(shard) for shard in shards.values()} <= named.keys():
             raise UnreadableWeights(f"{index} names weights that are not beside it. Pull the model again.")
     if "config.json" not in named:
         raise UnreadableWeights("The checkpoint has no config.json. Delete it and pull the model again.")
-    return CheckpointConfig(_read_object(named["config.json"]))
-
-
-def _read_object(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UnreadableWeights(f"The model file {path} cannot be read: {error.strerror}.") from error
-    except ValueError as error:
-        raise UnreadableWeights(f"{path} is not a usable JSON file. Delete it and pull the model again.") from error
-    if not isinstance(content, dict):
-        raise UnreadableWeights(f"{path} holds no JSON object. Delete it and pull the model again.")
-    return content
+    return CheckpointConfig(read_object(named["config.json"]))

@@ -10,9 +10,9 @@ from gpunode_engines.media_facts import read_media_facts, read_safetensors_heade
 from gpunode_engines.model_facts import ModelFacts
 
 
-def _safetensors(path: Path, header: dict[str, object]) -> Path:
+def _safetensors(path: Path, header: object) -> Path:
     data = json.dumps(header).encode()
-    path.write_bytes(len(data).to_bytes(8, "little") + data)
+    path.write_bytes(len(data).to_bytes(8, "little") + data + bytes(208))
     return path
 
 
@@ -42,13 +42,18 @@ def test_ctranslate2(tmp_path: Path) -> None:
     assert read_media_facts(tmp_path, (weights,)).quantisation == "ctranslate2"
 
 
-@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt", "model.ckpt", "readme.md"])
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "unet/x.CKPT", "model.bin"])
 def test_pickles_are_refused_by_name(tmp_path: Path, name: str) -> None:
-    """They can run code; nothing of them is read."""
-    path = tmp_path / name
-    path.write_bytes(b"\x80\x04")
-    with pytest.raises(UnreadableWeights, match="Pickled weights"):
-        read_media_facts(tmp_path, (path,))
+    """Also beside safetensors, where a file named as CTranslate2's weights is a pickle like every other."""
+    weights = _safetensors(tmp_path / "model.safetensors", HEADER)
+    with pytest.raises(UnreadableWeights, match="is a pickle"):
+        read_media_facts(tmp_path, (tmp_path / name, weights))
+
+
+def test_files_without_weights(tmp_path: Path) -> None:
+    """Nothing can be served."""
+    with pytest.raises(UnreadableWeights, match="no weights that can be served"):
+        read_media_facts(tmp_path, (tmp_path / "readme.md",))
 
 
 @pytest.mark.parametrize("content", [b"", b"\x05", b"\xff" * 8 + b"{}", b"\x02" + bytes(7) + b"{x"])
@@ -58,6 +63,31 @@ def test_damaged_safetensors(tmp_path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(UnreadableWeights, match="pull the model again"):
         read_safetensors_header(path)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        [1, 2], {"a": 5}, {"a": {"dtype": "F16"}}, {"a": {"dtype": 3, "data_offsets": [0, 8]}},
+        {"a": {"dtype": "F16", "data_offsets": [0]}}, {"a": {"dtype": "F16", "data_offsets": ["0", "8"]}},
+        {"a": {"dtype": "F16", "data_offsets": [8, 0]}}, {"a": {"dtype": "F16", "data_offsets": [0, 209]}},
+    ],
+)  # fmt: skip
+def test_headers_that_make_no_sense(tmp_path: Path, header: object) -> None:
+    """An error of the model, not of the program."""
+    weights = _safetensors(tmp_path / "model.safetensors", header)
+    with pytest.raises(UnreadableWeights, match="pull the model again"):
+        read_media_facts(tmp_path, (weights,))
+
+
+def test_a_context_that_is_no_number(tmp_path: Path) -> None:
+    """Named."""
+    weights = _safetensors(tmp_path / "model.safetensors", HEADER)
+    config = tmp_path / "config.json"
+    for value in ('"many"', "[1]", "-1"):
+        config.write_text(f'{{"max_position_embeddings": {value}}}')
+        with pytest.raises(UnreadableWeights, match="no usable max_position_embeddings"):
+            read_media_facts(tmp_path, (config, weights))
 
 
 def test_a_damaged_configuration(tmp_path: Path) -> None:

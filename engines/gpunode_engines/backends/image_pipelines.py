@@ -1,7 +1,6 @@
 """Loading a diffusers pipeline, and the three kinds of it that share one set of weights."""
 
 import inspect
-import json
 import math
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -14,6 +13,8 @@ import transformers
 from gpunode_engines.errors import EngineStartFailed
 from gpunode_engines.image_memory import MemoryNeed, MemoryPlan, decode_need, memory_plans, plan_memory
 from gpunode_engines.image_sizes import ImageLimits
+from gpunode_engines.json_object import read_object
+from gpunode_engines.pickles import refuse_pickles
 
 Mode = Literal["text", "image", "inpaint"]
 
@@ -25,7 +26,6 @@ _AUTO: Final = {
 _LIBRARIES: Final = frozenset({"diffusers", "transformers"})
 _SAFETY: Final = ("safety_checker", "feature_extractor", "image_encoder")
 """Components that are left out: they only serve a content filter and image prompts."""
-_PICKLE_SUFFIXES: Final = (".bin", ".ckpt", ".pkl", ".pt", ".pth")
 _PROTOCOL_MULTIPLE: Final = 8
 
 
@@ -47,13 +47,10 @@ def load_pipeline(root: Path, files: tuple[str, ...], device: torch.device) -> A
     """Load a pipeline's weights into RAM from a folder in diffusers' layout; safetensors only, no remote code.
 
     Raises:
-        EngineStartFailed: the folder has pickled weights, or names code that is not diffusers' or transformers' own.
+        UnreadableWeights: the folder has pickled weights or no index. EngineStartFailed: it names code that is not
+            diffusers' or transformers' own.
     """
-    pickled = [name for name in files if name.endswith(_PICKLE_SUFFIXES)]
-    if pickled:
-        raise EngineStartFailed(
-            f"{pickled[0]} is a pickle, which can run code of its author; only safetensors are loaded."
-        )
+    refuse_pickles([Path(name) for name in files])
     index = _read_index(root)
     kept_out: dict[str, Any] = {name: None for name in _SAFETY if name in index}
     if "safety_checker" in index:
@@ -73,14 +70,11 @@ def load_pipeline(root: Path, files: tuple[str, ...], device: torch.device) -> A
 
 def _read_index(root: Path) -> dict[str, Any]:
     """Return model_index.json; every component must come from one of the two libraries."""
-    try:
-        index: dict[str, Any] = json.loads((root / "model_index.json").read_bytes())
-    except (OSError, ValueError) as error:
-        raise EngineStartFailed(f"{root.name} has no readable model_index.json; pull the model again.") from error
+    index = read_object(root / "model_index.json")
     for name, value in index.items():
         if name in _SAFETY or name.startswith("_") or not isinstance(value, list):
             continue
-        if value[0] not in _LIBRARIES | {None}:
+        if value[:1] and value[0] not in _LIBRARIES | {None}:
             raise EngineStartFailed(f"{root.name} wants code of {value[0]} for its {name}; that is not allowed.")
     if not isinstance(index.get("_class_name"), str):
         raise EngineStartFailed(f"{root.name} wants a pipeline of its own code; that is not allowed.")

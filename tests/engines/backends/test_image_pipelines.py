@@ -13,7 +13,7 @@ import torch
 from gpunode_engines.backends.image_diffusers import ImageBackend
 from gpunode_engines.backends.image_pipelines import choose_dtype
 from gpunode_engines.base import Blob, Event, Finished, Progress
-from gpunode_engines.errors import ContextOverflow, EngineStartFailed, InvalidParameters
+from gpunode_engines.errors import ContextOverflow, EngineStartFailed, InvalidParameters, UnreadableWeights
 from gpunode_engines.ipc import BackendOptions, Load
 from gpunode_engines.media import ImageRequest
 from gpunode_protocol.tasks import Task
@@ -139,7 +139,7 @@ def test_a_folder_without_an_index(tmp_path: Path) -> None:
     """It is told what is missing."""
     folder = tiny_pipelines.copy_digits(tmp_path / "digits")
     (folder / "model_index.json").unlink()
-    with pytest.raises(EngineStartFailed, match=r"no readable model_index\.json"):
+    with pytest.raises(UnreadableWeights, match=r"model_index\.json cannot be read"):
         _load(folder)
 
 
@@ -149,7 +149,7 @@ def test_pickled_weights_are_never_read(tmp_path: Path) -> None:
     weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
     torch.save({"conv_in.weight": torch.zeros(1)}, weights.with_suffix(".bin"))
     weights.unlink()
-    with pytest.raises(EngineStartFailed, match=r"diffusion_pytorch_model\.bin"):
+    with pytest.raises(UnreadableWeights, match=r"diffusion_pytorch_model\.bin"):
         _load(folder)
 
 
