@@ -72,8 +72,8 @@ def remove_model(model: ModelArgument, as_json: JsonOption = False) -> None:
 
 @models_app.command("verify")
 def verify_model(model: ModelArgument, as_json: JsonOption = False) -> None:
-    """Read a pulled model's files and compare them with what was pulled; exit code 1 if one differs."""
-    from gpunode_engines.model_store import verify  # noqa: PLC0415 -- keep `gpunode --help` quick
+    """Read a model's files and compare them with what was pulled or installed; exit code 1 if one differs."""
+    from gpunode_engines.model_store import repair_command, verify  # noqa: PLC0415 -- keep `gpunode --help` quick
 
     entry, settings = _resolved(model)
     states = verify(entry, settings.models_dir)
@@ -82,10 +82,10 @@ def verify_model(model: ModelArgument, as_json: JsonOption = False) -> None:
         typer.echo(json.dumps({"name": entry.name, "files": files}))
     else:
         for state in states:
-            typer.echo(f"{entry.name}: {state.name} {state.problem or 'is as it was pulled'}")
+            typer.echo(f"{entry.name}: {state.name} {state.problem or 'is as it was pulled or installed'}")
     if any(state.problem for state in states):
         if not as_json:
-            typer.echo(f"Repair it with: gpunode models pull {entry.name}", err=True)
+            typer.echo(f"Repair it with: {repair_command(entry)}", err=True)
         raise typer.Exit(1)
 
 

