@@ -2,6 +2,7 @@ import pytest
 from gpunode_benchmarks.engines import images
 
 
+@pytest.mark.full
 async def test_beside_the_ratio_stands_what_chance_makes(monkeypatch: pytest.MonkeyPatch) -> None:
     """One round with the real model on every side, in few steps."""
     monkeypatch.setattr(images, "PICTURE", {**images.PICTURE, "steps": 2})

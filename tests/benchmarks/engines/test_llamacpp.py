@@ -23,6 +23,7 @@ async def test_each_number_of_streams_has_its_ratio() -> None:
     assert all(measure.count == 1 and measure.values["median"] > 0 for measure in measures.values())
 
 
+@pytest.mark.full
 async def test_scale_is_measured_apart() -> None:
     """On two threads; the other figures are of one."""
     (measure,) = await llamacpp.measure_llamacpp_scale(2)

@@ -2,6 +2,7 @@ import pytest
 from gpunode_benchmarks.engines import transformers
 
 
+@pytest.mark.full
 async def test_ratio_and_scale_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     """One round with the real model on every side, with few tokens; eight streams stand beside one."""
     monkeypatch.setattr(transformers, "OUTPUT_TOKENS", 2)
