@@ -114,9 +114,9 @@ async def load_models(entries: Sequence[CatalogueEntry], create: EngineFactory, 
                 raise
             models.append(_served(entry.name, engine, speed, queue_limit))
             logger.info(
-                "serving %s: %.0f tokens/s",
+                "serving %s: %s",
                 entry.name,
-                speed.decode_tokens_per_s,
+                models[-1].speed_words,
                 extra={"event": "model_ready", "model": entry.name, "slots": engine.info.slots},
             )
     except BaseException:

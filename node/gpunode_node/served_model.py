@@ -2,8 +2,10 @@
 
 import asyncio
 from dataclasses import dataclass, field
+from typing import assert_never
 
 from gpunode_engines.base import Engine, EngineInfo, MeasuredSpeed
+from gpunode_protocol.speed_words import speed_in_words
 from gpunode_protocol.tasks import Task
 
 from gpunode_node.scheduler import AlwaysReady, Readiness, Scheduler
@@ -58,3 +60,28 @@ class ServedModel:
     def task(self) -> Task:
         """The task that it serves."""
         return self.engine.info.task
+
+    @property
+    def rates(self) -> dict[str, float]:
+        """The measured rates that the task has, by names that say the unit."""
+        speed = self.speed
+        match self.task:
+            case Task.LLM:
+                return {
+                    "prefill_tokens_per_s": speed.prefill_tokens_per_s,
+                    "decode_tokens_per_s": speed.decode_tokens_per_s,
+                }
+            case Task.EMBEDDING:
+                return {"prefill_tokens_per_s": speed.prefill_tokens_per_s}
+            case Task.IMAGE_GEN:
+                return {"image_units_per_s": speed.decode_tokens_per_s}
+            case Task.WHISPER:
+                return {"audio_ms_per_s": speed.decode_tokens_per_s}
+            case _:
+                assert_never(self.task)
+
+    @property
+    def speed_words(self) -> str:
+        """The measured speed for people, in the unit of the task."""
+        speed = self.speed
+        return speed_in_words(self.task, input_per_s=speed.prefill_tokens_per_s, output_per_s=speed.decode_tokens_per_s)

@@ -34,19 +34,15 @@ def status_table(answer: dict[str, Any]) -> RenderableType:
         }
     )
     models = Table()
-    models.add_column("model", no_wrap=True)  # in a narrow terminal the others give way
-    for name in ("task", "device", "running", "waiting", "tokens/s", "restarts", "sandbox"):
+    models.add_column("model", no_wrap=True)  # in a narrow terminal the others wrap
+    for name in ("jobs", "speed", "engine"):
         models.add_column(name)
     for model in answer["models"]:
         models.add_row(
-            model["name"],
-            model["task"],
-            model["device"],
-            f"{model['active']}/{model['slots']}",
-            str(model["queued"]),
-            f"{model['decode_tokens_per_s']:g}",
-            str(model["restarts"]),
-            _sandbox(model["sandbox"]),
+            f"{model['name']}\n{model['task']}",
+            f"{model['active']}/{model['slots']} running\n{model['queued']} waiting",
+            model["speed"],
+            f"{model['device']}, {model['restarts']} restarts\nsandbox {_sandbox(model['sandbox'])}",
         )
     return Group(facts, models)
 

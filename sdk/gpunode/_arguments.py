@@ -1,6 +1,7 @@
 """What callers name in words, and what they are told of nodes."""
 
 from gpunode_protocol.regions import Region
+from gpunode_protocol.speed_words import speed_in_words
 from gpunode_protocol.tasks import Task
 
 from gpunode._selection import Choice
@@ -27,6 +28,8 @@ def to_task(value: Task | str) -> Task:
 def node_info(choice: Choice) -> NodeInfo:
     """Return what a caller is told of a node."""
     body, probe = choice.candidate.body, choice.probe
+    speed = body.model.speed
+    input_per_s, output_per_s = speed.input_milliunits_per_s / 1000, speed.output_milliunits_per_s / 1000
     gpu = f"{body.gpu.count} x {body.gpu.model}" if body.gpu.count else "CPU"
     return NodeInfo(
         node=body.peer,
@@ -34,7 +37,8 @@ def node_info(choice: Choice) -> NodeInfo:
         country=body.country,
         model=body.model.name,
         gpu=gpu,
-        tokens_per_s=body.model.speed.output_milliunits_per_s / 1000,
+        speed=speed_in_words(body.model.task, input_per_s=input_per_s, output_per_s=output_per_s),
+        tokens_per_s={Task.LLM: output_per_s, Task.EMBEDDING: input_per_s}.get(body.model.task),
         context=body.model.context,
         path=body.path,
         source=choice.candidate.source,

@@ -272,7 +272,8 @@ class TranscriptResult(JobResult):
 class NodeInfo:
     """A live node and one model that it serves, as its advert and a probe say.
 
-    rtt_ms and the three counts are None when the node did not answer the probe. tokens_per_s: measured by the node.
+    rtt_ms and the three counts are None when the node did not answer the probe. speed: measured by the node, in words
+    and the task's unit. tokens_per_s: of answers, or of the texts that are embedded; None for images and speech.
     """
 
     node: str
@@ -280,7 +281,8 @@ class NodeInfo:
     country: str
     model: str
     gpu: str
-    tokens_per_s: float
+    speed: str
+    tokens_per_s: float | None
     context: int
     path: str
     source: Source

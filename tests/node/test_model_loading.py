@@ -50,11 +50,13 @@ class _Factory:
         return engine
 
 
-async def test_models_are_started_and_measured() -> None:
-    """Each is served under its catalogue name, with the queue's limit."""
+async def test_models_are_started_and_measured(caplog: pytest.LogCaptureFixture) -> None:
+    """Each is served under its catalogue name, with the queue's limit; the log has the speed in the task's unit."""
+    caplog.set_level("INFO", "gpunode_node.model_loading")
     models = await load_models([PACKAGED, HUB], _Factory(), 5)
     assert [model.name for model in models] == [PACKAGED.name, HUB.name]
     assert all(model.engine.healthy and model.speed.decode_tokens_per_s > 0 for model in models)
+    assert f"serving {HUB.name}: {models[1].speed_words}" in caplog.text
     await stop_models(models)
     assert not any(model.engine.healthy for model in models)
 

@@ -37,7 +37,10 @@ async def test_status(tmp_path: Path) -> None:
         assert status["outbox"] == {"held": 0, "ready": 0, "unwritten": 0, "problem": ""}
         text = _text("status", status)
         assert "smollm2-135m" in text
-        assert "0/4" in text
+        assert "0/4 running" in text
+        assert model["speed"].endswith(" tokens/s")
+        assert model["speed"] in text
+        assert {"prefill_tokens_per_s", "decode_tokens_per_s"} <= set(model)
         assert model["sandbox"] == {"level": 2, "lacks": ["system calls by seccomp"], "denials": 0}
         assert "2 of 3, without system calls by seccomp" in " ".join(text.split())
 

@@ -10,14 +10,15 @@ MODEL = {
     "active": 1,
     "slots": 4,
     "queued": 0,
-    "decode_tokens_per_s": 24.0,
+    "speed": "0.19 steps/s of 512 x 512",
     "restarts": 0,
     "sandbox": {"level": 2, "lacks": ["Landlock"], "denials": 3},
 }
 
 
-def test_problems_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    """A node in trouble says what kind of trouble."""
+def test_problems_are_shown(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node in trouble says what kind of trouble, and 80 columns are enough for it."""
+    monkeypatch.setenv("COLUMNS", "80")
     answer = {
         "peer_id": "12D3KooW",
         "network": "abc",
@@ -30,13 +31,15 @@ def test_problems_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
         "tracker": {"url": "https://t", "problem": "x"},
         "mesh": {"state": "degraded", "peers_known": 0, "reachable": False},
         "addresses": [],
-        "models": [MODEL],
+        "models": [MODEL, MODEL | {"name": "stable-diffusion-3.5-medium"}],
         "jobs_unfinished": 2,
         "outbox": {"ready": 1, "held": 2, "unwritten": 3},
     }
     tables.show("status", answer)
     text = capsys.readouterr().out
-    assert "a-model-with-a-long-name" in text  # whole, also where the terminal has 80 columns
+    assert "…" not in text
+    for words in ("a-model-with-a-long-name", "stable-diffusion-3.5-medium", "jobs", "speed", "engine", "steps/s"):
+        assert words in text
     assert "no, and no model is in memory: the owner said so" in text
     for words in ("7 s, draining", "(no answer)", "through relays", "does not answer.", "1 ready, 2 held, 3 not"):
         assert words in text
