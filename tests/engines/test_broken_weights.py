@@ -17,16 +17,23 @@ from tests.engines.scripted_engine import ask, collect, prepare, running_scripte
 
 BLOCK_COUNT = b"llama.block_count" + struct.pack("<I", 4)
 """The key and its type (a number of 32 bits) as they stand in the file; the value follows."""
+OUTPUT_NORM = struct.pack("<Q", 18) + b"output_norm.weight" + struct.pack("<IQ", 1, 576)
+"""An entry of the tensor table: name, dimensions; the type of its numbers follows."""
+BFLOAT16 = 30
 
 
-@pytest.fixture
-def broken(smollm2_path: Path, tmp_path: Path) -> Path:
-    """The real model's file that claims two thousand million layers: llama.cpp ends its process by an assertion."""
+@pytest.fixture(params=[(BLOCK_COUNT, 2**31 - 1), (OUTPUT_NORM, BFLOAT16)], ids=["layers", "tensor"])
+def broken(request: pytest.FixtureRequest, smollm2_path: Path, tmp_path: Path) -> Path:
+    """The real model's file with one wrong number, at which llama.cpp ends its process by an assertion.
+
+    It claims two thousand million layers, or a type of number that llama.cpp's arithmetic on CPUs lacks here.
+    """
+    place, number = request.param
     path = tmp_path / "broken.gguf"
     shutil.copyfile(smollm2_path, path)
     with path.open("r+b") as file:
-        file.seek(file.read(4096).index(BLOCK_COUNT) + len(BLOCK_COUNT))
-        file.write(struct.pack("<I", 2**31 - 1))
+        file.seek(file.read(8 * 1024**2).index(place) + len(place))
+        file.write(struct.pack("<I", number))
     return path
 
 
