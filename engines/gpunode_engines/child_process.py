@@ -24,23 +24,25 @@ _KEPT_VARIABLES = frozenset(
 )
 _KEPT_PREFIXES = ("CUDA_", "NVIDIA_", "GGML_", "HIP_", "ROCR_", "VK_")
 
+_OFFLINE = {
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "ORT_DISABLE_TELEMETRY": "1",
+}
+"""Libraries download nothing and report nothing: onnxruntime, which comes with speech, does so from 1.29 on."""
+
 _SCRATCH_PREFIX = "gpunode-engine-"
 _LAST_WORDS_BYTES = 4096
 _PIPE_CLOSE_S = 1.0
 
 
 def child_environment(environment: Mapping[str, str], scratch: Path) -> dict[str, str]:
-    """Return what the child may see: paths, locale and GPU selection; no tokens, no home, no proxies."""
+    """Return what the child may see: paths, locale and GPU selection; no tokens, home or proxies."""
     kept = {
         name: value for name, value in environment.items() if name in _KEPT_VARIABLES or name.startswith(_KEPT_PREFIXES)
     }
-    return kept | {
-        "HOME": str(scratch),
-        "TMPDIR": str(scratch),
-        "HF_HUB_OFFLINE": "1",
-        "TRANSFORMERS_OFFLINE": "1",
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
+    return kept | _OFFLINE | {"HOME": str(scratch), "TMPDIR": str(scratch), "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def remove_stale_scratch() -> None:

@@ -45,10 +45,20 @@ _PREPARE_THREADS = 2
 
 
 class Worker:
-    """Serves one backend over one channel."""
+    """Serves one backend over one channel.
 
-    def __init__(self, channel: ChildChannel, backend: "Backend[Any, Any]", slots: int) -> None:
+    Args:
+        channel: to the parent.
+        backend: loaded.
+        slots: jobs at once.
+        calls_reported: the parent hears of refused system calls from the kernel.
+    """
+
+    def __init__(
+        self, channel: ChildChannel, backend: "Backend[Any, Any]", slots: int, *, calls_reported: bool = True
+    ) -> None:
         self._channel = channel
+        self._file_refusals = {errno.EACCES} if calls_reported else {errno.EACCES, errno.EPERM}
         self._backend = backend
         self._jobs: dict[str, threading.Event] = {}
         self._generators = ThreadPoolExecutor(slots, "generate")
@@ -108,7 +118,7 @@ class Worker:
     def _report_denial(self, error: BaseException | None) -> None:
         """Tell the parent if an error came from the sandbox. Refused system calls it hears of from the kernel."""
         while error is not None:
-            if isinstance(error, PermissionError) and error.filename is not None:
+            if isinstance(error, OSError) and error.filename is not None and error.errno in self._file_refusals:
                 self._channel.send(Denied(act=f"a file ({errno.errorcode.get(error.errno or 0, error.errno)})"))
                 return
             error = error.__cause__ or error.__context__
@@ -146,7 +156,7 @@ def _load(channel: ChildChannel, line: ParentLine) -> Worker | None:
         channel.send(LoadFailed(message=str(error) or type(error).__name__))
         return None
     channel.send(loaded)
-    return Worker(channel, backend, loaded.slots)
+    return Worker(channel, backend, loaded.slots, calls_reported=loaded.confinement.denials_reported)
 
 
 def main(arguments: list[str]) -> None:

@@ -1,9 +1,12 @@
 """Fixtures of the engine tests."""
 
 import importlib.util
+import os
 from pathlib import Path
 
 import pytest
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # some tests import diffusers, and it onnxruntime, into this process
 
 
 @pytest.fixture(scope="session")

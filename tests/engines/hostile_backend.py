@@ -1,4 +1,4 @@
-"""llama.cpp with the real model loaded, taken over: a job's stop text names what the process then tries to do.
+"""Real backends with the real model loaded, taken over: a job's text names what the process then tries to do.
 
 What fails raises, and the job with it; what succeeds although it must not raises ``Escaped``.
 """
@@ -6,17 +6,24 @@ What fails raises, and the job with it; what succeeds although it must not raise
 import contextlib
 import ctypes
 import os
+import signal
 import socket
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from gpunode_engines.backends import Emit
-from gpunode_engines.backends.text_llamacpp import LlamaCppBackend
-from gpunode_engines.base import Finished, GenerateRequest
+from gpunode_engines.backends import Backend, Emit
+from gpunode_engines.base import Finished, GenerateRequest, PreparedPrompt
 from gpunode_engines.errors import ContextOverflow
+from gpunode_engines.ipc import Load, Loaded
+from gpunode_engines.media import EmbeddingRequest, ImageRequest, SpeechRequest
+from gpunode_engines.registry import create_backend
+from gpunode_protocol.tasks import Task
 
-PATH = "hostile_backend:HostileBackend"
+PATH = "hostile_backend:"
+"""Before the name of one of the functions at the end, a backend's name in a plan."""
+
 TARGET_VARIABLE = "CUDA_HOSTILE_TARGET"
 """Names the file that is none of the child's business; the prefix is one that reaches it."""
 
@@ -28,17 +35,37 @@ class Escaped(ContextOverflow):
     """The sandbox let it happen."""
 
 
-class HostileBackend(LlamaCppBackend):
-    """Implements ``Backend``."""
+class HostileBackend:
+    """Implements ``Backend``: another one that does what the jobs' texts say, or serves the jobs."""
 
-    def generate(self, request: GenerateRequest, emit: Emit, cancelled: threading.Event) -> None:
-        """Do what the stop text says, or serve the job."""
-        act = _ACTS.get(request.stop[0]) if request.stop else None
+    def __init__(self, backend: Backend[Any, Any]) -> None:
+        self._backend = backend
+
+    def load(self, order: Load) -> Loaded:
+        """Load the real model."""
+        return self._backend.load(order)
+
+    def prepare(self, request: Any) -> PreparedPrompt:
+        """Prepare as ever."""
+        return self._backend.prepare(request)
+
+    def generate(self, request: Any, emit: Emit, cancelled: threading.Event) -> None:
+        """Do what the text says, or serve the job."""
+        act = _ACTS.get(_text_of(request))
         if act is None:
-            super().generate(request, emit, cancelled)
+            self._backend.generate(request, emit, cancelled)
             return
         act()
         emit(Finished(reason="stop", prompt_tokens=0, output_tokens=0))
+
+
+def _text_of(request: Any) -> str:
+    match request:
+        case GenerateRequest(stop=(text, *_)):
+            return text
+        case ImageRequest(prompt=text) | SpeechRequest(initial_prompt=text) | EmbeddingRequest(inputs=(text, *_)):
+            return text
+    return ""
 
 
 def _target() -> Path:
@@ -107,6 +134,10 @@ def _hang() -> None:
     threading.Event().wait()
 
 
+def _be_killed() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 _ACTS: dict[str, Callable[[], None]] = {
     "open a socket": _open_socket,
     "connect": _connect,
@@ -119,4 +150,30 @@ _ACTS: dict[str, Callable[[], None]] = {
     "signal the parent": _signal_parent,
     "allocate without end": _allocate_without_end,
     "hang": _hang,
+    "be killed": _be_killed,
 }
+
+
+def llamacpp() -> HostileBackend:
+    """Text, llama.cpp."""
+    return HostileBackend(create_backend(Task.LLM, "llamacpp"))
+
+
+def transformers() -> HostileBackend:
+    """Text, transformers."""
+    return HostileBackend(create_backend(Task.LLM, "transformers"))
+
+
+def diffusers() -> HostileBackend:
+    """Images."""
+    return HostileBackend(create_backend(Task.IMAGE_GEN, "diffusers"))
+
+
+def whisper() -> HostileBackend:
+    """Speech."""
+    return HostileBackend(create_backend(Task.WHISPER, "faster-whisper"))
+
+
+def embedding() -> HostileBackend:
+    """Embeddings."""
+    return HostileBackend(create_backend(Task.EMBEDDING, "transformers"))

@@ -3,6 +3,7 @@
 The child imports it by path (``PYTHONPATH`` is this folder); it needs no ML library.
 """
 
+import errno
 import os
 import threading
 import time
@@ -26,7 +27,8 @@ class OutOfMemoryError(RuntimeError):
 class ScriptedBackend:
     """Implements ``Backend``.
 
-    Models: fails, exits, sleeps. Prompts: crash, hang, raise, overflow, flood, endless, gorge, card full.
+    Models: fails, exits, sleeps. Prompts: crash, hang, raise, overflow, flood, endless, gorge, card full, EACCES,
+    EPERM.
     """
 
     def load(self, order: Load) -> Loaded:
@@ -80,6 +82,8 @@ class ScriptedBackend:
             threading.Event().wait(len(hoard))
         elif prompt == "card full":
             raise OutOfMemoryError("secret prompt")
+        elif prompt in {"EACCES", "EPERM"}:
+            raise OSError(getattr(errno, prompt), "refused", "a secret name")
         sent = 0
         for token_id in request.prompt_ids if prompt != "endless" else iter(lambda: 46, 0):
             if cancelled.wait(0.001 if prompt == "endless" else 0):

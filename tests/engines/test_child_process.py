@@ -26,6 +26,12 @@ def test_the_environment_is_scrubbed(tmp_path: Path) -> None:
     assert "secret" not in str(scrubbed)
 
 
+def test_libraries_report_nothing_to_their_makers(tmp_path: Path) -> None:
+    """Whatever the owner's environment says."""
+    scrubbed = child_environment({"ORT_DISABLE_TELEMETRY": "0", "HF_HUB_DISABLE_TELEMETRY": "0"}, tmp_path)
+    assert scrubbed["ORT_DISABLE_TELEMETRY"] == scrubbed["HF_HUB_DISABLE_TELEMETRY"] == "1"
+
+
 async def test_the_child_sees_the_scrubbed_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the parent knows does not leak into a real child."""
     monkeypatch.setenv("GPUNODE_API_KEY", "secret")

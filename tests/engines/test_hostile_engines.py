@@ -32,7 +32,7 @@ async def hostile_engine(weights: Path, target: Path, limits: EngineLimits = LIM
     """Run the backend that does what jobs tell it to; ``target``: what it must not touch."""
     plan = replace(
         PLAN,
-        backend=PATH,
+        backend=f"{PATH}llamacpp",
         root=str(weights.parent),
         files=(str(weights),),
         options=replace(PLAN.options, chat_template=resolve_model("smollm2-135m").chat_template),
@@ -100,6 +100,8 @@ async def test_the_real_model_works_fully_confined(engine: SupervisedEngine) -> 
     """Rendering, tokenising and generating need nothing that is refused."""
     assert (engine.info.confinement.level, engine.info.confinement.lacks()) == (3, ())
     assert await answer(engine) == "The capital of France is Paris."
+    assert engine.denials == 0
+    assert [path.name for path in Path(f"/proc/{engine.pid}/cwd").resolve().rglob("*") if path.is_file()] == []
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from gpunode_engines.base import ChatMessage, Finished, PreparedPrompt, PrepareRequest, Tokens
@@ -12,6 +13,7 @@ from gpunode_engines.ipc import (
     CallFailure,
     Cancel,
     ChildMessage,
+    Denied,
     Generate,
     JobEvent,
     JobFailure,
@@ -53,12 +55,12 @@ class ParentSide:
         return decode_child(self._reader.read(length))
 
 
-@pytest.fixture
-def parent() -> Iterator[ParentSide]:
-    """A worker that serves in a thread; it ends with the fixture."""
+@contextmanager
+def serving_worker(*, calls_reported: bool = True) -> Iterator[ParentSide]:
+    """Have a worker serve in a thread; it ends with the context."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        worker = Worker(ChildChannel(theirs), ScriptedBackend(), slots=2)
+        worker = Worker(ChildChannel(theirs), ScriptedBackend(), slots=2, calls_reported=calls_reported)
         thread = threading.Thread(target=worker.serve)
         thread.start()
         side = ParentSide(ours)
@@ -66,6 +68,13 @@ def parent() -> Iterator[ParentSide]:
         side.send(Shutdown())
         thread.join()
         side.close()
+
+
+@pytest.fixture
+def parent() -> Iterator[ParentSide]:
+    """A worker."""
+    with serving_worker() as side:
+        yield side
 
 
 def until_end(parent: ParentSide) -> list[ChildMessage]:
@@ -132,3 +141,22 @@ def test_a_key_can_be_used_again(parent: ParentSide) -> None:
     for _ in range(3):
         parent.send(Generate(request=ask("hi")))
         assert isinstance(until_end(parent)[-1], JobEvent)
+
+
+@pytest.mark.parametrize(
+    ("calls_reported", "name", "acts"),
+    [
+        (True, "EACCES", ["a file (EACCES)"]),
+        (True, "EPERM", []),
+        (False, "EPERM", ["a file (EPERM)"]),
+    ],
+)
+def test_a_refused_file_is_told_once(*, calls_reported: bool, name: str, acts: list[str]) -> None:
+    """EACCES is Landlock's answer; EPERM is that of a refused system call, which the kernel reports if it can."""
+    with serving_worker(calls_reported=calls_reported) as parent:
+        parent.send(Generate(request=ask(name)))
+        messages = until_end(parent)
+    assert [message.act for message in messages if isinstance(message, Denied)] == acts
+    assert messages[-1] == JobFailure(
+        job_key="job", error="BackendFailed", message="The backend failed with PermissionError; try another node."
+    )
