@@ -1,5 +1,7 @@
 import ipaddress
 import tomllib
+from itertools import combinations
+from math import asin, cos, radians, sin, sqrt
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +9,9 @@ import pytest
 from gpunode_benchmarks.lab.errors import WorldInvalid
 from gpunode_benchmarks.lab.world import NETWORK, World, find_world, load_world
 from gpunode_protocol.regions import Region
+
+KM_PER_MS = 100
+EARTH_RADIUS_KM = 6_371
 
 GOOD = """
 about = "two cities"
@@ -145,3 +150,37 @@ def test_the_example_is_what_the_tests_say() -> None:
     content: dict[str, Any] = tomllib.loads(GOOD)
     world = World.model_validate(content)
     assert World.model_validate_json(world.model_dump_json()) == world
+
+
+SHIPPED = find_world("clouds")
+
+
+def test_the_shipped_world_has_twelve_hosts_in_three_regions() -> None:
+    """Four in each."""
+    world = load_world(SHIPPED)
+    assert [len(world.hosts_in(region)) for region in (Region.ASIA, Region.EUROPE, Region.AMERICA)] == [4, 4, 4]
+    assert len(world.hosts) == 12
+
+
+def test_the_shipped_world_says_that_it_is_assumed() -> None:
+    """Nobody may take its figures for measurements."""
+    assert "ASSUMPTION" in load_world(SHIPPED).about
+
+
+def test_nothing_in_the_shipped_world_is_faster_than_light_in_fibre() -> None:
+    """About 100 km for each millisecond of a round trip, along the shortest line on a globe."""
+    world = load_world(SHIPPED)
+    too_fast = {
+        (first, second): world.round_trip_ms(first, second)
+        for first, second in combinations(world.hosts, 2)
+        if world.round_trip_ms(first, second) < _distance_km(world, first, second) / KM_PER_MS
+    }
+    assert too_fast == {}
+
+
+def _distance_km(world: World, *hosts: str) -> float:
+    """Return the great-circle distance by the haversine formula."""
+    places = [world.place_of(host) for host in hosts]
+    [(south, west), (north, east)] = [(radians(place.latitude), radians(place.longitude)) for place in places]
+    half = sin((north - south) / 2) ** 2 + cos(south) * cos(north) * sin((east - west) / 2) ** 2
+    return 2 * EARTH_RADIUS_KM * asin(sqrt(half))
