@@ -114,8 +114,21 @@ class Lab:
             self._lifeline = None
 
     def folder_of(self, host: str) -> Path:
-        """Return the working directory of a host's programs. Its path is short enough for Unix sockets below it."""
+        """Return the working directory of a host's programs. Its path is short enough for Unix sockets below it.
+
+        Raises:
+            LabFailed: there is no such host; so do all methods that take one.
+        """
+        if host not in self.world.hosts:
+            raise LabFailed(f"There is no host {host!r} in this world. Name one of {', '.join(self.world.hosts)}.")
         return self.folder / host
+
+    def environment_of(self, host: str) -> dict[str, str]:
+        """Return this process's environment as another machine has it: own folders, none of our settings."""
+        left_out = ("GPUNODE_", "XDG_")
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
+        folder = str(self.folder_of(host))
+        return kept | {"HOME": folder, "TMPDIR": folder, "PYTHONUNBUFFERED": "1"}
 
     def launch(
         self,
@@ -130,7 +143,7 @@ class Lab:
         Args:
             host: where.
             command: program and arguments, no shell.
-            environment: the whole of it; by default this process's.
+            environment: the whole of it; by default ``environment_of``.
             standard: descriptors of its input, output and errors; by default nothing and its log.
 
         Raises:
@@ -144,7 +157,7 @@ class Lab:
         """Start a call of ``module:function`` on a host, in a fork of the lab's process, and return at once.
 
         What the module imports is there already if the lab preloaded it. Arguments and result must be JSON; a coroutine
-        function runs on an event loop of its own. The environment is this process's.
+        function runs on an event loop of its own. The environment is ``environment_of``.
 
         Raises:
             LabFailed: the lab does not answer.
@@ -183,27 +196,35 @@ class Lab:
 
         A host whose power fails says nothing more: cut it off first.
         """
-        return int(self._ask({"do": "kill", "host": host}))
+        return self._change(host, "kill")
 
     def stop(self, host: str) -> int:
         """Stop all processes of a host (SIGSTOP); return how many. Its kernel still acknowledges what it receives."""
-        return int(self._ask({"do": "stop", "host": host}))
+        return self._change(host, "stop")
 
     def resume(self, host: str) -> int:
         """Let a stopped or slowed host run as before; return how many processes it has."""
-        return int(self._ask({"do": "resume", "host": host}))
+        return self._change(host, "resume")
 
     def slow(self, host: str, share: float) -> int:
         """Let a host's processes run a share of the time only, > 0 to < 1, in periods of 50 ms."""
         if not 0 < share < 1:
             raise ValueError(f"A slowed host runs a share of the time between 0 and 1, not {share}.")
-        return int(self._ask({"do": "slow", "host": host, "share": share}))
+        return self._change(host, "slow", share=share)
 
     def traffic(self) -> Traffic:
         """Return what the forwarder has counted since the start."""
         return Traffic(**self._ask({"do": "traffic"}))
 
+    def _change(self, host: str, change: str, **terms: float) -> int:
+        self.folder_of(host)
+        return int(self._ask({"do": change, "host": host} | terms))
+
     def _links(self, first: str, second: str | None) -> list[tuple[str, str]]:
+        if first == second:
+            raise LabFailed(f"A link is between two hosts, not from {first} to itself. Name another one.")
+        for host in (first, second or first):
+            self.folder_of(host)
         others = [second] if second is not None else [host for host in self.world.hosts if host != first]
         return [(first, other) for other in others]
 
@@ -222,7 +243,11 @@ class Lab:
         standard: tuple[int, int, int] | None,
         result: tuple[int, int] | None,
     ) -> Program:
-        order = {"do": "launch", "host": host, "environment": dict(os.environ if environment is None else environment)}
+        order = {
+            "do": "launch",
+            "host": host,
+            "environment": dict(self.environment_of(host) if environment is None else environment),
+        }
         opened = [] if standard else [os.open(os.devnull, os.O_RDONLY), os.open(log, os.O_CREAT | os.O_WRONLY, 0o600)]
         try:
             descriptors = list(standard or (opened[0], opened[1], opened[1]))

@@ -7,8 +7,9 @@ import json
 import os
 import signal
 import sys
+import tempfile
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -46,19 +47,30 @@ class Launch:
 def launch(order: Launch, close_inherited: Callable[[], None]) -> int:
     """Start a program in a session of its own; return its process id.
 
+    From its first moment it is one of the host's processes, and a signal finds it with the usual effect.
+
     Args:
         order: what.
         close_inherited: closes, in the new process, what only the lab's process may hold.
     """
     sys.stdout.flush()
     sys.stderr.flush()
-    pid = os.fork()
-    if pid == 0:
-        _become(order, close_inherited)
+    home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, _DEFAULT_SIGNALS)
+    try:
+        enter_namespace(order.namespace, CLONE_NEWNET)
+        pid = os.fork()
+        if pid == 0:
+            os.close(home)
+            _become(order, close_inherited, unblocked)
+    finally:
+        enter_namespace(home, CLONE_NEWNET)
+        os.close(home)
+        signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
     return pid
 
 
-def _become(order: Launch, close_inherited: Callable[[], None]) -> NoReturn:
+def _become(order: Launch, close_inherited: Callable[[], None], unblocked: Collection[int]) -> NoReturn:
     """Never return into the lab's loop, whatever happens."""
     code = _NOT_STARTED
     try:
@@ -66,7 +78,7 @@ def _become(order: Launch, close_inherited: Callable[[], None]) -> NoReturn:
         signal.set_wakeup_fd(-1)
         for number in _DEFAULT_SIGNALS:
             signal.signal(number, signal.SIG_DFL)
-        enter_namespace(order.namespace, CLONE_NEWNET)
+        signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
         result = None if order.result is None else os.dup(order.result)
         for target, descriptor in enumerate(order.standard):
             os.dup2(descriptor, target)
@@ -76,6 +88,7 @@ def _become(order: Launch, close_inherited: Callable[[], None]) -> NoReturn:
             os.execvpe(order.command[0], list(order.command), dict(order.environment))  # noqa: S606 -- no shell is wanted
         os.environ.clear()
         os.environ.update(order.environment)
+        tempfile.tempdir = None  # the host has its own
         code = _call(order, result)
     except BaseException:  # noqa: BLE001 -- the process's last words
         traceback.print_exc()
@@ -88,7 +101,8 @@ def _call(order: Launch, result: int | None) -> int:
         answer = {"value": run_call(order.call, order.arguments)}
         data = json.dumps(answer).encode()
         code = 0
-    except Exception:  # noqa: BLE001 -- whatever it is, the caller is told
+    except Exception:  # noqa: BLE001 -- whatever it is, the caller is told, and its log too
+        traceback.print_exc()
         data = json.dumps({"error": traceback.format_exc()}).encode()
         code = 1
     if result is not None:

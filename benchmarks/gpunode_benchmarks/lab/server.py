@@ -33,7 +33,7 @@ _FORWARDER_TIMEOUT_S: Final = 10.0
 
 
 class LabServer:
-    """Serves one lab until it is told to end.
+    """Serves one lab until it is told to end; takes SIGCHLD and SIGTERM from now on.
 
     Args:
         folder: of the lab; each host has a folder below it.
@@ -63,12 +63,12 @@ class LabServer:
         self._selector.register(listener, selectors.EVENT_READ, self._accept)
         if lifeline is not None:
             self._selector.register(lifeline, selectors.EVENT_READ, _end)
+        signal.set_wakeup_fd(self._wake_writer)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGTERM, lambda *_: _end())  # the first process of a namespace gets no unhandled ones
 
     def run(self) -> None:
         """Serve until SIGTERM, the lifeline's end, or the forwarder's death, which raises ``SystemExit``."""
-        signal.set_wakeup_fd(self._wake_writer)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.signal(signal.SIGTERM, lambda *_: _end())
         while True:
             due_at = self._pacing.next_due_at
             timeout_s = None if due_at is None else max(0.0, due_at - time.monotonic())
@@ -89,8 +89,8 @@ class LabServer:
         message, descriptors = received
         try:
             answer: Message = {"ok": self._do(connection, message, descriptors)}
-        except (OSError, LabFailed) as error:
-            answer = {"error": str(error) or type(error).__name__}
+        except (OSError, LabFailed, LookupError) as error:  # a wrong request must not end the lab
+            answer = {"error": f"{type(error).__name__}: {error}"}
         finally:
             close_all(descriptors)
         with contextlib.suppress(OSError):  # who asked may be gone

@@ -7,10 +7,16 @@ from pathlib import Path
 import pytest
 from gpunode_benchmarks.lab.errors import LabUnavailable
 from gpunode_benchmarks.lab.lab import Lab
-from gpunode_benchmarks.lab.world import World
+from gpunode_benchmarks.lab.lab_network import PRELOAD, LabNetwork
+from gpunode_benchmarks.lab.world import World, find_world, load_world
+from gpunode_benchmarks.overhead_engines import paced_model
 
 PROBES = "gpunode_benchmarks.lab.probes"
 HOSTS = "tests.benchmarks.lab.on_hosts"
+
+MODEL = paced_model(20)
+PACED = ["tokyo-1", "frankfurt-1"]
+LIGHT = "sao-paulo-1"
 
 #: Without jitter and loss, so that every round trip can be compared.
 SMALL_WORLD = World.model_validate(
@@ -68,3 +74,13 @@ def fifo(tmp_path: Path) -> Path:
     path = tmp_path / "fifo"
     os.mkfifo(path)
     return path
+
+
+@pytest.fixture(scope="package")
+def network(smollm2_path: Path) -> Iterator[LabNetwork]:  # noqa: ARG001 -- a paced engine takes the real one's plan
+    """A tracker in Virginia, nodes in Tokyo and Frankfurt, a light one in São Paulo."""
+    lab = start_or_skip("clouds", load_world(find_world("clouds")), preload=(*PRELOAD, HOSTS))
+    with lab, LabNetwork(lab, "virginia-1") as running:
+        running.start_nodes(PACED, MODEL)
+        running.start_light_nodes([LIGHT])
+        yield running

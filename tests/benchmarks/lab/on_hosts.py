@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from gpunode import AsyncInferenceClient
+
 
 def add(first: int, second: int) -> int:
     """Return the sum."""
@@ -65,3 +67,19 @@ def busy_share(wall_s: float) -> float:
     while time.monotonic() < wall + wall_s:
         sum(range(1_000))
     return (time.process_time() - own) / (time.monotonic() - wall)
+
+
+async def ask(client: dict[str, Any], model: str, tokens: int) -> dict[str, Any]:
+    """Ask a question as a user of the SDK; return the answer's length and its route."""
+    async with AsyncInferenceClient(**client) as asking:
+        answer = await asking.chat(
+            messages=[{"role": "user", "content": "Hello!"}], model=model, max_tokens=tokens, temperature=0.0
+        )
+    route = answer.route
+    return {"node": route.node, "rtt_ms": route.rtt_ms, "path": route.path, "tokens": len(answer.ids)}
+
+
+async def find(client: dict[str, Any], model: str) -> dict[str, float | None]:
+    """Return the nodes that a client finds, and their round trips."""
+    async with AsyncInferenceClient(**client) as finding:
+        return {node.node: node.rtt_ms for node in await finding.nodes(model=model)}

@@ -130,6 +130,18 @@ def test_a_share_is_a_part(lab: Lab, share: float) -> None:
         lab.slow("tokyo-1", share)
 
 
+def test_unknown_hosts_are_refused(lab: Lab) -> None:
+    """With the names of those that there are; the lab goes on."""
+    for use in (lab.kill, lab.stop, lab.cut, lab.mend, lab.environment_of):
+        with pytest.raises(LabFailed, match=r"no host 'oslo-1'.*london-1, london-2, tokyo-1"):
+            use("oslo-1")
+    with pytest.raises(LabFailed, match="no host 'oslo-1'"):
+        lab.cut("london-1", "oslo-1")
+    with pytest.raises(LabFailed, match="not from london-1 to itself"):
+        lab.cut("london-1", "london-1")
+    assert lab.call("london-1", f"{HOSTS}:add", first=1, second=1) == 2
+
+
 def test_an_ended_lab_says_so() -> None:
     """Ending twice does no harm."""
     lab = start_or_skip("ended", SMALL_WORLD)

@@ -28,8 +28,13 @@ def _wait_ended(pidfd: int) -> None:
 
 @pytest.mark.parametrize(
     ("message", "said"),
-    [({"do": "dance"}, "knows no 'dance'"), ({"do": "signal", "number": 15}, "")],
-    ids=["unknown", "no program on this connection"],
+    [
+        ({"do": "dance"}, "knows no 'dance'"),
+        ({"do": "kill", "host": "oslo-1"}, "oslo-1"),
+        ({}, "do"),
+        ({"do": "signal", "number": 15}, ""),
+    ],
+    ids=["unknown", "no such host", "nothing", "no program on this connection"],
 )
 def test_odd_messages_are_answered(shared_lab: Lab, message: dict[str, object], said: str) -> None:
     """The lab goes on."""
