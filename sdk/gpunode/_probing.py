@@ -14,15 +14,14 @@ from gpunode_protocol.mesh.interface import Mesh, MeshStream
 from gpunode_protocol.messages import PROBE_PROTOCOL, ProbeReplyFrame
 from gpunode_protocol.probe import PROBE_TIMEOUT_S, ProbeClient
 
-from gpunode._selection import Candidate, Probe
+from gpunode._measurements import Measurements
+from gpunode._probe_answer import Probe
+from gpunode._selection import Candidate
 
 _log = logging.getLogger(__name__)
 
-RTT_WINDOW_S: Final = 600.0
-"""The smallest round trip of this time counts: queues only ever add, and routes change."""
 FRESH_S: Final = 2.0
 """An answer of this age is used again: asking costs a round trip, and a queue of generations moves slowly."""
-_MAX_SAMPLES: Final = 32
 _STRAGGLER_FACTOR: Final = 2.0
 _MIN_STRAGGLER_WAIT_S: Final = 0.05
 _NONCE_BYTES: Final = 16
@@ -35,25 +34,21 @@ _Queue = tuple[PeerId, str]
 
 
 class Prober:
-    """Probes nodes over the mesh and remembers their round trips.
+    """Probes nodes over the mesh and measures their round trips.
 
     Args:
         mesh: opens the streams.
+        measurements: take the round trips.
         monotonic: seconds.
     """
 
-    def __init__(self, mesh: Mesh, *, monotonic: Callable[[], float]) -> None:
+    def __init__(self, mesh: Mesh, measurements: Measurements, *, monotonic: Callable[[], float]) -> None:
         self._mesh = mesh
+        self._measurements = measurements
         self._monotonic = monotonic
-        self._samples: dict[PeerId, deque[tuple[float, float]]] = {}
         self._answers: dict[_Queue, tuple[float, Probe]] = {}
         self._sent: dict[_Queue, deque[float]] = {}
         self._refreshing: set[_Queue] = set()
-
-    def rtt_ms(self, node: PeerId) -> float | None:
-        """Return the smallest round trip of the last 10 minutes, None without one."""
-        since = self._monotonic() - RTT_WINDOW_S
-        return min((rtt for at, rtt in self._samples.get(node, ()) if at >= since), default=None)
 
     def job_sent(self, candidate: Candidate) -> None:
         """Count a job that goes to a node now, so that the next one sees it before the node tells of it."""
@@ -65,12 +60,16 @@ class Prober:
 
     async def refresh(self, candidates: Iterable[Candidate]) -> None:
         """Ask those whose answers are not fresh and whom nobody asks at the moment, 2 s at most."""
-        missing = {_queue_of(item): item for item in candidates if self._fresh(item) is None}
-        mine = missing.keys() - self._refreshing
+        await self.renew([item for item in candidates if self._fresh(item) is None])
+
+    async def renew(self, candidates: Iterable[Candidate]) -> None:
+        """Ask those whom nobody asks at the moment, 2 s at most."""
+        wanted = {_queue_of(item): item for item in candidates}
+        mine = wanted.keys() - self._refreshing
         self._refreshing |= mine
         try:
             async with asyncio.timeout(PROBE_TIMEOUT_S):
-                await asyncio.gather(*(self._probe(missing[queue]) for queue in mine))
+                await asyncio.gather(*(self._probe(wanted[queue]) for queue in mine))
         except TimeoutError:
             pass
         finally:
@@ -93,7 +92,7 @@ class Prober:
         if probe is None or self._monotonic() - at >= FRESH_S:
             return None
         sent = sum(sent_at >= at - _ON_ITS_WAY_S for sent_at in self._sent.get(queue, ()))
-        return replace(probe, active=probe.active + sent)
+        return replace(probe, active=probe.active + sent, sent=sent)
 
     async def _ask_all(self, candidates: Sequence[Candidate]) -> dict[PeerId, Probe]:
         started_at = self._monotonic()
@@ -125,7 +124,9 @@ class Prober:
             _log.debug("probe of %s: %s", candidate.node, error, extra={"event": "probe_failed"})
             return None
         try:
-            if self.rtt_ms(candidate.node) is None:  # the first exchange on a new connection pays for its set-up
+            if (
+                self._measurements.rtt_ms(candidate.node) is None
+            ):  # a new connection's first exchange pays for its set-up
                 await self._exchange(stream, candidate)
             return await self._exchange(stream, candidate)
         except GpunodeError as error:
@@ -145,9 +146,8 @@ class Prober:
                 return None
             reply = probe.receive_data(data)
         now = self._monotonic()
-        samples = self._samples.setdefault(candidate.node, deque(maxlen=_MAX_SAMPLES))
-        samples.append((now, 1000 * (now - sent_at)))
-        rtt_ms = self.rtt_ms(candidate.node)
+        self._measurements.rtt_measured(candidate.node, 1000 * (now - sent_at))
+        rtt_ms = self._measurements.rtt_ms(candidate.node)
         answer = Probe(
             rtt_ms=0.0 if rtt_ms is None else rtt_ms,
             active=reply.active,
