@@ -8,6 +8,7 @@
 Everything blocks; from a coroutine, use ``asyncio.to_thread``. Each method may be called from any thread.
 """
 
+import itertools
 import os
 import socket
 from collections.abc import Mapping, Sequence
@@ -46,6 +47,7 @@ class Lab:
         self.world = world
         self.folder = folder
         self._lifeline = lifeline
+        self._numbers = itertools.count(1)
 
     @classmethod
     def start(cls, name: str, world: World, *, preload: Sequence[str] = ()) -> Self:
@@ -229,10 +231,8 @@ class Lab:
         return [(first, other) for other in others]
 
     def _new_log(self, host: str, name: str) -> Path:
-        """Return the path of a log that does not exist."""
-        folder = self.folder_of(host)
-        taken = len(list(folder.glob("*.log")))
-        return folder / f"{taken}-{name}.log"
+        """Return the path of a log that nobody else writes."""
+        return self.folder_of(host) / f"{os.getpid()}-{next(self._numbers)}-{name}.log"
 
     def _launch(
         self,

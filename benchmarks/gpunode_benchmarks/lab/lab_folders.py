@@ -17,6 +17,7 @@ from typing import Final
 
 from gpunode_benchmarks.lab.errors import LabFailed
 from gpunode_benchmarks.lab.messages import message_socket
+from gpunode_benchmarks.lab.world import check_name
 
 LABS_FOLDER: Final = Path("/run/gpunode-lab")
 
@@ -40,18 +41,25 @@ def log_of(folder: Path) -> Path:
 
 
 def named_folder(world_name: str) -> Path:
-    """Return the folder of the lab that ``up`` starts for a world."""
+    """Return the folder of the lab that ``up`` starts for a world.
+
+    Raises:
+        WorldInvalid: this cannot be a world's name, so do all that take one.
+    """
+    check_name(world_name)
     return LABS_FOLDER / world_name
 
 
 def passing_folder(world_name: str) -> Path:
     """Return the folder of a lab that ends with the program that starts it."""
-    return LABS_FOLDER / f"{world_name}.{secrets.token_hex(3)}"
+    named = named_folder(world_name)
+    return named.with_name(f"{named.name}.{secrets.token_hex(3)}")
 
 
 def folders_of(world_name: str) -> list[Path]:
     """Return the folders of all labs of a world, living or left over."""
-    return [path for path in (named_folder(world_name), *sorted(LABS_FOLDER.glob(f"{world_name}.*"))) if path.exists()]
+    named = named_folder(world_name)
+    return [path for path in (named, *sorted(LABS_FOLDER.glob(f"{named.name}.*"))) if path.exists()]
 
 
 def connect(folder: Path, timeout_s: float | None = None) -> socket.socket | None:

@@ -191,6 +191,16 @@ def find_world(name: str) -> Path:
     return shipped[name]
 
 
+def check_name(name: str) -> None:
+    """Refuse what cannot be a world's name, which becomes a folder's.
+
+    Raises:
+        WorldInvalid: it cannot.
+    """
+    if not re.fullmatch(_NAME, name):
+        raise WorldInvalid(f"{name!r} cannot name a world. Use small letters, digits and dashes, at most 24.")
+
+
 def load_world(path: Path) -> World:
     """Read and check a world file; the file's name, without ``.toml``, is the world's.
 
@@ -198,8 +208,7 @@ def load_world(path: Path) -> World:
         WorldInvalid: it cannot be read or is wrong; every mistake is named.
     """
     try:
-        if not re.match(_NAME, path.stem):
-            raise WorldInvalid(f"{path.name}: name it with small letters, digits and dashes, at most 24, and .toml.")
+        check_name(path.stem)
         return World.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise WorldInvalid(f"{path} cannot be read ({error.strerror}). Check the name.") from error

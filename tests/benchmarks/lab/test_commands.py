@@ -1,4 +1,7 @@
 import json
+import os
+import select
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -9,7 +12,7 @@ import pytest
 from gpunode_benchmarks.lab import measure
 from gpunode_benchmarks.lab.commands import lab_app
 from gpunode_benchmarks.lab.errors import LabFailed, WorldInvalid
-from gpunode_benchmarks.lab.lab_folders import folders_of
+from gpunode_benchmarks.lab.lab_folders import connect, folders_of, named_folder, pid_of
 from typer.testing import CliRunner
 
 from tests.benchmarks.lab.conftest import SMALL_WORLD, start_or_skip
@@ -25,6 +28,8 @@ lima-1 = { place = "lima" }
 [rtt_ms]
 rome = { lima = 180 }
 """
+
+PATIENCE_S = 30.0
 
 Run = Callable[..., Any]
 
@@ -74,6 +79,27 @@ def test_a_lab_stays_up_between_commands(run: Run, world: Path) -> None:
     assert isinstance(run("up", world).exception, LabFailed)
     assert "Labs of commanded ended: 1." in run("down", world).stdout
     assert "There is no lab commanded." in run("down", world).stdout
+
+
+@pytest.mark.usefixtures("rooted")
+def test_a_lab_that_was_killed_gives_way_to_the_next(run: Run, world: Path) -> None:
+    """Kill -9 of the lab: nothing answers, and up starts another one in its place."""
+    assert run("up", world).exit_code == 0
+    connection = connect(named_folder("commanded"))
+    assert connection is not None
+    with connection:
+        ended = os.pidfd_open(pid_of(connection))
+    signal.pidfd_send_signal(ended, signal.SIGKILL)
+    assert select.select([ended], [], [], PATIENCE_S)[0]
+    os.close(ended)
+    assert run("up", world).exit_code == 0
+    assert "Labs of commanded ended: 1. Left-overs of killed ones removed: 0." in run("down", world).stdout
+
+
+@pytest.mark.parametrize("name", ["..", ".", "*", "/"])
+def test_down_refuses_what_is_no_world(run: Run, name: str) -> None:
+    """Whatever it names stays where it is."""
+    assert isinstance(run("down", name).exception, WorldInvalid)
 
 
 @pytest.mark.usefixtures("rooted")

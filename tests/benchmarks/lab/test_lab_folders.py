@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from gpunode_benchmarks.lab import lab_folders
+from gpunode_benchmarks.lab.errors import WorldInvalid
 from gpunode_benchmarks.lab.host_processes import processes_in
 from gpunode_benchmarks.lab.lab import Lab
 from gpunode_benchmarks.lab.lab_folders import connect, folders_of, named_folder, passing_folder, pid_of, remove_lab
@@ -101,6 +102,14 @@ def test_only_the_worlds_own_labs_are_found(tmp_path: Path, monkeypatch: pytest.
     for folder in mine + others:
         folder.mkdir()
     assert folders_of("sea") == mine
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "*", "a/b", "Sea", "sea\n", "sea.1"])
+def test_no_other_folder_is_taken_for_a_lab(name: str) -> None:
+    """What is found is removed, so a name must not lead elsewhere."""
+    for find in (named_folder, passing_folder, folders_of):
+        with pytest.raises(WorldInvalid, match="cannot name a world"):
+            find(name)
 
 
 def test_a_lab_is_found_by_its_name_only_while_it_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -124,7 +124,7 @@ def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["Two Cities.toml", "two.cities.toml", f"{'a' * 25}.toml"])
 def test_a_file_is_named_like_its_lab(tmp_path: Path, name: str) -> None:
     """The name becomes part of paths of sockets."""
-    with pytest.raises(WorldInvalid, match="name it with small letters"):
+    with pytest.raises(WorldInvalid, match="cannot name a world"):
         load_world(_write(tmp_path, GOOD, name))
 
 
