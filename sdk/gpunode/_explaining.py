@@ -21,7 +21,7 @@ _MAX_CAUSES = 2
 _WHY_LATER = {
     Standing.DRAINING: "is leaving and takes no new jobs",
     Standing.NOT_ASKED: "not asked: others should be nearer",
-    Standing.SILENT: "did not answer the probe",
+    Standing.SILENT: "did not answer the probe in time",
     Standing.FAILED: "failed lately: tried last",
 }
 

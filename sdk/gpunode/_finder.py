@@ -1,5 +1,6 @@
 """From a wish to nodes in the order in which they should be tried."""
 
+import math
 from collections import Counter
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,8 +18,8 @@ from gpunode._measurements import Measurements
 from gpunode._model_names import resolve_name
 from gpunode._network import Network
 from gpunode._probe_answer import Probe
-from gpunode._probing import Prober
-from gpunode._selection import Candidate, Choice, Knowledge, Wanted, rank, standing_of, to_probe
+from gpunode._probing import Prober, Worth
+from gpunode._selection import Candidate, Choice, Knowledge, Standing, Wanted, rank, standing_of, to_probe
 from gpunode.errors import NoNodeFound
 
 Objection = Callable[[Candidate], str | None]
@@ -172,13 +173,27 @@ class Finder:
     async def _ranked(self, candidates: list[Candidate], placement: Placement) -> list[Choice]:
         """Probe and rank, and wait for those that have not answered lately; if nobody is free, ask eight more."""
         asked = to_probe(candidates, self._knowledge(candidates, placement), self._random)
-        probes = await self._prober.probe_all(asked)
+        probes = await self._prober.probe_all(asked, self._gain_from(asked, placement))
         others = [candidate for candidate in candidates if candidate not in asked]
         if others and not self._free(probes):
             more = to_probe(others, self._knowledge(others, placement), self._random)
-            probes |= await self._prober.probe_all(more)
+            probes |= await self._prober.probe_all(more, self._gain_from(candidates, placement))
             asked += more
         return self._ranked_by(candidates, probes, placement, asked={candidate.node for candidate in asked})
+
+    def _gain_from(self, asked: Sequence[Candidate], placement: Placement) -> Worth:
+        """Return how much sooner the answer could come from those who have not answered yet, were they idle."""
+        blocked = self._breakers.blocked(self._monotonic())
+
+        def gain_ms(probes: Mapping[PeerId, Probe], pending: Collection[Candidate]) -> float:
+            answered = [self._choice(item, probes.get(item.node), placement, blocked, ()) for item in asked]
+            best = min(
+                (choice.cost_ms for choice in answered if choice.standing is Standing.ANSWERED), default=math.inf
+            )
+            idle = [self._choice(item, None, placement, blocked, ()).cost.terms for item in pending]
+            return best - min((terms.total_ms - terms.silence_ms - terms.rtt_ms for terms in idle), default=best)
+
+        return gain_ms
 
     def _ranked_at_once(self, candidates: list[Candidate], placement: Placement) -> list[Choice]:
         """Rank by the answers of the last seconds; none if no healthy node was free then. Others are asked meanwhile.
@@ -214,15 +229,22 @@ class Finder:
         asked: Collection[str],
     ) -> list[Choice]:
         blocked = self._breakers.blocked(self._monotonic())
-        home = None if placement.home is None else placement.home.value
-        choices = []
-        for candidate in candidates:
-            probe = probes.get(candidate.node)
-            observed = self._measurements.observed(candidate.node, candidate.body.model.name)
-            cost = cost_of(candidate.body, probe, observed, placement.size, home=home)
-            standing = standing_of(candidate.node, probe, blocked=blocked, asked=asked)
-            choices.append(Choice(candidate, probe, cost, observed, standing))
+        choices = [self._choice(item, probes.get(item.node), placement, blocked, asked) for item in candidates]
         return rank(choices, self._random)
+
+    def _choice(
+        self,
+        candidate: Candidate,
+        probe: Probe | None,
+        placement: Placement,
+        blocked: Collection[str],
+        asked: Collection[str],
+    ) -> Choice:
+        home = None if placement.home is None else placement.home.value
+        observed = self._measurements.observed(candidate.node, candidate.body.model.name)
+        cost = cost_of(candidate.body, probe, observed, placement.size, home=home)
+        standing = standing_of(candidate.node, probe, blocked=blocked, asked=asked)
+        return Choice(candidate, probe, cost, observed, standing)
 
 
 def _served_under_another_name(model: str, everything: Found) -> Found:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import secrets
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -28,6 +28,14 @@ _NONCE_BYTES: Final = 16
 _ON_ITS_WAY_S: Final = 0.25
 """A job sent less than this before a node's answer may not have reached it yet; some count twice, for 2 s."""
 _MAX_SENT: Final = 64
+
+Worth = Callable[[Mapping[PeerId, Probe], Collection[Candidate]], float]
+"""From the answers so far and those who have not answered: how many ms are worth waiting for them, from the start."""
+
+
+def _worth_nothing(_probes: Mapping[PeerId, Probe], _pending: Collection[Candidate]) -> float:
+    return 0.0
+
 
 _Queue = tuple[PeerId, str]
 """A node and one of its models."""
@@ -75,14 +83,15 @@ class Prober:
         finally:
             self._refreshing -= mine
 
-    async def probe_all(self, candidates: Sequence[Candidate]) -> dict[PeerId, Probe]:
+    async def probe_all(self, candidates: Sequence[Candidate], worth: Worth = _worth_nothing) -> dict[PeerId, Probe]:
         """Probe all at once, at most 2 s; return those who answered, now or within the last 2 s.
 
-        Once the first has answered, the others get as long again: whoever takes longer is not the nearest.
+        Once the first has answered, the others get as long again, because whoever takes longer is not the nearest; or
+        longer where that is worth it, because the nearest may have a queue.
         """
         known = self.fresh(candidates)
         unknown = [candidate for candidate in candidates if candidate.node not in known]
-        asked = await self._ask_all(unknown)
+        asked = await self._ask_all(unknown, known, worth)
         # read again: meanwhile other jobs may have been sent, by callers who were told the same
         return known | asked | self.fresh(item for item in candidates if item.node in known | asked)
 
@@ -94,21 +103,26 @@ class Prober:
         sent = sum(sent_at >= at - _ON_ITS_WAY_S for sent_at in self._sent.get(queue, ()))
         return replace(probe, active=probe.active + sent, sent=sent)
 
-    async def _ask_all(self, candidates: Sequence[Candidate]) -> dict[PeerId, Probe]:
+    async def _ask_all(
+        self, candidates: Sequence[Candidate], known: Mapping[PeerId, Probe], worth: Worth
+    ) -> dict[PeerId, Probe]:
         started_at = self._monotonic()
-        pending = {asyncio.create_task(self._probe(candidate)): candidate.node for candidate in candidates}
+        pending = {asyncio.create_task(self._probe(candidate)): candidate for candidate in candidates}
         probes: dict[PeerId, Probe] = {}
         ends_at = started_at + PROBE_TIMEOUT_S
+        first_s: float | None = None
         try:
             while pending and (left_s := ends_at - self._monotonic()) > 0:
                 done, _ = await asyncio.wait(pending, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
-                    node, probe = pending.pop(task), task.result()
+                    candidate, probe = pending.pop(task), task.result()
                     if probe is not None:
-                        probes[node] = probe
-                        waited_s = self._monotonic() - started_at
-                        patience_s = max(_MIN_STRAGGLER_WAIT_S, waited_s * (_STRAGGLER_FACTOR - 1))
-                        ends_at = min(ends_at, self._monotonic() + patience_s)
+                        probes[candidate.node] = probe
+                        first_s = first_s or self._monotonic() - started_at
+                if first_s is not None:
+                    patience_s = first_s + max(_MIN_STRAGGLER_WAIT_S, first_s * (_STRAGGLER_FACTOR - 1))
+                    worth_s = worth({**known, **probes}, pending.values()) / 1000
+                    ends_at = started_at + min(PROBE_TIMEOUT_S, max(patience_s, worth_s))
         finally:
             for task in pending:
                 task.cancel()

@@ -42,7 +42,7 @@ def test_why_others_lost() -> None:
         "451 ms slower: writing +400, RTT +50",
         "is leaving and takes no new jobs",
         "not asked: others should be nearer",
-        "did not answer the probe",
+        "did not answer the probe in time",
         "failed lately: tried last",
     ]
 

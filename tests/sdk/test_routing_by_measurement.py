@@ -173,3 +173,25 @@ def test_both_clients_explain_alike(world: World) -> None:
             client.explain(input_units=-1)
         with pytest.raises(NoNodeFound):
             client.explain(model="other")
+
+
+@virtual_time
+async def test_a_far_node_is_waited_for_where_the_near_one_has_a_queue(world: World) -> None:
+    """The first answer is the nearest's, but it would keep the job waiting far longer than the way to the other one."""
+    near, far = world.add_node(active=4, queued=9), world.add_node()
+    _is_far(world, near, 0.002)
+    _is_far(world, far, 0.3)
+    async with world.client() as client:
+        assert (await client.chat(messages=HELLO)).route.node == far.peer_id
+
+
+@virtual_time
+async def test_a_far_node_is_not_waited_for_where_the_near_one_is_free(world: World) -> None:
+    """It could not be better, whatever it answers."""
+    near, far = world.add_node(), world.add_node()
+    _is_far(world, near, 0.002)
+    _is_far(world, far, 0.3)
+    async with world.client() as client:
+        started_at = asyncio.get_running_loop().time()
+        assert (await client.chat(messages=HELLO)).route.node == near.peer_id
+        assert asyncio.get_running_loop().time() - started_at < 0.1
