@@ -26,6 +26,8 @@ def test_the_lab_keeps_the_worlds_delays(lab: Lab, monkeypatch: pytest.MonkeyPat
     measures = {one.name: one for one in result.measures}
     assert measures["deviation"].count == 6 * ROUNDS
     assert measures["deviation"].values["median"] <= 10
+    assert measures["late_share_pinging"].count >= 2 * 6 * ROUNDS
+    assert measures["late_share_pinging"].values["median"] <= 0.05
     assert 120 <= measures["rtt_asia_europe"].values["median"] < 160
     assert measures["megabits_nearest"].values["median"] >= 50
     assert set(json.loads(json.dumps(to_json([result], {})))["benches"]) == {"lab"}
