@@ -4,7 +4,7 @@ import logging
 import math
 from collections import deque
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,7 +23,9 @@ MAX_JOBS: Final = 16
 """The last jobs at a node that count: speeds change with what else a home PC does."""
 MAX_NODES: Final = 256
 """Nodes that are remembered, each with its models; the one that was measured longest ago gives way."""
-SAVE_INTERVAL_S: Final = 10.0
+SAVE_INTERVAL_S: Final = 30.0
+SUMMARY_S: Final = 10.0
+"""What old jobs tell is reckoned anew this often, and at each new job: a choice among many nodes takes no time then."""
 
 _Rtt = tuple[float, float]
 """Unix seconds, and ms."""
@@ -31,10 +33,20 @@ _Rtt = tuple[float, float]
 
 @dataclass
 class _Service:
-    """Of one model at one node."""
+    """Of one model at one node. summary: what they tell, with the instant at which it was reckoned."""
 
     timings: deque[Timing] = field(default_factory=lambda: deque(maxlen=MAX_JOBS))
     outcomes: deque[tuple[float, bool]] = field(default_factory=lambda: deque(maxlen=MAX_JOBS))
+    summary: tuple[float, Observed] | None = None
+
+    def observed(self, now: float) -> Observed:
+        """Return what the jobs of the last hour tell."""
+        if self.summary is None or not 0 <= now - self.summary[0] < SUMMARY_S:
+            since = now - JOBS_KEPT_S
+            timings = [timing for timing in self.timings if timing.at >= since]
+            outcomes = [good for at, good in self.outcomes if at >= since]
+            self.summary = now, observed_of(timings, outcomes, None)
+        return self.summary[1]
 
 
 @dataclass
@@ -78,11 +90,14 @@ class Measurements:
         service = self._node(node).services.setdefault(model, _Service())
         service.timings.append(timing)
         service.outcomes.append((timing.at, True))
+        service.summary = None
         self._save_now_and_then()
 
     def job_failed(self, node: str, model: str) -> None:
         """Note a job that the node did not bring to its end."""
-        self._node(node).services.setdefault(model, _Service()).outcomes.append((self._clock(), False))
+        service = self._node(node).services.setdefault(model, _Service())
+        service.outcomes.append((self._clock(), False))
+        service.summary = None
         self._save_now_and_then()
 
     def last_rtt_ms(self, node: str) -> float | None:
@@ -98,10 +113,9 @@ class Measurements:
         known = self._load().get(node)
         if known is None:
             return NOTHING_OBSERVED
-        since = self._clock() - JOBS_KEPT_S
-        service = known.services.get(model, _Service())
-        timings = [timing for timing in service.timings if timing.at >= since]
-        return observed_of(timings, [good for at, good in service.outcomes if at >= since], self.last_rtt_ms(node))
+        service = known.services.get(model)
+        told = NOTHING_OBSERVED if service is None else service.observed(self._clock())
+        return replace(told, rtt_ms=self.last_rtt_ms(node))
 
     def save(self) -> None:
         """Write the file."""
@@ -143,7 +157,7 @@ class Measurements:
 
 def _as_json(known: _Node) -> dict[str, Any]:
     services = {
-        model: {"timings": [asdict(timing) for timing in service.timings], "outcomes": list(service.outcomes)}
+        model: {"timings": list(service.timings), "outcomes": list(service.outcomes)}
         for model, service in known.services.items()
     }
     return {"rtts": list(known.rtts), "services": services}
@@ -154,7 +168,7 @@ def _from_json(value: Any, *, now: float) -> _Node:
     known = _Node(deque((float(at), _positive(rtt_ms)) for at, rtt_ms in value["rtts"] if at <= now))
     for model, kept in value["services"].items():
         service = known.services[model] = _Service()
-        timings = (Timing(**{name: _positive(number) for name, number in item.items()}) for item in kept["timings"])
+        timings = (Timing(*map(_positive, item)) for item in kept["timings"])
         service.timings.extend(timing for timing in timings if timing.at <= now)
         service.outcomes.extend((float(at), bool(good)) for at, good in kept["outcomes"] if at <= now)
     return known

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
-from typing import Final
+from typing import Final, NamedTuple
 
 MIN_LOAD_SPREAD: Final = 0.25
 """Jobs at loads that differ by less do not tell what load does to speed."""
@@ -16,8 +16,7 @@ MIN_OUTPUT_UNITS: Final = 16
 """Shorter outputs may arrive all at once and tell nothing of a speed."""
 
 
-@dataclass(frozen=True)
-class Timing:
+class Timing(NamedTuple):
     """A finished job, by the client's own clock.
 
     at: Unix seconds. load: other jobs there for each slot, when it began. prefill_ms: for input_units; decode_ms: for

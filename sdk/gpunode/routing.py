@@ -90,7 +90,8 @@ class CostTerms:
     @property
     def total_ms(self) -> float:
         """The sum."""
-        return sum(self.by_name().values())
+        work_ms = self.rtt_ms + self.queue_ms + self.model_load_ms + self.prefill_ms + self.decode_ms + self.sharing_ms
+        return work_ms + self.relayed_ms + self.failures_ms + self.silence_ms + self.unknown_speed_ms
 
     def by_name(self) -> dict[str, float]:
         """Return the terms by their names without ``_ms``."""

@@ -4,7 +4,16 @@ import stat
 from pathlib import Path
 
 import pytest
-from gpunode._measurements import JOBS_KEPT_S, KEPT_S, MAX_JOBS, MAX_NODES, RTT_WINDOW_S, SAVE_INTERVAL_S, Measurements
+from gpunode._measurements import (
+    JOBS_KEPT_S,
+    KEPT_S,
+    MAX_JOBS,
+    MAX_NODES,
+    RTT_WINDOW_S,
+    SAVE_INTERVAL_S,
+    SUMMARY_S,
+    Measurements,
+)
 from gpunode._observed import NOTHING_OBSERVED, Timing
 
 MODEL = "m"
@@ -65,7 +74,7 @@ def test_the_next_run_knows_what_this_one_measured(book: _Book) -> None:
 
 
 def test_the_file_is_not_written_at_every_probe(book: _Book) -> None:
-    """At most every ten seconds, and when asked to."""
+    """At most every half minute, and when asked to."""
     book.kept.rtt_measured("n", 20.0)
     book.kept.rtt_measured("n", 10.0)
     assert book.reopened().rtt_ms("n") == 20
@@ -92,7 +101,7 @@ def test_jobs_are_forgotten_after_an_hour(book: _Book) -> None:
     book.kept.job_failed("n", MODEL)
     book.now += JOBS_KEPT_S
     assert book.kept.observed("n", MODEL).failure_share > 0
-    book.now += 1
+    book.now += SUMMARY_S
     assert book.kept.observed("n", MODEL) == NOTHING_OBSERVED
 
 
@@ -104,7 +113,7 @@ def test_jobs_are_forgotten_after_an_hour(book: _Book) -> None:
         '{"n": 3}',
         '{"n": {"rtts": [[1, -5]], "services": {}}}',
         '{"n": {"rtts": [[1, 1e400]], "services": {}}}',
-        '{"n": {"rtts": [], "services": {"m": {"timings": [{"at": 1}], "outcomes": []}}}}',
+        '{"n": {"rtts": [], "services": {"m": {"timings": [[1, 0]], "outcomes": []}}}}',
     ],
 )
 def test_a_damaged_file_counts_as_absent(book: _Book, content: str) -> None:

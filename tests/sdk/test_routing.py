@@ -42,3 +42,5 @@ def test_terms_add_up() -> None:
     assert terms.total_ms == 63
     assert terms.by_name()["model_load"] == 4
     assert len(terms.by_name()) == 10
+    every = CostTerms(**{f"{name}_ms": 2.0**power for power, name in enumerate(terms.by_name())})
+    assert every.total_ms == sum(every.by_name().values()) == 2**10 - 1
