@@ -37,6 +37,7 @@ _HEADINGS: Final = {
     "silence": "silence",
     "unknown_speed": "speed?",
 }
+_LEAST_OF_WHY: Final = 16
 _ALWAYS_SHOWN: Final = frozenset({"rtt", "queue", "prefill", "decode"})
 
 
@@ -113,7 +114,7 @@ def table_of(told: "RouteExplanation", width: int) -> "Table":
         *(Column(_HEADINGS[name], is_number=True) for name in shown),
         Column("speed", drop=1),
         Column("jobs", drop=2, is_number=True),
-        Column("why", wraps=True),
+        Column("why", wraps=True, least=_LEAST_OF_WHY),
     ]
     title = f"{told.model or told.task}, {told.input_units} in and {told.output_units} out: expected milliseconds"
     return fitting_table(columns, [_cells(item, shown) for item in told.candidates], width=width, title=title)
