@@ -1,7 +1,8 @@
 """A small lab that all its tests share, where the machine allows one."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,16 @@ def start_or_skip(name: str, world: World, *, preload: tuple[str, ...] = ()) -> 
         return Lab.start(name, world, preload=preload)
     except LabUnavailable as error:
         pytest.skip(str(error))
+
+
+StartLab = Callable[[str], Lab]
+
+
+@pytest.fixture
+def start_lab() -> Iterator[StartLab]:
+    """Return a function that starts the small world under another name; what it started ends with the test."""
+    with ExitStack() as stack:
+        yield lambda name: stack.enter_context(start_or_skip(name, SMALL_WORLD))
 
 
 @pytest.fixture(scope="package")

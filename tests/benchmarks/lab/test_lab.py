@@ -8,7 +8,7 @@ import pytest
 from gpunode_benchmarks.lab.errors import LabFailed
 from gpunode_benchmarks.lab.lab import Lab
 
-from tests.benchmarks.lab.conftest import HOSTS, PROBES, SMALL_WORLD, start_or_skip
+from tests.benchmarks.lab.conftest import HOSTS, PROBES, SMALL_WORLD, StartLab, start_or_skip
 
 PATIENCE_S = 30.0
 
@@ -142,9 +142,9 @@ def test_unknown_hosts_are_refused(lab: Lab) -> None:
     assert lab.call("london-1", f"{HOSTS}:add", first=1, second=1) == 2
 
 
-def test_an_ended_lab_says_so() -> None:
+def test_an_ended_lab_says_so(start_lab: StartLab) -> None:
     """Ending twice does no harm."""
-    lab = start_or_skip("ended", SMALL_WORLD)
+    lab = start_lab("ended")
     lab.end()
     lab.end()
     with pytest.raises(LabFailed, match="has ended"):

@@ -12,7 +12,7 @@ from gpunode_benchmarks.lab.host_processes import processes_in
 from gpunode_benchmarks.lab.lab import Lab
 from gpunode_benchmarks.lab.lab_folders import connect, folders_of, named_folder, passing_folder, pid_of, remove_lab
 
-from tests.benchmarks.lab.conftest import HOSTS, SMALL_WORLD, start_or_skip
+from tests.benchmarks.lab.conftest import HOSTS, SMALL_WORLD, StartLab, start_or_skip
 
 PATIENCE_S = 30.0
 
@@ -68,9 +68,9 @@ def test_a_killed_user_takes_its_lab_along() -> None:
     assert folders_of("orphan") == []
 
 
-def test_a_killed_lab_leaves_a_folder_and_nothing_else() -> None:
+def test_a_killed_lab_leaves_a_folder_and_nothing_else(start_lab: StartLab) -> None:
     """Kill -9 of the lab itself."""
-    lab = start_or_skip("killed", SMALL_WORLD)
+    lab = start_lab("killed")
     with lab.launch("london-1", ["setsid", "--fork", "sleep", "600"]) as program:
         assert program.wait(PATIENCE_S) == 0
         network = lab.call("london-1", f"{HOSTS}:surroundings")["network"]
@@ -81,18 +81,16 @@ def test_a_killed_lab_leaves_a_folder_and_nothing_else() -> None:
     assert _processes(network) == set()
     assert not remove_lab(lab.folder)
     assert folders_of("killed") == []
-    lab.end()
 
 
-def test_a_living_lab_is_ended_and_removed() -> None:
+def test_a_living_lab_is_ended_and_removed(start_lab: StartLab) -> None:
     """Also when its process is stopped and answers nothing."""
-    lab = start_or_skip("stopped", SMALL_WORLD)
+    lab = start_lab("stopped")
     ended = _lab_ended(lab.folder)
     signal.pidfd_send_signal(ended, signal.SIGSTOP)
     assert remove_lab(lab.folder)
     _wait(ended)
     assert folders_of("stopped") == []
-    lab.end()
 
 
 def test_only_the_worlds_own_labs_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

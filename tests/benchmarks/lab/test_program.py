@@ -7,7 +7,7 @@ import pytest
 from gpunode_benchmarks.lab.errors import LabFailed
 from gpunode_benchmarks.lab.lab import Lab
 
-from tests.benchmarks.lab.conftest import HOSTS, SMALL_WORLD, start_or_skip
+from tests.benchmarks.lab.conftest import HOSTS, StartLab
 
 PATIENCE_S = 30.0
 
@@ -75,9 +75,9 @@ def test_waiting_has_an_end(lab: Lab) -> None:
         assert program.exit_code is None
 
 
-def test_programs_of_an_ended_lab_say_so() -> None:
+def test_programs_of_an_ended_lab_say_so(start_lab: StartLab) -> None:
     """Waiting for them does not hang."""
-    lab = start_or_skip("gone", SMALL_WORLD)
+    lab = start_lab("gone")
     with lab.launch("london-1", ["sleep", "600"]) as program:
         lab.end()
         with pytest.raises(LabFailed, match="lab ended"):

@@ -9,7 +9,7 @@ from gpunode_benchmarks.lab.lab import Lab
 from gpunode_benchmarks.lab.lab_folders import connect, pid_of, remove_lab
 from gpunode_benchmarks.lab.messages import receive_message, send_message
 
-from tests.benchmarks.lab.conftest import HOSTS, SMALL_WORLD, start_or_skip
+from tests.benchmarks.lab.conftest import HOSTS, StartLab
 
 PATIENCE_S = 30.0
 
@@ -65,9 +65,9 @@ def test_many_programs_run_at_once(lab: Lab) -> None:
         program.close()
 
 
-def test_the_lab_ends_with_its_forwarder() -> None:
+def test_the_lab_ends_with_its_forwarder(start_lab: StartLab) -> None:
     """Without it the hosts would be silent, and a bench would wait."""
-    lab = start_or_skip("unforwarded", SMALL_WORLD)
+    lab = start_lab("unforwarded")
     pid = _pid(lab)
     [forwarder] = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
     ended = os.pidfd_open(pid)
@@ -76,16 +76,14 @@ def test_the_lab_ends_with_its_forwarder() -> None:
     with pytest.raises(LabFailed, match="has ended"):
         lab.traffic()
     assert "forwarder has ended" in (lab.folder / "lab.log").read_text()
-    lab.end()
 
 
-def test_sigterm_ends_the_lab() -> None:
+def test_sigterm_ends_the_lab(start_lab: StartLab) -> None:
     """As at a machine's shutdown; what is left is a folder."""
-    lab = start_or_skip("terminated", SMALL_WORLD)
+    lab = start_lab("terminated")
     pid = _pid(lab)
     ended = os.pidfd_open(pid)
     os.kill(pid, signal.SIGTERM)
     _wait_ended(ended)
     assert not remove_lab(lab.folder)
     assert not lab.folder.exists()
-    lab.end()
