@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from gpunode_benchmarks.lab.commands import lab_app
+
 if TYPE_CHECKING:
     from gpunode_benchmarks.report import BenchResult
 
@@ -37,6 +39,7 @@ def register(app: typer.Typer) -> None:
     bench_app.command("discovery")(run_discovery)
     bench_app.command("memory")(run_memory)
     bench_app.command("flood")(run_flood)
+    bench_app.add_typer(lab_app(), name="lab")
     app.add_typer(bench_app, name="bench")
 
 

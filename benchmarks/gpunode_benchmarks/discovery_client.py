@@ -6,6 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final, NoReturn
 
+from gpunode._finder import Placement
 from gpunode._probing import FRESH_S
 from gpunode._selection import Wanted
 from gpunode._session import Session, Surroundings
@@ -98,7 +99,7 @@ async def _ask(session: Session, model: str) -> float:
     """Return the milliseconds of one question."""
     started_at = time.perf_counter()
     ready = await session.ready()
-    choices = await ready.finder.choices(Wanted(Task.LLM, model), home=_HOME)
+    choices = await ready.finder.choices(Placement(Wanted(Task.LLM, model), _HOME))
     elapsed_ms = _MS_PER_S * (time.perf_counter() - started_at)
     if choices[0].probe is None:
         raise BenchmarkFailed("No light node answered a probe. Run it again.")

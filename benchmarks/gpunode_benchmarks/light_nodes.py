@@ -12,11 +12,12 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from gpunode_node.advert_builder import advertised_addresses
 from gpunode_node.announcer import Announcer
 from gpunode_node.mesh_membership import wait_for_peers
 from gpunode_node.tracker_client import TrackerClient
 from gpunode_protocol.adverts import ADVERT_LIFETIME_S, Advert, Gpu, ModelAdvert, Speed
-from gpunode_protocol.mesh import Mesh, MeshConfig, MeshStream, create_mesh
+from gpunode_protocol.mesh import LOOPBACK_ADDRESSES, Mesh, MeshConfig, MeshStream, create_mesh
 from gpunode_protocol.mesh.advert_records import AdvertValidator
 from gpunode_protocol.messages import PROBE_PROTOCOL, ProbeReplyFrame, encode_frame
 from gpunode_protocol.probe import ProbeServer
@@ -56,6 +57,7 @@ class LightNodes:
         tracker: of the network.
         info: what the tracker says of the network.
         regions: where the nodes are, in turn.
+        listen: multiaddrs of each node.
 
     ``model`` is what all of them announce the next time.
     """
@@ -67,12 +69,14 @@ class LightNodes:
         tracker: TrackerClient,
         info: NetworkInfo,
         regions: Sequence[Region] = tuple(Region),
+        listen: Sequence[str] = LOOPBACK_ADDRESSES,
     ) -> None:
         self._stack = stack
         self._folder = folder
         self._tracker = tracker
         self._info = info
         self._regions = regions
+        self._listen = listen
         self.model = MODEL
         self._trust = Trust.from_keyset(info.root_public_key, info.keyset)
         self.nodes: list[LightNode] = []
@@ -108,6 +112,7 @@ class LightNodes:
         config = MeshConfig(
             identity_path=folder / "identity.key",
             state_dir=folder / _STATE_DIR,
+            listen_addresses=tuple(self._listen),
             bootstrap=tuple(self._info.bootstrap),
             force_reachability="public",
         )
@@ -177,7 +182,7 @@ class _Adverts:
             region=self.region,
             gpu=Gpu(model="", count=0, memory_mb=0),
             model=model,
-            addresses=tuple(address.partition("/p2p/")[0] for address in self.addresses),
+            addresses=tuple(advertised_addresses(self.addresses)),
             expires_at=int(time.time()) + ADVERT_LIFETIME_S,
             tombstone=tombstone,
         )

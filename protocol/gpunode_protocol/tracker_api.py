@@ -32,6 +32,7 @@ NODE_BALANCE_PATH = f"{API}/nodes/{{peer}}/balance"
 LINK_PATH = f"{API}/nodes/{{peer}}/link"
 REGIONS_PATH = f"{API}/regions"
 ACCOUNTS_PATH = f"{API}/accounts"
+OWN_NODES_PATH = f"{API}/accounts/self/nodes"
 GRANTS_PATH = f"{API}/grants"
 SETTLEMENTS_PATH = f"{API}/settlements"
 REPORTS_PATH = f"{API}/reports"
@@ -180,6 +181,12 @@ class AccountReply(WireModel):
     api_key: str
     spendable_microcredits: Count
     promotional: bool = True
+
+
+class OwnNodesReply(WireModel):
+    """The nodes that are linked to the asking account, without those that were shut out."""
+
+    nodes: tuple[PeerIdField, ...]
 
 
 class GrantRequest(WireModel):

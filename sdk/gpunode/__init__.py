@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         TrackerUnreachable,
         VerificationFailed,
     )
+    from gpunode.routing import CostTerms, Limits, RouteCandidate, RouteExplanation
     from gpunode.streaming import AsyncChatStream, ChatStream
     from gpunode.types import ChatResult, Chunk, Route, Usage
 
@@ -40,6 +41,10 @@ _MODULE_OF = {
     "RequestRefused": "errors",
     "TrackerUnreachable": "errors",
     "VerificationFailed": "errors",
+    "CostTerms": "routing",
+    "Limits": "routing",
+    "RouteCandidate": "routing",
+    "RouteExplanation": "routing",
     "ChatResult": "types",
     "Chunk": "types",
     "Route": "types",
@@ -54,11 +59,15 @@ __all__ = [
     "ChatStream",
     "Chunk",
     "ClientError",
+    "CostTerms",
     "GpunodeError",
     "InferenceClient",
+    "Limits",
     "NoNodeFound",
     "RequestRefused",
     "Route",
+    "RouteCandidate",
+    "RouteExplanation",
     "TrackerUnreachable",
     "Usage",
     "VerificationFailed",

@@ -4,6 +4,7 @@ from gpunode_protocol.regions import Region
 from gpunode_protocol.speed_words import speed_in_words
 from gpunode_protocol.tasks import Task
 
+from gpunode._cost import JobSize
 from gpunode._selection import Choice
 from gpunode.errors import InvalidRequest
 from gpunode.types import NodeInfo
@@ -23,6 +24,20 @@ def to_task(value: Task | str) -> Task:
         return Task(value)
     except ValueError:
         raise InvalidRequest(f"There is no task {value!r}; the tasks are {', '.join(Task)}.") from None
+
+
+def to_size(input_units: int | None, output_units: int | None) -> JobSize | None:
+    """Return the size of a job that is not there yet; None: nothing is said of it. Raises InvalidRequest."""
+    if input_units is None and output_units is None:
+        return None
+    usual = JobSize()
+    size = JobSize(
+        usual.input_units if input_units is None else input_units,
+        usual.output_units if output_units is None else output_units,
+    )
+    if min(size.input_units, size.output_units) < 0:
+        raise InvalidRequest("A job's size cannot be negative.")
+    return size
 
 
 def node_info(choice: Choice) -> NodeInfo:

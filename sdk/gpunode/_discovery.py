@@ -18,7 +18,7 @@ from gpunode_protocol.trust import check_advert
 
 from gpunode._good_nodes import GoodNodes
 from gpunode._network import Network
-from gpunode._selection import Candidate, Wanted, why_not
+from gpunode._selection import Candidate, Wanted, objection, why_not
 from gpunode.types import Source
 
 _log = logging.getLogger(__name__)
@@ -41,9 +41,14 @@ FetchIndex = Callable[[Wanted], Awaitable[NodesReply]]
 
 @dataclass
 class Found:
-    """candidates: newest advert of each node and model. reasons: why others do not qualify, counted."""
+    """What a search brought.
+
+    candidates: newest advert of each node and model. excluded: nodes that serve what is wanted and may not do it,
+    counted by reason. reasons: why other adverts and sources are of no use, counted.
+    """
 
     candidates: list[Candidate] = field(default_factory=list)
+    excluded: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
 
 
@@ -143,6 +148,7 @@ class _Pool:
         self._wanted = wanted
         self._now = now
         self._candidates: dict[tuple[str, str], Candidate] = {}
+        self._objections: dict[tuple[str, str], str] = {}
         self.reasons: Counter[str] = Counter()
 
     @property
@@ -150,7 +156,7 @@ class _Pool:
         return len(self._candidates)
 
     def found(self) -> Found:
-        return Found(list(self._candidates.values()), self.reasons)
+        return Found(list(self._candidates.values()), Counter(self._objections.values()), self.reasons)
 
     def add_index(self, envelope: Envelope) -> None:
         """Check the index's signature and age, then its adverts one by one."""
@@ -182,6 +188,10 @@ class _Pool:
             self.reasons[reason] += 1
             return
         key = (body.peer, body.model.name)
+        refusal = objection(body, self._wanted)
+        if refusal is not None:
+            self._objections[key] = refusal  # once for each node, however many sources tell of it
+            return
         known = self._candidates.get(key)
         if known is None:
             self._candidates[key] = Candidate(advert, source)

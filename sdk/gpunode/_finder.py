@@ -1,38 +1,76 @@
 """From a wish to nodes in the order in which they should be tried."""
 
-from collections.abc import Callable, Coroutine
-from dataclasses import replace
+import math
+from collections import Counter
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
+from gpunode_protocol.identity import PeerId
 from gpunode_protocol.regions import Region
 
 from gpunode._breakers import Breakers
 from gpunode._candidate_memory import CandidateMemory, Question
-from gpunode._discovery import Discovery, Found
+from gpunode._cost import TYPICAL_SIZE, JobSize, cost_of
+from gpunode._discovery import ENOUGH, Discovery, Found
+from gpunode._measurements import Measurements
 from gpunode._model_names import resolve_name
 from gpunode._network import Network
-from gpunode._probing import Prober
-from gpunode._selection import Candidate, Choice, Wanted, rank, to_probe
+from gpunode._probe_answer import Probe
+from gpunode._probing import Prober, Worth
+from gpunode._selection import Candidate, Choice, Knowledge, Standing, Wanted, rank, standing_of, to_probe
 from gpunode.errors import NoNodeFound
+
+Objection = Callable[[Candidate], str | None]
+"""Says why a candidate may not do a job, None if it may."""
+
+
+def no_objection(_candidate: Candidate) -> str | None:
+    """Let everybody do it."""
+    return None
+
+
+@dataclass(frozen=True)
+class Placement:
+    """One job to be placed. home: the client's region. size: what it takes. objection: beyond what ``wanted`` says."""
+
+    wanted: Wanted
+    home: Region | None = None
+    size: JobSize = TYPICAL_SIZE
+    objection: Objection = no_objection
+
+    @property
+    def question(self) -> Question:
+        """What is searched for."""
+        return self.wanted, self.home
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """choices: best first. excluded: nodes that do not qualify, counted by reason."""
+
+    choices: list[Choice]
+    excluded: Counter[str] = field(default_factory=Counter)
 
 
 class Finder:
     """Discovers, probes and ranks. What was found lately is used again, and looked up anew in the background.
 
     Args:
-        discovery, prober, breakers: see there.
+        discovery, prober, breakers, measurements: see there.
         network: returns what is known of the network now.
         spawn: runs work that nobody waits for.
         random: breaks ties.
         clock: Unix seconds. monotonic: seconds.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- the parts that it puts together, and its clocks
         self,
         discovery: Discovery,
         prober: Prober,
         breakers: Breakers,
+        measurements: Measurements,
         *,
         network: Callable[[], Network],
         spawn: Callable[[Coroutine[Any, Any, None]], object],
@@ -43,6 +81,7 @@ class Finder:
         self._discovery = discovery
         self._prober = prober
         self._breakers = breakers
+        self._measurements = measurements
         self._network = network
         self._spawn = spawn
         self._random = random
@@ -50,43 +89,61 @@ class Finder:
         self._monotonic = monotonic
         self._memory = CandidateMemory()
         self._refreshing: set[Question] = set()
+        self._wide: set[Question] = set()
 
-    async def choices(self, wanted: Wanted, *, home: Region | None) -> list[Choice]:
-        """Return the nodes to try, best first, at least one; home: the client's region.
+    async def choices(self, placement: Placement) -> list[Choice]:
+        """Return the nodes to try, best first, at least one.
 
         Raises:
             NoNodeFound: with the models that there are, and why nodes do not qualify.
         """
-        question = (wanted, home)
-        choices = await self._known_choices(question) or await self._searched_choices(question)
+        choices = await self._known_choices(placement) or (await self.search(placement)).choices
+        self._widen_if_crowded(choices, placement.question)
         self._prober.job_sent(choices[0].candidate)
         return choices
 
-    async def _known_choices(self, question: Question) -> list[Choice]:
+    async def search(self, placement: Placement) -> Ranking:
+        """Return the nodes to try, best first, at least one; always searches.
+
+        Raises:
+            NoNodeFound: see ``choices``.
+        """
+        found = await self._search(placement.question)
+        ranking = await self._rank_found(found, placement)
+        if not ranking.choices:
+            raise _nobody(placement.wanted, found, ranking.excluded)
+        return ranking
+
+    async def all(self, placement: Placement) -> list[Choice]:
+        """Return every node that serves what is wanted, maybe none; always searches."""
+        found = await self._discovery.find(placement.wanted, home=placement.home)
+        return (await self._rank_found(found, placement)).choices
+
+    async def _known_choices(self, placement: Placement) -> list[Choice]:
         """Return the nodes of an earlier search; none if not one of them answers any more."""
-        known = self._memory.recall(question, network=self._network(), now=self._clock())
-        choices = self._ranked_at_once(known, question[1]) or await self._ranked(known, question[1])
+        known = self._memory.recall(placement.question, network=self._network(), now=self._clock())
+        known = [candidate for candidate in known if placement.objection(candidate) is None]
+        choices = self._ranked_at_once(known, placement) or await self._ranked(known, placement)
         if not any(choice.probe is not None for choice in choices):
             return []
-        self._refresh_if_old(question)
+        self._refresh_if_old(placement.question)
         return choices
 
-    async def _searched_choices(self, question: Question) -> list[Choice]:
-        found = await self._search(question)
-        if not found.candidates:
-            raise _nobody(question[0], found)
-        return await self._ranked(found.candidates, question[1])
-
-    async def all(self, wanted: Wanted, *, home: Region | None) -> list[Choice]:
-        """Return every node that serves what is wanted, maybe none; always searches."""
-        found = await self._discovery.find(wanted, home=home)
-        return await self._ranked(found.candidates, home)
+    async def _rank_found(self, found: Found, placement: Placement) -> Ranking:
+        excluded, kept = found.excluded.copy(), []
+        for candidate in found.candidates:
+            refusal = placement.objection(candidate)
+            if refusal is None:
+                kept.append(candidate)
+            else:
+                excluded[refusal] += 1
+        return Ranking(await self._ranked(kept, placement), excluded)
 
     async def _search(self, question: Question) -> Found:
-        wanted, home = question
+        wanted, home = question[0], None if question in self._wide else question[1]
         network = self._network()
         found = await self._discovery.find(wanted, home=home)
-        if not found.candidates and wanted.model is not None:
+        if not found.candidates and not found.excluded and wanted.model is not None:
             everything = await self._discovery.find(replace(wanted, model=None), home=home)
             found = _served_under_another_name(wanted.model, everything)
         self._memory.remember(question, found.candidates, network=network, now=self._clock())
@@ -97,32 +154,97 @@ class Finder:
             self._refreshing.add(question)
             self._spawn(self._refresh(question))
 
+    def _widen_if_crowded(self, choices: Sequence[Choice], question: Question) -> None:
+        """Look beyond the client's own region, behind the caller's back, where it has enough nodes and none is free."""
+        wanted, home = question
+        is_free = any(choice.probe is not None and choice.probe.is_free for choice in choices)
+        is_crowded = len(choices) >= ENOUGH and not is_free
+        if is_crowded and home is not None and wanted.region is None and question not in self._wide:
+            self._wide.add(question)
+            self._refreshing.add(question)
+            self._spawn(self._refresh(question))
+
     async def _refresh(self, question: Question) -> None:
         try:
             await self._search(question)
         finally:
             self._refreshing.discard(question)
 
-    async def _ranked(self, candidates: list[Candidate], home: Region | None) -> list[Choice]:
-        """Probe and rank, and wait for those that have not answered lately."""
-        blocked = self._breakers.blocked(self._monotonic())
-        asked = to_probe(candidates, home=home, blocked=blocked, random=self._random)
-        return rank(candidates, await self._prober.probe_all(asked), blocked=blocked, random=self._random)
+    async def _ranked(self, candidates: list[Candidate], placement: Placement) -> list[Choice]:
+        """Probe and rank, and wait for those that have not answered lately; if nobody is free, ask eight more."""
+        asked = to_probe(candidates, self._knowledge(candidates, placement), self._random)
+        probes = await self._prober.probe_all(asked, self._gain_from(asked, placement))
+        others = [candidate for candidate in candidates if candidate not in asked]
+        if others and not self._free(probes):
+            more = to_probe(others, self._knowledge(others, placement), self._random)
+            probes |= await self._prober.probe_all(more, self._gain_from(candidates, placement))
+            asked += more
+        return self._ranked_by(candidates, probes, placement, asked={candidate.node for candidate in asked})
 
-    def _ranked_at_once(self, candidates: list[Candidate], home: Region | None) -> list[Choice]:
+    def _gain_from(self, asked: Sequence[Candidate], placement: Placement) -> Worth:
+        """Return how much sooner the answer could come from those who have not answered yet, were they idle."""
+        blocked = self._breakers.blocked(self._monotonic())
+
+        def gain_ms(probes: Mapping[PeerId, Probe], pending: Collection[Candidate]) -> float:
+            answered = [self._choice(item, probes.get(item.node), placement, blocked, ()) for item in asked]
+            best = min(
+                (choice.cost_ms for choice in answered if choice.standing is Standing.ANSWERED), default=math.inf
+            )
+            idle = [self._choice(item, None, placement, blocked, ()).cost.terms for item in pending]
+            return best - min((terms.total_ms - terms.silence_ms - terms.rtt_ms for terms in idle), default=best)
+
+        return gain_ms
+
+    def _ranked_at_once(self, candidates: list[Candidate], placement: Placement) -> list[Choice]:
         """Rank by the answers of the last seconds; none if no healthy node was free then. Others are asked meanwhile.
 
         One dead node among many would hold up every job for as long as its advert lasts.
         """
-        blocked = self._breakers.blocked(self._monotonic())
         probes = self._prober.fresh(candidates)
-        free = {node for node, probe in probes.items() if probe.is_free and node not in blocked}
+        free = self._free(probes)
         if not free:
             return []
-        asked = to_probe(candidates, home=home, blocked=blocked, random=self._random, ready=free)
+        asked = to_probe(candidates, self._knowledge(candidates, placement, ready=free), self._random)
         if any(candidate.node not in probes for candidate in asked):
             self._spawn(self._prober.refresh(asked))
-        return rank(candidates, probes, blocked=blocked, random=self._random)
+        return self._ranked_by(candidates, probes, placement, asked=())
+
+    def _free(self, probes: Mapping[PeerId, Probe]) -> set[PeerId]:
+        blocked = self._breakers.blocked(self._monotonic())
+        return {node for node, probe in probes.items() if probe.is_free and node not in blocked}
+
+    def _knowledge(
+        self, candidates: Sequence[Candidate], placement: Placement, ready: Collection[str] = ()
+    ) -> Knowledge:
+        nodes = {candidate.node for candidate in candidates}
+        rtt_ms = {node: rtt_ms for node in nodes if (rtt_ms := self._measurements.last_rtt_ms(node)) is not None}
+        return Knowledge(placement.home, rtt_ms, self._breakers.blocked(self._monotonic()), ready)
+
+    def _ranked_by(
+        self,
+        candidates: list[Candidate],
+        probes: Mapping[PeerId, Probe],
+        placement: Placement,
+        *,
+        asked: Collection[str],
+    ) -> list[Choice]:
+        blocked = self._breakers.blocked(self._monotonic())
+        choices = [self._choice(item, probes.get(item.node), placement, blocked, asked) for item in candidates]
+        return rank(choices, self._random)
+
+    def _choice(
+        self,
+        candidate: Candidate,
+        probe: Probe | None,
+        placement: Placement,
+        blocked: Collection[str],
+        asked: Collection[str],
+    ) -> Choice:
+        home = None if placement.home is None else placement.home.value
+        observed = self._measurements.observed(candidate.node, candidate.body.model.name)
+        cost = cost_of(candidate.body, probe, observed, placement.size, home=home)
+        standing = standing_of(candidate.node, probe, blocked=blocked, asked=asked)
+        return Choice(candidate, probe, cost, observed, standing)
 
 
 def _served_under_another_name(model: str, everything: Found) -> Found:
@@ -133,12 +255,18 @@ def _served_under_another_name(model: str, everything: Found) -> Found:
     reasons = everything.reasons.copy()
     if not kept:
         reasons.update(f"serves {candidate.body.model.name}" for candidate in everything.candidates)
-    return Found(kept, reasons)
+    return Found(kept, everything.excluded, reasons)
 
 
-def _nobody(wanted: Wanted, found: Found) -> NoNodeFound:
+def _nobody(wanted: Wanted, found: Found, excluded: Counter[str]) -> NoNodeFound:
     what = wanted.model or f"any {wanted.task} model"
     where = f" in {wanted.region}" if wanted.region else ""
+    if excluded:
+        return NoNodeFound(
+            f"Nodes serve {what}, but none that may do this job. Loosen what you demand of them, or wait until another "
+            "one comes.",
+            reasons=excluded,
+        )
     return NoNodeFound(
         f"No live node serves {what}{where}. 'gpunode nodes' shows what is served now; choose another model, or try "
         "again shortly.",

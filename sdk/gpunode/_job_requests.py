@@ -17,6 +17,7 @@ from gpunode_protocol.signing import Signed, sign
 from gpunode_protocol.tasks import Task
 
 from gpunode._grants import HeldGrant
+from gpunode._placing import cost_microcredits
 from gpunode._selection import Choice
 
 _MILLI: Final = 1000
@@ -33,7 +34,7 @@ class Job:
     """A job, whichever node does it.
 
     id: UUIDv7. cost_microcredits: at most. ends_at: monotonic seconds; deadline_at: the same instant in Unix seconds.
-    salt: 32 random bytes.
+    salt: 32 random bytes. fingerprint: of the weights that are required, None = any.
     """
 
     id: str
@@ -43,6 +44,7 @@ class Job:
     ends_at: float
     deadline_at: int
     salt: bytes = field(repr=False)
+    fingerprint: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ class JobSigner:
                 deadline_at=job.deadline_at,
                 task=job.task,
                 model=choice.model,
+                fingerprint=job.fingerprint,
                 params=job.params.to_map(),
                 salt=job.salt,
             ),
@@ -89,12 +92,7 @@ def new_job_id(now: float) -> str:
 
 def worst_cost_microcredits(prices: PriceTable, task: Task, model: str, params: Params) -> int:
     """Return what a job can cost at most, in micro-credits; 0 where the network has no price for the task."""
-    try:
-        return prices.cost_microcredits(
-            task, model, input_units=input_tokens_bound(params), output_units=worst_case_output_units(params)
-        )
-    except KeyError:
-        return 0
+    return cost_microcredits(prices, task, model, input_tokens_bound(params), worst_case_output_units(params))
 
 
 def patience_with(choice: Choice, job: Job) -> Patience:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from gpunode_protocol.blobs import Blob
-from gpunode_protocol.client_job import ClientJob, Failed, JobEvent
+from gpunode_protocol.client_job import ClientJob, Completed, Failed, JobEvent
 from gpunode_protocol.errors import ErrorCode, GpunodeError, JobError, VerificationFailed, job_error
 from gpunode_protocol.identity import PeerId
 from gpunode_protocol.mesh.errors import MeshError
@@ -24,6 +24,8 @@ from gpunode._breakers import Breakers
 from gpunode._good_nodes import GoodNodes
 from gpunode._grants import GrantStore, HeldGrant
 from gpunode._job_requests import Job, JobSigner
+from gpunode._job_timing import Spans, timing_of
+from gpunode._measurements import Measurements
 from gpunode._selection import Choice
 from gpunode._transport import JobLink, ReadingClock
 from gpunode.errors import AnswerInterrupted, NoNodeFound, RequestRefused
@@ -49,17 +51,19 @@ _NOT_A_FAILURE: Final = frozenset({ErrorCode.BUSY, ErrorCode.DRAINING, ErrorCode
 
 @dataclass(frozen=True)
 class JobServices:
-    """What every job of a client shares. patience: deadlines at a node; monotonic: seconds."""
+    """What every job of a client shares. patience: deadlines at a node; monotonic: seconds; clock: Unix seconds."""
 
     mesh: Mesh
     signer: JobSigner
     grants: GrantStore
     breakers: Breakers
     good_nodes: GoodNodes
+    measurements: Measurements
     accounting: Accounting
     background: Background
     patience: Callable[[Choice, Job], Patience]
     monotonic: Callable[[], float]
+    clock: Callable[[], float]
     max_attempts: int
 
 
@@ -90,6 +94,7 @@ class JobRun:
         self._named_grants: dict[PeerId, HeldGrant] = {}
         self._inputs = inputs
         self._segment = 0
+        self._sent_at = 0.0
         self._failed: list[Attempt] = []
 
     async def events(self) -> AsyncGenerator[JobEvent, None]:
@@ -112,7 +117,7 @@ class JobRun:
                             self._note(event)
                             yield event
                 if failure is None:
-                    self._succeeded(choice)
+                    self._succeeded(choice, link)
                     return
             finally:
                 self._services.background.spawn(self._leave(link, failure))
@@ -155,6 +160,7 @@ class JobRun:
             inputs=self._inputs,
         )
         self._segment += 1
+        self._sent_at = services.monotonic()
         return JobLink(stream, job, clock)
 
     def _left_s(self) -> float:
@@ -176,9 +182,24 @@ class JobRun:
         elif isinstance(event, Blob):
             self.blobs.append(event)
 
-    def _succeeded(self, choice: Choice) -> None:
-        self._services.breakers.succeeded(choice.node)
-        self._services.good_nodes.remember(choice.candidate.advert)
+    def _succeeded(self, choice: Choice, link: JobLink) -> None:
+        services = self._services
+        services.breakers.succeeded(choice.node)
+        services.good_nodes.remember(choice.candidate.advert)
+        assert link.completed is not None  # noqa: S101 -- otherwise the job is not over
+        spans = self._spans(link.completed, link.clock.lost_s)
+        timing = timing_of(choice, self.job.task, link.completed.usage, spans, at=services.clock())
+        services.measurements.job_done(choice.node, choice.model, timing)
+
+    def _spans(self, completed: Completed, paused_s: float) -> Spans:
+        now, stated = self._services.monotonic(), completed.receipt.body
+        first_at = now if self.first_output_at is None else self.first_output_at
+        return Spans(
+            first_ms=1000 * (first_at - self._sent_at),
+            total_ms=1000 * (now - self._sent_at),
+            paused_ms=1000 * paused_s,
+            stated_decode_ms=float(max(0, stated.duration_ms - stated.ttft_ms)),
+        )
 
     async def _leave(self, link: JobLink, failure: GpunodeError | None) -> None:
         """Pay what is owed and close the stream; a job that is not over is cancelled first."""
@@ -202,6 +223,7 @@ class JobRun:
         if isinstance(error, VerificationFailed):
             services.breakers.failed(choice.node, services.monotonic())
             services.good_nodes.forget(choice.candidate.advert)
+            services.measurements.job_failed(choice.node, choice.model)
             services.accounting.report(link.job.request, error)
             raise error
         if self.first_output_at is not None:
@@ -249,6 +271,7 @@ class JobRun:
         else:
             services.breakers.failed(choice.node, now)
             services.good_nodes.forget(choice.candidate.advert)
+            services.measurements.job_failed(choice.node, choice.model)
         self._failed.append(Attempt(node=choice.node, region=choice.candidate.body.region.value, reason=reason))
         _log.info("node %s: %s", choice.node, reason, extra={"event": "attempt_failed", "node": choice.node})
 

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import secrets
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -14,15 +14,14 @@ from gpunode_protocol.mesh.interface import Mesh, MeshStream
 from gpunode_protocol.messages import PROBE_PROTOCOL, ProbeReplyFrame
 from gpunode_protocol.probe import PROBE_TIMEOUT_S, ProbeClient
 
-from gpunode._selection import Candidate, Probe
+from gpunode._measurements import Measurements
+from gpunode._probe_answer import Probe
+from gpunode._selection import Candidate
 
 _log = logging.getLogger(__name__)
 
-RTT_WINDOW_S: Final = 600.0
-"""The smallest round trip of this time counts: queues only ever add, and routes change."""
 FRESH_S: Final = 2.0
 """An answer of this age is used again: asking costs a round trip, and a queue of generations moves slowly."""
-_MAX_SAMPLES: Final = 32
 _STRAGGLER_FACTOR: Final = 2.0
 _MIN_STRAGGLER_WAIT_S: Final = 0.05
 _NONCE_BYTES: Final = 16
@@ -30,30 +29,34 @@ _ON_ITS_WAY_S: Final = 0.25
 """A job sent less than this before a node's answer may not have reached it yet; some count twice, for 2 s."""
 _MAX_SENT: Final = 64
 
+Worth = Callable[[Mapping[PeerId, Probe], Collection[Candidate]], float]
+"""From the answers so far and those who have not answered: how many ms are worth waiting for them, from the start."""
+
+
+def _worth_nothing(_probes: Mapping[PeerId, Probe], _pending: Collection[Candidate]) -> float:
+    return 0.0
+
+
 _Queue = tuple[PeerId, str]
 """A node and one of its models."""
 
 
 class Prober:
-    """Probes nodes over the mesh and remembers their round trips.
+    """Probes nodes over the mesh and measures their round trips.
 
     Args:
         mesh: opens the streams.
+        measurements: take the round trips.
         monotonic: seconds.
     """
 
-    def __init__(self, mesh: Mesh, *, monotonic: Callable[[], float]) -> None:
+    def __init__(self, mesh: Mesh, measurements: Measurements, *, monotonic: Callable[[], float]) -> None:
         self._mesh = mesh
+        self._measurements = measurements
         self._monotonic = monotonic
-        self._samples: dict[PeerId, deque[tuple[float, float]]] = {}
         self._answers: dict[_Queue, tuple[float, Probe]] = {}
         self._sent: dict[_Queue, deque[float]] = {}
         self._refreshing: set[_Queue] = set()
-
-    def rtt_ms(self, node: PeerId) -> float | None:
-        """Return the smallest round trip of the last 10 minutes, None without one."""
-        since = self._monotonic() - RTT_WINDOW_S
-        return min((rtt for at, rtt in self._samples.get(node, ()) if at >= since), default=None)
 
     def job_sent(self, candidate: Candidate) -> None:
         """Count a job that goes to a node now, so that the next one sees it before the node tells of it."""
@@ -65,25 +68,30 @@ class Prober:
 
     async def refresh(self, candidates: Iterable[Candidate]) -> None:
         """Ask those whose answers are not fresh and whom nobody asks at the moment, 2 s at most."""
-        missing = {_queue_of(item): item for item in candidates if self._fresh(item) is None}
-        mine = missing.keys() - self._refreshing
+        await self.renew([item for item in candidates if self._fresh(item) is None])
+
+    async def renew(self, candidates: Iterable[Candidate]) -> None:
+        """Ask those whom nobody asks at the moment, 2 s at most."""
+        wanted = {_queue_of(item): item for item in candidates}
+        mine = wanted.keys() - self._refreshing
         self._refreshing |= mine
         try:
             async with asyncio.timeout(PROBE_TIMEOUT_S):
-                await asyncio.gather(*(self._probe(missing[queue]) for queue in mine))
+                await asyncio.gather(*(self._probe(wanted[queue]) for queue in mine))
         except TimeoutError:
             pass
         finally:
             self._refreshing -= mine
 
-    async def probe_all(self, candidates: Sequence[Candidate]) -> dict[PeerId, Probe]:
+    async def probe_all(self, candidates: Sequence[Candidate], worth: Worth = _worth_nothing) -> dict[PeerId, Probe]:
         """Probe all at once, at most 2 s; return those who answered, now or within the last 2 s.
 
-        Once the first has answered, the others get as long again: whoever takes longer is not the nearest.
+        Once the first has answered, the others get as long again, because whoever takes longer is not the nearest; or
+        longer where that is worth it, because the nearest may have a queue.
         """
         known = self.fresh(candidates)
         unknown = [candidate for candidate in candidates if candidate.node not in known]
-        asked = await self._ask_all(unknown)
+        asked = await self._ask_all(unknown, known, worth)
         # read again: meanwhile other jobs may have been sent, by callers who were told the same
         return known | asked | self.fresh(item for item in candidates if item.node in known | asked)
 
@@ -93,23 +101,28 @@ class Prober:
         if probe is None or self._monotonic() - at >= FRESH_S:
             return None
         sent = sum(sent_at >= at - _ON_ITS_WAY_S for sent_at in self._sent.get(queue, ()))
-        return replace(probe, active=probe.active + sent)
+        return replace(probe, active=probe.active + sent, sent=sent)
 
-    async def _ask_all(self, candidates: Sequence[Candidate]) -> dict[PeerId, Probe]:
+    async def _ask_all(
+        self, candidates: Sequence[Candidate], known: Mapping[PeerId, Probe], worth: Worth
+    ) -> dict[PeerId, Probe]:
         started_at = self._monotonic()
-        pending = {asyncio.create_task(self._probe(candidate)): candidate.node for candidate in candidates}
+        pending = {asyncio.create_task(self._probe(candidate)): candidate for candidate in candidates}
         probes: dict[PeerId, Probe] = {}
         ends_at = started_at + PROBE_TIMEOUT_S
+        first_s: float | None = None
         try:
             while pending and (left_s := ends_at - self._monotonic()) > 0:
                 done, _ = await asyncio.wait(pending, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
-                    node, probe = pending.pop(task), task.result()
+                    candidate, probe = pending.pop(task), task.result()
                     if probe is not None:
-                        probes[node] = probe
-                        waited_s = self._monotonic() - started_at
-                        patience_s = max(_MIN_STRAGGLER_WAIT_S, waited_s * (_STRAGGLER_FACTOR - 1))
-                        ends_at = min(ends_at, self._monotonic() + patience_s)
+                        probes[candidate.node] = probe
+                        first_s = first_s or self._monotonic() - started_at
+                if first_s is not None:
+                    patience_s = first_s + max(_MIN_STRAGGLER_WAIT_S, first_s * (_STRAGGLER_FACTOR - 1))
+                    worth_s = worth({**known, **probes}, pending.values()) / 1000
+                    ends_at = started_at + min(PROBE_TIMEOUT_S, max(patience_s, worth_s))
         finally:
             for task in pending:
                 task.cancel()
@@ -125,7 +138,9 @@ class Prober:
             _log.debug("probe of %s: %s", candidate.node, error, extra={"event": "probe_failed"})
             return None
         try:
-            if self.rtt_ms(candidate.node) is None:  # the first exchange on a new connection pays for its set-up
+            if (
+                self._measurements.rtt_ms(candidate.node) is None
+            ):  # a new connection's first exchange pays for its set-up
                 await self._exchange(stream, candidate)
             return await self._exchange(stream, candidate)
         except GpunodeError as error:
@@ -145,9 +160,8 @@ class Prober:
                 return None
             reply = probe.receive_data(data)
         now = self._monotonic()
-        samples = self._samples.setdefault(candidate.node, deque(maxlen=_MAX_SAMPLES))
-        samples.append((now, 1000 * (now - sent_at)))
-        rtt_ms = self.rtt_ms(candidate.node)
+        self._measurements.rtt_measured(candidate.node, 1000 * (now - sent_at))
+        rtt_ms = self._measurements.rtt_ms(candidate.node)
         answer = Probe(
             rtt_ms=0.0 if rtt_ms is None else rtt_ms,
             active=reply.active,

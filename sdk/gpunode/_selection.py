@@ -1,7 +1,8 @@
 """Choosing nodes, pure: which adverts qualify, which are probed, and in what order the nodes are tried."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import IntEnum
 from random import Random
 from typing import Final
 
@@ -11,12 +12,17 @@ from gpunode_protocol.regions import Region
 from gpunode_protocol.signing import Signed
 from gpunode_protocol.tasks import Task
 
+from gpunode._cost import NO_COST, Cost
+from gpunode._observed import NOTHING_OBSERVED, Observed
+from gpunode._probe_answer import Probe
+from gpunode.routing import NO_LIMITS, Limits
 from gpunode.types import Source
 
 MAX_PROBES: Final = 8
 """Candidates probed at once at most (facts: Petals)."""
-RTT_TIE_MS: Final = 5.0
-"""Nodes whose round trips differ by less are equally near: this is the jitter of a home connection, not distance."""
+TIE_MS: Final = 10.0
+"""Nodes whose expected times differ by less are equally good: this is the jitter of a home connection."""
+UNKNOWN_RTT_MS: Final = 60_000.0
 
 
 @dataclass(frozen=True)
@@ -39,41 +45,34 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a job needs. model None = any of the task; region None = anywhere."""
+    """What is needed. model None = any of the task; region None = anywhere. own: the account's nodes, if only they."""
 
     task: Task
     model: str | None = None
     region: Region | None = None
+    limits: Limits = NO_LIMITS
+    own: frozenset[str] | None = None
 
 
-@dataclass(frozen=True)
-class Probe:
-    """A node's answer. rtt_ms: the smallest of the last minutes."""
+class Standing(IntEnum):
+    """In what order nodes are tried, whatever they cost."""
 
-    rtt_ms: float
-    active: int
-    queued: int
-    slots: int
-    wait_ms: int = 0
-    draining: bool = False
-
-    @property
-    def load(self) -> float:
-        """Jobs for each slot; 1 and more means waiting."""
-        return (self.active + self.queued) / max(1, self.slots)
-
-    @property
-    def is_free(self) -> bool:
-        """Whether a job would start at once."""
-        return self.load < 1 and not self.draining
+    ANSWERED = 0
+    DRAINING = 1
+    NOT_ASKED = 2  #: eight others should be nearer, or its answer is still awaited
+    SILENT = 3  #: asked just now, and did not answer
+    FAILED = 4  #: within the pause after a failure
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A node to try, with its probe if it answered one."""
+    """A node to try, with its probe if it answered one, and what the job is expected to take there."""
 
     candidate: Candidate
     probe: Probe | None = None
+    cost: Cost = NO_COST
+    observed: Observed = NOTHING_OBSERVED
+    standing: Standing = Standing.ANSWERED
 
     @property
     def node(self) -> PeerId:
@@ -85,82 +84,108 @@ class Choice:
         """The name under which the node advertises the model."""
         return self.candidate.body.model.name
 
+    @property
+    def cost_ms(self) -> float:
+        """The expected time to the whole answer."""
+        return self.cost.terms.total_ms
+
 
 def why_not(advert: Advert, wanted: Wanted) -> str | None:
-    """Return why an advert does not qualify, None if it does."""
+    """Return why an advert is not about what is wanted, None if it is; see ``objection`` for what is demanded of it."""
     if advert.tombstone:
         return "the node has left"
     if advert.model.task is not wanted.task:
         return f"serves {advert.model.task}, not {wanted.task}"
     if wanted.model is not None and advert.model.name != wanted.model:
         return f"serves another model than {wanted.model}"
-    if wanted.region is not None and advert.region is not wanted.region:
-        return f"is not in {wanted.region}"
     return None
 
 
-def to_probe(
-    candidates: Sequence[Candidate],
-    *,
-    home: Region | None,
-    blocked: Collection[str],
-    random: Random,
-    ready: Collection[str] = (),
-) -> list[Candidate]:
-    """Return at most 8 candidates: healthy ones first, then those that should be near, at random among equals.
+def objection(advert: Advert, wanted: Wanted) -> str | None:
+    """Return why a node that serves what is wanted may not do it, None if it may."""
+    limits = wanted.limits
+    fingerprint = advert.model.fingerprint.hex()
+    if wanted.region is not None and advert.region is not wanted.region:
+        return f"is not in {wanted.region}"
+    if wanted.own is not None and advert.peer not in wanted.own:
+        return "is not linked to your account"
+    if limits.allow_nodes and advert.peer not in limits.allow_nodes:
+        return "is not on the list of allowed nodes"
+    if advert.peer in limits.deny_nodes:
+        return "is on the list of denied nodes"
+    if advert.sandbox < limits.min_sandbox:
+        return f"has sandbox level {advert.sandbox}, {limits.min_sandbox} is required"
+    if limits.fingerprint is not None and fingerprint != limits.fingerprint.lower():
+        return f"has another fingerprint ({fingerprint[:12]}…) than is required"
+    return None
 
-    home: the client's region. Adverts state the measured round trip to each region; without it a foreign one is far.
-    ready: nodes that answered just now; they come before others, because asking costs a round trip.
+
+def standing_of(node: PeerId, probe: Probe | None, *, blocked: Collection[str], asked: Collection[str]) -> Standing:
+    """Return where a node stands. asked: who should have answered by now."""
+    if node in blocked:
+        return Standing.FAILED
+    if probe is None:
+        return Standing.SILENT if node in asked else Standing.NOT_ASKED
+    return Standing.DRAINING if probe.draining else Standing.ANSWERED
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """What decides whom to probe. home: the client's region. rtt_ms: of nodes that this client has measured before.
+
+    blocked: nodes that failed lately. ready: nodes that answered just now.
     """
 
-    def distance(candidate: Candidate) -> tuple[bool, bool, bool, int]:
-        body = candidate.body
-        elsewhere = home is not None and body.region is not home
-        far_ms = body.rtt_ms.get(str(home), 60_000) if elsewhere else 0
-        return candidate.node in blocked, candidate.node not in ready, elsewhere, far_ms
+    home: Region | None = None
+    rtt_ms: Mapping[PeerId, float] = field(default_factory=dict)
+    blocked: Collection[str] = ()
+    ready: Collection[str] = ()
+
+
+def to_probe(candidates: Sequence[Candidate], known: Knowledge, random: Random) -> list[Candidate]:
+    """Return at most 8 candidates: healthy ones first, then those that should be near, at random among equals.
+
+    Own measurements count before what adverts state: a node can lie about its region, not about its distance. Nodes
+    that answered just now come before others, because asking costs a round trip.
+    """
+
+    def distance(candidate: Candidate) -> tuple[bool, bool, float]:
+        node = candidate.node
+        return node in known.blocked, node not in known.ready, _presumed_rtt_ms(candidate, known)
 
     shuffled = random.sample(list(candidates), len(candidates))
     return sorted(shuffled, key=distance)[:MAX_PROBES]
 
 
-def rank(
-    candidates: Iterable[Candidate], probes: Mapping[PeerId, Probe], *, blocked: Collection[str], random: Random
-) -> list[Choice]:
-    """Return the candidates in the order in which they are tried.
+def _presumed_rtt_ms(candidate: Candidate, known: Knowledge) -> float:
+    body = candidate.body
+    if candidate.node in known.rtt_ms:
+        return known.rtt_ms[candidate.node]
+    if known.home is None or body.region is known.home:
+        return 0.0
+    return float(body.rtt_ms.get(str(known.home), UNKNOWN_RTT_MS))
 
-    Nearest first; among those within 5 ms of each other the least loaded, at random among equals. Nodes that drain
-    follow, then those that did not answer the probe, and last those that failed lately.
+
+def rank(choices: Iterable[Choice], random: Random) -> list[Choice]:
+    """Return the choices in the order in which they are tried.
+
+    By standing, then by expected time; of those within 10 ms of the best, at random, the likelier the more weight.
     """
-    groups: tuple[list[Candidate], ...] = ([], [], [], [])
-    for candidate in candidates:
-        probe = probes.get(candidate.node)
-        if candidate.node in blocked:
-            groups[3].append(candidate)
-        elif probe is None:
-            groups[2].append(candidate)
-        else:
-            groups[1 if probe.draining else 0].append(candidate)
-    return [
-        Choice(candidate, probes.get(candidate.node))
-        for group in groups
-        for candidate in _nearest_first(group, probes, random)
-    ]
-
-
-def _nearest_first(group: Sequence[Candidate], probes: Mapping[PeerId, Probe], random: Random) -> list[Candidate]:
-    def rtt_ms(candidate: Candidate) -> float:
-        probe = probes.get(candidate.node)
-        return float("inf") if probe is None else probe.rtt_ms
-
-    def load(candidate: Candidate) -> float:
-        probe = probes.get(candidate.node)
-        return 0.0 if probe is None else probe.load
-
-    rest = sorted(random.sample(list(group), len(group)), key=rtt_ms)
-    ordered: list[Candidate] = []
+    rest = sorted(choices, key=lambda choice: (choice.standing, choice.cost_ms))
+    ordered: list[Choice] = []
     while rest:
-        limit = rtt_ms(rest[0]) + RTT_TIE_MS
-        tied = [candidate for candidate in rest if rtt_ms(candidate) <= limit]
-        ordered += sorted(tied, key=load)
+        best = rest[0]
+        tied = [
+            choice for choice in rest if choice.standing == best.standing and choice.cost_ms <= best.cost_ms + TIE_MS
+        ]
+        ordered += sorted(tied, key=lambda choice: random.random() ** (1 / weight(choice)), reverse=True)
         rest = rest[len(tied) :]
     return ordered
+
+
+def weight(choice: Choice) -> float:
+    """Return the plan's weight of a node: memory of its card, times success rate; a tenth when it has no free slot."""
+    memory_mb = choice.candidate.body.gpu.memory_mb
+    base = 100 + (50 if memory_mb >= 24 * 1024 else 20 if memory_mb >= 12 * 1024 else 0)
+    is_busy = choice.probe is not None and not choice.probe.is_free
+    return base * (1 - choice.observed.failure_share) * (0.1 if is_busy else 1.0)

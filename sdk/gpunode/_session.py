@@ -21,19 +21,26 @@ from gpunode_protocol.tracker_api import NodesReply
 from gpunode._accounting import Accounting
 from gpunode._background import Background
 from gpunode._breakers import Breakers
+from gpunode._cost import JobSize
 from gpunode._discovery import Discovery
-from gpunode._finder import Finder
+from gpunode._explaining import explanation_of
+from gpunode._finder import Finder, Placement
 from gpunode._good_nodes import GoodNodes
 from gpunode._grants import GrantStore, GrantTerms
 from gpunode._job_requests import Job, JobSigner, new_job_id, new_salt, patience_with, worst_cost_microcredits
 from gpunode._job_run import JobRun, JobServices
+from gpunode._measurements import Measurements
 from gpunode._network import Network, NetworkKeeper
+from gpunode._own_nodes import OwnNodes
+from gpunode._placing import Demand, Placer
 from gpunode._probing import Prober
 from gpunode._selection import Choice, Wanted
 from gpunode._state import StateDir
 from gpunode._tracker import TrackerClient
+from gpunode._warmth import Warmth
 from gpunode.config import ClientConfig
 from gpunode.errors import ClientClosed, ClientError
+from gpunode.routing import Limits, RouteExplanation
 
 _log = logging.getLogger(__name__)
 
@@ -61,19 +68,21 @@ class _Open:
     validator: AdvertValidator
     finder: Finder
     services: JobServices
+    warmth: Warmth
 
 
 @dataclass(frozen=True)
 class JobWish:
     """What a caller asks for. model None = the network's default; region None = anywhere, nearest first.
 
-    inputs: blobs that the parameters refer to, with digests under ``salt``.
+    limits: None = the client's. inputs: blobs that the parameters refer to, with digests under ``salt``.
     """
 
     task: Task
     params: Params
     model: str | None = None
     region: Region | None = None
+    limits: Limits | None = None
     inputs: Sequence[Blob] = ()
     salt: bytes = field(default_factory=new_salt, repr=False)
 
@@ -96,6 +105,9 @@ class Session:
             self.tracker, self._state, network_id=config.network_id, clock=self._surroundings.clock
         )
         self._good_nodes = GoodNodes(self._state.nodes_path, clock=self._surroundings.clock)
+        self._measurements = Measurements(self._state.measurements_path, clock=self._surroundings.clock)
+        own_nodes = OwnNodes(self._ask_own_nodes, monotonic=self._surroundings.monotonic)
+        self._placer = Placer(config.region, config.limits(), own_nodes)
         self._background = Background()
         self._lock = asyncio.Lock()
         self._open: _Open | None = None
@@ -123,13 +135,15 @@ class Session:
         ready = await self.ready()
         now, monotonic = self._surroundings.clock(), self._surroundings.monotonic()
         network = self._current()
-        model = wish.model or network.info.default_models.get(wish.task)
-        choices = await ready.finder.choices(Wanted(wish.task, model, wish.region), home=self.config.region)
-        cost = max(  # by the advertised names: ``model`` may be a shorter name, or none
+        placement = await self._placement(Demand(wish.task, wish.model, wish.region, wish.limits, wish.params))
+        choices = await ready.finder.choices(placement)
+        ready.warmth.used(choices)
+        cost = max(  # by the advertised names: a wish may have a shorter name, or none
             worst_cost_microcredits(network.info.prices, wish.task, name, wish.params)
             for name in {choice.model for choice in choices}
         )
         grant = await ready.services.grants.get(wish.task, cost_microcredits=cost)
+        fingerprint = placement.wanted.limits.fingerprint
         job = Job(
             id=new_job_id(now),
             task=wish.task,
@@ -138,13 +152,33 @@ class Session:
             ends_at=monotonic + self.config.job_timeout_s,
             deadline_at=int(now + self.config.job_timeout_s) + 1,
             salt=wish.salt,
+            fingerprint=None if fingerprint is None else bytes.fromhex(fingerprint),
         )
         return JobRun(ready.services, job, choices, grant, wish.inputs)
 
     async def nodes(self, wanted: Wanted) -> list[Choice]:
-        """Return live nodes, probed, nearest first."""
+        """Return live nodes, probed, best first."""
         ready = await self.ready()
-        return await ready.finder.all(wanted, home=self.config.region)
+        return await ready.finder.all(Placement(wanted, self.config.region))
+
+    async def explain(self, demand: Demand, size: JobSize | None) -> RouteExplanation:
+        """Return how a job would be routed now.
+
+        Raises:
+            NoNodeFound: nobody serves it. InvalidRequest: see ``Placer``. ClientError: the network is not reachable.
+        """
+        ready = await self.ready()
+        placement = await self._placement(demand, size)
+        ranking = await ready.finder.search(placement)
+        ready.warmth.used(ranking.choices)
+        return explanation_of(ranking, placement)
+
+    async def _placement(self, demand: Demand, size: JobSize | None = None) -> Placement:
+        info = self._current().info
+        return await self._placer.placement(demand, default_models=info.default_models, prices=info.prices, size=size)
+
+    async def _ask_own_nodes(self) -> tuple[str, ...]:
+        return (await self.tracker.own_nodes()).nodes
 
     async def ready(self) -> _Open:
         """Join the mesh once; later calls refresh in the background what is old.
@@ -166,7 +200,10 @@ class Session:
     async def close(self) -> None:
         """Finish what is owed, leave the mesh, close connections. May be called twice."""
         self._is_closed = True
+        if self._open is not None:
+            await self._open.warmth.close()
         await self._background.close()
+        self._measurements.save()
         async with self._lock:
             if self._open is not None:
                 ready, self._open = self._open, None
@@ -238,30 +275,33 @@ class Session:
         discovery = Discovery(
             mesh, index=self._fetch_index, good_nodes=good_nodes, network=self._current, clock=around.clock
         )
-        prober = Prober(mesh, monotonic=around.monotonic)
+        prober = Prober(mesh, self._measurements, monotonic=around.monotonic)
         services = JobServices(
             mesh=mesh,
             signer=JobSigner(identity, lambda: self._current().id, around.clock),
             grants=grants,
             breakers=breakers,
             good_nodes=good_nodes,
+            measurements=self._measurements,
             accounting=Accounting(self.tracker, self._background),
             background=self._background,
             patience=around.patience,
             monotonic=around.monotonic,
+            clock=around.clock,
             max_attempts=self.config.max_attempts,
         )
         finder = Finder(
             discovery,
             prober,
             breakers,
+            self._measurements,
             network=self._current,
             spawn=self._background.spawn,
             random=around.random,
             clock=around.clock,
             monotonic=around.monotonic,
         )
-        return _Open(mesh, validator, finder, services)
+        return _Open(mesh, validator, finder, services, Warmth(prober, monotonic=around.monotonic))
 
     async def _fetch_index(self, wanted: Wanted) -> NodesReply:
         return await self.tracker.nodes(task=wanted.task, model=wanted.model, region=wanted.region)

@@ -9,6 +9,7 @@
         ├── pin.json              root key, pinned at first contact
         ├── network.json          the tracker's last network info
         ├── grants-<…>.json       live grants of one API key (mode 0600: they spend)
+        ├── measurements.json     round trips, speeds and failures of nodes
         └── nodes.json            adverts of nodes that answered well
 
 All files are written whole or not at all. A damaged one counts as absent, except the pin, which is never guessed.
@@ -96,6 +97,11 @@ class TrackerState:
     def nodes_path(self) -> Path:
         """The file with the good nodes."""
         return self.folder / "nodes.json"
+
+    @property
+    def measurements_path(self) -> Path:
+        """The file with what was measured of nodes."""
+        return self.folder / "measurements.json"
 
     def grants_path(self, api_key: str) -> Path:
         """The file with an API key's grants: a grant spends from the account that it was issued to."""

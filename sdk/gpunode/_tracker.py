@@ -105,6 +105,10 @@ class TrackerClient:
         """Return what a node has earned."""
         return await self._call("GET", api.NODE_BALANCE_PATH.format(peer=peer), api.BalanceReply, keyed=True)
 
+    async def own_nodes(self) -> api.OwnNodesReply:
+        """Return the nodes that are linked to the account."""
+        return await self._call("GET", api.OWN_NODES_PATH, api.OwnNodesReply, keyed=True)
+
     async def entries(self, *, limit: int, cursor: str | None = None) -> api.EntriesReply:
         """Return the account's ledger entries, newest first."""
         query = {"limit": str(limit)} | ({"cursor": cursor} if cursor else {})

@@ -32,6 +32,11 @@ class ReadingClock:
         """Return the time."""
         return (self._monotonic() if self._paused_at is None else self._paused_at) - self._lost_s
 
+    @property
+    def lost_s(self) -> float:
+        """How long it has stood still, pauses that are over."""
+        return self._lost_s
+
     def pause(self) -> None:
         """Stop."""
         if self._paused_at is None:
@@ -57,7 +62,7 @@ class JobLink:
         self.stream = stream
         self.job = job
         self.completed: Completed | None = None
-        self._clock = clock
+        self.clock = clock
         self._is_cut = False
 
     async def next_events(self) -> list[JobEvent]:
@@ -65,7 +70,7 @@ class JobLink:
 
         While the caller does not call this, nothing is read: the node feels the pressure and no deadline runs.
         """
-        self._clock.resume()
+        self.clock.resume()
         try:
             events: list[JobEvent] = []
             while not events and not self.job.is_over:
@@ -73,7 +78,7 @@ class JobLink:
                 events = await self._read()
             await self._send()
         finally:
-            self._clock.pause()
+            self.clock.pause()
         self.completed = next((event for event in events if isinstance(event, Completed)), self.completed)
         return events
 
@@ -123,8 +128,8 @@ class JobLink:
     async def _read(self) -> list[JobEvent]:
         due_at = self.job.next_timer()
         try:
-            async with asyncio.timeout(None if due_at is None else max(0.0, due_at - self._clock())):
+            async with asyncio.timeout(None if due_at is None else max(0.0, due_at - self.clock())):
                 data = await self.stream.read()
         except TimeoutError:
-            return self.job.on_timer(self._clock())
-        return self.job.receive_data(data, self._clock()) if data else self.job.receive_eof()
+            return self.job.on_timer(self.clock())
+        return self.job.receive_data(data, self.clock()) if data else self.job.receive_eof()

@@ -14,18 +14,20 @@ from gpunode_protocol.regions import Region
 from gpunode_protocol.tasks import Task
 from gpunode_protocol.tracker_api import BalanceReply, EntriesReply
 
-from gpunode._arguments import node_info, to_region, to_task
+from gpunode._arguments import node_info, to_region, to_size, to_task
 from gpunode._chat import ChatOptions, llm_params
 from gpunode._embeddings import embedding_params, read_vectors
 from gpunode._image_defaults import image_defaults
 from gpunode._images import ImageOptions, Pictures, drawing_of
 from gpunode._job_requests import new_salt
 from gpunode._job_result import run_whole
+from gpunode._placing import Demand
 from gpunode._selection import Wanted
 from gpunode._session import JobWish, Session, Surroundings
 from gpunode._speech import AudioSource, SpeechOptions, Transcription, speech_of
 from gpunode.config import ClientConfig
 from gpunode.errors import ClientError
+from gpunode.routing import Limits, RouteExplanation
 from gpunode.streaming import AsyncChatStream
 from gpunode.types import (
     ChatResult,
@@ -51,6 +53,13 @@ class ClientSettings(TypedDict, total=False):
     job_timeout_s: float | None
     max_attempts: int | None
     grant_microcredits: int | None
+    allow_nodes: Sequence[str] | None
+    deny_nodes: Sequence[str] | None
+    own_nodes: bool | None
+    max_price_credits: float | None
+    min_sandbox: int | None
+    fingerprint: str | None
+    widen: bool | None
 
 
 def load_config(tracker: str | None, api_key: str | None, settings: ClientSettings) -> ClientConfig:
@@ -124,6 +133,7 @@ class AsyncInferenceClient:
         messages: Sequence[Message],
         model: str | None = None,
         region: Region | str | None = None,
+        limits: Limits | None = None,
         stream: Literal[False] = False,
         **options: Unpack[ChatOptions],
     ) -> ChatResult: ...
@@ -135,6 +145,7 @@ class AsyncInferenceClient:
         messages: Sequence[Message],
         model: str | None = None,
         region: Region | str | None = None,
+        limits: Limits | None = None,
         stream: Literal[True],
         **options: Unpack[ChatOptions],
     ) -> AsyncChatStream: ...
@@ -145,6 +156,7 @@ class AsyncInferenceClient:
         messages: Sequence[Message],
         model: str | None = None,
         region: Region | str | None = None,
+        limits: Limits | None = None,
         stream: bool = False,
         **options: Unpack[ChatOptions],
     ) -> ChatResult | AsyncChatStream:
@@ -155,6 +167,7 @@ class AsyncInferenceClient:
             model: as nodes advertise it, such as ``qwen2.5-7b-instruct`` or ``qwen2.5-7b``; the network's default
                 when not given.
             region: only nodes there; otherwise anywhere, nearest first.
+            limits: what the node must fulfil; the client's settings when not given.
             stream: return the answer piece by piece.
             options: see ``ChatOptions``.
 
@@ -171,7 +184,7 @@ class AsyncInferenceClient:
         """
         self._check_loop()
         params = llm_params(messages, options, now=self._around.clock())
-        wish = JobWish(Task.LLM, params, model, to_region(region))
+        wish = JobWish(Task.LLM, params, model, to_region(region), limits)
         chunks = AsyncChatStream(lambda: self._session.start_job(wish), monotonic=self._around.monotonic)
         self._streams.add(chunks)
         if stream:
@@ -187,13 +200,14 @@ class AsyncInferenceClient:
         *,
         model: str | None = None,
         region: Region | str | None = None,
+        limits: Limits | None = None,
         normalize: bool = True,
     ) -> EmbeddingResult:
         """Return one vector for each text.
 
         Args:
             inputs: one text or several, at most 2,048.
-            model, region: as in ``chat``.
+            model, region, limits: as in ``chat``.
             normalize: make all vectors one long.
 
         Raises:
@@ -202,7 +216,7 @@ class AsyncInferenceClient:
         """
         self._check_loop()
         params = embedding_params(inputs, normalize=normalize)
-        wish = JobWish(Task.EMBEDDING, params, model, to_region(region))
+        wish = JobWish(Task.EMBEDDING, params, model, to_region(region), limits)
         blobs: list[Blob] = []
 
         def take(event: JobEvent) -> None:
@@ -219,6 +233,7 @@ class AsyncInferenceClient:
         *,
         model: str | None = None,
         region: Region | str | None = None,
+        limits: Limits | None = None,
         on_segment: Callable[[SpokenSegment], None] | None = None,
         **options: Unpack[SpeechOptions],
     ) -> TranscriptResult:
@@ -226,7 +241,7 @@ class AsyncInferenceClient:
 
         Args:
             audio: a path, the bytes of a file, or an open binary file; wav, mp3, flac, ogg, m4a or webm.
-            model, region: as in ``chat``.
+            model, region, limits: as in ``chat``.
             on_segment: called with each piece as soon as it is decoded, on the client's event loop.
             options: see ``SpeechOptions``.
 
@@ -237,7 +252,7 @@ class AsyncInferenceClient:
         self._check_loop()
         salt = new_salt()
         speech = await asyncio.to_thread(speech_of, audio, options, salt=salt)
-        wish = JobWish(Task.WHISPER, speech.params, model, to_region(region), inputs=(speech.audio,), salt=salt)
+        wish = JobWish(Task.WHISPER, speech.params, model, to_region(region), limits, inputs=(speech.audio,), salt=salt)
         transcript = Transcription(on_segment)
         done, facts = await run_whole(
             lambda: self._session.start_job(wish), transcript.take, monotonic=self._around.monotonic
@@ -250,6 +265,7 @@ class AsyncInferenceClient:
         *,
         model: str | None = None,
         region: Region | str | None = None,
+        limits: Limits | None = None,
         on_progress: Callable[[ImageProgress], None] | None = None,
         **options: Unpack[ImageOptions],
     ) -> ImageResult:
@@ -257,7 +273,7 @@ class AsyncInferenceClient:
 
         Args:
             prompt: what to draw.
-            model, region: as in ``chat``.
+            model, region, limits: as in ``chat``.
             on_progress: called at each step, on the client's event loop.
             options: see ``ImageOptions``.
 
@@ -271,7 +287,7 @@ class AsyncInferenceClient:
             model = (await self._session.network()).info.default_models.get(Task.IMAGE_GEN)
         salt = new_salt()
         drawing = await asyncio.to_thread(drawing_of, prompt, options, image_defaults(model), salt=salt)
-        wish = JobWish(Task.IMAGE_GEN, drawing.params, model, wanted, inputs=drawing.inputs, salt=salt)
+        wish = JobWish(Task.IMAGE_GEN, drawing.params, model, wanted, limits, inputs=drawing.inputs, salt=salt)
         pictures = Pictures(drawing, on_progress)
         done, facts = await run_whole(
             lambda: self._session.start_job(wish), pictures.take, monotonic=self._around.monotonic
@@ -281,10 +297,36 @@ class AsyncInferenceClient:
     async def nodes(
         self, *, model: str | None = None, task: Task | str = Task.LLM, region: Region | str | None = None
     ) -> list[NodeInfo]:
-        """Return live nodes, nearest first, from the DHT and the tracker's index; needs no API key."""
+        """Return live nodes, best first, from the DHT and the tracker's index; needs no API key."""
         self._check_loop()
         wanted = Wanted(to_task(task), model, to_region(region))
         return [node_info(choice) for choice in await self._session.nodes(wanted)]
+
+    async def explain(
+        self,
+        *,
+        model: str | None = None,
+        task: Task | str = Task.LLM,
+        region: Region | str | None = None,
+        limits: Limits | None = None,
+        input_units: int | None = None,
+        output_units: int | None = None,
+    ) -> RouteExplanation:
+        """Return how a job would be routed now: every candidate's expected time term by term, and why it lost.
+
+        Nothing is sent but probes. Needs an API key only for ``own_nodes``.
+
+        Args:
+            task, model, region, limits: as in the job's own method.
+            input_units, output_units: what the job takes: tokens of text, image units (1,024 pixel-steps), ms of audio;
+                256 and 256 unless given.
+
+        Raises:
+            InvalidRequest, NoNodeFound, ClientError: as in ``chat``.
+        """
+        self._check_loop()
+        demand = Demand(to_task(task), model, to_region(region), limits)
+        return await self._session.explain(demand, to_size(input_units, output_units))
 
     async def balance(self) -> BalanceReply:
         """Return the account's balance in micro-credits."""

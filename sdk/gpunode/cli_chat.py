@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gpunode.cli_limits import LimitSettings, WithinOption, takes_limits
 from gpunode.cli_options import (
     ApiKeyFileOption,
     CaFileOption,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 _HELP = "Type a message. /new starts over, /quit or Ctrl-D ends, Ctrl-C stops an answer."
 
 
+@takes_limits
 def chat(  # noqa: PLR0913 -- one parameter an option
     prompt: Annotated[str | None, typer.Argument(help="Without it: a conversation at the terminal.")] = None,
     *,
@@ -37,6 +39,7 @@ def chat(  # noqa: PLR0913 -- one parameter an option
     temperature: Annotated[float | None, typer.Option(help="0 to 2; 0 = always the likeliest token.")] = None,
     seed: Annotated[int | None, typer.Option(help="For repeatable sampling.")] = None,
     stop: Annotated[list[str] | None, typer.Option(help="Text that ends the answer; may be repeated.")] = None,
+    within: WithinOption = None,
     tracker: TrackerOption = None,
     api_key_file: ApiKeyFileOption = None,
     ca_file: CaFileOption = None,
@@ -44,11 +47,13 @@ def chat(  # noqa: PLR0913 -- one parameter an option
     state_dir: StateDirOption = None,
     region: RegionOption = None,
     as_json: JsonOption = False,
+    limits: LimitSettings,
 ) -> None:
     """Chat with a model on the network."""
     messages: list[Message] = [{"role": "system", "content": system}] if system else []
     options = {
         "model": model,
+        "region": within,
         "max_tokens": max_tokens,
         "temperature": temperature,
         "seed": seed,
@@ -61,7 +66,7 @@ def chat(  # noqa: PLR0913 -- one parameter an option
     if prompt is not None and not prompt.strip():
         raise typer.BadParameter("the message is empty; nothing was sent. Give one: gpunode chat 'Hello'")
     with open_client(
-        tracker, api_key_file, ca_file=ca_file, insecure=insecure, state_dir=state_dir, region=region
+        tracker, api_key_file, ca_file=ca_file, insecure=insecure, state_dir=state_dir, region=region, limits=limits
     ) as client:
         if prompt is None:
             converse(client, messages, options)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
+from gpunode.cli_limits import LimitSettings, WithinOption, takes_limits
 from gpunode.cli_options import (
     ApiKeyFileOption,
     CaFileOption,
@@ -29,6 +30,7 @@ Format = Literal["png", "jpeg", "webp"]
 _FORMATS: Final[dict[str, Format]] = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
 
 
+@takes_limits
 def image(  # noqa: PLR0913 -- one parameter an option
     prompt: Annotated[str, typer.Argument(help="What to draw.")],
     *,
@@ -43,6 +45,7 @@ def image(  # noqa: PLR0913 -- one parameter an option
     image_file: Annotated[Path | None, typer.Option("--image", help="Picture to begin with.")] = None,
     mask: Annotated[Path | None, typer.Option(help="What is white in it is painted anew.")] = None,
     strength: Annotated[float | None, typer.Option(help="How much of --image is replaced, up to 1.")] = None,
+    within: WithinOption = None,
     tracker: TrackerOption = None,
     api_key_file: ApiKeyFileOption = None,
     ca_file: CaFileOption = None,
@@ -50,14 +53,17 @@ def image(  # noqa: PLR0913 -- one parameter an option
     state_dir: StateDirOption = None,
     region: RegionOption = None,
     as_json: JsonOption = False,
+    limits: LimitSettings,
 ) -> None:
     """Draw pictures with a model on the network."""
     options = {
-        "model": model, "size": size, "steps": steps, "guidance": guidance, "seed": seed,
+        "model": model, "region": within, "size": size, "steps": steps, "guidance": guidance, "seed": seed,
         "negative_prompt": negative_prompt, "n": n, "image": image_file, "mask": mask, "strength": strength,
     }  # fmt: skip
     check_out(out)
-    client = open_client(tracker, api_key_file, ca_file=ca_file, insecure=insecure, state_dir=state_dir, region=region)
+    client = open_client(
+        tracker, api_key_file, ca_file=ca_file, insecure=insecure, state_dir=state_dir, region=region, limits=limits
+    )
     with client:
         result, paths = draw(client, prompt, out, options, show=not as_json)
     if as_json:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from gpunode.cli_limits import WithinOption
 from gpunode.cli_options import (
     ApiKeyFileOption,
     CaFileOption,
@@ -48,7 +49,7 @@ def nodes(  # noqa: PLR0913 -- one parameter an option
     *,
     model: Annotated[str | None, typer.Option(help="Only nodes that serve this model.")] = None,
     task: Annotated[str, typer.Option(help="llm, image_gen, whisper or embedding.")] = "llm",
-    within: Annotated[str | None, typer.Option("--in", help="Only nodes in this region.")] = None,
+    within: WithinOption = None,
     once: Annotated[bool, typer.Option("--once", help="Print the table once instead of keeping it fresh.")] = False,
     tracker: TrackerOption = None,
     api_key_file: ApiKeyFileOption = None,
@@ -58,7 +59,7 @@ def nodes(  # noqa: PLR0913 -- one parameter an option
     region: RegionOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the live nodes, nearest first; at a terminal the table stays fresh until Ctrl-C."""
+    """Show the live nodes, best first; at a terminal the table stays fresh until Ctrl-C."""
     with open_client(
         tracker, api_key_file, ca_file=ca_file, insecure=insecure, state_dir=state_dir, region=region
     ) as client:

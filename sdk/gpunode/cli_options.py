@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from gpunode.cli_limits import LimitSettings
     from gpunode.client import InferenceClient
 
 TrackerOption = Annotated[str | None, typer.Option("--tracker", help="The tracker's address (GPUNODE_TRACKER).")]
@@ -33,6 +34,7 @@ def open_client(
     insecure: bool | None,
     state_dir: Path | None,
     region: str | None = None,
+    limits: "LimitSettings | None" = None,
 ) -> "InferenceClient":
     """Return the client that a command line asks for; what is None comes from the environment or the TOML file."""
     from gpunode.client import InferenceClient  # noqa: PLC0415 -- --help stays light
@@ -44,4 +46,5 @@ def open_client(
         insecure=insecure or None,
         state_dir=state_dir,
         region=region,
+        **(limits or {}),
     )

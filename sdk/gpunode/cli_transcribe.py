@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gpunode.cli_limits import LimitSettings, WithinOption, takes_limits
 from gpunode.cli_options import (
     ApiKeyFileOption,
     CaFileOption,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from gpunode.types import SpokenSegment, TranscriptResult
 
 
+@takes_limits
 def transcribe(  # noqa: PLR0913 -- one parameter an option
     file: Annotated[Path, typer.Argument(help="Audio file: wav, mp3, flac, ogg, m4a or webm.")],
     *,
@@ -35,6 +37,7 @@ def transcribe(  # noqa: PLR0913 -- one parameter an option
     words: Annotated[bool, typer.Option("--words", help="Times of each word, in --json and .json files.")] = False,
     initial_prompt: Annotated[str | None, typer.Option(help="Names and words to expect.")] = None,
     max_minutes: Annotated[float | None, typer.Option(help="Longer audio is refused; 60 if left out.")] = None,
+    within: WithinOption = None,
     tracker: TrackerOption = None,
     api_key_file: ApiKeyFileOption = None,
     ca_file: CaFileOption = None,
@@ -42,14 +45,17 @@ def transcribe(  # noqa: PLR0913 -- one parameter an option
     state_dir: StateDirOption = None,
     region: RegionOption = None,
     as_json: JsonOption = False,
+    limits: LimitSettings,
 ) -> None:
     """Write down what is said in an audio file."""
     check_out(out)
     options = {
-        "model": model, "translate": translate, "language": language, "word_timestamps": words,
+        "model": model, "region": within, "translate": translate, "language": language, "word_timestamps": words,
         "initial_prompt": initial_prompt, "max_minutes": max_minutes,
     }  # fmt: skip
-    client = open_client(tracker, api_key_file, ca_file=ca_file, insecure=insecure, state_dir=state_dir, region=region)
+    client = open_client(
+        tracker, api_key_file, ca_file=ca_file, insecure=insecure, state_dir=state_dir, region=region, limits=limits
+    )
     with client:
         result = write_down(client, file, options, show=not as_json)
     if out is not None:

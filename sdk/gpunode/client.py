@@ -20,6 +20,7 @@ from gpunode._session import Surroundings
 from gpunode._speech import AudioSource, SpeechOptions
 from gpunode.async_client import AsyncInferenceClient, ClientSettings, load_config
 from gpunode.config import ClientConfig
+from gpunode.routing import Limits, RouteExplanation
 from gpunode.streaming import ChatStream
 from gpunode.types import (
     ChatResult,
@@ -101,6 +102,7 @@ class InferenceClient:
         messages: Sequence[Message],
         model: str | None = None,
         region: Region | str | None = None,
+        limits: Limits | None = None,
         stream: Literal[False] = False,
         **options: Unpack[ChatOptions],
     ) -> ChatResult: ...
@@ -112,6 +114,7 @@ class InferenceClient:
         messages: Sequence[Message],
         model: str | None = None,
         region: Region | str | None = None,
+        limits: Limits | None = None,
         stream: Literal[True],
         **options: Unpack[ChatOptions],
     ) -> ChatStream: ...
@@ -122,15 +125,20 @@ class InferenceClient:
         messages: Sequence[Message],
         model: str | None = None,
         region: Region | str | None = None,
+        limits: Limits | None = None,
         stream: bool = False,
         **options: Unpack[ChatOptions],
     ) -> ChatResult | ChatStream:
         """Answer a conversation; arguments and errors as in ``AsyncInferenceClient.chat``."""
         loop, client = self._mine()
         if stream:
-            chunks = loop.run(client.chat(messages=messages, model=model, region=region, stream=True, **options))
+            chunks = loop.run(
+                client.chat(messages=messages, model=model, region=region, limits=limits, stream=True, **options)
+            )
             return ChatStream(chunks, loop.run)
-        return loop.run(client.chat(messages=messages, model=model, region=region, stream=False, **options))
+        return loop.run(
+            client.chat(messages=messages, model=model, region=region, limits=limits, stream=False, **options)
+        )
 
     def embed(
         self,
@@ -138,11 +146,12 @@ class InferenceClient:
         *,
         model: str | None = None,
         region: Region | str | None = None,
+        limits: Limits | None = None,
         normalize: bool = True,
     ) -> EmbeddingResult:
         """Return one vector for each text; arguments and errors as in ``AsyncInferenceClient.embed``."""
         loop, client = self._mine()
-        return loop.run(client.embed(inputs, model=model, region=region, normalize=normalize))
+        return loop.run(client.embed(inputs, model=model, region=region, limits=limits, normalize=normalize))
 
     def transcribe(
         self,
@@ -150,6 +159,7 @@ class InferenceClient:
         *,
         model: str | None = None,
         region: Region | str | None = None,
+        limits: Limits | None = None,
         on_segment: Callable[[SpokenSegment], None] | None = None,
         **options: Unpack[SpeechOptions],
     ) -> TranscriptResult:
@@ -158,7 +168,9 @@ class InferenceClient:
         ``on_segment`` is called in the client's own thread.
         """
         loop, client = self._mine()
-        return loop.run(client.transcribe(audio, model=model, region=region, on_segment=on_segment, **options))
+        return loop.run(
+            client.transcribe(audio, model=model, region=region, limits=limits, on_segment=on_segment, **options)
+        )
 
     def generate_image(
         self,
@@ -166,6 +178,7 @@ class InferenceClient:
         *,
         model: str | None = None,
         region: Region | str | None = None,
+        limits: Limits | None = None,
         on_progress: Callable[[ImageProgress], None] | None = None,
         **options: Unpack[ImageOptions],
     ) -> ImageResult:
@@ -174,7 +187,9 @@ class InferenceClient:
         ``on_progress`` is called in the client's own thread.
         """
         loop, client = self._mine()
-        return loop.run(client.generate_image(prompt, model=model, region=region, on_progress=on_progress, **options))
+        return loop.run(
+            client.generate_image(prompt, model=model, region=region, limits=limits, on_progress=on_progress, **options)
+        )
 
     def connect(self) -> None:
         """Join the mesh now, which the first call would do otherwise."""
@@ -184,9 +199,32 @@ class InferenceClient:
     def nodes(
         self, *, model: str | None = None, task: Task | str = Task.LLM, region: Region | str | None = None
     ) -> list[NodeInfo]:
-        """Return live nodes, nearest first; needs no API key."""
+        """Return live nodes, best first; needs no API key."""
         loop, client = self._mine()
         return loop.run(client.nodes(model=model, task=task, region=region))
+
+    def explain(
+        self,
+        *,
+        model: str | None = None,
+        task: Task | str = Task.LLM,
+        region: Region | str | None = None,
+        limits: Limits | None = None,
+        input_units: int | None = None,
+        output_units: int | None = None,
+    ) -> RouteExplanation:
+        """Return how a job would be routed now; arguments and errors as in ``AsyncInferenceClient.explain``."""
+        loop, client = self._mine()
+        return loop.run(
+            client.explain(
+                model=model,
+                task=task,
+                region=region,
+                limits=limits,
+                input_units=input_units,
+                output_units=output_units,
+            )
+        )
 
     def balance(self) -> BalanceReply:
         """Return the account's balance in micro-credits."""

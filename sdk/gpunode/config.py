@@ -10,10 +10,14 @@ from gpunode_protocol.regions import Region
 from gpunode_protocol.settings import LayeredSettings
 from gpunode_protocol.tracker_url import tracker_url
 from gpunode_protocol.validation import NetworkId
-from pydantic import SecretStr, model_validator
-from pydantic_settings import SettingsConfigDict
+from pydantic import SecretStr, field_validator, model_validator
+from pydantic_settings import NoDecode, SettingsConfigDict
 
-from gpunode.errors import InvalidSettings
+from gpunode.errors import InvalidRequest, InvalidSettings
+from gpunode.routing import MAX_SANDBOX_LEVEL, Limits
+
+Texts = Annotated[tuple[str, ...], NoDecode]
+"""In the environment: separated by commas."""
 
 
 class ClientConfig(LayeredSettings):
@@ -30,6 +34,8 @@ class ClientConfig(LayeredSettings):
         job_timeout_s: seconds for one job in all, all attempts together.
         max_attempts: nodes tried before the first output.
         grant_microcredits: what one grant reserves of the account's credits; more for a job that may cost more.
+        allow_nodes, deny_nodes, own_nodes, max_price_credits, min_sandbox, fingerprint, widen: which nodes may do jobs;
+            see ``routing.Limits``.
     """
 
     section: ClassVar[str] = "client"
@@ -48,12 +54,44 @@ class ClientConfig(LayeredSettings):
     job_timeout_s: Annotated[float, Gt(0), Le(86_400)] = 600.0
     max_attempts: Annotated[int, Ge(1), Le(32)] = 4
     grant_microcredits: Annotated[int, Ge(1)] = 10 * MICROCREDITS_PER_CREDIT
+    allow_nodes: Texts = ()
+    deny_nodes: Texts = ()
+    own_nodes: bool = False
+    max_price_credits: Annotated[float, Ge(0)] | None = None
+    min_sandbox: Annotated[int, Ge(0), Le(MAX_SANDBOX_LEVEL)] = 0
+    fingerprint: str | None = None
+    widen: bool = True
+
+    @field_validator("allow_nodes", "deny_nodes", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _check_tracker(self) -> Self:
         if self.tracker:
             self.tracker_url()
+        self.limits()
         return self
+
+    def limits(self) -> Limits:
+        """Return what the nodes of a job must fulfil unless a call says otherwise.
+
+        Raises:
+            InvalidSettings: a value that no node could fulfil.
+        """
+        try:
+            return Limits(
+                allow_nodes=frozenset(self.allow_nodes),
+                deny_nodes=frozenset(self.deny_nodes),
+                own_nodes=self.own_nodes,
+                max_price_credits=self.max_price_credits,
+                min_sandbox=self.min_sandbox,
+                fingerprint=self.fingerprint,
+                widen=self.widen,
+            )
+        except InvalidRequest as error:
+            raise InvalidSettings(str(error)) from error
 
     def tracker_url(self) -> str:
         """Return the tracker's URL.

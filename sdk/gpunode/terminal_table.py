@@ -18,13 +18,15 @@ _WIDTH_OF_THE_LEFT_LINE: Final = 1
 class Column:
     """A column of a table.
 
-    drop: 0 = always shown; of the others, those with the smallest number give way first. wraps: between words.
+    drop: 0 = always shown; of the others, those with the smallest number give way first. wraps: between words; others
+    give way until it has ``least`` characters.
     """
 
     name: str
     drop: int = 0
     is_number: bool = False
     wraps: bool = False
+    least: int = 0
 
 
 def fitting_table(
@@ -62,4 +64,5 @@ def _shown(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int)
 def _cell_width(text: str, column: Column) -> int:
     from rich.cells import cell_len  # noqa: PLC0415 -- as above
 
-    return max((cell_len(part) for part in (text.split() if column.wraps else [text])), default=0)
+    parts = text.split() if column.wraps else [text]
+    return max((column.least, *(cell_len(part) for part in parts)))

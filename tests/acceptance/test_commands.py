@@ -55,6 +55,8 @@ def test_earnings_and_link(network: Network, client: InferenceClient) -> None:
     balance = json_of(network.command("ledger", "balance", "--json", GPUNODE_API_KEY=key))
     assert balance["spendable_microcredits"] == earned["spendable_microcredits"]
     assert _owners_command(network, "asia", "earnings")["account"] == owner
+    own = json_of(network.command("route", "--own-nodes", "--json", GPUNODE_API_KEY=key))
+    assert [item["node_id"] for item in own["candidates"]] == [network.nodes["asia"].run["peer_id"]]
 
 
 def test_link_with_a_wrong_key(network: Network) -> None:

@@ -40,7 +40,7 @@ class ScriptedNode:
     words: the answer, a token each. pictures: the results of image jobs, in two steps each. segments: of speech.
     cut_after: the stream ends after so many tokens or pictures. refuse: errors for the next requests, in turn.
     overstate: tokens that the receipt claims too many. endless: repeats the words until cancelled. silent: accepts
-    nothing and says nothing. sign_receipts_as: another key than its own.
+    nothing and says nothing. sign_receipts_as: another key than its own. first_token_s, token_s: what tokens take.
     """
 
     identity: Identity
@@ -55,6 +55,8 @@ class ScriptedNode:
     endless: bool = False
     silent: bool = False
     sign_receipts_as: Identity | None = None
+    first_token_s: float = 0.0
+    token_s: float = 0.0
     active: int = 0
     queued: int = 0
     draining: bool = False
@@ -167,9 +169,9 @@ class _Conversation:
             while not job.may_produce and not self._cancelled.is_set():
                 self._vouched.clear()
                 await self._vouched.wait()
+            await asyncio.sleep(node.token_s if number else node.first_token_s)
             job.tokens([number], node.words[number % len(node.words)], now=1.0)
             await self._flush()
-            await asyncio.sleep(0)
             number += 1
         if node.sign_receipts_as is not None:
             job.identity = node.sign_receipts_as

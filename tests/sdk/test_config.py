@@ -3,6 +3,8 @@ from pathlib import Path
 import pytest
 from gpunode.config import ClientConfig
 from gpunode.errors import InvalidSettings
+from gpunode.routing import NO_LIMITS, Limits
+from gpunode_protocol.identity import Identity
 from gpunode_protocol.regions import Region
 
 
@@ -91,3 +93,25 @@ def test_wrong_settings_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("GPUNODE_CONFIG", str(tmp_path / "other.toml"))
     with pytest.raises(InvalidSettings, match=r"other\.toml"):
         ClientConfig.load({})
+
+
+def test_what_nodes_must_fulfil(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lists are separated by commas in the environment; what no node could fulfil is refused."""
+    one, other = (Identity.from_seed(bytes([number]) * 32).peer_id for number in (1, 2))
+    assert ClientConfig.load({}).limits() == NO_LIMITS
+    monkeypatch.setenv("GPUNODE_DENY_NODES", f"{one}, {other}")
+    monkeypatch.setenv("GPUNODE_WIDEN", "false")
+    monkeypatch.setenv("GPUNODE_MAX_PRICE_CREDITS", "0.5")
+    config = ClientConfig.load({"allow_nodes": [other], "min_sandbox": 2, "own_nodes": True, "fingerprint": "a" * 64})
+    assert config.limits() == Limits(
+        allow_nodes=frozenset({other}),
+        deny_nodes=frozenset({one, other}),
+        own_nodes=True,
+        max_price_credits=0.5,
+        min_sandbox=2,
+        fingerprint="a" * 64,
+        widen=False,
+    )
+    for bad, told in (({"allow_nodes": ["x"]}, "whole node id"), ({"min_sandbox": 4}, "min_sandbox")):
+        with pytest.raises(InvalidSettings, match=told):
+            ClientConfig.load(bad)

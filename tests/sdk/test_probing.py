@@ -1,6 +1,7 @@
 import asyncio
 from pathlib import Path
 
+from gpunode._measurements import Measurements
 from gpunode._probing import FRESH_S, Prober
 from gpunode._selection import Candidate
 from gpunode_protocol.identity import Identity
@@ -24,7 +25,9 @@ class _Field:
         config = MeshConfig(identity_path=folder / "identity.key")
         mesh = MemoryMesh(self.network, config, AdvertValidator(KEYS.trust), lambda: EPOCH)
         mesh.is_running = True
-        self.prober = Prober(mesh, monotonic=asyncio.get_running_loop().time)
+        clock = asyncio.get_running_loop().time
+        self.measurements = Measurements(folder / "measurements.json", clock=clock)
+        self.prober = Prober(mesh, self.measurements, monotonic=clock)
 
     def add(self, number: int, rtt_s: float | None) -> Candidate:
         """Add a node that answers after ``rtt_s`` seconds, or never."""
@@ -89,7 +92,7 @@ async def test_the_smallest_round_trip_of_ten_minutes_counts(tmp_path: Path) -> 
     await asyncio.sleep(FRESH_S)
     assert round((await field.prober.probe_all([quick]))[quick.node].rtt_ms) == 20
     await asyncio.sleep(601)
-    assert field.prober.rtt_ms(quick.node) is None
+    assert field.measurements.rtt_ms(quick.node) is None
     assert round((await field.prober.probe_all([quick]))[quick.node].rtt_ms) == 200
 
 
@@ -148,3 +151,24 @@ async def test_refreshing_asks_each_node_once_and_only_if_its_answer_is_not_fres
     assert [opened[item.node, PROBE_PROTOCOL] for item in (known, slow, silent)] == [1, 1, 1]
     assert set(field.prober.fresh([known, slow, silent])) == {slow.node}
     assert asyncio.get_running_loop().time() - started_at == 2
+
+
+@virtual_time
+async def test_jobs_that_a_node_cannot_know_of_are_told_apart(tmp_path: Path) -> None:
+    """Its own estimate of the wait covers the others only."""
+    field = _Field(tmp_path)
+    node = field.add(3, 0.01)
+    await field.prober.probe_all([node])
+    field.prober.job_sent(node)
+    probe = field.prober.fresh([node])[node.node]
+    assert (probe.active, probe.sent, probe.told_active) == (4, 1, 3)
+
+
+@virtual_time
+async def test_renewing_asks_although_the_answer_is_fresh(tmp_path: Path) -> None:
+    """So that it never grows old."""
+    field = _Field(tmp_path)
+    node = field.add(1, 0.01)
+    await field.prober.probe_all([node])
+    await field.prober.renew([node])
+    assert field.network.opened[node.node, PROBE_PROTOCOL] == 2

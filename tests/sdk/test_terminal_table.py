@@ -45,3 +45,14 @@ def test_text_of_strangers_is_text() -> None:
         console.print(fitting_table((Column("name"),), [("\x1b[2J[bold]x[/bold]",)], width=60))
     assert "[2J[bold]x[/bold]" in capture.get()
     assert "\x1b[2J" not in capture.get()
+
+
+@pytest.mark.parametrize(("least", "names"), [(0, ["id", "extra", "why"]), (20, ["id", "why"])])
+def test_a_wrapped_column_keeps_room_to_be_read(least: int, names: list[str]) -> None:
+    """One word a line is no sentence: others give way before."""
+    columns = (Column("id"), Column("extra", drop=1), Column("why", wraps=True, least=least))
+    console = Console(width=36)
+    with console.capture() as capture:
+        console.print(fitting_table(columns, [("a1", "something", "it is slower than that")], width=36))
+    header = capture.get().splitlines()[1]
+    assert [name.strip() for name in header.strip("┃").split("┃")] == names

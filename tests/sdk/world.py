@@ -150,6 +150,7 @@ class FakeTracker:
     settled: list[api.SettlementItem] = field(default_factory=list)
     reports: list[api.ReportRequest] = field(default_factory=list)
     proofs: dict[str, ReceiptProof] = field(default_factory=dict)
+    linked: tuple[PeerId, ...] = ()
     _numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
     def _check(self) -> None:
@@ -179,6 +180,11 @@ class FakeTracker:
         """Return the balance."""
         self._check()
         return api.BalanceReply(account="demo", spendable_microcredits=self.spendable_microcredits)
+
+    async def own_nodes(self) -> api.OwnNodesReply:
+        """Return the nodes that are linked to the account."""
+        self._check()
+        return api.OwnNodesReply(nodes=self.linked)
 
     async def settle(self, batch: api.SettlementBatch) -> api.SettlementReply:
         """Take vouchers."""

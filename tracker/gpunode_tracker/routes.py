@@ -19,6 +19,7 @@ ROUTES: tuple[web.RouteDef, ...] = (
     web.get(api.NODE_BALANCE_PATH, nodes.get_node_balance),
     web.post(api.LINK_PATH, nodes.post_link),
     web.post(api.ACCOUNTS_PATH, accounts.post_account),
+    web.get(api.OWN_NODES_PATH, accounts.get_own_nodes),
     web.post(api.GRANTS_PATH, grants.post_grant),
     web.post(api.SETTLEMENTS_PATH, settlements.post_settlements),
     web.post(api.REPORTS_PATH, reports.post_report),

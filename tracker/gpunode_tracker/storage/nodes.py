@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from gpunode_protocol.certificates import Certificate
+from gpunode_protocol.identity import PeerId
 from gpunode_protocol.tracker_api import Registration
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
@@ -104,6 +105,12 @@ async def remove_token(connection: AsyncConnection, peer: str) -> None:
 async def set_account(connection: AsyncConnection, peer: str, account_id: str) -> None:
     """Attach a node to an account."""
     await connection.execute(update(nodes).where(nodes.c.peer == peer).values(account_id=account_id))
+
+
+async def peers_of_account(connection: AsyncConnection, account_id: str) -> list[PeerId]:
+    """Return the nodes that are attached to an account and not shut out."""
+    query = select(nodes.c.peer).where(nodes.c.account_id == account_id, nodes.c.revoked_at.is_(None))
+    return [PeerId(peer) for peer in (await connection.execute(query.order_by(nodes.c.peer))).scalars()]
 
 
 async def revoke_node(connection: AsyncConnection, peer: str, *, now: int) -> bool:

@@ -1,0 +1,105 @@
+"""From a caller's demands to what the search for a node asks for."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from gpunode_protocol.payloads import Params, input_tokens_bound, worst_case_output_units
+from gpunode_protocol.prices import MICROCREDITS_PER_CREDIT, PriceTable
+from gpunode_protocol.regions import Region
+from gpunode_protocol.tasks import Task
+
+from gpunode._cost import TYPICAL_SIZE, JobSize, size_of
+from gpunode._finder import Objection, Placement, no_objection
+from gpunode._own_nodes import OwnNodes
+from gpunode._selection import Candidate, Wanted
+from gpunode.errors import InvalidRequest
+from gpunode.routing import Limits
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What a caller asks for. model None = the network's default; region None = anywhere; limits None = the client's.
+
+    params: of the job, None while there is none yet.
+    """
+
+    task: Task
+    model: str | None = None
+    region: Region | None = None
+    limits: Limits | None = None
+    params: Params | None = None
+
+
+class Placer:
+    """Applies the client's settings to demands.
+
+    Args:
+        home: the client's region. limits: the client's, where a call brings none.
+        own_nodes: see there.
+    """
+
+    def __init__(self, home: Region | None, limits: Limits, own_nodes: OwnNodes) -> None:
+        self._home = home
+        self._limits = limits
+        self._own_nodes = own_nodes
+
+    async def placement(
+        self, demand: Demand, *, default_models: Mapping[str, str], prices: PriceTable, size: JobSize | None = None
+    ) -> Placement:
+        """Return what to search for; size: of a job that has no parameters yet.
+
+        Raises:
+            InvalidRequest: demands that contradict each other or the settings.
+            Unauthorized, TrackerUnreachable: who the own nodes are cannot be asked.
+        """
+        limits = self._limits if demand.limits is None else demand.limits
+        wanted = Wanted(
+            task=demand.task,
+            model=demand.model or default_models.get(demand.task),
+            region=demand.region or self._only_home(limits),
+            limits=limits,
+            own=await self._own_nodes.ids() if limits.own_nodes else None,
+        )
+        sized = size or (TYPICAL_SIZE if demand.params is None else size_of(demand.params))
+        return Placement(wanted, self._home, sized, _too_dear(limits, demand, prices, sized))
+
+    def _only_home(self, limits: Limits) -> Region | None:
+        if limits.widen:
+            return None
+        if self._home is None:
+            raise InvalidRequest(
+                "To stay in the client's own region, it must be known: region=…, --region or GPUNODE_REGION."
+            )
+        return self._home
+
+
+def _too_dear(limits: Limits, demand: Demand, prices: PriceTable, size: JobSize) -> Objection:
+    """Return what refuses models that cost more than the limit; without parameters the expected size counts."""
+    if limits.max_price_credits is None:
+        return no_objection
+    most_credits = limits.max_price_credits
+    cost_of = _price_list(demand, prices, size)
+
+    def objection(candidate: Candidate) -> str | None:
+        may_cost = cost_of(candidate.body.model.name) / MICROCREDITS_PER_CREDIT
+        if may_cost <= most_credits:
+            return None
+        return f"may cost {may_cost:g} credits, the limit is {most_credits:g}"
+
+    return objection
+
+
+def _price_list(demand: Demand, prices: PriceTable, size: JobSize) -> Callable[[str], int]:
+    if demand.params is None:
+        units = size.input_units, size.output_units
+    else:
+        units = input_tokens_bound(demand.params), worst_case_output_units(demand.params)
+    return lambda model: cost_microcredits(prices, demand.task, model, *units)
+
+
+def cost_microcredits(prices: PriceTable, task: Task, model: str, input_units: int, output_units: int) -> int:
+    """Return a job's cost in micro-credits; 0 where the network has no price for the task."""
+    try:
+        return prices.cost_microcredits(task, model, input_units=input_units, output_units=output_units)
+    except KeyError:
+        return 0

@@ -1,0 +1,71 @@
+"""Options of the commands that choose a node: which nodes may be chosen. Imports nothing heavy."""
+
+from collections.abc import Callable
+from functools import wraps
+from inspect import Parameter, signature
+from typing import Annotated, Final, TypedDict
+
+import typer
+
+WithinOption = Annotated[str | None, typer.Option("--in", help="Only nodes in this region.")]
+
+
+class LimitSettings(TypedDict, total=False):
+    """Those settings of a client that say which nodes may do a job; see ``gpunode.routing.Limits``."""
+
+    allow_nodes: list[str] | None
+    deny_nodes: list[str] | None
+    own_nodes: bool | None
+    max_price_credits: float | None
+    min_sandbox: int | None
+    fingerprint: str | None
+    widen: bool | None
+
+
+def _limit_settings(
+    *,
+    allow_node: Annotated[list[str] | None, typer.Option(help="Only this node (whole id); may be repeated.")] = None,
+    deny_node: Annotated[list[str] | None, typer.Option(help="Never this node; may be repeated.")] = None,
+    own_nodes: Annotated[bool, typer.Option("--own-nodes", help="Only nodes linked to your account.")] = False,
+    max_price: Annotated[float | None, typer.Option(help="Credits that the job may cost at most.")] = None,
+    min_sandbox: Annotated[
+        int | None, typer.Option(help="Isolation of the engine that a node must state, 0-3.")
+    ] = None,
+    fingerprint: Annotated[str | None, typer.Option(help="Of weights and settings, 64 hex digits.")] = None,
+    no_widen: Annotated[bool, typer.Option("--no-widen", help="Stay in your own --region.")] = False,
+) -> LimitSettings:
+    """Return the settings; what is not given comes from the environment or the TOML file."""
+    return {
+        "allow_nodes": allow_node,
+        "deny_nodes": deny_node,
+        "own_nodes": own_nodes or None,
+        "max_price_credits": max_price,
+        "min_sandbox": min_sandbox,
+        "fingerprint": fingerprint,
+        "widen": False if no_widen else None,
+    }
+
+
+_OPTIONS: Final = signature(_limit_settings).parameters
+_LIMITS: Final = "limits"
+
+
+def takes_limits(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command these options; its parameter ``limits`` gets the settings.
+
+    typer reads the options from the function's signature, so that this one says what the command line has.
+    """
+    own = signature(command)
+
+    @wraps(command)
+    def run(**given: object) -> None:
+        settings = _limit_settings(**{name: given.pop(name) for name in _OPTIONS})  # type: ignore[arg-type]  # -- typer checked them
+        command(**given, limits=settings)
+
+    kept = [parameter for name, parameter in own.parameters.items() if name != _LIMITS]
+    added = [parameter.replace(kind=Parameter.KEYWORD_ONLY) for parameter in _OPTIONS.values()]
+    parameters = [*kept, *added]
+    run.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]  # -- read by inspect
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters} | {"return": None}
+    del run.__wrapped__  # set by wraps; it would lead to the other signature
+    return run

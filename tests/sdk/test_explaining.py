@@ -1,0 +1,66 @@
+from collections import Counter
+
+from gpunode._cost import Cost, JobSize
+from gpunode._explaining import explanation_of
+from gpunode._finder import Placement, Ranking
+from gpunode._probe_answer import Probe
+from gpunode._selection import Candidate, Choice, Standing, Wanted
+from gpunode.routing import CostTerms
+from gpunode_protocol.identity import Identity
+from gpunode_protocol.tasks import Task
+
+from tests.sdk.world import MODEL, Keys
+
+KEYS = Keys()
+PLACEMENT = Placement(Wanted(Task.LLM, MODEL), size=JobSize(10, 20))
+
+
+def _choice(number: int, standing: Standing = Standing.ANSWERED, **terms: float) -> Choice:
+    candidate = Candidate(KEYS.advert(Identity.from_seed(bytes([number]) * 32)), "index")
+    probe = Probe(1, active=1, queued=2, slots=4) if standing < Standing.NOT_ASKED else None
+    cost = Cost(CostTerms(**terms), "probe", is_speed_observed=True, output_units_per_s=40)
+    return Choice(candidate, probe, cost, standing=standing)
+
+
+def _whys(*choices: Choice) -> list[str]:
+    return [item.why for item in explanation_of(Ranking(list(choices)), PLACEMENT).candidates]
+
+
+def test_why_others_lost() -> None:
+    """How much slower, and what makes most of it; or why their time does not matter."""
+    assert _whys(
+        _choice(1, rtt_ms=10, decode_ms=100),
+        _choice(2, rtt_ms=15, decode_ms=100),
+        _choice(3, rtt_ms=60, decode_ms=500, prefill_ms=1),
+        _choice(4, Standing.DRAINING),
+        _choice(5, Standing.NOT_ASKED),
+        _choice(6, Standing.SILENT),
+        _choice(7, Standing.FAILED),
+    ) == [
+        "chosen: it should answer soonest",
+        "as good (within 10 ms): chance decided",
+        "451 ms slower: writing +400, RTT +50",
+        "is leaving and takes no new jobs",
+        "not asked: others should be nearer",
+        "did not answer the probe in time",
+        "failed lately: tried last",
+    ]
+
+
+def test_a_choice_for_want_of_a_better_one_is_called_so() -> None:
+    """All nodes have failed: the best of them is tried all the same."""
+    assert _whys(_choice(1, Standing.FAILED)) == ["chosen, for want of a better one: failed lately: tried last"]
+
+
+def test_what_is_told_of_a_candidate() -> None:
+    """Where it is, what was reckoned with, and what it answered."""
+    ranking = Ranking([_choice(1, rtt_ms=10), _choice(2, Standing.SILENT)], Counter({"is not in asia": 3}))
+    told = explanation_of(ranking, PLACEMENT)
+    assert (told.task, told.model, told.input_units, told.output_units) == ("llm", MODEL, 10, 20)
+    assert told.excluded == {"is not in asia": 3}
+    best, other = told.candidates
+    assert told.chosen is best
+    assert (best.chosen, other.chosen) == (True, False)
+    assert (best.cost_ms, best.speed_from, best.tokens_per_s, best.source) == (10, "observed", 40, "index")
+    assert (best.active, best.queued, best.slots) == (1, 2, 4)
+    assert (other.active, other.queued, other.slots) == (None, None, None)

@@ -1,0 +1,141 @@
+import json
+import logging
+import stat
+from pathlib import Path
+
+import pytest
+from gpunode._measurements import (
+    JOBS_KEPT_S,
+    KEPT_S,
+    MAX_JOBS,
+    MAX_NODES,
+    RTT_WINDOW_S,
+    SAVE_INTERVAL_S,
+    SUMMARY_S,
+    Measurements,
+)
+from gpunode._observed import NOTHING_OBSERVED, Timing
+
+MODEL = "m"
+
+
+class _Book:
+    """Measurements with a clock that the test turns."""
+
+    def __init__(self, folder: Path) -> None:
+        self.now = 1000.0
+        self.path = folder / "measurements.json"
+        self.kept = self.reopened()
+
+    def reopened(self) -> Measurements:
+        """Return what the next run reads."""
+        return Measurements(self.path, clock=lambda: self.now)
+
+    def timing(self, decode_ms: float = 1000.0) -> Timing:
+        """Return a job that ended now."""
+        return Timing(self.now, 0.0, 100, 200.0, 50, decode_ms)
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> _Book:
+    """An empty one."""
+    return _Book(tmp_path)
+
+
+def test_the_smallest_round_trip_of_ten_minutes_counts(book: _Book) -> None:
+    """Then the smallest of those that came after it; the last one stays a hint for a day."""
+    for at, rtt_ms in ((1000, 50.0), (1100, 20.0), (1200, 90.0), (1300, 40.0)):
+        book.now = at
+        book.kept.rtt_measured("n", rtt_ms)
+    assert book.kept.rtt_ms("n") == 20
+    book.now = 1100 + RTT_WINDOW_S + 1
+    assert book.kept.rtt_ms("n") == 40
+    book.now = 1300 + RTT_WINDOW_S + 1
+    assert book.kept.rtt_ms("n") is None
+    assert book.kept.observed("n", MODEL).rtt_ms == 40
+    assert book.kept.last_rtt_ms("n") == 40
+    book.now = 1300 + KEPT_S + 1
+    assert book.kept.observed("n", MODEL) == NOTHING_OBSERVED
+
+
+def test_the_next_run_knows_what_this_one_measured(book: _Book) -> None:
+    """Round trips, speeds and failures, each of its model; the file is private."""
+    book.kept.rtt_measured("n", 20.0)
+    book.kept.job_done("n", MODEL, book.timing())
+    book.kept.job_failed("n", "other")
+    book.kept.save()
+    again = book.reopened()
+    assert again.rtt_ms("n") == 20
+    assert again.observed("n", MODEL).output_units_per_s == 50
+    assert again.observed("n", MODEL).failure_share == 0
+    assert again.observed("n", "other").failure_share == 0.5
+    assert again.observed("x", MODEL) == NOTHING_OBSERVED
+    assert stat.S_IMODE(book.path.stat().st_mode) == 0o600
+
+
+def test_the_file_is_not_written_at_every_probe(book: _Book) -> None:
+    """At most every half minute, and when asked to."""
+    book.kept.rtt_measured("n", 20.0)
+    book.kept.rtt_measured("n", 10.0)
+    assert book.reopened().rtt_ms("n") == 20
+    book.now += SAVE_INTERVAL_S
+    book.kept.rtt_measured("n", 15.0)
+    assert book.reopened().rtt_ms("n") == 10
+
+
+def test_old_jobs_and_old_nodes_give_way(book: _Book) -> None:
+    """The last 16 jobs of the nodes that were measured last."""
+    for _ in range(MAX_JOBS):
+        book.kept.job_done("n", MODEL, book.timing(decode_ms=9000))
+    for _ in range(MAX_JOBS):
+        book.kept.job_done("n", MODEL, book.timing(decode_ms=1000))
+    assert book.kept.observed("n", MODEL).output_units_per_s == 50
+    for number in range(MAX_NODES):
+        book.kept.rtt_measured(str(number), 1.0)
+    assert book.kept.observed("n", MODEL) == NOTHING_OBSERVED
+
+
+def test_jobs_are_forgotten_after_an_hour(book: _Book) -> None:
+    """A node that was slow, or failed, gets another chance."""
+    book.kept.job_done("n", MODEL, book.timing())
+    book.kept.job_failed("n", MODEL)
+    book.now += JOBS_KEPT_S
+    assert book.kept.observed("n", MODEL).failure_share > 0
+    book.now += SUMMARY_S
+    assert book.kept.observed("n", MODEL) == NOTHING_OBSERVED
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[]",
+        "{",
+        '{"n": 3}',
+        '{"n": {"rtts": [[1, -5]], "services": {}}}',
+        '{"n": {"rtts": [[1, 1e400]], "services": {}}}',
+        '{"n": {"rtts": [], "services": {"m": {"timings": [[1, 0]], "outcomes": []}}}}',
+    ],
+)
+def test_a_damaged_file_counts_as_absent(book: _Book, content: str) -> None:
+    """Entry by entry; others are kept."""
+    book.path.write_text(content, encoding="utf-8")
+    assert book.reopened().observed("n", MODEL) == NOTHING_OBSERVED
+
+
+def test_what_lies_in_the_future_is_left_out(book: _Book) -> None:
+    """The clock was set back; such measurements would never grow old."""
+    book.kept.rtt_measured("n", 20.0)
+    book.kept.job_done("n", MODEL, book.timing())
+    book.kept.save()
+    book.now -= 1
+    assert book.reopened().observed("n", MODEL) == NOTHING_OBSERVED
+    assert list(json.loads(book.path.read_text("utf-8"))) == ["n"]
+
+
+def test_a_folder_that_cannot_be_written_is_no_failure(book: _Book, caplog: pytest.LogCaptureFixture) -> None:
+    """The job has been done all the same."""
+    book.path.mkdir()
+    with caplog.at_level(logging.WARNING):
+        book.kept.rtt_measured("n", 20.0)
+    assert book.kept.rtt_ms("n") == 20
+    assert "cannot be kept" in caplog.text
