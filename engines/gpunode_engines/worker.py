@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from gpunode_engines.backends import Backend
 
 _PREPARE_THREADS = 2
+_MAX_WORDS_CHARACTERS = 500
+"""Of a library's error; some print whole listings."""
 
 
 class Worker:
@@ -141,6 +143,17 @@ def _or_die(work: Callable[[], None]) -> None:
         os._exit(1)
 
 
+def _load_failure(order: Load, error: Exception) -> str:
+    """Return why a model cannot be loaded. Libraries say it in their own words, and not of which model."""
+    if isinstance(error, EngineError):
+        return str(error)
+    words = f"{type(error).__name__}: {error}"[:_MAX_WORDS_CHARACTERS].rstrip(" .:")
+    advice = f"Its files may be damaged: 'gpunode models verify {order.model}' compares them with what was pulled."
+    if ran_out(error):
+        advice = "Memory ran out; end other programs, or take a smaller model."
+    return f"{order.backend} cannot load {order.model} ({words}). {advice}"
+
+
 def _load(channel: ChildChannel, line: ParentLine) -> Worker | None:
     """Obey the first message; None when there is nothing to serve."""
     order = channel.receive()
@@ -153,7 +166,7 @@ def _load(channel: ChildChannel, line: ParentLine) -> Worker | None:
         loaded = backend.load(order)
         loaded = replace(loaded, confinement=sandbox.restrict_after_load(line))
     except Exception as error:  # noqa: BLE001 -- process boundary: the parent reports the cause
-        channel.send(LoadFailed(message=str(error) or type(error).__name__))
+        channel.send(LoadFailed(message=_load_failure(order, error)))
         return None
     channel.send(loaded)
     return Worker(channel, backend, loaded.slots, calls_reported=loaded.confinement.denials_reported)

@@ -27,14 +27,16 @@ class OutOfMemoryError(RuntimeError):
 class ScriptedBackend:
     """Implements ``Backend``.
 
-    Models: fails, exits, sleeps. Prompts: crash, hang, raise, overflow, flood, endless, gorge, card full, EACCES,
-    EPERM.
+    Models: fails, exits, sleeps, too large. Prompts: crash, hang, raise, overflow, flood, endless, gorge, card full,
+    EACCES, EPERM.
     """
 
     def load(self, order: Load) -> Loaded:
         """Behave as the model's name says."""
         if order.model == "fails":
             raise EngineStartFailed("these weights are upside down")
+        if order.model == "too large":
+            raise MemoryError
         if order.model == "exits":
             os.write(2, b"last words\n")
             os._exit(7)

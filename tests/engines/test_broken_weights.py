@@ -1,4 +1,4 @@
-"""Weights that end the process which loads them: nobody else notices."""
+"""Weights that end the process which loads them, or that it refuses: nobody else notices."""
 
 import shutil
 import struct
@@ -8,8 +8,12 @@ from pathlib import Path
 
 import pytest
 from gpunode_engines.base import Tokens
+from gpunode_engines.catalogue import resolve_model
+from gpunode_engines.config import EngineSettings
+from gpunode_engines.devices import detect_machine
 from gpunode_engines.errors import EngineNotReady, EngineStartFailed
 from gpunode_engines.gguf import read_gguf_header
+from gpunode_engines.plan import plan_engine
 from gpunode_engines.supervisor import SupervisedEngine
 
 from tests.engines.backends.test_llamacpp_server import PLAN
@@ -54,3 +58,24 @@ async def test_a_crash_while_loading_stays_in_the_child(broken: Path, smollm2_pa
         await whole.start()
         assert len(text_of(await collect(whole, ask("\x01\x02", max_tokens=3, ignore_eos=True)))) > 0
         await whole.stop()
+
+
+@pytest.mark.parametrize(
+    ("model", "weights"),
+    [
+        ("whisper-tiny.en", "model.bin"),
+        ("minilm", "model.safetensors"),
+        pytest.param("digits", "unet/diffusion_pytorch_model.safetensors", marks=pytest.mark.full),
+    ],
+)
+async def test_half_a_file_is_refused(model: str, weights: str, tmp_path: Path) -> None:
+    """The message names model and library, and how to tell whether the files are whole."""
+    settings = EngineSettings(models_dir=tmp_path, cache_dir=tmp_path, engine_gpu=False)
+    plan = plan_engine(resolve_model(model), settings, detect_machine())
+    folder = tmp_path / "half"
+    shutil.copytree(plan.root, folder)
+    with (folder / weights).open("r+b") as file:
+        file.truncate((folder / weights).stat().st_size // 2)
+    files = tuple(name.replace(plan.root, str(folder)) for name in plan.files)
+    with pytest.raises(EngineStartFailed, match=rf"^{plan.backend} cannot load .*'gpunode models verify {plan.model}'"):
+        await SupervisedEngine(replace(plan, root=str(folder), files=files)).start()

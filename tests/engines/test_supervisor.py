@@ -124,7 +124,12 @@ async def test_unexpected_errors_say_nothing_of_the_prompt() -> None:
 
 @pytest.mark.parametrize(
     ("model", "message"),
-    [("fails", "these weights are upside down"), ("exits", "last words"), ("sleeps", "not loaded within")],
+    [
+        ("fails", "these weights are upside down"),
+        ("too large", r"cannot load too large \(MemoryError\)\. Memory ran out"),
+        ("exits", "last words"),
+        ("sleeps", "not loaded within"),
+    ],
 )
 async def test_a_failed_start_tells_why_and_leaves_nothing(model: str, message: str) -> None:
     """The cause reaches the caller, and no child is left."""

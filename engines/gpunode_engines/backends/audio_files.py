@@ -1,6 +1,7 @@
 """Decoding audio files of strangers: any container that FFmpeg knows, within the length that the job pays for."""
 
 import io
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -79,16 +80,20 @@ def _decoded(data: bytes, most_s: float, max_audio_ms: int) -> Iterator[Any]:
                 raise InvalidParameters("The file has no audio in it; send wav, mp3, flac, ogg, m4a or webm.")
             if container.duration is not None and container.duration / av.time_base > most_s:
                 raise _too_long(max_audio_ms)
-            resampler = av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE)
-            for frame in _frames(container):
-                for resampled in resampler.resample(frame):
-                    yield resampled.to_ndarray().reshape(-1)
-            for resampled in resampler.resample(None):
-                yield resampled.to_ndarray().reshape(-1)
+            for _, alike in itertools.groupby(_frames(container), _form):
+                resampler = av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE)
+                for frame in itertools.chain(alike, [None]):
+                    for resampled in resampler.resample(frame):
+                        yield resampled.to_ndarray().reshape(-1)
     except av.FFmpegError as error:
         raise InvalidParameters(
             f"The file cannot be read as audio ({type(error).__name__}); send wav, mp3, flac, ogg, m4a or webm."
         ) from error
+
+
+def _form(frame: Any) -> tuple[str, str, int]:
+    """Return what a resampler must be made for; it changes where recordings were joined into one stream."""
+    return frame.format.name, frame.layout.name, frame.sample_rate
 
 
 def _frames(container: Any) -> Iterator[Any]:

@@ -48,13 +48,24 @@ def test_it_begins_where_it_is_told() -> None:
 @pytest.mark.parametrize("kind", ["mp3", "flac", "ogg", "m4a", "webm"])
 def test_other_containers(tmp_path: Path, kind: str) -> None:
     """All that clients are told they may send."""
+    samples = decode_audio(_encoded(_wav(), tmp_path / f"tone.{kind}"), start_ms=0, max_audio_ms=10_000)
+    assert len(samples) == pytest.approx(SECONDS * SAMPLE_RATE, abs=0.1 * SAMPLE_RATE)
+
+
+def test_recordings_joined_into_one_file(tmp_path: Path) -> None:
+    """Rate and channels may change in the middle of a stream."""
+    first = _encoded(_wav(), tmp_path / "one.mp3")
+    second = _encoded(_wav(rate=22_050, channels=1), tmp_path / "other.mp3")
+    samples = decode_audio(first + second, start_ms=0, max_audio_ms=10_000)
+    assert len(samples) == pytest.approx(2 * SECONDS * SAMPLE_RATE, abs=0.2 * SAMPLE_RATE)
+
+
+def _encoded(wav: bytes, path: Path) -> bytes:
     ffmpeg = shutil.which("ffmpeg")
     if ffmpeg is None:
         pytest.skip("ffmpeg, which makes the file, is not installed")
-    path = tmp_path / f"tone.{kind}"
-    subprocess.run([ffmpeg, "-loglevel", "error", "-i", "-", str(path)], input=_wav(), check=True)
-    samples = decode_audio(path.read_bytes(), start_ms=0, max_audio_ms=10_000)
-    assert len(samples) == pytest.approx(SECONDS * SAMPLE_RATE, abs=0.1 * SAMPLE_RATE)
+    subprocess.run([ffmpeg, "-loglevel", "error", "-i", "-", str(path)], input=wav, check=True)
+    return path.read_bytes()
 
 
 @pytest.mark.parametrize(
