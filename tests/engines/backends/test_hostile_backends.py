@@ -1,6 +1,7 @@
 """Every backend but llama.cpp (test_hostile_engines) in its real child with its real model: quiet, and hostile."""
 
 import logging
+import math
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import replace
@@ -13,7 +14,7 @@ from gpunode_engines.base import Blob, Event, GenerateRequest, Segment, Tokens, 
 from gpunode_engines.catalogue import resolve_model
 from gpunode_engines.config import EngineSettings
 from gpunode_engines.devices import detect_machine
-from gpunode_engines.errors import BackendFailed, EngineCrashed, EngineHung, MemoryLimit, TimeLimit
+from gpunode_engines.errors import BackendFailed, EngineCrashed, EngineHung, InvalidParameters, MemoryLimit, TimeLimit
 from gpunode_engines.limits import EngineLimits
 from gpunode_engines.media import EmbeddingRequest, ImageRequest, SpeechRequest
 from gpunode_engines.plan import plan_engine
@@ -117,6 +118,22 @@ async def test_an_ordinary_job_tries_nothing_that_is_refused(
     scratch = Path(f"/proc/{engine.pid}/cwd").resolve()
     assert scratch.name.startswith("gpunode-engine-")
     assert [path.name for path in scratch.rglob("*") if path.is_file()] == []
+
+
+NOT_NUMBERS = {
+    "transformers": ("temperature", "top_p", "min_p", "repetition_penalty", "presence_penalty", "deadline_s"),
+    "diffusers": ("guidance", "strength", "deadline_s"),
+    "whisper": ("temperature", "deadline_s"),
+    "embedding": ("deadline_s",),
+}
+
+
+async def test_what_is_not_a_number_is_refused_by_name(engine: SupervisedEngine, kind: str) -> None:
+    """In each parameter that could be one."""
+    for name in NOT_NUMBERS[kind]:
+        with pytest.raises(InvalidParameters, match=f"{name} is nan|deadline of nan"):
+            await run(engine, replace(job(kind, "x"), **{name: math.nan}))
+    assert engine.active_jobs == 0
 
 
 @pytest.mark.parametrize(
