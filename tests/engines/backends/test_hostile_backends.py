@@ -32,6 +32,14 @@ PNG = b"\x89PNG"
 DIMENSIONS = 384
 MODELS = {"diffusers": "digits", "whisper": "whisper-tiny.en", "embedding": "minilm"}
 
+again = pytest.mark.parametrize(
+    "kind",
+    ["whisper", "embedding", *(pytest.param(kind, marks=pytest.mark.full) for kind in ("diffusers", "transformers"))],
+    indirect=True,
+    scope="module",
+)
+"""Tests for which the model is loaded once more: those that take long to load, in ``make test-full`` only."""
+
 
 @pytest.fixture(scope="module", params=["diffusers", "whisper", "embedding", "transformers"])
 def kind(request: pytest.FixtureRequest) -> str:
@@ -172,15 +180,21 @@ async def test_forks_without_end(engine: SupervisedEngine, kind: str, speech: by
     assert engine.restarts == 0
 
 
-async def test_a_memory_hog_is_ended(engine: SupervisedEngine, kind: str, speech: bytes) -> None:
-    """The job fails with the cause, the next one works."""
+async def test_a_memory_hog_is_ended(engine: SupervisedEngine, kind: str) -> None:
+    """The job fails with the cause."""
     with pytest.raises(MemoryLimit, match="1500 MiB are allowed"):
         await run(engine, job(kind, "allocate without end"))
+
+
+@again
+async def test_the_job_after_a_memory_hog_works(engine: SupervisedEngine, kind: str, speech: bytes) -> None:
+    """In another child."""
     await engine.wait_healthy()
     await check_that_it_works(engine, kind, speech)
     assert engine.restarts == 1
 
 
+@again
 async def test_a_hang_ends_at_the_deadline(engine: SupervisedEngine, kind: str) -> None:
     """Whether the child confirms the cancel or not."""
     with pytest.raises((TimeLimit, EngineHung)):
