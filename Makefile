@@ -20,7 +20,7 @@ run: $(STAMP) ## Chat with a real model through a network of three nodes on this
 # The recipe's last line is pytest's closing line. Two workers: one is busy with the acceptance tests' network, which
 # mostly waits, while the other runs the rest.
 test: lint types layers ## Linters, types, layers and tests (about ten minutes)
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadscope
 
 test-full: lint types layers ## All tests, those that take long too
 	@$(BIN)/python -m pytest -m "" --hypothesis-profile full

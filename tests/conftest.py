@@ -1,8 +1,8 @@
 """Settings for all tests: no test sees the user's configuration, folders or keys."""
 
 import os
-from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -15,25 +15,30 @@ settings.load_profile("quick")
 #: Where the platform puts a program's data, settings, caches and state (XDG Base Directory Specification).
 _FOLDER_VARIABLES = ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME")
 
-ROOT = Path(__file__).parent
+#: Folders whose tests share processes: with several workers, one of them runs a whole folder.
+_TOGETHER = ("tests/acceptance/", "tests/benchmarks/", "tests/protocol/mesh/")
 
-#: Folders, and fixtures there that start processes for all who ask for them.
-_SHARED = (
-    ("acceptance", "network"),
-    ("benchmarks", "light_network"),
-    ("benchmarks", "overhead"),
-    ("protocol/mesh", "network"),
+#: Files there that start what they need by themselves.
+_APART = frozenset(
+    f"tests/acceptance/test_{name}.py"
+    for name in ("attack_eclipse", "attack_frames", "attack_mesh_frames", "demo", "tracker_floods")
 )
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several workers, tests that share processes, or a file, run one after the other in one of them."""
-    for item in items:
-        path = item.path.relative_to(ROOT)
-        fixtures: Collection[str] = getattr(item, "fixturenames", ())
-        shared = (f"{folder}:{name}" for folder, name in _SHARED if name in fixtures and path.is_relative_to(folder))
-        item.add_marker(pytest.mark.xdist_group(next(shared, str(path))))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Hand out files, and of folders whose tests share processes the whole.
+
+    Marks of the kind ``xdist_group`` would do, but pytest-xdist 3.8 does not see them with pytest 9.2.
+    """
+    from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]  # -- has no annotations
+
+    class ByFolder(LoadScopeScheduling):  # type: ignore[misc]  # -- as above
+        def _split_scope(self, nodeid: str) -> str:
+            path = nodeid.partition("::")[0]
+            return path if path in _APART else next((each for each in _TOGETHER if path.startswith(each)), path)
+
+    return ByFolder(config, log)
 
 
 @pytest.fixture(autouse=True)

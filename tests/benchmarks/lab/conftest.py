@@ -34,6 +34,19 @@ SMALL_WORLD = World.model_validate(
 )
 
 
+#: Files that start a lab of their own, beside those that ask for the fixtures.
+_START_LABS = frozenset(
+    {"test_commands.py", "test_lab_folders.py", "test_lab_process.py", "test_launch.py", "test_main.py"}
+)
+_LABS = frozenset({"network", "shared_lab", "start_lab"})
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Running labs are for ``make test-full``: their forwarder has a real-time priority, which others feel."""
+    if item.path.name in _START_LABS or _LABS.intersection(getattr(item, "fixturenames", ())):
+        item.add_marker(pytest.mark.full)
+
+
 def start_or_skip(name: str, world: World, *, preload: tuple[str, ...] = ()) -> Lab:
     """Start a lab; skip the test, and say why, where there can be none."""
     try:
