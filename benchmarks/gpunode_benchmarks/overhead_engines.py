@@ -14,6 +14,8 @@ from gpunode_engines.supervisor import SupervisedEngine
 from gpunode_benchmarks.paced_backend import BACKEND, INTERVAL_VARIABLE
 
 MODEL = "smollm2-135m"
+SYSTEM = "Count."
+"""Without a system message, the model's template brings one of its own that takes longer to read than the prompt."""
 PACED_PREFIX = "paced-"
 PACED_SLOTS = 128
 PACED_CONTEXT_TOKENS = 8192

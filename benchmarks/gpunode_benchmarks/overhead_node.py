@@ -22,7 +22,7 @@ from gpunode_node.config import NodeSettings
 from gpunode_node.daemon import NodeDaemon
 from gpunode_node.startup import World
 
-from gpunode_benchmarks.overhead_engines import OverheadEngines, resolve_with_paced
+from gpunode_benchmarks.overhead_engines import SYSTEM, OverheadEngines, resolve_with_paced
 
 
 class DirectLine:
@@ -61,7 +61,8 @@ async def run_jobs(engine: Engine, prompts: list[str], output_tokens: int, numbe
 
 async def _run_job(engine: Engine, prompt: str, output_tokens: int, number: int) -> float:
     started_at = time.perf_counter()
-    prepared = await engine.prepare(PrepareRequest(messages=(ChatMessage(role="user", content=prompt),)))
+    messages = (ChatMessage(role="system", content=SYSTEM), ChatMessage(role="user", content=prompt))
+    prepared = await engine.prepare(PrepareRequest(messages=messages))
     order = GenerateRequest(
         job_key=f"direct-{number}", prompt_ids=prepared.token_ids, max_tokens=output_tokens, temperature=0.0
     )

@@ -13,7 +13,7 @@ from gpunode import AsyncInferenceClient
 from gpunode_benchmarks.errors import BenchmarkFailed
 from gpunode_benchmarks.overhead_engines import paced_model
 from gpunode_benchmarks.overhead_network import OverheadNetwork
-from gpunode_benchmarks.tcp_counters import TcpCount, established
+from gpunode_benchmarks.tcp_counters import established
 from gpunode_benchmarks.time_words import age_s
 
 TOKEN_INTERVAL_MS = 20
@@ -27,6 +27,8 @@ SKIPPED_TOKENS = 64
 """By then the kernel delays acknowledgements on the connection, as it does on every one in use."""
 COUNTED_TOKENS = 128
 """Two vouchers fall due within them, whenever counting begins."""
+_SETTLE_S = 1.0
+"""After a job; its last frames are on their way by then."""
 FURTHER_TOKENS = 16
 """The job's end, ``done`` and the final voucher, must not be among what is counted."""
 
@@ -56,19 +58,31 @@ async def measure_paced(network: OverheadNetwork, client: AsyncInferenceClient) 
 
 
 async def count_wire_bytes(network: OverheadNetwork, client: AsyncInferenceClient) -> int:
-    """Return the bytes on the connection between both p2pd while 128 tokens of one stream came."""
+    """Return the bytes on the connection between both p2pd while 128 tokens of one stream came.
+
+    What the connection carries without a stream is taken off: the probes that a client in use sends every second.
+    """
     port = _tcp_port(network)
-    counts: dict[int, list[TcpCount]] = {}
+    counts: dict[int, dict[int, int]] = {}
 
     def on_token(place: int, _: str) -> None:
         if place in {SKIPPED_TOKENS, SKIPPED_TOKENS + COUNTED_TOKENS}:
-            counts[place] = established(port)
+            counts[place] = _bytes_by_connection(port)
 
     await run_paced(client, MODEL, SKIPPED_TOKENS + COUNTED_TOKENS + FURTHER_TOKENS, on_token)
     before, after = counts.values()
-    sizes = {count.remote_port: count.wire_bytes for count in before}
-    # the node's other connections are idle: the one that grew is the stream's
-    return max(count.wire_bytes - sizes.get(count.remote_port, 0) for count in after)
+    # the node's other connections are idle: the one that grew most is the stream's
+    grown, stream = max(((count - before.get(at, 0), at) for at, count in after.items()))
+    await asyncio.sleep(_SETTLE_S)
+    idle_from = _bytes_by_connection(port)
+    await asyncio.sleep(COUNTED_TOKENS * TOKEN_INTERVAL_MS / _MS_PER_S)
+    idle = _bytes_by_connection(port).get(stream, 0) - idle_from.get(stream, 0)
+    return grown - max(0, idle)
+
+
+def _bytes_by_connection(port: int) -> dict[int, int]:
+    """Return what each of a listener's connections has carried, by the other end's port."""
+    return {count.remote_port: count.wire_bytes for count in established(port)}
 
 
 async def measure_lags(network: OverheadNetwork) -> list[float]:

@@ -9,6 +9,7 @@ from enum import StrEnum
 from gpunode import AsyncInferenceClient
 
 from gpunode_benchmarks.errors import BenchmarkFailed
+from gpunode_benchmarks.overhead_engines import SYSTEM
 from gpunode_benchmarks.overhead_network import DirectCalls
 
 
@@ -54,7 +55,7 @@ class Sides:
         started_at = time.perf_counter()
         ttft_s = 0.0
         stream = await self.client.chat(
-            messages=[{"role": "user", "content": prompt}],
+            messages=[{"role": "system", "content": SYSTEM}, {"role": "user", "content": prompt}],
             model=self.model,
             max_tokens=output_tokens,
             temperature=0.0,
