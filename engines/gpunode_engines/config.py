@@ -1,15 +1,25 @@
 """Settings of the engine layer, part of the node's: option > ``GPUNODE_*`` > ``[node]`` in TOML > default."""
 
+import re
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 import platformdirs
 from annotated_types import Ge, Le
 from gpunode_protocol.settings import LayeredSettings
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic_settings import SettingsConfigDict
 
 from gpunode_engines.confinement import SandboxMode
+
+_GPU_MEMORY = re.compile(r"|[1-9]\d{0,6}|([1-9]\d?|100)%")
+
+
+def _mebibytes_or_percent(value: str) -> str:
+    if not _GPU_MEMORY.fullmatch(value):
+        raise ValueError("must be MiB, such as 6000, or percent of each card, such as 50%")
+    return value
+
 
 PositiveInt = Annotated[int, Ge(1)]
 
@@ -43,7 +53,7 @@ class EngineSettings(LayeredSettings):
     engine_backend: Literal["", "llamacpp", "transformers"] = ""
     engine_memory_limit_bytes: PositiveInt = 32 * 1024**3
     idle_unload_s: Annotated[float, Ge(0), Le(86_400)] = 0.0
-    max_gpu_memory: Annotated[str, Field(pattern=r"^$|^[1-9]\d{0,6}$|^([1-9]\d?|100)%$")] = ""
+    max_gpu_memory: Annotated[str, AfterValidator(_mebibytes_or_percent)] = ""
     engine_time_limit_s: Annotated[float, Field(gt=0)] = 300.0
     sandbox: SandboxMode = "auto"
 

@@ -59,11 +59,14 @@ class LlmParams(WireModel):
     now: UnixSeconds = 0
 
 
+MAX_BLOB_BYTES = 104_857_600
+
+
 class BlobRef(WireModel):
     """A larger input or output that travels in blob frames. digest: HMAC-SHA-256 of its bytes under the job's salt."""
 
     id: Annotated[int, Ge(0), Le(255)]
-    size_bytes: Annotated[int, Ge(1), Le(104_857_600)]
+    size_bytes: Annotated[int, Ge(1), Le(MAX_BLOB_BYTES)]
     digest: Digest
     media_type: Annotated[str, MinLen(3), MaxLen(100)]
 

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from annotated_types import Ge, Gt, Le, MaxLen, MinLen
 from pydantic import AfterValidator, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from gpunode_protocol.errors import InvalidPeerId
 from gpunode_protocol.identity import PeerId, parse_peer_id
@@ -58,6 +59,45 @@ RegionField = Annotated[Region, Field(strict=False)]
 
 def first_problem(error: ValidationError) -> str:
     """Return one line that names the field and what is wrong with it; input values are not repeated."""
-    problem = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    return all_problems(error)[0]
+
+
+def all_problems(error: ValidationError) -> list[str]:
+    """Return all of them, each as ``first_problem`` does."""
+    return [_in_words(problem) for problem in error.errors(include_url=False, include_input=False)]
+
+
+def _in_words(problem: ErrorDetails) -> str:
     where = ".".join(str(part) for part in problem["loc"]) or "message"
-    return f"{where}: {problem['msg']}"
+    words = _WORDS.get(problem["type"])
+    limits = {name: _limit(value) for name, value in problem.get("ctx", {}).items()}
+    return f"{where}: {words.format(**limits) if words else problem['msg'].removeprefix('Value error, ')}"
+
+
+_WORDS = {
+    "bool_parsing": "must be true or false",
+    "bool_type": "must be true or false",
+    "float_parsing": "must be a number",
+    "float_type": "must be a number",
+    "greater_than": "must be more than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "int_from_float": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_type": "must be a whole number",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be at most {le}",
+    "literal_error": "must be {expected}",
+    "missing": "is missing",
+    "multiple_of": "must be a multiple of {multiple_of}",
+    "string_type": "must be text",
+    "string_too_long": "must have at most {max_length} characters",
+    "string_too_short": "must have at least {min_length} characters",
+    "too_long": "must have at most {max_length} entries",
+    "tuple_type": "must be a list",
+    "too_short": "must have at least {min_length} entries",
+}
+"""Of the validator's kinds of problem, those that people cause; it tells others in its own words."""
+
+
+def _limit(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -13,6 +13,7 @@ from gpunode_protocol.payloads import ChatMessage, LlmParams
 from gpunode._job_result import job_facts
 from gpunode._job_run import JobRun
 from gpunode._millionths import millionths
+from gpunode._refusals import not_valid
 from gpunode._request_size import check_size
 from gpunode._structured import (
     CallFilter,
@@ -24,7 +25,6 @@ from gpunode._structured import (
     tools_text,
     wire_message,
 )
-from gpunode.errors import InvalidRequest
 from gpunode.types import ChatResult, Chunk, Message, Route, TokenLogprob, ToolCall, Usage
 
 DEFAULT_MAX_TOKENS: Final = 512
@@ -89,7 +89,7 @@ def llm_params(messages: Sequence[Message], options: ChatOptions, *, now: float)
     try:
         params = LlmParams.from_map(value)
     except MalformedMessage as error:
-        raise InvalidRequest(f"The request is not valid, nothing was sent: {_in_the_callers_words(error)}") from error
+        raise not_valid(error) from error
     check_size(params, "The messages")
     return params
 
@@ -104,10 +104,6 @@ def _add_structure(value: dict[str, Any]) -> None:
         value["tools"] = tools_text(value["tools"])
     if "tool_choice" in value:
         value["tool_choice"] = as_json(value["tool_choice"], "tool_choice")
-
-
-def _in_the_callers_words(error: MalformedMessage) -> str:
-    return str(error).removeprefix(f"{LlmParams.__name__}: ") + "."
 
 
 @dataclass

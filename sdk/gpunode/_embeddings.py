@@ -9,8 +9,8 @@ from gpunode_protocol.blobs import Blob
 from gpunode_protocol.errors import MalformedMessage, VerificationFailed
 from gpunode_protocol.payloads import EmbeddingParams
 
+from gpunode._refusals import not_valid
 from gpunode._request_size import check_size
-from gpunode.errors import InvalidRequest
 
 _FLOAT_BYTES: Final = 4
 
@@ -25,7 +25,7 @@ def embedding_params(inputs: str | Sequence[str], *, normalize: bool) -> Embeddi
     try:
         params = EmbeddingParams.from_map({"inputs": texts, "normalize": normalize})
     except MalformedMessage as error:
-        raise InvalidRequest(f"The request is not valid, nothing was sent: {error}.") from error
+        raise not_valid(error) from error
     check_size(params, "The texts")
     return params
 

@@ -17,6 +17,7 @@ from gpunode._discovery import ENOUGH, Discovery, Found
 from gpunode._measurements import Measurements
 from gpunode._model_names import resolve_name
 from gpunode._network import Network
+from gpunode._other_tasks import how_to_ask
 from gpunode._probe_answer import Probe
 from gpunode._probing import Prober, Worth
 from gpunode._selection import Candidate, Choice, Knowledge, Standing, Wanted, rank, standing_of, to_probe
@@ -111,7 +112,8 @@ class Finder:
         found = await self._search(placement.question)
         ranking = await self._rank_found(found, placement)
         if not ranking.choices:
-            raise _nobody(placement.wanted, found, ranking.excluded)
+            asked_by = "" if ranking.excluded else await how_to_ask(self._discovery, *placement.question)
+            raise _nobody(placement.wanted, found, ranking.excluded, asked_by)
         return ranking
 
     async def all(self, placement: Placement) -> list[Choice]:
@@ -258,7 +260,7 @@ def _served_under_another_name(model: str, everything: Found) -> Found:
     return Found(kept, everything.excluded, reasons)
 
 
-def _nobody(wanted: Wanted, found: Found, excluded: Counter[str]) -> NoNodeFound:
+def _nobody(wanted: Wanted, found: Found, excluded: Counter[str], asked_by: str) -> NoNodeFound:
     what = wanted.model or f"any {wanted.task} model"
     where = f" in {wanted.region}" if wanted.region else ""
     if excluded:
@@ -267,6 +269,8 @@ def _nobody(wanted: Wanted, found: Found, excluded: Counter[str]) -> NoNodeFound
             "one comes.",
             reasons=excluded,
         )
+    if asked_by:
+        return NoNodeFound(f"No live node serves {what}{where} for {wanted.task}. {asked_by}.", reasons=found.reasons)
     return NoNodeFound(
         f"No live node serves {what}{where}. 'gpunode nodes' shows what is served now; choose another model, or try "
         "again shortly.",

@@ -12,11 +12,12 @@ from gpunode_protocol.client_job import Completed, JobEvent
 from gpunode_protocol.errors import MalformedMessage, VerificationFailed
 from gpunode_protocol.messages import ProgressFrame
 from gpunode_protocol.outputs import blob_digest
-from gpunode_protocol.payloads import BlobRef, ImageParams
+from gpunode_protocol.payloads import MAX_BLOB_BYTES, BlobRef, ImageParams
 
 from gpunode._image_defaults import ImageDefaults
 from gpunode._job_result import JobFacts
 from gpunode._millionths import millionths
+from gpunode._refusals import not_valid
 from gpunode._request_size import check_size
 from gpunode.errors import InvalidRequest
 from gpunode.types import ImageProgress, ImageResult, ImageUsage, Picture
@@ -94,14 +95,13 @@ def drawing_of(prompt: str, options: ImageOptions, defaults: ImageDefaults, *, s
         "guidance_millionths": millionths(ImageParams, "guidance", given.pop("guidance", defaults.guidance)),
         "seed": secrets.randbelow(_SEEDS) if seed is None else seed,
         **_strength(mode, given.pop("strength", None)),
-        **{name: _ref(blob, salt).to_map() for name, blob in inputs.items()},
+        **{name: _ref(name, blob, salt).to_map() for name, blob in inputs.items()},
         **given,
     }
     try:
         params = ImageParams.from_map(value)
     except MalformedMessage as error:
-        text = str(error).removeprefix(f"{ImageParams.__name__}: ")
-        raise InvalidRequest(f"The request is not valid, nothing was sent: {text}.") from error
+        raise not_valid(error) from error
     check_size(params, "The prompts")
     return Drawing(params, tuple(inputs.values()), value["seed"])
 
@@ -109,11 +109,11 @@ def drawing_of(prompt: str, options: ImageOptions, defaults: ImageDefaults, *, s
 def _strength(mode: str, strength: float | None) -> dict[str, int]:
     if mode == "text":
         if strength is not None:
-            raise InvalidRequest("The request is not valid, nothing was sent: strength needs an image.")
+            raise not_valid("strength needs an image")
         return {}
     parts = millionths(ImageParams, "strength", DEFAULT_STRENGTH[mode] if strength is None else strength)
     if not parts:
-        raise InvalidRequest("The request is not valid, nothing was sent: strength must be more than 0 and at most 1.")
+        raise not_valid("strength must be more than 0 and at most 1")
     return {"strength_millionths": parts}
 
 
@@ -123,12 +123,12 @@ def _size(value: object) -> tuple[int, int]:
     match value:
         case (int(width), int(height)):
             return width, height
-    raise InvalidRequest(f"The request is not valid, nothing was sent: size is {value!r}; write it as 1024x768.")
+    raise not_valid(f"size is {value!r}; write it as 1024x768")
 
 
 def _inputs(image: ImageSource | None, mask: ImageSource | None) -> dict[str, Blob]:
     if mask is not None and image is None:
-        raise InvalidRequest("The request is not valid, nothing was sent: a mask needs an image.")
+        raise not_valid("a mask needs an image")
     sources = {"image": (_IMAGE_ID, image), "mask": (_MASK_ID, mask)}
     return {name: _read(name, blob_id, source) for name, (blob_id, source) in sources.items() if source is not None}
 
@@ -147,13 +147,12 @@ def _read(name: str, blob_id: int, source: ImageSource) -> Blob:
     return Blob(id=blob_id, media_type=media_type, data=data)
 
 
-def _ref(blob: Blob, salt: bytes) -> BlobRef:
-    try:
-        return BlobRef(
-            id=blob.id, size_bytes=len(blob.data), digest=blob_digest(salt, blob.data), media_type=blob.media_type
-        )
-    except ValueError as error:
-        raise InvalidRequest(f"The request is not valid, nothing was sent: {error}.") from error
+def _ref(name: str, blob: Blob, salt: bytes) -> BlobRef:
+    if len(blob.data) > MAX_BLOB_BYTES:
+        raise not_valid(f"the {name} has {len(blob.data):,} bytes; at most {MAX_BLOB_BYTES:,} can be sent")
+    return BlobRef(
+        id=blob.id, size_bytes=len(blob.data), digest=blob_digest(salt, blob.data), media_type=blob.media_type
+    )
 
 
 class Pictures:

@@ -4,7 +4,7 @@ from annotated_types import Ge, Le
 from gpunode_protocol.payloads import MILLION
 from gpunode_protocol.signing import WireModel
 
-from gpunode.errors import InvalidRequest
+from gpunode._refusals import not_valid
 
 
 def millionths(params: type[WireModel], name: str, value: object) -> int:
@@ -19,12 +19,12 @@ def millionths(params: type[WireModel], name: str, value: object) -> int:
         InvalidRequest: it is no number, or outside of the field's limits.
     """
     if isinstance(value, bool) or not isinstance(value, int | float) or value != value:  # noqa: PLR0124 -- NaN
-        raise InvalidRequest(f"The request is not valid, nothing was sent: {name} must be a number.")
+        raise not_valid(f"{name} must be a number")
     low, high = _limits(params, name)
     if not low <= value * MILLION <= high:
         # Where one millionth is the least, zero is what the user has to avoid.
         limits = f"between {low / MILLION:g} and" if low != 1 else "more than 0 and at most"
-        raise InvalidRequest(f"The request is not valid, nothing was sent: {name} must be {limits} {high / MILLION:g}.")
+        raise not_valid(f"{name} must be {limits} {high / MILLION:g}")
     return round(value * MILLION)
 
 

@@ -11,9 +11,11 @@ from gpunode_protocol.client_job import Completed, JobEvent
 from gpunode_protocol.errors import MalformedMessage
 from gpunode_protocol.messages import SegmentFrame
 from gpunode_protocol.outputs import blob_digest
-from gpunode_protocol.payloads import MILLION, BlobRef, SpeechParams
+from gpunode_protocol.payloads import MAX_AUDIO_MS, MAX_BLOB_BYTES, BlobRef, SpeechParams
 
 from gpunode._job_result import JobFacts
+from gpunode._millionths import millionths
+from gpunode._refusals import not_valid
 from gpunode.errors import InvalidRequest
 from gpunode.types import SpokenSegment, SpokenWord, TranscriptResult
 
@@ -66,26 +68,26 @@ def speech_of(source: AudioSource, options: SpeechOptions, *, salt: bytes) -> Sp
     mode: Literal["transcribe", "translate"] = "translate" if given.pop("translate", False) else "transcribe"
     value = {
         "mode": mode,
-        "max_audio_ms": _scaled("max_minutes", given.pop("max_minutes", DEFAULT_MAX_MINUTES), _MS_PER_MINUTE),
-        "temperature_millionths": _scaled("temperature", given.pop("temperature", 0.0), MILLION),
+        "max_audio_ms": _milliseconds(given.pop("max_minutes", DEFAULT_MAX_MINUTES)),
+        "temperature_millionths": millionths(SpeechParams, "temperature", given.pop("temperature", 0.0)),
         **given,
     }
+    ref = BlobRef(
+        id=_AUDIO_ID, size_bytes=len(audio.data), digest=blob_digest(salt, audio.data), media_type=audio.media_type
+    )
     try:
-        ref = BlobRef(
-            id=_AUDIO_ID,
-            size_bytes=len(audio.data),
-            digest=blob_digest(salt, audio.data),
-            media_type=audio.media_type,
-        )
         return Speech(SpeechParams.from_map({**value, "audio": ref.to_map()}), audio)
-    except (MalformedMessage, ValueError) as error:
-        raise InvalidRequest(f"The request is not valid, nothing was sent: {error}.") from error
+    except MalformedMessage as error:
+        raise not_valid(error) from error
 
 
-def _scaled(name: str, value: object, factor: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MILLION:
-        raise InvalidRequest(f"The request is not valid, nothing was sent: {name} must be a number from 0 on.")
-    return round(value * factor)
+def _milliseconds(minutes: object) -> int:
+    if isinstance(minutes, bool) or not isinstance(minutes, int | float):
+        raise not_valid("max_minutes must be a number")
+    if not 1 <= minutes * _MS_PER_MINUTE <= MAX_AUDIO_MS:
+        most = MAX_AUDIO_MS // _MS_PER_MINUTE
+        raise not_valid(f"max_minutes must be more than 0 and at most {most}; send longer audio in parts")
+    return round(minutes * _MS_PER_MINUTE)
 
 
 def _read(source: AudioSource) -> Blob:
@@ -101,6 +103,8 @@ def _read(source: AudioSource) -> Blob:
         data = source if isinstance(source, bytes) else source.read()
     if not data:
         raise InvalidRequest("The audio file is empty; nothing was sent.")
+    if len(data) > MAX_BLOB_BYTES:
+        raise not_valid(f"the audio file has {len(data):,} bytes; at most {MAX_BLOB_BYTES:,} can be sent")
     media_type = mimetypes.guess_type(name)[0] if name else None
     return Blob(id=_AUDIO_ID, media_type=media_type or _UNKNOWN_TYPE, data=data)
 

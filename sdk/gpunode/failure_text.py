@@ -83,10 +83,9 @@ def _missing_extra(package: str) -> str:
 
 def _invalid_settings(error: ValidationError) -> str:
     """Name the fields and the complaints, never the values: one of them may be a secret."""
-    complaints = "; ".join(
-        f"{'.'.join(str(part) for part in detail['loc']) or 'value'}: {detail['msg']}"
-        for detail in error.errors(include_url=False, include_context=False, include_input=False)
-    )
+    from gpunode_protocol.validation import all_problems  # noqa: PLC0415 -- --help stays light
+
+    complaints = "; ".join(all_problems(error))
     return f"{error.title} is not valid: {complaints}. Correct the option, environment variable or file that sets it."
 
 

@@ -60,6 +60,21 @@ def test_bad_values(name: str, value: Any) -> None:
         NodeSettings.load({name: value})
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("model", ("a",) * 5, "model: must have at most 4 entries"),
+        ("max_gpu_memory", "6 GB", "max_gpu_memory: must be MiB, such as 6000, or percent of each card, such as 50%"),
+        ("max_gpu_memory", "0", "max_gpu_memory: must be MiB"),
+        ("port", 70_000, "port: must be at most 65,535"),
+    ],
+)
+def test_limits_are_told_in_words(name: str, value: Any, words: str) -> None:
+    """What may be written there, not what a validator calls it."""
+    with pytest.raises(InvalidSettings, match=words):
+        NodeSettings.load({name: value})
+
+
 def test_listening() -> None:
     """Everywhere, on loopback where the tracker is there, or as asked."""
     assert NodeSettings.load({"bootstrap": "t.example", "port": 7}).listen_addresses == (

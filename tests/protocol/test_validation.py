@@ -1,8 +1,9 @@
 """Shared field types and readable messages."""
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import pytest
+from annotated_types import Gt, Le, MaxLen, MinLen, MultipleOf
 from gpunode_protocol.validation import (
     Count,
     Digest,
@@ -17,7 +18,7 @@ from gpunode_protocol.validation import (
     UnixSeconds,
     first_problem,
 )
-from pydantic import TypeAdapter, ValidationError
+from pydantic import AfterValidator, TypeAdapter, ValidationError
 
 from tests.protocol.samples import JOB, NETWORK, NODE
 
@@ -53,7 +54,7 @@ def test_message_names_the_field_and_not_the_value() -> None:
     adapter = TypeAdapter(dict[str, tuple[Count, ...]])
     with pytest.raises(ValidationError) as caught:
         adapter.validate_python({"a": (1, -123_456)})
-    assert first_problem(caught.value) == "a.1: Input should be greater than or equal to 0"
+    assert first_problem(caught.value) == "a.1: must be at least 0"
 
 
 def test_message_of_a_whole() -> None:
@@ -61,3 +62,30 @@ def test_message_of_a_whole() -> None:
     with pytest.raises(ValidationError) as caught:
         TypeAdapter(Count).validate_python(-1)
     assert first_problem(caught.value).startswith("message: ")
+
+
+def _settings(value: str) -> str:
+    if value == "bad":
+        raise ValueError("write it as 6000 or 50%")
+    return value
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "words"),
+    [
+        (Annotated[tuple[int, ...], MaxLen(2048)], (1,) * 2049, "message: must have at most 2,048 entries"),
+        (Annotated[tuple[int, ...], MinLen(1)], (), "message: must have at least 1 entries"),
+        (Annotated[str, MaxLen(3)], "abcd", "message: must have at most 3 characters"),
+        (Annotated[int, Gt(0)], 0, "message: must be more than 0"),
+        (Annotated[int, Le(8192)], 9_000, "message: must be at most 8,192"),
+        (Annotated[int, MultipleOf(8)], 7, "message: must be a multiple of 8"),
+        (int, "x", "message: must be a whole number"),
+        (Literal["png", "jpeg"], "gif", "message: must be 'png' or 'jpeg'"),
+        (Annotated[str, AfterValidator(_settings)], "bad", "message: write it as 6000 or 50%"),
+    ],
+)
+def test_problems_are_told_in_words(kind: Any, value: Any, words: str) -> None:
+    """Limits are those that a person meets, not the validator's types."""
+    with pytest.raises(ValidationError) as caught:
+        TypeAdapter(kind).validate_python(value)
+    assert first_problem(caught.value) == words

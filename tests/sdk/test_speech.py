@@ -66,11 +66,13 @@ def test_files(tmp_path: Path) -> None:
         (b"", {}, "is empty"),
         (WAV, {"language": "x"}, "language"),
         (WAV, {"temperature": float("nan")}, "temperature must be a number"),
-        (WAV, {"temperature": 2}, "temperature_millionths"),
-        (WAV, {"max_minutes": 0}, "max_audio_ms"),
+        (WAV, {"temperature": 2}, "temperature must be between 0 and 1"),
+        (WAV, {"max_minutes": 0}, "max_minutes must be more than 0"),
+        (WAV, {"max_minutes": 601}, "max_minutes must be more than 0 and at most 240"),
+        (WAV, {"max_minutes": float("nan")}, "max_minutes must be"),
         (WAV, {"max_minutes": "1"}, "max_minutes must be a number"),
         (WAV, {"initial_prompt": "x" * 5_000}, "initial_prompt"),
-        (bytes(104_857_601), {}, "size_bytes"),
+        (bytes(104_857_601), {}, "104,857,601 bytes; at most 104,857,600"),
     ],
 )
 def test_what_cannot_be_sent(source: Any, options: Any, said: str) -> None:
