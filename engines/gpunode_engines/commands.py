@@ -116,6 +116,7 @@ def _described(entry: "CatalogueEntry", settings: "EngineSettings") -> dict[str,
         "task": str(entry.task),
         "backend": entry.backend,
         "licence": entry.licence,
+        "gated": entry.gated,
         "pulled": bool(files) or entry.source.kind == "server",
         "files": files,
         "weights_bytes": size,
@@ -128,12 +129,15 @@ def _print_table(rows: list[dict[str, object]]) -> None:
     from rich.console import Console  # noqa: PLC0415 -- keep `gpunode --help` quick
     from rich.filesize import decimal  # noqa: PLC0415 -- keep `gpunode --help` quick
     from rich.table import Table  # noqa: PLC0415 -- keep `gpunode --help` quick
+    from rich.text import Text  # noqa: PLC0415 -- keep `gpunode --help` quick
 
     table = Table()
-    for heading in ("model", "task", "weights", "memory", "licence", "here"):
-        table.add_column(heading, no_wrap=True)
+    for heading in ("model", "weights", "memory", "licence", "here"):
+        table.add_column(heading, no_wrap=heading != "licence")
     for row in rows:
+        name, licence = Text(f"{row['name']}\n{row['task']}"), Text(str(row["licence"]))
+        if row["gated"]:
+            licence.append("\ngated: needs a folder or mirror")
         sizes = [decimal(int(str(row[key]))) for key in ("weights_bytes", "memory_bytes")]
-        texts = [str(row[key]) for key in ("name", "task")]
-        table.add_row(*texts, *sizes, str(row["licence"]), "yes" if row["pulled"] else "no")
+        table.add_row(name, *sizes, licence, "yes" if row["pulled"] else "no")
     Console().print(table)

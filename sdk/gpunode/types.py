@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from gpunode_protocol.ledger_proofs import ReceiptProof
 from gpunode_protocol.receipts import Receipt
@@ -173,6 +173,14 @@ class ImageProgress(NamedTuple):
     preview: bytes | None
 
 
+_IMAGE_SUFFIXES: Final = {
+    ".jpeg": "image/jpeg",
+    ".jpg": "image/jpeg",
+    ".png": "image/png",
+    ".webp": "image/webp",
+}
+
+
 class Picture(NamedTuple):
     """One picture as a file; it says in its metadata how it was made."""
 
@@ -180,9 +188,23 @@ class Picture(NamedTuple):
     media_type: str
 
     def save(self, path: str | Path) -> Path:
-        """Write the file and return its path."""
-        Path(path).write_bytes(self.data)
-        return Path(path)
+        """Write the file and return its path.
+
+        Raises:
+            InvalidRequest: the suffix is that of another format; any that is no image format's is taken.
+        """
+        path = Path(path)
+        named = _IMAGE_SUFFIXES.get(path.suffix.lower())
+        if named not in {None, self.media_type}:
+            from gpunode.errors import InvalidRequest  # noqa: PLC0415 -- errors are made of these types
+
+            asked = str(named).removeprefix("image/")
+            raise InvalidRequest(
+                f"{path.name} would hold {self.media_type}: ask for it with generate_image(format={asked!r}), or save "
+                "it under another name."
+            )
+        path.write_bytes(self.data)
+        return path
 
 
 class ImageUsage(NamedTuple):

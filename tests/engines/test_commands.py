@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from gpunode_engines.catalogue import default_catalogue
 from gpunode_engines.commands import register
 from gpunode_engines.errors import ModelNotFound
 from typer.testing import CliRunner
@@ -26,11 +27,23 @@ def test_models_are_listed(app: typer.Typer) -> None:
     assert rows["smollm2-135m"]["weights_bytes"] == 98_362_432
 
 
-def test_the_table_names_every_model(app: typer.Typer) -> None:
-    """People get a table."""
-    result = CliRunner().invoke(app, ["models", "list"], env={"COLUMNS": "160"})
+def test_the_table_names_every_model_in_80_columns(app: typer.Typer) -> None:
+    """People get a table with nothing cut; brackets in a licence are no markup."""
+    result = CliRunner().invoke(app, ["models", "list"], env={"COLUMNS": "80"})
     assert result.exit_code == 0
-    assert "qwen2.5-7b-instruct" in result.stdout
+    assert all(entry.name in result.stdout for entry in default_catalogue().entries)
+    assert "…" not in result.stdout
+    assert "here" in result.stdout
+    assert "FLUX.1 [dev]" in result.stdout
+
+
+def test_gated_models_are_told(app: typer.Typer) -> None:
+    """The hub gives them to nobody without an account: who reads the list shall not try in vain."""
+    rows = json.loads(CliRunner().invoke(app, ["models", "list", "--json"]).stdout)
+    gated = {row["name"] for row in rows if row["gated"]}
+    assert gated == {entry.name for entry in default_catalogue().entries if entry.gated}
+    assert gated
+    assert CliRunner().invoke(app, ["models", "list"], env={"COLUMNS": "160"}).stdout.count("gated") == len(gated)
 
 
 def test_a_model_is_pulled_from_a_folder(app: typer.Typer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
