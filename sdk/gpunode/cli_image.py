@@ -45,6 +45,10 @@ def image(  # noqa: PLR0913 -- one parameter an option
     image_file: Annotated[Path | None, typer.Option("--image", help="Picture to begin with.")] = None,
     mask: Annotated[Path | None, typer.Option(help="What is white in it is painted anew.")] = None,
     strength: Annotated[float | None, typer.Option(help="How much of --image is replaced, up to 1.")] = None,
+    preview_every: Annotated[
+        int | None,
+        typer.Option(metavar="STEPS", help="Write the picture so far to NAME.preview.jpg, every so many steps."),
+    ] = None,
     within: WithinOption = None,
     tracker: TrackerOption = None,
     api_key_file: ApiKeyFileOption = None,
@@ -59,6 +63,7 @@ def image(  # noqa: PLR0913 -- one parameter an option
     options = {
         "model": model, "region": within, "size": size, "steps": steps, "guidance": guidance, "seed": seed,
         "negative_prompt": negative_prompt, "n": n, "image": image_file, "mask": mask, "strength": strength,
+        "preview_every_steps": preview_every,
     }  # fmt: skip
     check_out(out)
     client = open_client(
@@ -85,8 +90,17 @@ def check_out(out: Path) -> Format:
 def draw(
     client: "InferenceClient", prompt: str, out: Path, options: dict[str, Any], *, show: bool
 ) -> "tuple[ImageResult, tuple[Path, ...]]":
-    """Draw, with a progress bar on standard error, and write the files; return their paths too."""
-    with _progress_bar(show=show) as on_progress:
+    """Draw, with a progress bar on standard error, and write the files; return their paths too.
+
+    Previews, where they are asked for, go to ``NAME.preview.jpg``, each over the one before.
+    """
+    with _progress_bar(show=show) as bar:
+
+        def on_progress(told: "ImageProgress") -> None:
+            bar(told)
+            if told.preview is not None:
+                out.with_suffix(".preview.jpg").write_bytes(told.preview)
+
         result = client.generate_image(prompt, on_progress=on_progress, format=check_out(out), **options)
     return result, result.save(out)
 

@@ -36,6 +36,8 @@ def transcribe(  # noqa: PLR0913 -- one parameter an option
     language: Annotated[str | None, typer.Option(help="Such as de; detected if left out.")] = None,
     words: Annotated[bool, typer.Option("--words", help="Times of each word, in --json and .json files.")] = False,
     initial_prompt: Annotated[str | None, typer.Option(help="Names and words to expect.")] = None,
+    no_vad: Annotated[bool, typer.Option("--no-vad", help="Decode silence too.")] = False,
+    temperature: Annotated[float | None, typer.Option(help="0 to 1; 0 if left out.")] = None,
     max_minutes: Annotated[float | None, typer.Option(help="Longer audio is refused; 60 if left out.")] = None,
     within: WithinOption = None,
     tracker: TrackerOption = None,
@@ -51,7 +53,7 @@ def transcribe(  # noqa: PLR0913 -- one parameter an option
     check_out(out)
     options = {
         "model": model, "region": within, "translate": translate, "language": language, "word_timestamps": words,
-        "initial_prompt": initial_prompt, "max_minutes": max_minutes,
+        "initial_prompt": initial_prompt, "vad": not no_vad, "temperature": temperature, "max_minutes": max_minutes,
     }  # fmt: skip
     client = open_client(
         tracker, api_key_file, ca_file=ca_file, insecure=insecure, state_dir=state_dir, region=region, limits=limits

@@ -42,6 +42,19 @@ def test_a_picture_in_a_file(world: World, tmp_path: Path, capsys: pytest.Captur
     assert (params.steps, params.guidance_millionths, params.seed, params.format) == (5, 2_500_000, 9, "webp")
 
 
+def test_previews_on_the_way(world: World, tmp_path: Path) -> None:
+    """The newest one lies beside the picture; without the option there is none."""
+    node = world.add_node(model=MODEL, task=Task.IMAGE_GEN, pictures=(b"\x89PNG picture",))
+    out = tmp_path / "seven.png"
+    assert main(["image", "a seven", "--out", str(out), "--model", MODEL]) == 0
+    assert list(tmp_path.glob("seven*")) == [out]
+    assert main(["image", "a seven", "--out", str(out), "--model", MODEL, "--preview-every", "2"]) == 0
+    assert (tmp_path / "seven.preview.jpg").read_bytes() == b"\x89PNG"
+    params = node.jobs[1].request.body.read_params()
+    assert isinstance(params, ImageParams)
+    assert params.preview_every_steps == 2
+
+
 def test_json_names_all_files(world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """One object, with a path for each picture."""
     world.add_node(model=MODEL, task=Task.IMAGE_GEN, pictures=(b"one", b"two"))

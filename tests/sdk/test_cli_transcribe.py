@@ -52,7 +52,8 @@ def test_text_as_it_comes_and_subtitles(
     node = world.add_node(model=MODEL, task=Task.WHISPER, segments=SEGMENTS)
     out = tmp_path / "speech.srt"
     arguments = ["--model", MODEL, "--out", str(out), "--language", "en", "--words", "--max-minutes", "2"]
-    assert main(["transcribe", str(wav), *arguments, "--initial-prompt", "Ada"]) == 0
+    arguments += ["--initial-prompt", "Ada", "--no-vad", "--temperature", "0.4"]
+    assert main(["transcribe", str(wav), *arguments]) == 0
     told = capsys.readouterr()
     assert told.out == "Good morning.\nHow are you?\n"
     assert "2.5 s of audio" in told.err
@@ -61,18 +62,22 @@ def test_text_as_it_comes_and_subtitles(
     params = node.jobs[0].request.body.read_params()
     assert isinstance(params, SpeechParams)
     assert (params.language, params.word_timestamps, params.initial_prompt) == ("en", True, "Ada")
+    assert (params.vad, params.temperature_millionths) == (False, 400_000)
     assert (params.max_audio_ms, params.audio.size_bytes) == (120_000, 300_004)
 
 
 def test_json(world: World, wav: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """One object with text, language, segments and their words."""
-    world.add_node(model=MODEL, task=Task.WHISPER, segments=SEGMENTS)
+    """One object with text, language, segments and their words; silence is left out unless ``--no-vad`` is given."""
+    node = world.add_node(model=MODEL, task=Task.WHISPER, segments=SEGMENTS)
     assert main(["transcribe", str(wav), "--model", MODEL, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["text"], told["language"], told["duration_s"]) == ("Good morning. How are you?", "en", 2.5)
     assert [segment["text"] for segment in told["segments"]] == ["Good morning.", "How are you?"]
     assert told["segments"][0]["words"][1] == {"start_s": 0.4, "end_s": 0.9, "word": "morning."}
     assert (told["receipt"]["verified"], told["model"]) == (True, MODEL)
+    params = node.jobs[0].request.body.read_params()
+    assert isinstance(params, SpeechParams)
+    assert params.vad
 
 
 @pytest.mark.parametrize(("name", "kind"), [("a.vtt", "WEBVTT"), ("a.json", "{"), ("a.txt", "Good morning. How")])

@@ -29,7 +29,7 @@ class DemoWish:
 
 @dataclass(frozen=True)
 class DemoAnswer:
-    """facts: the task's own entries of the JSON object. rows: what people see of them in the table."""
+    """facts: the task's own entries of the JSON object, None where a task has no such thing. rows: of the table."""
 
     result: "JobResult"
     facts: Mapping[str, Any]

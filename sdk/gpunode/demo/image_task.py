@@ -42,6 +42,6 @@ class ImageTask:
         size = len(result.images[0].data)
         return DemoAnswer(
             result,
-            {"answer": prompt, "output": str(path.absolute()), "tokens": 0, "tokens_per_s": 0.0},
+            {"answer": None, "output": str(path.absolute()), "tokens": None, "tokens_per_s": None},
             {"picture": f"{path.absolute()}, {size:,} bytes", "time": f"{result.duration_ms / 1000:.1f} s"},
         )

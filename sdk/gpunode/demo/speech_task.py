@@ -45,8 +45,8 @@ class SpeechTask:
                 "answer": result.text,
                 "text": result.text,
                 "segments": [segment_as_json(segment) for segment in result.segments],
-                "tokens": 0,
-                "tokens_per_s": 0.0,
+                "tokens": None,
+                "tokens_per_s": None,
             },
             {"audio": f"{result.duration_s:.1f} s, written down at {speed:.1f} times its speed"},
         )

@@ -26,6 +26,7 @@ def test_json_has_the_chat_s_keys_and_the_file(
     assert set(told) == {
         "answer", "model", "nodes", "output", "route", "ttft_ms", "tokens", "tokens_per_s", "receipt", "balances"
     }  # fmt: skip
+    assert (told["answer"], told["tokens"], told["tokens_per_s"]) == (None, None, None)  # a picture is no text
     assert (told["output"], out.read_bytes()) == (str(out), b"picture")
     assert (told["model"], told["receipt"]["verified"], told["receipt"]["in_ledger"]) == (DEFAULT_MODEL, True, True)
 

@@ -36,7 +36,8 @@ def test_json_has_the_chat_s_keys_and_the_transcript(
         "answer", "model", "nodes", "route", "ttft_ms", "tokens", "tokens_per_s", "receipt", "balances", "text",
         "segments",
     }  # fmt: skip
-    assert told["text"] == "Good morning. How are you?"
+    assert told["text"] == told["answer"] == "Good morning. How are you?"
+    assert (told["tokens"], told["tokens_per_s"]) == (None, None)  # speech is counted in time
     assert len(told["segments"]) == 2
     assert (told["model"], told["receipt"]["verified"], told["receipt"]["in_ledger"]) == (DEFAULT_MODEL, True, True)
 
