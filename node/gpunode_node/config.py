@@ -8,6 +8,7 @@ from annotated_types import Ge, Le, MaxLen
 from gpunode_engines.config import EngineSettings
 from gpunode_protocol.adverts import MAX_MODELS
 from gpunode_protocol.errors import GpunodeError
+from gpunode_protocol.payloads import MAX_BLOB_BYTES
 from gpunode_protocol.prices import MICROCREDITS_PER_CREDIT
 from gpunode_protocol.regions import Region
 from gpunode_protocol.tracker_api import HEARTBEAT_INTERVAL_S
@@ -20,6 +21,7 @@ from pydantic_settings import (
 )
 
 from gpunode_node.errors import InvalidSettings, NoBootstrap
+from gpunode_node.job_inputs import DEFAULT_INPUT_LIMIT_BYTES
 from gpunode_node.schedule import Schedule
 from gpunode_node.served_model import DEFAULT_QUEUE_LIMIT
 
@@ -44,6 +46,7 @@ class NodeSettings(EngineSettings):
         announce_address: multiaddrs that others should use instead (port forwarding).
         quic: False leaves QUIC out (p2pd's is of 2023: CVE-2024-22189).
         queue_limit: jobs that may wait for each model.
+        job_input_max_bytes: of the files that one job brings, such as audio; the protocol's limit is 100 MiB.
         exposure_credits: what is risked for one open grant, which other nodes may have spent already.
         drain_timeout_s: seconds that running jobs get to finish at a stop.
         memory_max_bytes: resident memory that the node's own process may take, without engines and p2pd.
@@ -75,6 +78,7 @@ class NodeSettings(EngineSettings):
     announce_address: Texts = ()
     quic: bool = True
     queue_limit: Annotated[int, Ge(0), Le(10_000)] = DEFAULT_QUEUE_LIMIT
+    job_input_max_bytes: Annotated[int, Ge(1024**2), Le(MAX_BLOB_BYTES)] = DEFAULT_INPUT_LIMIT_BYTES
     exposure_credits: Annotated[int, Ge(0), Le(1_000_000_000)] = 50
     drain_timeout_s: Annotated[float, Ge(0), Le(3_600)] = 120.0
     max_power_watts: Annotated[int, Ge(0), Le(10_000)] = 0

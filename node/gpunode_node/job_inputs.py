@@ -8,6 +8,9 @@ from gpunode_protocol.errors import ErrorCode, job_error
 from gpunode_protocol.messages import BlobFrame
 from gpunode_protocol.payloads import BlobRef
 
+DEFAULT_INPUT_LIMIT_BYTES = 25 * 1024 * 1024
+"""Of one job's files."""
+
 PIECE_TIMEOUT_S = 20.0
 """A client that sends nothing of its input for so long has given up."""
 

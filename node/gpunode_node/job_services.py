@@ -11,13 +11,11 @@ from gpunode_protocol.tasks import Task
 from gpunode_protocol.trust import Trust
 
 from gpunode_node.admission_desk import AdmissionDesk
-from gpunode_node.job_inputs import InputBudget
+from gpunode_node.job_inputs import DEFAULT_INPUT_LIMIT_BYTES, InputBudget
 from gpunode_node.memory_watch import MemoryWatch
 from gpunode_node.outbox import Outbox
 
 DEFAULT_JOB_TIME_LIMIT_S = 300.0
-DEFAULT_INPUT_LIMIT_BYTES = 25 * 1024 * 1024
-"""Of one job's files."""
 DEFAULT_INPUT_BUDGET_BYTES = 256 * 1024 * 1024
 """Of all jobs' files that are in memory at once."""
 

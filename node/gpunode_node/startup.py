@@ -123,6 +123,7 @@ class Startup:
             memory=memory,
             outbox_ready=settler.nudge,
             job_time_limit_s=settings.engine_time_limit_s,
+            input_limit_bytes=settings.job_input_max_bytes,
             unix_time=world.unix_time,
         )
         registry = JobRegistry()

@@ -7,6 +7,7 @@ import pytest
 from gpunode_node.config import NodeSettings
 from gpunode_node.errors import InvalidSettings, NoBootstrap
 from gpunode_protocol.errors import BadTrackerAddress
+from gpunode_protocol.payloads import MAX_BLOB_BYTES
 from gpunode_protocol.regions import Region
 from pydantic import ValidationError
 
@@ -73,6 +74,14 @@ def test_limits_are_told_in_words(name: str, value: Any, words: str) -> None:
     """What may be written there, not what a validator calls it."""
     with pytest.raises(InvalidSettings, match=words):
         NodeSettings.load({name: value})
+
+
+def test_files_of_jobs() -> None:
+    """Up to what the protocol can carry."""
+    assert NodeSettings.load({}).job_input_max_bytes == 25 * 1024**2
+    assert NodeSettings.load({"job_input_max_bytes": MAX_BLOB_BYTES}).job_input_max_bytes == MAX_BLOB_BYTES
+    with pytest.raises(InvalidSettings, match="job_input_max_bytes: must be at most 104,857,600"):
+        NodeSettings.load({"job_input_max_bytes": MAX_BLOB_BYTES + 1})
 
 
 def test_listening() -> None:

@@ -38,6 +38,14 @@ async def test_the_mesh_is_told_what_the_tracker_and_the_owner_said(tmp_path: Pa
         assert mesh.announced == []  # type: ignore[attr-defined]  # -- as above
 
 
+async def test_jobs_get_the_owners_limits(tmp_path: Path) -> None:
+    """Time and size."""
+    async with running_tracker() as tracker, AsyncExitStack() as stack:
+        parts = await _start(tmp_path / "n", tracker, stack, job_input_max_bytes=2_000_000, engine_time_limit_s=7.0)
+        services = parts.intake._services
+        assert (services.input_limit_bytes, services.job_time_limit_s) == (2_000_000, 7.0)
+
+
 async def test_which_models(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Those that the owner names, once each; else what fits, and the log says why."""
     async with running_tracker() as tracker:
