@@ -74,21 +74,26 @@ def check_models() -> Finding:
 
 def check_sandbox() -> Finding:
     """Confine a process here as engines are."""
-    from gpunode_engines.sandbox_probe import probe_sandbox  # noqa: PLC0415 -- imports psutil, of the extra
+    from gpunode_engines.sandbox_probe import (  # noqa: PLC0415 -- imports psutil, of the extra
+        probe_memory_cgroup,
+        probe_sandbox,
+    )
 
-    return judge_sandbox(read_kernel_confinement(), probe_sandbox())
+    return judge_sandbox(read_kernel_confinement(), probe_sandbox(), memory_cgroup=probe_memory_cgroup())
 
 
-def judge_sandbox(kernel: KernelConfinement, confinement: Confinement) -> Finding:
-    """Judge what took effect, beside what the kernel offers."""
+def judge_sandbox(kernel: KernelConfinement, confinement: Confinement, *, memory_cgroup: bool) -> Finding:
+    """Judge what took effect, beside what the kernel offers; memory_cgroup: the kernel would limit memory."""
+    memory = "by a cgroup" if memory_cgroup else "by a look every 2 s, as no cgroup can be made from here"
     active = ", ".join(confinement.active()) or "a process of its own"
     told = f"Sandbox level {confinement.level} of {FULL_LEVEL} for engines: {active}"
+    memory_told = f" Memory is limited {memory}."
     if not confinement.lacks():
         unheard = "" if confinement.denials_reported else " Refused system calls are in the kernel's log only."
-        return ok(f"{told} (Landlock ABI {kernel.landlock_abi}).{unheard}")
+        return ok(f"{told} (Landlock ABI {kernel.landlock_abi}).{memory_told}{unheard}")
     offers = ", ".join(kernel.offers()) or "nothing"
     return warning(
-        f"{told}; not {', not '.join(confinement.lacks())}. This kernel offers: {offers}.",
+        f"{told}; not {', not '.join(confinement.lacks())}. This kernel offers: {offers}.{memory_told}",
         "Serve only models that you trust, or use Linux 5.13 or later with Landlock and seccomp, outside of containers "
         "that forbid them. With --sandbox strict the node refuses to start instead.",
     )

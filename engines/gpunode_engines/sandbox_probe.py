@@ -14,10 +14,13 @@ from gpunode_protocol.tasks import Task
 from gpunode_engines.child_process import child_environment
 from gpunode_engines.confinement import NOTHING, Confinement
 from gpunode_engines.ipc import BackendOptions, Load
+from gpunode_engines.memory_cgroup import CGROUPS, OWN_CGROUP, MemoryCgroup
 from gpunode_engines.parent_line import ParentLine
 from gpunode_engines.sandbox import Sandbox, restrict_at_start
 
 _DEADLINE_S = 20.0
+_PROBE_BYTES = 256 * 1024**2
+"""More than an interpreter takes that does nothing."""
 
 _NO_MODEL = Load(
     task=Task.LLM,
@@ -41,6 +44,27 @@ def probe_sandbox() -> Confinement:
         except (OSError, subprocess.SubprocessError):
             return NOTHING
     return Confinement(**json.loads(done.stdout))
+
+
+def probe_memory_cgroup(root: Path = CGROUPS, own: Path = OWN_CGROUP) -> bool:
+    """Whether a process started from here can get a cgroup with a memory limit; tried out with one that waits.
+
+    The group is removed again; its parent keeps the memory controller enabled, as after an engine.
+
+    Args:
+        root, own: see ``MemoryCgroup.create``.
+    """
+    group = MemoryCgroup.create(f"gpunode-probe-{os.getpid()}", _PROBE_BYTES, root=root, own=own)
+    if group is None:
+        return False
+    waiting = subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", "input()"], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    try:
+        return group.add(waiting.pid)
+    finally:
+        waiting.communicate()
+        group.remove()
 
 
 def main(arguments: list[str]) -> None:

@@ -45,16 +45,21 @@ def test_the_sandbox_is_told_beside_what_the_kernel_offers() -> None:
     """Nobody should believe in more confinement than there is."""
     kernel = KernelConfinement(seccomp=True, landlock_abi=7, memory_cgroups=True)
     whole = Confinement(no_new_privileges=True, files=True, system_calls=True, denials_reported=True)
-    finding = judge_sandbox(kernel, whole)
+    finding = judge_sandbox(kernel, whole, memory_cgroup=True)
     assert finding.status == "ok"
     assert finding.message.startswith("Sandbox level 3 of 3 for engines: no new privileges, files by Landlock")
     assert "ABI 7" in finding.message
-    assert "kernel's log only" in judge_sandbox(kernel, replace(whole, denials_reported=False)).message
-    partly = judge_sandbox(kernel, replace(whole, files=False))
+    assert (
+        "kernel's log only" in judge_sandbox(kernel, replace(whole, denials_reported=False), memory_cgroup=True).message
+    )
+    partly = judge_sandbox(kernel, replace(whole, files=False), memory_cgroup=False)
     assert (partly.status, "level 2 of 3" in partly.message) == ("warning", True)
     assert "not files by Landlock. This kernel offers: seccomp, Landlock (ABI 7)" in partly.message
     assert "strict" in partly.fix
-    assert judge_sandbox(kernel, Confinement()).message.startswith("Sandbox level 0 of 3 for engines: a process of its")
+    nothing = judge_sandbox(kernel, Confinement(), memory_cgroup=False)
+    assert nothing.message.startswith("Sandbox level 0 of 3 for engines: a process of its")
+    assert finding.message.endswith(" Memory is limited by a cgroup.")
+    assert partly.message.endswith(" Memory is limited by a look every 2 s, as no cgroup can be made from here.")
 
 
 def test_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
