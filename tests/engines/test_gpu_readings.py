@@ -1,13 +1,13 @@
-"""Readings of cards, from a recording of NVML's answers."""
+"""Readings of cards, from a scripted card."""
 
 import sys
 
 import pytest
 from gpunode_engines.gpu_readings import GpuProcess, NvmlMeter
 
-from tests.engines.recorded_nvml import play
+from tests.engines.scripted_nvml import play
 
-GAME = "game_on_rtx4090"
+GAME = "scripted_game"
 GIB = 1024**3
 
 

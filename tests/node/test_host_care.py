@@ -1,4 +1,4 @@
-"""The owner's rules, applied to a recorded card."""
+"""The owner's rules, applied to a scripted card."""
 
 import asyncio
 from datetime import datetime
@@ -14,10 +14,10 @@ from gpunode_node import host_care
 from gpunode_node.config import NodeSettings
 from gpunode_node.host_care import LOOK_INTERVAL_S, HostCare
 
-from tests.engines.recorded_nvml import RecordedCard, play
+from tests.engines.scripted_nvml import ScriptedCard, play
 from tests.node.virtual_time import virtual_time
 
-GAME = "game_on_rtx4090"
+GAME = "scripted_game"
 ENGINE_PID = 4242
 
 
@@ -42,12 +42,12 @@ def _care(folder: Path, hour: int = 12, *, jobs: int = 0, **settings: Any) -> tu
 
 @pytest.fixture
 def own_engine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The recorded engine's process is ours."""
+    """The scripted engine's process is ours."""
     monkeypatch.setattr(host_care, "_own_processes", lambda: frozenset({ENGINE_PID}))
 
 
-async def _looks(care: HostCare, card: RecordedCard, pause: _Pause, count: int) -> list[bool]:
-    """Look so often, a recorded moment each; return when another program was seen."""
+async def _looks(care: HostCare, card: ScriptedCard, pause: _Pause, count: int) -> list[bool]:
+    """Look so often, a scripted moment each; return when another program was seen."""
     seen = []
     for _ in range(count):
         await care.look()

@@ -1,4 +1,4 @@
-"""NVML's bindings, played back from a recording of what the driver answered."""
+"""NVML's bindings for a card that is made up: it answers what a script says, frame by frame."""
 
 import json
 import sys
@@ -17,10 +17,10 @@ class NVMLError(Exception):
 
 
 @dataclass
-class RecordedCard:
+class ScriptedCard:
     """One card. missing: calls that this card or driver refuses. limits: power limits that were set, milliwatts."""
 
-    recording: dict[str, Any]
+    script: dict[str, Any]
     missing: set[str] = field(default_factory=set)
     limits: list[int] = field(default_factory=list)
     frame: int = 0
@@ -28,7 +28,7 @@ class RecordedCard:
     @property
     def now(self) -> dict[str, Any]:
         """The answers of the moment; the last one stays."""
-        frames = self.recording["frames"]
+        frames = self.script["frames"]
         return frames[min(self.frame, len(frames) - 1)]
 
     def module(self) -> ModuleType:
@@ -43,8 +43,8 @@ class RecordedCard:
             ],
             "nvmlDeviceGetComputeRunningProcesses": lambda _: self._processes("compute"),
             "nvmlDeviceGetGraphicsRunningProcesses": lambda _: self._processes("graphics"),
-            "nvmlDeviceGetPowerManagementLimitConstraints": lambda _: self.recording["constraints_mw"],
-            "nvmlDeviceGetPowerManagementLimit": lambda _: (self.limits or [self.recording["limit_mw"]])[-1],
+            "nvmlDeviceGetPowerManagementLimitConstraints": lambda _: self.script["constraints_mw"],
+            "nvmlDeviceGetPowerManagementLimit": lambda _: (self.limits or [self.script["limit_mw"]])[-1],
             "nvmlDeviceSetPowerManagementLimit": lambda _, limit: self.limits.append(limit),
         }
         for name, answer in answers.items():
@@ -65,8 +65,8 @@ class RecordedCard:
         raise NVMLError("Not Supported")
 
 
-def play(monkeypatch: pytest.MonkeyPatch, name: str, *missing: str) -> RecordedCard:
-    """Put a recorded card in the place of the machine's."""
-    card = RecordedCard(json.loads((DATA / f"{name}.json").read_text()), set(missing))
+def play(monkeypatch: pytest.MonkeyPatch, name: str, *missing: str) -> ScriptedCard:
+    """Put a scripted card in the place of the machine's."""
+    card = ScriptedCard(json.loads((DATA / f"{name}.json").read_text()), set(missing))
     monkeypatch.setitem(sys.modules, "pynvml", card.module())
     return card
