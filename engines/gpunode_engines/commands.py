@@ -8,6 +8,7 @@ import typer
 if TYPE_CHECKING:
     from gpunode_engines.catalogue import CatalogueEntry
     from gpunode_engines.config import EngineSettings
+    from gpunode_engines.devices import Machine
 
 models_app = typer.Typer(help="Models that this machine can serve.", no_args_is_help=True)
 
@@ -30,7 +31,7 @@ def list_models(as_json: JsonOption = False) -> None:
 
     settings, machine = EngineSettings.load({}), detect_machine()
     entries = [on_machine(entry, settings, machine) for entry in known_models(settings).entries]
-    rows = [_described(entry, settings) for entry in entries]
+    rows = [_described(entry, settings, machine) for entry in entries]
     if as_json:
         typer.echo(json.dumps(rows))
         return
@@ -47,11 +48,11 @@ def pull_model(
     from gpunode_engines.fetch import pull  # noqa: PLC0415 -- keep `gpunode --help` quick
     from gpunode_engines.remotes import choose_remote  # noqa: PLC0415 -- keep `gpunode --help` quick
 
-    entry, settings = _resolved(model)
+    entry, settings, machine = _resolved(model)
     with download_bars() as progress:
         paths = pull(entry, settings.models_dir, choose_remote(settings.model_mirror, progress))
     if as_json:
-        typer.echo(json.dumps(_described(entry, settings)))
+        typer.echo(json.dumps(_described(entry, settings, machine)))
         return
     for path in paths:
         typer.echo(f"{entry.name}: {path}")
@@ -64,7 +65,7 @@ def remove_model(model: ModelArgument, as_json: JsonOption = False) -> None:
 
     from gpunode_engines.model_store import remove  # noqa: PLC0415 -- keep `gpunode --help` quick
 
-    entry, settings = _resolved(model)
+    entry, settings, _ = _resolved(model)
     freed = remove(entry, settings.models_dir)
     as_text = f"{entry.name}: {decimal(freed)} freed"
     typer.echo(json.dumps({"name": entry.name, "freed_bytes": freed}) if as_json else as_text)
@@ -75,7 +76,7 @@ def verify_model(model: ModelArgument, as_json: JsonOption = False) -> None:
     """Read a model's files and compare them with what was pulled or installed; exit code 1 if one differs."""
     from gpunode_engines.model_store import repair_command, verify  # noqa: PLC0415 -- keep `gpunode --help` quick
 
-    entry, settings = _resolved(model)
+    entry, settings, _ = _resolved(model)
     states = verify(entry, settings.models_dir)
     if as_json:
         files = [{"name": state.name, "ok": not state.problem, "problem": state.problem} for state in states]
@@ -89,21 +90,22 @@ def verify_model(model: ModelArgument, as_json: JsonOption = False) -> None:
         raise typer.Exit(1)
 
 
-def _resolved(model: str) -> "tuple[CatalogueEntry, EngineSettings]":
-    """Return a model with the weights for this machine, and the settings."""
+def _resolved(model: str) -> "tuple[CatalogueEntry, EngineSettings, Machine]":
+    """Return a model with the weights for this machine, the settings and the machine."""
     from gpunode_engines.backend_choice import on_machine  # noqa: PLC0415 -- keep `gpunode --help` quick
     from gpunode_engines.config import EngineSettings  # noqa: PLC0415 -- keep `gpunode --help` quick
     from gpunode_engines.devices import detect_machine  # noqa: PLC0415 -- keep `gpunode --help` quick
     from gpunode_engines.own_models import known_models  # noqa: PLC0415 -- keep `gpunode --help` quick
 
-    settings = EngineSettings.load({})
-    return on_machine(known_models(settings).resolve(model), settings, detect_machine()), settings
+    settings, machine = EngineSettings.load({}), detect_machine()
+    return on_machine(known_models(settings).resolve(model), settings, machine), settings, machine
 
 
-def _described(entry: "CatalogueEntry", settings: "EngineSettings") -> dict[str, object]:
+def _described(entry: "CatalogueEntry", settings: "EngineSettings", machine: "Machine") -> dict[str, object]:
     """Return one model as the JSON output shows it. Sizes in bytes; estimates until the files are here."""
     from gpunode_engines.errors import ModelNotPulled  # noqa: PLC0415 -- keep `gpunode --help` quick
     from gpunode_engines.fetch import locate  # noqa: PLC0415 -- keep `gpunode --help` quick
+    from gpunode_engines.plan import wanted_memory_bytes  # noqa: PLC0415 -- keep `gpunode --help` quick
 
     try:
         files = [str(path) for path in locate(entry, settings.models_dir)]
@@ -120,7 +122,7 @@ def _described(entry: "CatalogueEntry", settings: "EngineSettings") -> dict[str,
         "pulled": bool(files) or entry.source.kind == "server",
         "files": files,
         "weights_bytes": size,
-        "memory_bytes": entry.memory_bytes(weights_bytes=size),
+        "memory_bytes": wanted_memory_bytes(entry, settings, machine),
         "context_tokens": entry.context_tokens,
     }
 

@@ -13,7 +13,7 @@ from gpunode_engines.config import EngineSettings
 from gpunode_engines.confinement import SandboxPolicy
 from gpunode_engines.cuda_placement import quantised_bits, quantised_bytes
 from gpunode_engines.devices import Machine
-from gpunode_engines.errors import NotEnoughMemory, UnreadableWeights
+from gpunode_engines.errors import ModelNotPulled, NotEnoughMemory, UnreadableWeights
 from gpunode_engines.fetch import locate, root_of
 from gpunode_engines.file_digests import FileDigests, weights_digest
 from gpunode_engines.ipc import BackendOptions
@@ -34,6 +34,7 @@ _KEEPS_THE_REST_IN_RAM: Final = frozenset({"diffusers"})
 """Backends that use a card although the model is larger than its memory: they move parts of it there and back."""
 
 _HALF_PRECISION: Final = frozenset({"F16", "BF16"})
+_HALF_PRECISION_BITS: Final = 16
 _MEDIA_JOB_S: Final = 12 * 3600.0
 """Longest wall clock of an image or speech job; the node gives each its own."""
 
@@ -88,6 +89,40 @@ def plan_engine(entry: CatalogueEntry, settings: EngineSettings, machine: Machin
         ),
         sandbox=SandboxPolicy.of(settings.sandbox, *settings.private_folders),
     )
+
+
+def wanted_memory_bytes(entry: CatalogueEntry, settings: EngineSettings, machine: Machine) -> int:
+    """Return what a model takes here where nothing of it has to be cut down, bytes; an estimate until it is pulled.
+
+    0 for a model that another server runs. Reads headers of its files only.
+    """
+    if isinstance(entry.source, ServerSource):
+        return 0
+    if settings.engine_gpu and machine.gpus:
+        on_cards = _wanted_bytes(entry, settings, on_gpu=True)
+        if on_cards <= card_memory(machine, over_all_cards=entry.backend in _SPREADS_OVER_CARDS).usable_bytes:
+            return on_cards
+    return _wanted_bytes(entry, settings, on_gpu=False)
+
+
+def _wanted_bytes(entry: CatalogueEntry, settings: EngineSettings, *, on_gpu: bool) -> int:
+    try:
+        files = _ModelFiles(root_of(entry, settings.models_dir), locate(entry, settings.models_dir))
+        facts = _facts(entry, files, on_gpu=on_gpu)
+    except (ModelNotPulled, UnreadableWeights):
+        is_widened = entry.task is Task.IMAGE_GEN and not on_gpu and entry.bits_per_weight == _HALF_PRECISION_BITS
+        facts = ModelFacts(
+            quantisation="",
+            trained_context_tokens=entry.context_tokens,
+            weights_bytes=entry.weights_bytes() * (2 if is_widened else 1),
+            kv_bytes_per_token=entry.kv_bytes_per_token,
+        )
+    return taken_bytes(facts, _wanted_size(entry, settings, facts))
+
+
+def _wanted_size(entry: CatalogueEntry, settings: EngineSettings, facts: ModelFacts) -> Size:
+    context_tokens = min(settings.engine_context_tokens or entry.context_tokens, facts.trained_context_tokens)
+    return Size(context_tokens=context_tokens, slots=settings.engine_slots or entry.slots)
 
 
 def _server_plan(entry: CatalogueEntry, source: ServerSource, settings: EngineSettings) -> EnginePlan:
@@ -164,8 +199,7 @@ def _facts(entry: CatalogueEntry, files: _ModelFiles, *, on_gpu: bool) -> ModelF
 def _fitted(
     entry: CatalogueEntry, settings: EngineSettings, facts: ModelFacts, room: Room, *, use_gpu: bool
 ) -> _Placement:
-    context_tokens = min(settings.engine_context_tokens or entry.context_tokens, facts.trained_context_tokens)
-    wanted = Size(context_tokens=context_tokens, slots=settings.engine_slots or entry.slots)
+    wanted = _wanted_size(entry, settings, facts)
     size = fit(entry.name, facts, wanted, room)
     if size != wanted:
         logger.warning(

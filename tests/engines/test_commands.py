@@ -25,6 +25,7 @@ def test_models_are_listed(app: typer.Typer) -> None:
     assert rows["qwen2.5-7b-instruct"]["pulled"] is False
     assert rows["smollm2-135m"]["pulled"] is True
     assert rows["smollm2-135m"]["weights_bytes"] == 98_362_432
+    assert rows["smollm2-135m"]["memory_bytes"] > 98_362_432
 
 
 def test_the_table_names_every_model_in_80_columns(app: typer.Typer) -> None:

@@ -9,7 +9,7 @@ from gpunode_engines.config import EngineSettings
 from gpunode_engines.devices import Gpu, Machine
 from gpunode_engines.errors import ModelNotPulled, NotEnoughMemory
 from gpunode_engines.model_lock import LockedFile, LockedModel, ModelLock
-from gpunode_engines.plan import create_engine, plan_engine
+from gpunode_engines.plan import create_engine, plan_engine, wanted_memory_bytes
 
 MACHINE = Machine(physical_cores=6, logical_cores=12, memory_bytes=16 << 30, available_memory_bytes=8 << 30, gpus=())
 SMOLLM2 = resolve_model("smollm2")
@@ -152,3 +152,20 @@ def test_a_servers_model_needs_nothing_here(settings: EngineSettings) -> None:
     assert first.options.server is not None
     assert (first.options.server.port, first.memory_bytes, first.files) == (8000, 0, ())
     assert first.weights_digest != second.weights_digest
+
+
+def test_what_a_model_takes_is_known_before_it_is_pulled(settings: EngineSettings) -> None:
+    """As the plan will have it: image models in half precision are widened on CPUs, and a small card is no help."""
+    smollm2 = wanted_memory_bytes(SMOLLM2, settings, MACHINE)
+    assert smollm2 == plan_engine(SMOLLM2, settings, MACHINE).memory_bytes
+    stable, whisper = resolve_model("sd15"), resolve_model("whisper-small")
+    assert wanted_memory_bytes(stable, settings, MACHINE) == 2 * stable.weights_bytes()
+    assert wanted_memory_bytes(stable, settings, _with_card(8 << 30)) == stable.weights_bytes()
+    assert wanted_memory_bytes(stable, settings, _with_card(1 << 30)) == 2 * stable.weights_bytes()
+    assert wanted_memory_bytes(whisper, settings, MACHINE) == whisper.weights_bytes()
+
+
+def test_what_a_packaged_image_model_takes(settings: EngineSettings) -> None:
+    """The figure of the list is the plan's."""
+    digits = resolve_model("digits-diffusion")
+    assert wanted_memory_bytes(digits, settings, MACHINE) == plan_engine(digits, settings, MACHINE).memory_bytes
