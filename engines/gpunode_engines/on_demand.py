@@ -12,8 +12,9 @@ from gpunode_engines.engine_pool import EnginePool
 from gpunode_engines.errors import EngineError, EngineNotReady, EngineStartFailed, MemoryLimit
 from gpunode_engines.media import ImageRequest, SpeechRequest
 from gpunode_engines.media_checks import check_media
-from gpunode_engines.memory_plan import Need, Resident, described, lowered
-from gpunode_engines.out_of_memory import is_out_of_memory, kernel_memory_kills
+from gpunode_engines.memory_plan import Need, Resident
+from gpunode_engines.out_of_memory import kernel_memory_kills
+from gpunode_engines.plan_lowering import LoweringPlan
 from gpunode_engines.supervisor import EnginePlan, SupervisedEngine
 
 logger = logging.getLogger(__name__)
@@ -50,11 +51,10 @@ class OnDemandEngine:
         create: Callable[[EnginePlan], SupervisedEngine],
         memory_kills: Callable[[], int | None] = kernel_memory_kills,
     ) -> None:
-        self.plan = plan
         self.on_change: Callable[[], None] = lambda: None  #: called when ``wait_s`` or ``info.slots`` may differ
         self._pool = pool
         self._create = create
-        self._memory_kills = memory_kills
+        self._plan = LoweringPlan(plan, memory_kills)
         self._clock = asyncio.get_running_loop().time
         self._engine: SupervisedEngine | None = None
         self._info: EngineInfo | None = None
@@ -65,11 +65,15 @@ class OnDemandEngine:
         self._uses = 0
         self._leaving = self._stopped = self._failed = False
         self._used_at = self._load_began_at = self._load_s = 0.0
-        self._kills_at_load: int | None = None
         self._earlier_restarts = self._earlier_denials = 0
         pool.add(self)
 
     # What it says of itself
+
+    @property
+    def plan(self) -> EnginePlan:
+        """How the model is loaded the next time."""
+        return self._plan.plan
 
     @property
     def name(self) -> str:
@@ -173,7 +177,7 @@ class OnDemandEngine:
                     async for event in events:
                         yield event
             except EngineError as error:
-                if not self._is_out_of_memory(error):
+                if not self._plan.is_to_blame(error):
                     raise
                 raise MemoryLimit(f"{error} {self._lower(engine)}") from error
 
@@ -282,12 +286,13 @@ class OnDemandEngine:
             if self._engine is not None and not self._leaving:
                 return
             await self.leave()
-            self._load_began_at, self._kills_at_load = self._clock(), self._memory_kills()
+            self._load_began_at = self._clock()
+            self._plan.load_begins()
             engine = self._create(self.plan)
             try:
                 self._info = await engine.start()
             except EngineStartFailed as error:
-                if self._is_out_of_memory(error):
+                if self._plan.is_to_blame(error):
                     raise EngineStartFailed(f"{error} {self._lower_plan()}") from error
                 raise
             self._engine, self._load_s = engine, self._clock() - self._load_began_at
@@ -313,9 +318,6 @@ class OnDemandEngine:
 
     # Running out of memory
 
-    def _is_out_of_memory(self, error: EngineError) -> bool:
-        return is_out_of_memory(error, self._kills_at_load, self._memory_kills())
-
     def _lower(self, engine: SupervisedEngine) -> str:
         """Lower the plan and load the model anew, once for all jobs that failed together; return what is done."""
         if engine is not self._engine or self._leaving:
@@ -327,10 +329,4 @@ class OnDemandEngine:
         return told
 
     def _lower_plan(self) -> str:
-        plan = lowered(self.plan, self._info.saving if self._info is not None else 0)
-        if plan is None:
-            return "Nothing is left to lower: serve fewer models, or a smaller one."
-        self.plan = plan
-        told = f"From now on it takes {described(plan)}."
-        logger.warning("%s ran out of memory. %s", self.name, told, extra={"event": "plan_lowered", "model": self.name})
-        return told
+        return self._plan.lower(self._info.saving if self._info is not None else 0)

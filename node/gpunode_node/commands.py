@@ -6,22 +6,36 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from gpunode_engines.confinement import SandboxMode
-from gpunode_protocol.regions import Region
 
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-DataDirOption = Annotated[
-    Path | None, typer.Option(help="The node's folder; by default the platform's. GPUNODE_DATA_DIR")
-]
-
-
-def _region(text: str) -> Region:
-    """Return the region of this name, in any case. Raises BadParameter, which names them all."""
-    try:
-        return Region(text.lower())
-    except ValueError as error:
-        *most, last = Region
-        raise typer.BadParameter(f"{text} is not a region. Choose {', '.join(most)} or {last}.") from error
+from gpunode_node.command_options import (
+    AnnounceAddressOption,
+    BootstrapOption,
+    CaFileOption,
+    CountryOption,
+    DataDirOption,
+    DrainTimeoutOption,
+    ExposureCreditsOption,
+    HeartbeatIntervalOption,
+    IdleUnloadOption,
+    InsecureOption,
+    JsonOption,
+    ListenOption,
+    MaxGpuMemoryOption,
+    MaxPowerOption,
+    ModelOption,
+    ModelsDirOption,
+    NameOption,
+    NetworkIdOption,
+    NoQuicOption,
+    PauseWhenBusyOption,
+    PortOption,
+    QueueLimitOption,
+    RegionOption,
+    SandboxOption,
+    ScheduleOption,
+    SlotsOption,
+    ThreadsOption,
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -36,65 +50,32 @@ def register(app: typer.Typer) -> None:
 
 def start(  # noqa: PLR0913 -- one parameter an option
     *,
-    bootstrap: Annotated[
-        str | None,
-        typer.Option(metavar="HOST[:PORT]", help="The tracker whose network to join; https, port 443."),
-    ] = None,
-    insecure: Annotated[
-        bool | None, typer.Option("--insecure", help="Allow plain http to a tracker on another machine.")
-    ] = None,
-    ca_file: Annotated[
-        Path | None, typer.Option(help="PEM file of certificate authorities, instead of the system's.")
-    ] = None,
-    network_id: Annotated[str | None, typer.Option(help="Join only this network (40 hex digits).")] = None,
-    model: Annotated[
-        list[str] | None,
-        typer.Option(help="What to serve, up to 4 times; by default what fits, the network's default first."),
-    ] = None,
-    models_dir: Annotated[Path | None, typer.Option(help="Where pulled models are.")] = None,
-    region: Annotated[
-        Region | None,
-        typer.Option(
-            parser=_region, metavar=f"[{'|'.join(Region)}]", help="Where this node is; by default as its address says."
-        ),
-    ] = None,
-    country: Annotated[str | None, typer.Option(help="Two letters, such as DE.")] = None,
-    name: Annotated[str | None, typer.Option(help="Shown to the tracker's operator.")] = None,
+    bootstrap: BootstrapOption = None,
+    insecure: InsecureOption = None,
+    ca_file: CaFileOption = None,
+    network_id: NetworkIdOption = None,
+    model: ModelOption = None,
+    models_dir: ModelsDirOption = None,
+    region: RegionOption = None,
+    country: CountryOption = None,
+    name: NameOption = None,
     data_dir: DataDirOption = None,
-    listen: Annotated[list[str] | None, typer.Option(metavar="MULTIADDR", help="Where to listen; repeatable.")] = None,
-    port: Annotated[int | None, typer.Option(help="libp2p port, TCP and UDP; 0 = any free one.")] = None,
-    announce_address: Annotated[
-        list[str] | None, typer.Option(metavar="MULTIADDR", help="Where others reach this node; repeatable.")
-    ] = None,
-    slots: Annotated[int | None, typer.Option(help="Jobs at once for each model; by default the catalogue's.")] = None,
-    queue_limit: Annotated[int | None, typer.Option(help="Jobs that may wait for each model.")] = None,
-    threads: Annotated[
-        int | None, typer.Option(help="CPU threads of an engine; by default the physical cores.")
-    ] = None,
-    idle_unload: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="A model idle for so long leaves memory; 0 = never.")
-    ] = None,
-    max_gpu_memory: Annotated[
-        str | None, typer.Option(metavar="MB|%", help="What models may take of each card, such as 6000 or 50%.")
-    ] = None,
-    max_power: Annotated[int | None, typer.Option(metavar="WATTS", help="What each card may draw.")] = None,
-    schedule: Annotated[
-        str | None, typer.Option(metavar="HH:MM-HH:MM", help="Serve only then (local time); several by commas.")
-    ] = None,
-    pause_when_busy: Annotated[
-        bool | None, typer.Option("--pause-when-busy", help="Give way while another program uses a card.")
-    ] = None,
-    sandbox: Annotated[
-        SandboxMode | None, typer.Option(help="Where engines cannot be confined fully: go on, or refuse to start.")
-    ] = None,
-    exposure_credits: Annotated[int | None, typer.Option(help="Credits at risk for one open grant.")] = None,
-    drain_timeout: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="What running jobs get at a stop.")
-    ] = None,
-    heartbeat_interval: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="How often to ask the tracker what was revoked.")
-    ] = None,
-    no_quic: Annotated[bool, typer.Option("--no-quic", help="Leave QUIC out.")] = False,
+    listen: ListenOption = None,
+    port: PortOption = None,
+    announce_address: AnnounceAddressOption = None,
+    slots: SlotsOption = None,
+    queue_limit: QueueLimitOption = None,
+    threads: ThreadsOption = None,
+    idle_unload: IdleUnloadOption = None,
+    max_gpu_memory: MaxGpuMemoryOption = None,
+    max_power: MaxPowerOption = None,
+    schedule: ScheduleOption = None,
+    pause_when_busy: PauseWhenBusyOption = None,
+    sandbox: SandboxOption = None,
+    exposure_credits: ExposureCreditsOption = None,
+    drain_timeout: DrainTimeoutOption = None,
+    heartbeat_interval: HeartbeatIntervalOption = None,
+    no_quic: NoQuicOption = False,
 ) -> int:
     """Run a node: join a network, serve models, earn credits."""
     from gpunode_node.config import NodeSettings  # noqa: PLC0415 -- keep `gpunode --help` quick

@@ -82,6 +82,7 @@ def check_data(facts: NodeFacts) -> Finding:
 def check_memory(facts: NodeFacts) -> Finding:
     """See whether the models that a start would serve fit."""
     from gpunode_engines.devices import detect_machine  # noqa: PLC0415 -- imports psutil, of the extra
+    from gpunode_engines.plan import wanted_memory_bytes  # noqa: PLC0415 -- as above
 
     machine = detect_machine()
     if facts.status() is not None:
@@ -92,7 +93,7 @@ def check_memory(facts: NodeFacts) -> Finding:
     if not names:
         return skipped("It is not known which models a node would serve here: none is set, and no tracker answers.")
     models = known_models(settings)
-    needed = sum(models.resolve(name).memory_bytes() for name in names)
+    needed = sum(wanted_memory_bytes(models.resolve(name), settings, machine) for name in names)
     return judge_memory(machine, ", ".join(names), needed, use_gpu=settings.engine_gpu)
 
 

@@ -20,6 +20,7 @@ from gpunode_engines.own_models import known_models
 from gpunode_protocol.identity import Identity
 from gpunode_protocol.mesh import Mesh, MeshConfig, RecordValidator, create_mesh, load_or_create_identity
 from gpunode_protocol.messages import JOB_PROTOCOL, PROBE_PROTOCOL
+from gpunode_protocol.regions import Region
 from gpunode_protocol.tasks import Task
 
 from gpunode_node.admission_desk import AdmissionDesk
@@ -74,6 +75,18 @@ class World:
     unix_time: Callable[[], float] = field(default=time.time)
 
 
+@dataclass(frozen=True)
+class _Introduced:
+    """A node that the tracker knows, before anything is loaded. region: the owner's word, or else the tracker's."""
+
+    identity: Identity
+    network: NetworkState
+    link: TrackerLink
+    machine: Machine
+    region: Region
+    entries: list[CatalogueEntry]
+
+
 class Startup:
     """Starts one node.
 
@@ -97,22 +110,11 @@ class Startup:
             GpunodeError: with what to do.
         """
         settings, world, stack = self._settings, self._world, self._stack
-        resolve = world.resolve_model or known_models(settings).resolve
-        named = list(dict.fromkeys(resolve(name) for name in settings.model))
-        identity = load_or_create_identity(self._folder.identity)
-        network = NetworkState(self._folder.network, settings.network_id)
-        link = self._link(identity, network)
-        await meet_tracker(link, network)
-        machine = within_owners_limit(await asyncio.to_thread(world.detect_machine), settings.max_gpu_memory)
-        entries = named or [resolve(self._choose(network, machine))]
-        link.describe(_description(settings, machine, entries))
-        await register_or_go_on(link)
-        region = settings.region or (link.credentials.region if link.credentials else None)
-        if region is None:
-            raise RegionUnknown
+        known = await self._introduce()
+        identity, network, link, machine = known.identity, known.network, known.link, known.machine
         desk, outbox = await self._stores(identity)
         pool = EnginePool(Capacity.of(machine, settings), settings.idle_unload_s)
-        models = await self._load(entries, machine, pool)
+        models = await self._load(known.entries, machine, pool)
         settler = Settler(outbox, link.settle)
         memory = MemoryWatch(settings.memory_max_bytes, world.resident_bytes)
         services = JobServices(
@@ -134,7 +136,7 @@ class Startup:
         stack.push_async_callback(membership.mesh.stop)
         mesh, gpu = membership.mesh, advertised_gpu(machine, models)
         distances = RegionDistances(mesh, network, SystemRandom())
-        standing = StandingSource(settings, gpu, region, network, link, mesh, distances)
+        standing = StandingSource(settings, gpu, known.region, network, link, mesh, distances)
         adverts = NodeAdverts(AdvertBuilder(identity, world.unix_time), standing, models)
         announcer = Announcer(mesh.announce, adverts.build, lambda: network.shard_bits, partial(wait_for_peers, mesh))
         pause = self._pause(link, intake, registry, announcer, pool)
@@ -145,7 +147,7 @@ class Startup:
             network=network,
             link=link,
             machine=machine,
-            region=region,
+            region=known.region,
             models=models,
             pool=pool,
             desk=desk,
@@ -162,6 +164,24 @@ class Startup:
             started_at=world.unix_time(),
             addresses=await mesh.addresses(),
         )
+
+    async def _introduce(self) -> _Introduced:
+        """Register at the tracker as what this node will serve. Raises GpunodeError: with what to do."""
+        settings, world = self._settings, self._world
+        resolve = world.resolve_model or known_models(settings).resolve
+        named = list(dict.fromkeys(resolve(name) for name in settings.model))
+        identity = load_or_create_identity(self._folder.identity)
+        network = NetworkState(self._folder.network, settings.network_id)
+        link = self._link(identity, network)
+        await meet_tracker(link, network)
+        machine = within_owners_limit(await asyncio.to_thread(world.detect_machine), settings.max_gpu_memory)
+        entries = named or [resolve(self._choose(network, machine))]
+        link.describe(_description(settings, machine, entries))
+        await register_or_go_on(link)
+        region = settings.region or (link.credentials.region if link.credentials else None)
+        if region is None:
+            raise RegionUnknown
+        return _Introduced(identity, network, link, machine, region, entries)
 
     def _choose(self, network: NetworkState, machine: Machine) -> str:
         """Return the model to serve where the owner names none, and say why. Raises NotEnoughMemory."""

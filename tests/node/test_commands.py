@@ -62,13 +62,6 @@ def test_options_reach_the_settings(app: typer.Typer, started: Iterator[list[Nod
     assert settings.announce_address == ("/dns4/x/tcp/1",)
 
 
-def test_an_unknown_region(app: typer.Typer) -> None:
-    """It is refused in plain words that name the regions."""
-    with pytest.raises(typer.BadParameter) as refused:
-        _run(app, "start", "--region", "mars")
-    assert refused.value.message == "mars is not a region. Choose asia, europe, america, africa or oceania."
-
-
 def test_starting_without_a_tracker(app: typer.Typer) -> None:
     """The message names the option."""
     with pytest.raises(NoBootstrap):
