@@ -19,9 +19,13 @@ def test_what_a_job_showed_is_known_to_the_next_command(network: Network) -> Non
     for item in before["candidates"]:
         assert item["cost_ms"] == pytest.approx(sum(item["terms"].values()), abs=0.1)
         assert item["terms"]["decode_ms"] > 0
-    network.command("chat", "Count to fifty.", "--max-tokens", "40", "--in", "europe", state=STATE)
-    after = json_of(network.command("route", "--model", MODEL, "--json", state=STATE))
-    observed = {item["region"] for item in after["candidates"] if item["speed_from"] == "observed"}
+    observed: set[str] = set()
+    for _ in range(5):  # a caller without a free processor pauses in its reading, and its job then measures nothing
+        network.command("chat", "Count to fifty.", "--max-tokens", "40", "--in", "europe", "--json", state=STATE)
+        after = json_of(network.command("route", "--model", MODEL, "--json", state=STATE))
+        observed = {item["region"] for item in after["candidates"] if item["speed_from"] == "observed"}
+        if observed:
+            break
     assert observed == {"europe"}
 
 

@@ -327,3 +327,8 @@ class RecordProtocol(DHTProtocol):  # type: ignore[misc]  # -- hivemind has no t
         task = asyncio.create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+# hivemind makes the class of the stubs at first use and without a lock: two meshes in two threads of one process would
+# meet it half made
+RecordProtocol._collect_rpc_handlers()  # noqa: SLF001 -- hivemind has no public name for it

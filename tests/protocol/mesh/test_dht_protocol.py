@@ -1,5 +1,7 @@
 import asyncio
 import math
+import subprocess
+import sys
 import time
 from collections import Counter
 from typing import Any
@@ -334,3 +336,10 @@ async def test_peer_that_was_waited_for_in_vain_sits_out(monkeypatch: pytest.Mon
 def test_own_id_is_the_peers() -> None:
     """Peer ids are typed text elsewhere; both lead to the same node id."""
     assert own_node_id(PeerID.from_base58(PeerId(peer(1).to_base58()))) == own_node_id(peer(1))
+
+
+def test_stubs_are_made_with_the_class_for_threads_to_share() -> None:
+    """Meshes that start at once in several threads of a process find the stubs whole."""
+    code = "from gpunode_protocol.mesh._dht_protocol import RecordProtocol as P; print(P._stub_type.__name__)"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "RecordProtocolStub"
