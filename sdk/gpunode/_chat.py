@@ -151,15 +151,15 @@ def _result(
     run: JobRun, done: Completed, logprobs: Sequence[TokenLogprob], *, started_at: float, now: float
 ) -> ChatResult:
     """Return the result. Raises AnswerUnusable: not the JSON, or not the calls, that were asked for."""
-    params, text = _params(run), "".join(run.text_parts)
+    params, text = _params(run), run.answer.text
     calls: tuple[ToolCall, ...] = ()
     if params.tools is not None and done.finish_reason == "tool_calls":
         text, calls = split_calls(text)
     is_whole = params.json_schema is not None and done.finish_reason == "stop"
     return ChatResult(
         response=text,
-        ids=tuple(run.ids),
-        usage=Usage(prompt_tokens=done.usage.input_tokens, completion_tokens=done.usage.output_tokens),
+        ids=tuple(run.answer.ids),
+        usage=Usage(prompt_tokens=done.usage.input_tokens, completion_tokens=len(run.answer.ids)),
         tool_calls=calls,
         parsed=parse_answer(text, params.json_schema or "") if is_whole else None,
         logprobs=None if params.logprobs is None else tuple(logprobs),

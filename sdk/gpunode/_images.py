@@ -187,6 +187,6 @@ class Pictures:
         return ImageResult(
             images=tuple(self._pictures),
             seed=self._drawing.seed,
-            usage=ImageUsage(images=done.usage.images, image_units=done.usage.image_units),
+            usage=ImageUsage(len(self._pictures), len(self._pictures) * self._drawing.params.units_per_image()),
             **facts,
         )

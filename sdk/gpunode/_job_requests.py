@@ -12,7 +12,7 @@ from gpunode_protocol.identity import Identity
 from gpunode_protocol.patience import Patience, patience_for
 from gpunode_protocol.payloads import ImageParams, Params, SpeechParams, input_tokens_bound, worst_case_output_units
 from gpunode_protocol.prices import PriceTable
-from gpunode_protocol.requests import JobRequest
+from gpunode_protocol.requests import JobRequest, Resume
 from gpunode_protocol.signing import Signed, sign
 from gpunode_protocol.tasks import Task
 
@@ -48,6 +48,22 @@ class Job:
 
 
 @dataclass(frozen=True)
+class Order:
+    """What one node is asked for.
+
+    params: the job's, less what came. start: output units that earlier parts were vouched for. previous_voucher: digest
+    of the last of those vouchers. fingerprint: of the weights that are required, None = any. resume: None = from the
+    beginning.
+    """
+
+    params: Params
+    start: int = 0
+    previous_voucher: bytes | None = None
+    fingerprint: bytes | None = None
+    resume: Resume | None = None
+
+
+@dataclass(frozen=True)
 class JobSigner:
     """Signs requests with the client's key. network: returns the network id; clock: Unix seconds."""
 
@@ -55,8 +71,8 @@ class JobSigner:
     network: Callable[[], str]
     clock: Callable[[], float]
 
-    def sign(self, job: Job, choice: Choice, grant: HeldGrant, segment: int) -> Signed[JobRequest]:
-        """Return the request for one node."""
+    def sign(self, job: Job, choice: Choice, grant: HeldGrant, segment: int, order: Order) -> Signed[JobRequest]:
+        """Return the request for one node. segment: how many nodes were asked before."""
         return sign(
             self.identity,
             JobRequest(
@@ -70,9 +86,12 @@ class JobSigner:
                 deadline_at=job.deadline_at,
                 task=job.task,
                 model=choice.model,
-                fingerprint=job.fingerprint,
-                params=job.params.to_map(),
+                fingerprint=order.fingerprint,
+                params=order.params.to_map(),
                 salt=job.salt,
+                start=order.start,
+                previous_voucher=order.previous_voucher,
+                resume=order.resume,
             ),
         )
 

@@ -1,35 +1,35 @@
-"""One job at one node after another until one answers: streams, failures, vouchers, complaints."""
+"""One job from its first node to its last: streams, failures, failover in the middle of an answer, vouchers."""
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Final, NoReturn
 
 from gpunode_protocol.blobs import Blob
 from gpunode_protocol.client_job import ClientJob, Completed, Failed, JobEvent
 from gpunode_protocol.errors import ErrorCode, GpunodeError, JobError, VerificationFailed, job_error
-from gpunode_protocol.identity import PeerId
 from gpunode_protocol.mesh.errors import MeshError
 from gpunode_protocol.mesh.interface import OPEN_DEADLINE_S, Mesh, MeshStream
 from gpunode_protocol.mesh.multiaddrs import is_relayed
 from gpunode_protocol.messages import JOB_PROTOCOL, SegmentFrame, TokensFrame
 from gpunode_protocol.patience import Patience
-from gpunode_protocol.tasks import Task
 
 from gpunode._accounting import Accounting
+from gpunode._answer import Answer, CannotGoOn
 from gpunode._background import Background
 from gpunode._breakers import Breakers
 from gpunode._good_nodes import GoodNodes
 from gpunode._grants import GrantStore, HeldGrant
+from gpunode._job_grants import JobGrants
 from gpunode._job_requests import Job, JobSigner
 from gpunode._job_timing import Spans, timing_of
 from gpunode._measurements import Measurements
+from gpunode._node_queue import NodeQueue
 from gpunode._selection import Choice
 from gpunode._transport import JobLink, ReadingClock
 from gpunode.errors import AnswerInterrupted, NoNodeFound, RequestRefused
-from gpunode.types import Attempt, Route
+from gpunode.types import Attempt, Route, RouteSegment
 
 _log = logging.getLogger(__name__)
 
@@ -37,21 +37,16 @@ _REQUEST_FAULTS: Final = frozenset(
     {ErrorCode.INVALID_PARAMETERS, ErrorCode.UNKNOWN_TASK, ErrorCode.TASK_NOT_ALLOWED, ErrorCode.BLOB_INVALID}
 )
 """Every node would refuse alike."""
-_NEEDS_NEW_GRANT: Final = frozenset(
-    {
-        ErrorCode.REPLAY_MEMORY_FULL,
-        ErrorCode.GRANT_EXHAUSTED,
-        ErrorCode.GRANT_EXPIRED,
-        ErrorCode.GRANT_REVOKED,
-        ErrorCode.GRANT_INVALID,
-    }
-)
 _NOT_A_FAILURE: Final = frozenset({ErrorCode.BUSY, ErrorCode.DRAINING, ErrorCode.TOO_MANY_STREAMS})
 
 
 @dataclass(frozen=True)
 class JobServices:
-    """What every job of a client shares. patience: deadlines at a node; monotonic: seconds; clock: Unix seconds."""
+    """What every job of a client shares.
+
+    patience: deadlines at a node. monotonic: seconds; clock: Unix seconds. max_attempts: nodes that are asked before an
+    answer begins. resume_for_s: how long somebody is looked for who can finish one that broke off.
+    """
 
     mesh: Mesh
     signer: JobSigner
@@ -65,6 +60,7 @@ class JobServices:
     monotonic: Callable[[], float]
     clock: Callable[[], float]
     max_attempts: int
+    resume_for_s: float
 
 
 class JobRun:
@@ -73,36 +69,36 @@ class JobRun:
     Args:
         services: shared with other jobs.
         job: what is asked for.
-        choices: nodes, best first.
+        nodes: whom to ask.
         grant: to present first.
         inputs: blobs that the parameters refer to.
     """
 
     def __init__(
-        self, services: JobServices, job: Job, choices: Sequence[Choice], grant: HeldGrant, inputs: Sequence[Blob] = ()
+        self, services: JobServices, job: Job, nodes: NodeQueue, grant: HeldGrant, inputs: Sequence[Blob] = ()
     ) -> None:
         self.job = job
+        self.answer = Answer(job)
         self.route: Route | None = None
-        self.text_parts: list[str] = []
-        self.ids: list[int] = []
-        self.blobs: list[Blob] = []
         self.first_output_at: float | None = None
         self._services = services
-        self._choices = deque(choices)
-        self._grant = grant
-        self._grants_replaced = 0
-        self._named_grants: dict[PeerId, HeldGrant] = {}
+        self._nodes = nodes
+        self._grants = JobGrants(services.grants, job, grant)
         self._inputs = inputs
         self._segment = 0
         self._sent_at = 0.0
+        self._part_begun_at: float | None = None
+        self._cut_at: float | None = None
         self._failed: list[Attempt] = []
 
     async def events(self) -> AsyncGenerator[JobEvent, None]:
         """Yield the job's events up to ``Completed``; closing the generator early cancels the job.
 
+        An answer that breaks off at one node goes on at another: what is yielded then is only what is new.
+
         Raises:
             NoNodeFound: nobody answered. RequestRefused: the request itself is at fault.
-            AnswerInterrupted: the answer broke off after its beginning. VerificationFailed: it does not verify.
+            AnswerInterrupted: the answer broke off, and nobody could finish it. VerificationFailed: it does not verify.
             ClientError: no grant could be had.
         """
         while True:
@@ -113,11 +109,9 @@ class JobRun:
                     for event in await self._next(link):
                         if isinstance(event, Failed):
                             failure = event.error
-                        else:
-                            self._note(event)
-                            yield event
+                        elif (new := self._take(event, choice, link)) is not None:
+                            yield new
                 if failure is None:
-                    self._succeeded(choice, link)
                     return
             finally:
                 self._services.background.spawn(self._leave(link, failure))
@@ -126,8 +120,7 @@ class JobRun:
     async def _connect(self) -> tuple[Choice, JobLink]:
         """Open a stream to the next node that can be reached."""
         services = self._services
-        while self._choices and len(self._failed) < services.max_attempts and self._left_s() > 0:
-            choice = self._choices.popleft()
+        while (choice := await self._next_choice()) is not None:
             body = choice.candidate.body
             try:
                 stream = await services.mesh.open_stream(
@@ -143,24 +136,45 @@ class JobRun:
                 path="relayed" if is_relayed(stream.remote_address) else "direct",
                 source=choice.candidate.source,
                 failed=tuple(self._failed),
+                segments=tuple(self.answer.parts),
             )
             return choice, self._link(choice, stream)
+        if self.answer.has_begun:
+            self._interrupt(self._failed[-1].reason)
         raise self._exhausted()
+
+    async def _next_choice(self) -> Choice | None:
+        if self._left_s() <= 0:
+            return None
+        if self._cut_at is None:
+            return self._nodes.next() if len(self._failed) < self._services.max_attempts else None
+        until = min(self._cut_at + self._services.resume_for_s, self.job.ends_at)
+        choice = self._nodes.next()
+        if choice is None and await self._nodes.refill(
+            self._can_finish, failed={attempt.node for attempt in self._failed}, until=until
+        ):
+            choice = self._nodes.next()
+        return choice
+
+    def _can_finish(self, choice: Choice) -> bool:
+        return self.answer.fingerprint in {None, choice.candidate.body.model.fingerprint}
 
     def _link(self, choice: Choice, stream: MeshStream) -> JobLink:
         services = self._services
         clock = ReadingClock(services.monotonic)
-        grant = self._named_grants.get(choice.node, self._grant)
+        grant = self._grants.for_node(choice.node)
+        order = self.answer.next_order()
         job = ClientJob(
             identity=services.signer.identity,
-            request=services.signer.sign(self.job, choice, grant, self._segment),
+            request=services.signer.sign(self.job, choice, grant, self._segment, order),
             jti=grant.grant.jti,
             opened_at=clock(),
-            patience=services.patience(choice, self.job),
+            patience=services.patience(choice, replace(self.job, params=order.params)),
             inputs=self._inputs,
         )
         self._segment += 1
         self._sent_at = services.monotonic()
+        self._part_begun_at = None
         return JobLink(stream, job, clock)
 
     def _left_s(self) -> float:
@@ -173,27 +187,33 @@ class JobRun:
         except TimeoutError:
             return [Failed(job_error(ErrorCode.DEADLINE_PASSED, "The job took longer than its time limit."))]
 
-    def _note(self, event: JobEvent) -> None:
-        if isinstance(event, TokensFrame | SegmentFrame | Blob) and self.first_output_at is None:
-            self.first_output_at = self._services.monotonic()
-        if isinstance(event, TokensFrame):
-            self.text_parts.append(event.text)
-            self.ids.extend(event.ids)
-        elif isinstance(event, Blob):
-            self.blobs.append(event)
+    def _take(self, event: JobEvent, choice: Choice, link: JobLink) -> JobEvent | None:
+        """Note an event; return what of it the caller gets."""
+        if isinstance(event, TokensFrame | SegmentFrame | Blob):
+            now = self._services.monotonic()
+            self.first_output_at = now if self.first_output_at is None else self.first_output_at
+            self._part_begun_at = now if self._part_begun_at is None else self._part_begun_at
+        try:
+            if isinstance(event, Completed):
+                self.answer.end()
+                self._succeeded(choice, link, event)
+            return self.answer.take(event)
+        except CannotGoOn as error:
+            self._interrupt(str(error))
 
-    def _succeeded(self, choice: Choice, link: JobLink) -> None:
+    def _succeeded(self, choice: Choice, link: JobLink, completed: Completed) -> None:
         services = self._services
         services.breakers.succeeded(choice.node)
         services.good_nodes.remember(choice.candidate.advert)
-        assert link.completed is not None  # noqa: S101 -- otherwise the job is not over
-        spans = self._spans(link.completed, link.clock.lost_s)
-        timing = timing_of(choice, self.job.task, link.completed.usage, spans, at=services.clock())
+        timing = timing_of(
+            choice, self.job.task, completed.usage, self._spans(completed, link.clock.lost_s), at=services.clock()
+        )
         services.measurements.job_done(choice.node, choice.model, timing)
+        self._part_over(choice, link, "done")
 
     def _spans(self, completed: Completed, paused_s: float) -> Spans:
         now, stated = self._services.monotonic(), completed.receipt.body
-        first_at = now if self.first_output_at is None else self.first_output_at
+        first_at = now if self._part_begun_at is None else self._part_begun_at
         return Spans(
             first_ms=1000 * (first_at - self._sent_at),
             total_ms=1000 * (now - self._sent_at),
@@ -226,42 +246,47 @@ class JobRun:
             services.measurements.job_failed(choice.node, choice.model)
             services.accounting.report(link.job.request, error)
             raise error
-        if self.first_output_at is not None:
-            self._failed_at(choice, str(error))
-            raise self._interrupted(error) from error
         code = error.code if isinstance(error, JobError) else None
+        if self.answer.has_begun:
+            await self._go_on_elsewhere(choice, link, error)
+            return
         if code in _REQUEST_FAULTS:
             raise RequestRefused(str(error), code=code, node=choice.node) from error
-        if code in _NEEDS_NEW_GRANT and await self._replace_grant(choice, code):
+        if await self._grants.replace(choice.node, code):
+            self._nodes.put_first(choice)
             return
         if code is ErrorCode.CONTEXT_OVERFLOW:
             self._keep_larger_contexts(choice, error)
         self._failed_at(choice, str(error), error)
 
-    async def _replace_grant(self, choice: Choice, code: ErrorCode) -> bool:
-        """Get another grant and ask the node again; False if that was done before.
+    async def _go_on_elsewhere(self, choice: Choice, link: JobLink, error: GpunodeError) -> None:
+        """Note what this node gave, and see that what is missing can be asked of another one."""
+        code = error.code if isinstance(error, JobError) else None
+        if await self._grants.replace(choice.node, code):
+            self._nodes.put_first(choice)
+            return
+        self._failed_at(choice, str(error), error)
+        self._part_over(choice, link, str(error))
+        if self._cut_at is None or link.job.output.count:
+            self._cut_at = self._services.monotonic()
+        try:
+            self.answer.next_order()
+        except CannotGoOn as reason:
+            self._interrupt(f"{error} {reason}")
+        if self._left_s() <= 0:
+            self._interrupt(str(error))
+        self._nodes.keep(self._can_finish)
 
-        A node limits what it does for one open grant; a second refusal means that the job alone is beyond that limit,
-        and a grant in the node's own name is funded in full.
-        """
-        self._grants_replaced += 1
-        grants, job = self._services.grants, self.job
-        if self._grants_replaced == 1:
-            refused = self._grant.grant.jti
-            self._grant = await grants.replace(job.task, refused=refused, cost_microcredits=job.cost_microcredits)
-        elif self._grants_replaced == 2 and code is ErrorCode.GRANT_EXHAUSTED:
-            self._named_grants[choice.node] = await grants.named(
-                job.task, choice.node, cost_microcredits=job.cost_microcredits
-            )
-        else:
-            return False
-        self._choices.appendleft(choice)
-        return True
+    def _part_over(self, choice: Choice, link: JobLink, ended: str) -> None:
+        units, region = link.job.output.count, choice.candidate.body.region.value
+        voucher = link.job.last_voucher if ended == "done" else link.job.closing_voucher()
+        self.answer.part_over(RouteSegment(choice.node, region, units, ended), voucher)
+        if self.route is not None:
+            self.route = replace(self.route, failed=tuple(self._failed), segments=tuple(self.answer.parts))
 
     def _keep_larger_contexts(self, choice: Choice, error: GpunodeError) -> None:
         context = choice.candidate.body.model.context
-        self._choices = deque(other for other in self._choices if other.candidate.body.model.context > context)
-        if not self._choices:
+        if not self._nodes.keep(lambda other: other.candidate.body.model.context > context):
             raise RequestRefused(str(error), code=ErrorCode.CONTEXT_OVERFLOW, node=choice.node) from error
 
     def _failed_at(self, choice: Choice, reason: str, error: GpunodeError | None = None) -> None:
@@ -275,26 +300,18 @@ class JobRun:
         self._failed.append(Attempt(node=choice.node, region=choice.candidate.body.region.value, reason=reason))
         _log.info("node %s: %s", choice.node, reason, extra={"event": "attempt_failed", "node": choice.node})
 
-    def _interrupted(self, error: GpunodeError) -> AnswerInterrupted:
+    def _interrupt(self, reason: str) -> NoReturn:
         assert self.route is not None  # noqa: S101 -- output came, so there was a stream
-        return AnswerInterrupted(
-            f"The answer broke off after {self._output_so_far()}: {error} What came until then is in the exception "
-            f"({'.blobs' if self.blobs else '.text'}) and is paid for. Ask again for a whole answer.",
-            text="".join(self.text_parts),
-            ids=tuple(self.ids),
-            blobs=tuple(self.blobs),
+        raise AnswerInterrupted(
+            f"The answer broke off after {self.answer.so_far()}: {reason} Nobody could be found who finishes it. What "
+            f"came until then is in the exception ({'.blobs' if self.answer.blobs else '.text'}) and is paid for. Ask "
+            "again for a whole answer.",
+            text=self.answer.text,
+            ids=tuple(self.answer.ids),
+            blobs=tuple(self.answer.blobs),
             route=self.route,
             job=self.job.id,
         )
-
-    def _output_so_far(self) -> str:
-        match self.job.task:
-            case Task.LLM:
-                return f"{len(self.ids)} tokens"
-            case Task.IMAGE_GEN:
-                return f"{len(self.blobs)} pictures"
-            case _:
-                return "its beginning"
 
     def _exhausted(self) -> NoNodeFound:
         what = "None of the nodes that were tried answered." if self._left_s() > 0 else "The job's time is over."

@@ -42,7 +42,7 @@ def timing_of(choice: Choice, task: Task, usage: Usage, spans: Spans, *, at: flo
     match task:
         case Task.LLM:
             prefill_ms = max(0.0, spans.first_ms - rtt_ms)
-            input_units = 0 if has_waited else usage.input_tokens
+            input_units = 0 if has_waited else usage.input_tokens + usage.resumed_tokens
             # a short answer may arrive all at once: of both measurements the slower one
             decode_ms = max(spans.total_ms - spans.first_ms, spans.stated_decode_ms)
             output_units = max(0, usage.output_tokens - 1)

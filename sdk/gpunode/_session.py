@@ -9,6 +9,7 @@ from random import Random, SystemRandom
 from typing import Final
 
 from gpunode_protocol.blobs import Blob
+from gpunode_protocol.errors import GpunodeError
 from gpunode_protocol.mesh import Mesh, MeshConfig, RecordValidator, create_mesh
 from gpunode_protocol.mesh.advert_records import AdvertValidator
 from gpunode_protocol.mesh.keyfile import load_or_create_identity
@@ -31,6 +32,7 @@ from gpunode._job_requests import Job, JobSigner, new_job_id, new_salt, patience
 from gpunode._job_run import JobRun, JobServices
 from gpunode._measurements import Measurements
 from gpunode._network import Network, NetworkKeeper
+from gpunode._node_queue import NodeQueue
 from gpunode._own_nodes import OwnNodes
 from gpunode._placing import Demand, Placer
 from gpunode._probing import Prober
@@ -48,9 +50,16 @@ KNOWN_NETWORK_PATIENCE_S: Final = 2.0
 """With a network known from before, a silent tracker delays the first call by no more than this."""
 
 
+RESUME_FOR_S: Final = 15.0
+"""How long somebody is looked for who can finish an answer: a p2pd that died is back after a few seconds."""
+
+
 @dataclass(frozen=True)
 class Surroundings:
-    """What a session takes from outside; tests give their own. clock: Unix seconds; monotonic: seconds."""
+    """What a session takes from outside; tests give their own.
+
+    clock: Unix seconds; monotonic: seconds. resume_for_s: see ``JobServices``.
+    """
 
     create_mesh: Callable[[MeshConfig, RecordValidator], Mesh] = create_mesh
     create_tracker: Callable[[ClientConfig], TrackerClient] = TrackerClient.from_config
@@ -58,6 +67,7 @@ class Surroundings:
     monotonic: Callable[[], float] = time.monotonic
     random: Random = field(default_factory=SystemRandom)
     patience: Callable[[Choice, Job], Patience] = patience_with
+    resume_for_s: float = RESUME_FOR_S
 
 
 @dataclass(frozen=True)
@@ -154,7 +164,15 @@ class Session:
             salt=wish.salt,
             fingerprint=None if fingerprint is None else bytes.fromhex(fingerprint),
         )
-        return JobRun(ready.services, job, choices, grant, wish.inputs)
+
+        async def find_again() -> Sequence[Choice]:
+            try:
+                return (await ready.finder.search(placement)).choices
+            except GpunodeError:
+                return ()
+
+        nodes = NodeQueue(choices, find_again, monotonic=self._surroundings.monotonic)
+        return JobRun(ready.services, job, nodes, grant, wish.inputs)
 
     async def nodes(self, wanted: Wanted) -> list[Choice]:
         """Return live nodes, probed, best first."""
@@ -289,6 +307,7 @@ class Session:
             monotonic=around.monotonic,
             clock=around.clock,
             max_attempts=self.config.max_attempts,
+            resume_for_s=around.resume_for_s,
         )
         finder = Finder(
             discovery,

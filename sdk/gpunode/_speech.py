@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final, Literal, TypedDict
 
 from gpunode_protocol.blobs import Blob
-from gpunode_protocol.client_job import Completed, JobEvent
+from gpunode_protocol.client_job import JobEvent
 from gpunode_protocol.errors import MalformedMessage
 from gpunode_protocol.messages import SegmentFrame
 from gpunode_protocol.outputs import blob_digest
@@ -130,13 +130,13 @@ class Transcription:
                 if self._on_segment is not None:
                     self._on_segment(self._segments[-1])
 
-    def result(self, done: Completed, facts: JobFacts) -> TranscriptResult:
+    def result(self, facts: JobFacts) -> TranscriptResult:
         """Return the whole transcript; segments bring the spaces between them."""
         return TranscriptResult(
             text="".join(segment.text for segment in self._segments).strip(),
             segments=tuple(self._segments),
             language=self._language,
-            duration_s=done.usage.audio_ms / _MS_PER_S,
+            duration_s=sum(part.output_units for part in facts["route"].segments) / _MS_PER_S,
             **facts,
         )
 

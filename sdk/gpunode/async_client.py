@@ -254,10 +254,10 @@ class AsyncInferenceClient:
         speech = await asyncio.to_thread(speech_of, audio, options, salt=salt)
         wish = JobWish(Task.WHISPER, speech.params, model, to_region(region), limits, inputs=(speech.audio,), salt=salt)
         transcript = Transcription(on_segment)
-        done, facts = await run_whole(
+        _, facts = await run_whole(
             lambda: self._session.start_job(wish), transcript.take, monotonic=self._around.monotonic
         )
-        return transcript.result(done, facts)
+        return transcript.result(facts)
 
     async def generate_image(
         self,

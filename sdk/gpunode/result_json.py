@@ -25,4 +25,7 @@ def route_as_json(route: Route) -> dict[str, Any]:
         "path": route.path,
         "source": route.source,
         "failed": [{"node_id": failed.node, "reason": failed.reason} for failed in route.failed],
+        "segments": [
+            {"node_id": part.node, "output_units": part.output_units, "ended": part.ended} for part in route.segments
+        ],
     }

@@ -74,11 +74,25 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
+class RouteSegment:
+    """A part of an answer, as one node gave it.
+
+    output_units: tokens; image units of whole pictures; ms of audio. ended: ``done``, or why it broke off there.
+    """
+
+    node: str
+    region: str
+    output_units: int
+    ended: str
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """Which node answered and how it was found and reached.
 
     node: peer id. rtt_ms: smallest round trip of the last minutes, None when it was not probed. path: ``direct`` or
-    ``relayed``. source: see ``Source``. failed: nodes that were tried before it.
+    ``relayed``. source: see ``Source``. failed: nodes that were tried before it. segments: who gave which part of the
+    answer, in order; more than one where nodes failed in the middle of it.
     """
 
     node: str
@@ -87,6 +101,7 @@ class Route:
     path: Literal["direct", "relayed"]
     source: Source
     failed: tuple[Attempt, ...] = ()
+    segments: tuple[RouteSegment, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,9 +38,10 @@ class ScriptedNode:
     """What it does.
 
     words: the answer, a token each. pictures: the results of image jobs, in two steps each. segments: of speech.
-    cut_after: the stream ends after so many tokens or pictures. refuse: errors for the next requests, in turn.
-    overstate: tokens that the receipt claims too many. endless: repeats the words until cancelled. silent: accepts
-    nothing and says nothing. sign_receipts_as: another key than its own. first_token_s, token_s: what tokens take.
+    cut_after: the stream ends after so many tokens, pictures or segments. refuse: errors for the next requests, in
+    turn. overstate: tokens that the receipt claims too many. endless: repeats the words until cancelled. prompt: what
+    its template makes of the messages. silent: accepts nothing and says nothing. sign_receipts_as: another key than its
+    own. first_token_s, token_s: what tokens take.
     """
 
     identity: Identity
@@ -53,6 +54,8 @@ class ScriptedNode:
     refuse: list[JobError] = field(default_factory=list)
     overstate: int = 0
     endless: bool = False
+    fingerprint: bytes = FINGERPRINT
+    prompt: bytes = b"prompt"
     silent: bool = False
     sign_receipts_as: Identity | None = None
     first_token_s: float = 0.0
@@ -150,10 +153,12 @@ class _Conversation:
             prompt_tokens=prompt_tokens,
             position=0,
             eta_s=0.0,
-            fingerprint=FINGERPRINT,
-            prompt_digest=salted_digest(job.request.body.salt, "prompt", b"prompt"),
+            fingerprint=node.fingerprint,
+            prompt_digest=salted_digest(job.request.body.salt, "prompt", node.prompt),
         )
-        job.accept(accepted, input_count=prompt_tokens)
+        resume = job.request.body.resume
+        before = len(resume.ids) if resume is not None else 0
+        job.accept(accepted, input_count=prompt_tokens + before)
         await self._flush()
         if isinstance(params, ImageParams):
             await self._draw(params)
@@ -161,7 +166,7 @@ class _Conversation:
         if isinstance(params, SpeechParams):
             await self._write_down()
             return
-        number = 0
+        number = before
         while (node.endless or number < len(node.words)) and not self._cancelled.is_set():
             if number == node.cut_after:
                 await self._stream.close()
@@ -176,7 +181,7 @@ class _Conversation:
         if node.sign_receipts_as is not None:
             job.identity = node.sign_receipts_as
         reason = "cancelled" if self._cancelled.is_set() else "stop"
-        usage = Usage(input_tokens=PROMPT_TOKENS, output_tokens=number + node.overstate)
+        usage = Usage(input_tokens=PROMPT_TOKENS, output_tokens=number - before + node.overstate, resumed_tokens=before)
         job.finish(usage=usage, finish_reason=reason, now=2.0, finished_at=int(node.clock()))
         await self._flush()
 
@@ -199,7 +204,10 @@ class _Conversation:
         """Take the audio whole, then say the segments."""
         node, job = self._node, self._job
         await self._uploaded.wait()
-        for segment in node.segments:
+        for number, segment in enumerate(node.segments):
+            if number == node.cut_after:
+                await self._stream.close()
+                return
             job.segment(segment, now=1.0)
             await self._flush()
         job.finish(

@@ -78,6 +78,22 @@ async def test_a_node_that_fails_after_it(world: World) -> None:
     assert [blob.data for blob in caught.value.blobs] == [SEVEN]
 
 
+async def test_the_pictures_that_are_missing_come_from_another_node(world: World) -> None:
+    """With the seeds that they would have had."""
+    _add(world, SEVEN, EIGHT, cut_after=1)
+    _add(world, EIGHT)
+    world.nodes[1].queued = 4  # the one that fails is asked first
+    async with world.client() as client:
+        result = await client.generate_image("digits", model=MODEL, n=2, seed=5)
+    assert [picture.data for picture in result.images] == [SEVEN, EIGHT]
+    assert (result.usage.images, result.usage.image_units) == (2, 40)
+    rest = world.nodes[1].jobs[0].request.body
+    params = rest.read_params()
+    assert isinstance(params, ImageParams)
+    assert (params.n, params.seed, rest.start) == (1, 6, 20)
+    assert [part.output_units for part in result.route.segments] == [20, 20]
+
+
 async def test_a_picture_too_few(world: World) -> None:
     """It is not taken for the whole result."""
     _add(world, SEVEN)

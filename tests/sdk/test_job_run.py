@@ -1,10 +1,13 @@
 import pytest
-from gpunode.errors import NoNodeFound, RequestRefused
+from gpunode import AsyncInferenceClient
+from gpunode.errors import AnswerInterrupted, NoNodeFound, RequestRefused
 from gpunode_protocol.errors import ErrorCode, JobError, job_error
-from gpunode_protocol.messages import JOB_PROTOCOL, PROBE_PROTOCOL
+from gpunode_protocol.messages import JOB_PROTOCOL, PROBE_PROTOCOL, SegmentFrame
+from gpunode_protocol.receipt_checks import open_voucher
 from gpunode_protocol.regions import Region
+from gpunode_protocol.tasks import Task
 
-from tests.sdk.world import HELLO, World
+from tests.sdk.world import HELLO, MODEL, World
 
 
 def _error(code: ErrorCode, retry_after_s: float | None = None) -> JobError:
@@ -118,3 +121,120 @@ async def test_a_path_through_a_relay_is_named(world: World) -> None:
     world.mesh.address_of[node.peer_id] = "/ip4/11.0.0.1/tcp/4001/p2p/12D3KooW/p2p-circuit"
     async with world.client() as client:
         assert (await client.chat(messages=HELLO)).route.path == "relayed"
+
+
+async def test_another_node_finishes_an_answer(world: World) -> None:
+    """No token is lost, said twice or paid twice; the vouchers are a chain."""
+    first = world.add_node(cut_after=2)
+    second = world.add_node(region=Region.EUROPE)
+    second.queued = 4
+    async with world.client() as client:
+        stream = await client.chat(messages=HELLO, stream=True)
+        chunks = [chunk async for chunk in stream]
+        answer = stream.result
+    assert [number for chunk in chunks for number in chunk.ids] == [0, 1, 2, 3]
+    assert "".join(chunk.text for chunk in chunks) == answer.response == "Paris is the capital."
+    assert [(part.node, part.output_units) for part in answer.route.segments] == [
+        (first.peer_id, 2),
+        (second.peer_id, 2),
+    ]
+    assert answer.route.segments[1].ended == "done"
+    assert answer.usage.completion_tokens == 4
+    (closing,) = world.tracker.settled
+    voucher = open_voucher(closing.voucher)
+    body = second.jobs[0].request.body
+    assert (voucher.body.start, voucher.body.count, voucher.body.final) == (0, 2, False)
+    assert (body.start, body.previous_voucher, body.fingerprint) == (2, voucher.digest, second.fingerprint)
+    final = answer.receipt.voucher.body
+    assert (final.start, final.count, final.previous) == (2, 2, voucher.digest)
+
+
+async def test_a_second_cut(world: World) -> None:
+    """A third node finishes what two began."""
+    for number, cut_after in enumerate((1, 3, None)):
+        world.add_node(cut_after=cut_after).queued = 4 * number
+    async with world.client() as client:
+        answer = await client.chat(messages=HELLO)
+    assert answer.response == "Paris is the capital."
+    assert [part.output_units for part in answer.route.segments] == [1, 2, 1]
+    assert len(answer.route.failed) == 2
+
+
+async def test_the_same_node_may_finish_it(world: World) -> None:
+    """A stream can break while the node lives on."""
+    node = world.add_node(cut_after=2)
+    surroundings = world.surroundings(resume_for_s=30.0)
+    async with AsyncInferenceClient.from_config(world.config(), surroundings) as client:
+        stream = await client.chat(messages=HELLO, stream=True)
+        chunks = []
+        async for chunk in stream:
+            node.cut_after = None if chunks else node.cut_after
+            chunks.append(chunk.text)
+    assert "".join(chunks) == "Paris is the capital."
+    assert [part.node for part in stream.result.route.segments] == [node.peer_id] * 2
+
+
+async def test_other_weights_do_not_finish_it(world: World) -> None:
+    """What they would say is no continuation."""
+    world.add_node(cut_after=2)
+    other = world.add_node(region=Region.EUROPE, fingerprint=b"g" * 32)
+    other.queued = 4
+    async with world.client() as client:
+        with pytest.raises(AnswerInterrupted, match="other weights"):
+            await client.chat(messages=HELLO)
+
+
+async def test_another_prompt_does_not_either(world: World) -> None:
+    """A node whose template makes something else of the messages is passed over."""
+    world.add_node(cut_after=2)
+    for number in (1, 2):
+        world.add_node(region=Region.EUROPE, prompt=b"another" if number == 1 else b"prompt").queued = 4 * number
+    async with world.client() as client:
+        answer = await client.chat(messages=HELLO)
+    assert answer.response == "Paris is the capital."
+    assert "another prompt" in answer.route.failed[1].reason
+
+
+@pytest.mark.parametrize(
+    ("words", "outcome"), [(("{", '"a"', ":1", "}"), '{"a":1}'), (("{", '"b"', ":1", "}"), "another answer")]
+)
+async def test_structured_answers_begin_anew(world: World, words: tuple[str, ...], outcome: str) -> None:
+    """The caller sees only what is new, or is told that it is another answer."""
+    world.add_node(words=("{", '"a"', ":1", "}"), cut_after=2)
+    second = world.add_node(region=Region.EUROPE, words=words)
+    second.queued = 4
+    schema = {"type": "object"}
+    async with world.client() as client:
+        if outcome == "another answer":
+            with pytest.raises(AnswerInterrupted, match=outcome):
+                await client.chat(messages=HELLO, json_schema=schema)
+            return
+        answer = await client.chat(messages=HELLO, json_schema=schema)
+    assert (answer.response, answer.parsed) == (outcome, {"a": 1})
+    assert second.jobs[0].request.body.resume is None
+    assert second.jobs[0].request.body.start == 2
+
+
+async def test_a_whole_answer_without_the_nodes_word(world: World) -> None:
+    """All tokens are there but not the receipt: an error that has them all, for nobody else can vouch for them."""
+    world.add_node(cut_after=2)
+    world.add_node(region=Region.EUROPE).queued = 4
+    async with world.client() as client:
+        with pytest.raises(AnswerInterrupted, match="All tokens came") as caught:
+            await client.chat(messages=HELLO, max_tokens=2)
+    assert caught.value.text == "Paris is"
+
+
+async def test_speech_goes_on_after_its_last_segment(world: World) -> None:
+    """The file is sent again, and decoded from there."""
+    parts = [
+        SegmentFrame(start_ms=0, end_ms=2_000, text=" One", language="en"),
+        SegmentFrame(start_ms=2_000, end_ms=5_000, text=" two", language="en"),
+    ]
+    for number in range(2):
+        node = world.add_node(task=Task.WHISPER, segments=parts[number:], cut_after=1 if number == 0 else None)
+        node.queued = 4 * number
+    async with world.client() as client:
+        result = await client.transcribe(b"RIFF", model=MODEL)
+    assert (result.text, result.duration_s) == ("One two", 5.0)
+    assert world.nodes[1].jobs[0].request.body.start == 2_000

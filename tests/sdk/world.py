@@ -277,6 +277,7 @@ class World:
             "clock": self.clock,
             "monotonic": lambda: asyncio.get_running_loop().time(),
             "random": Random(1),
+            "resume_for_s": 0.0,
         }
         return Surroundings(**fields | changes)
 

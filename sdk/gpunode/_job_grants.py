@@ -1,0 +1,62 @@
+"""Which grant a job shows to which node, and what it does when a node refuses one."""
+
+from typing import Final
+
+from gpunode_protocol.errors import ErrorCode
+from gpunode_protocol.identity import PeerId
+
+from gpunode._grants import GrantStore, HeldGrant
+from gpunode._job_requests import Job
+
+_NEEDS_NEW_GRANT: Final = frozenset(
+    {
+        ErrorCode.REPLAY_MEMORY_FULL,
+        ErrorCode.GRANT_EXHAUSTED,
+        ErrorCode.GRANT_EXPIRED,
+        ErrorCode.GRANT_REVOKED,
+        ErrorCode.GRANT_INVALID,
+    }
+)
+
+
+class JobGrants:
+    """The grants of one job.
+
+    Args:
+        store: where they come from.
+        job: what they are for.
+        grant: to show first.
+    """
+
+    def __init__(self, store: GrantStore, job: Job, grant: HeldGrant) -> None:
+        self._store = store
+        self._job = job
+        self._grant = grant
+        self._named: dict[PeerId, HeldGrant] = {}
+        self._replaced = 0
+
+    def for_node(self, node: PeerId) -> HeldGrant:
+        """Return what a node is shown."""
+        return self._named.get(node, self._grant)
+
+    async def replace(self, node: PeerId, code: ErrorCode | None) -> bool:
+        """Get another grant if that helps against a refusal; return whether the node is to be asked again.
+
+        A node limits what it does for one open grant; a second refusal means that the job alone is beyond that limit,
+        and a grant in the node's own name is funded in full.
+
+        Raises:
+            ClientError: no grant could be had.
+        """
+        if code not in _NEEDS_NEW_GRANT:
+            return False
+        job, cost = self._job, self._job.cost_microcredits
+        self._replaced += 1
+        if self._replaced == 1:
+            refused = self._grant.grant.jti
+            self._grant = await self._store.replace(job.task, refused=refused, cost_microcredits=cost)
+        elif self._replaced == 2 and code is ErrorCode.GRANT_EXHAUSTED:
+            self._named[node] = await self._store.named(job.task, node, cost_microcredits=cost)
+        else:
+            return False
+        return True

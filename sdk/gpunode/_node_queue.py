@@ -1,0 +1,65 @@
+"""Whom a job asks next: first those that were ranked for it, and once its answer has begun whoever can finish it."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Final
+
+from gpunode._selection import Choice
+
+FIRST_PAUSE_S: Final = 0.25
+LONGEST_PAUSE_S: Final = 2.0
+"""Between two looks for somebody who can finish an answer."""
+
+FindAgain = Callable[[], Awaitable[Sequence[Choice]]]
+
+
+class NodeQueue:
+    """The nodes that a job may still ask.
+
+    Args:
+        choices: best first.
+        find_again: looks for nodes anew; may find none.
+        monotonic: seconds.
+    """
+
+    def __init__(self, choices: Sequence[Choice], find_again: FindAgain, *, monotonic: Callable[[], float]) -> None:
+        self._choices = deque(choices)
+        self._find_again = find_again
+        self._monotonic = monotonic
+
+    def next(self) -> Choice | None:
+        """Take the best one, None when there is nobody left."""
+        return self._choices.popleft() if self._choices else None
+
+    def put_first(self, choice: Choice) -> None:
+        """Ask a node once more."""
+        self._choices.appendleft(choice)
+
+    def keep(self, fits: Callable[[Choice], bool]) -> bool:
+        """Leave out those that do not fit; return whether anybody is left."""
+        self._choices = deque(filter(fits, self._choices))
+        return bool(self._choices)
+
+    async def refill(self, fits: Callable[[Choice], bool], *, failed: Collection[str], until: float) -> bool:
+        """Look for nodes that fit until some are found; those that failed before are asked last.
+
+        Also they may be asked again: a stream can break while its node lives on.
+
+        Args:
+            fits: whether a node can finish the answer.
+            failed: nodes that this job has tried.
+            until: monotonic seconds at which to give up.
+
+        Returns:
+            Whether anybody was found.
+        """
+        pause_s = FIRST_PAUSE_S
+        while self._monotonic() < until:
+            await asyncio.sleep(min(pause_s, max(0.0, until - self._monotonic())))
+            pause_s = min(LONGEST_PAUSE_S, 2 * pause_s)
+            found = [choice for choice in await self._find_again() if fits(choice)]
+            self._choices.extend(sorted(found, key=lambda choice: choice.node in failed))
+            if self._choices:
+                return True
+        return False

@@ -1,0 +1,60 @@
+"""Together with whole jobs: see ``test_job_run``."""
+
+from typing import Any, cast
+
+from gpunode._grants import GrantStore
+from gpunode._job_grants import JobGrants
+from gpunode._job_requests import Job
+from gpunode_protocol.errors import ErrorCode
+from gpunode_protocol.identity import Identity
+from gpunode_protocol.payloads import ChatMessage, LlmParams
+from gpunode_protocol.tasks import Task
+
+NODE = Identity.from_seed(b"\x05" * 32).peer_id
+PARAMS = LlmParams(messages=(ChatMessage(role="user", content="hi"),), max_tokens=1)
+JOB = Job(id="x", task=Task.LLM, params=PARAMS, cost_microcredits=5, ends_at=0.0, deadline_at=0, salt=bytes(32))
+
+
+class _Held:
+    def __init__(self, jti: str) -> None:
+        self.grant = self
+        self.jti = jti
+
+
+class _Store:
+    """Hands out numbered grants."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    async def replace(self, task: Task, *, refused: str, cost_microcredits: int) -> _Held:
+        self.asked.append(f"{task} for {cost_microcredits} instead of {refused}")
+        return _Held("second")
+
+    async def named(self, task: Task, node: str, *, cost_microcredits: int) -> _Held:
+        self.asked.append(f"{task} for {cost_microcredits} at {node}")
+        return _Held("named")
+
+
+def _grants() -> tuple[JobGrants, _Store]:
+    store = _Store()
+    return JobGrants(cast("GrantStore", store), JOB, cast("Any", _Held("first"))), store
+
+
+async def test_an_exhausted_grant_is_replaced_and_then_named() -> None:
+    """And after that the node's refusal stands."""
+    grants, store = _grants()
+    assert await grants.replace(NODE, ErrorCode.GRANT_EXHAUSTED)
+    assert grants.for_node(NODE).grant.jti == "second"
+    assert await grants.replace(NODE, ErrorCode.GRANT_EXHAUSTED)
+    assert grants.for_node(NODE).grant.jti == "named"
+    assert not await grants.replace(NODE, ErrorCode.GRANT_EXHAUSTED)
+    assert store.asked == ["llm for 5 instead of first", f"llm for 5 at {NODE}"]
+
+
+async def test_no_grant_helps_against_other_errors() -> None:
+    """Nobody is asked for one."""
+    grants, store = _grants()
+    assert not await grants.replace(NODE, ErrorCode.BUSY)
+    assert not await grants.replace(NODE, None)
+    assert store.asked == []

@@ -1,0 +1,70 @@
+from collections.abc import Sequence
+
+import pytest
+from gpunode import _node_queue
+from gpunode._node_queue import NodeQueue
+from gpunode._selection import Candidate, Choice
+from gpunode_protocol.identity import Identity
+
+from tests.sdk.world import Keys
+
+KEYS = Keys()
+ONE, TWO, THREE = (
+    Choice(Candidate(KEYS.advert(Identity.from_seed(bytes([number]) * 32)), "dht")) for number in (3, 4, 5)
+)
+
+
+class _Field:
+    """Finds what it is given, one list a look; ``now`` moves by a second at each."""
+
+    def __init__(self, *looks: Sequence[Choice]) -> None:
+        self.looks = list(looks)
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    async def find(self) -> Sequence[Choice]:
+        self.now += 1
+        return self.looks.pop(0) if self.looks else ()
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_node_queue, "FIRST_PAUSE_S", 0.0)
+
+
+def test_best_first_and_some_again() -> None:
+    """Until nobody is left."""
+    field = _Field()
+    queue = NodeQueue((ONE, TWO), field.find, monotonic=field.monotonic)
+    assert queue.next() is ONE
+    queue.put_first(ONE)
+    assert [queue.next(), queue.next(), queue.next()] == [ONE, TWO, None]
+
+
+def test_who_does_not_fit_is_left_out() -> None:
+    """And it is told whether anybody is left."""
+    field = _Field()
+    queue = NodeQueue((ONE, TWO), field.find, monotonic=field.monotonic)
+    assert queue.keep(lambda choice: choice is TWO)
+    assert not queue.keep(lambda choice: choice is ONE)
+    assert queue.next() is None
+
+
+async def test_it_looks_until_somebody_fits() -> None:
+    """Those that failed before come last, and may be asked once more."""
+    field = _Field((), (ONE,), (TWO, THREE))
+    queue = NodeQueue((), field.find, monotonic=field.monotonic)
+    assert await queue.refill(lambda choice: choice is not ONE, failed={TWO.node}, until=10)
+    assert [queue.next(), queue.next()] == [THREE, TWO]
+
+
+async def test_it_gives_up_in_the_end() -> None:
+    """Without a look when the time is over."""
+    field = _Field()
+    queue = NodeQueue((), field.find, monotonic=field.monotonic)
+    assert not await queue.refill(lambda _: True, failed=(), until=3)
+    assert field.now == 3
+    field.looks = [(ONE,)]
+    assert not await queue.refill(lambda _: True, failed=(), until=3)
