@@ -120,6 +120,11 @@ class ClientJob:
         """Monotonic seconds of the first output or progress, None before it."""
         return self._clock.first_output_at
 
+    @property
+    def is_queued(self) -> bool:
+        """Whether the node said that jobs are ahead of this one."""
+        return self._clock.is_queued
+
     def reattached(self, opened_at: float) -> "ClientJob":
         """Return a machine for another stream to the same job, after this one's was cut: same request, same vouchers.
 

@@ -59,6 +59,11 @@ class JobClock:
         self._cancelled_at: float | None = None
         self._window = (opened_at, 0)  # start of the progress window, work done then
 
+    @property
+    def is_queued(self) -> bool:
+        """Whether jobs are ahead."""
+        return self._position > 0
+
     def heard(self, now: float) -> None:
         """A frame came."""
         self.heard_at = now

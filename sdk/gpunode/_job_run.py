@@ -26,6 +26,8 @@ from gpunode._job_requests import Job, JobSigner
 from gpunode._job_timing import Spans, timing_of
 from gpunode._measurements import Measurements
 from gpunode._node_queue import NodeQueue
+from gpunode._part import Part
+from gpunode._race import first_to_begin
 from gpunode._selection import Choice
 from gpunode._transport import JobLink, ReadingClock
 from gpunode.errors import AnswerInterrupted, NoNodeFound, RequestRefused
@@ -86,8 +88,7 @@ class JobRun:
         self._grants = JobGrants(services.grants, job, grant)
         self._inputs = inputs
         self._segment = 0
-        self._sent_at = 0.0
-        self._part_begun_at: float | None = None
+        self._has_hedged = False
         self._cut_at: float | None = None
         self._failed: list[Attempt] = []
 
@@ -102,46 +103,90 @@ class JobRun:
             ClientError: no grant could be had.
         """
         while True:
-            choice, link = await self._connect()
+            part, events = await self._begin(await self._connect())
             failure: GpunodeError | None = None
             try:
-                while failure is None and link.completed is None:
-                    for event in await self._next(link):
+                while True:
+                    for event in events:
                         if isinstance(event, Failed):
                             failure = event.error
-                        elif (new := self._take(event, choice, link)) is not None:
+                        elif (new := self._take(event, part)) is not None:
                             yield new
+                    if failure is not None or part.link.completed is not None:
+                        break
+                    events = await self._next(part)
                 if failure is None:
                     return
             finally:
-                self._services.background.spawn(self._leave(link, failure))
-            await self._give_up(choice, link, failure)
+                self._services.background.spawn(self._leave(part.link, failure))
+            await self._give_up(part, failure)
 
-    async def _connect(self) -> tuple[Choice, JobLink]:
+    async def _connect(self) -> Part:
         """Open a stream to the next node that can be reached."""
-        services = self._services
         while (choice := await self._next_choice()) is not None:
-            body = choice.candidate.body
-            try:
-                stream = await services.mesh.open_stream(
-                    choice.node, JOB_PROTOCOL, body.addresses, deadline_s=min(OPEN_DEADLINE_S, self._left_s())
-                )
-            except MeshError as error:
-                self._failed_at(choice, str(error))
-                continue
-            self.route = Route(
-                node=choice.node,
-                region=body.region.value,
-                rtt_ms=choice.probe.rtt_ms if choice.probe else None,
-                path="relayed" if is_relayed(stream.remote_address) else "direct",
-                source=choice.candidate.source,
-                failed=tuple(self._failed),
-                segments=tuple(self.answer.parts),
-            )
-            return choice, self._link(choice, stream)
+            part = await self._open(choice)
+            if part is not None:
+                self._show_route(part)
+                return part
         if self.answer.has_begun:
             self._interrupt(self._failed[-1].reason)
         raise self._exhausted()
+
+    async def _open(self, choice: Choice) -> Part | None:
+        """Send the request to a node; None if it cannot be reached."""
+        deadline_s = min(OPEN_DEADLINE_S, max(0.0, self._left_s()))
+        try:
+            stream = await self._services.mesh.open_stream(
+                choice.node, JOB_PROTOCOL, choice.candidate.body.addresses, deadline_s=deadline_s
+            )
+        except MeshError as error:
+            self._failed_at(choice, str(error))
+            return None
+        return Part(choice, self._link(choice, stream), self._services.monotonic())
+
+    def _show_route(self, part: Part) -> None:
+        choice = part.choice
+        self.route = Route(
+            node=choice.node,
+            region=choice.candidate.body.region.value,
+            rtt_ms=choice.probe.rtt_ms if choice.probe else None,
+            path="relayed" if is_relayed(part.link.stream.remote_address) else "direct",
+            source=choice.candidate.source,
+            failed=tuple(self._failed),
+            segments=tuple(self.answer.parts),
+        )
+
+    async def _begin(self, part: Part) -> tuple[Part, list[JobEvent]]:
+        """Wait for the first output; the node that gives it does the job."""
+        part, events = await first_to_begin(
+            part,
+            next_events=self._next,
+            hedge=self._hedge,
+            hedge_after_s=part.link.job.patience.first_output_s / 2,
+            dismiss=self._dismiss,
+            leave=lambda part: self._services.background.spawn(self._leave(part.link, None)),
+        )
+        self._show_route(part)
+        return part, events
+
+    async def _hedge(self, slow: Part) -> Part | None:
+        """Ask a second node, once a job, unless the first said that the job waits. Files are not sent twice."""
+        if self._has_hedged or self._inputs or slow.link.job.is_queued:
+            return None
+        choice = self._nodes.next()
+        if choice is None:
+            return None
+        self._has_hedged = True
+        return await self._open(choice)
+
+    def _dismiss(self, part: Part, failure: GpunodeError | None) -> None:
+        """Let a node go that lost the race: without output there is nothing to pay."""
+        if failure is not None:
+            self._failed_at(part.choice, str(failure), failure)
+        else:
+            reason = "another node, asked when this one took long, was the first to begin"
+            self._failed.append(Attempt(part.choice.node, part.choice.candidate.body.region.value, reason))
+        self._services.background.spawn(part.link.withdraw())
 
     async def _next_choice(self) -> Choice | None:
         if self._left_s() <= 0:
@@ -173,51 +218,47 @@ class JobRun:
             inputs=self._inputs,
         )
         self._segment += 1
-        self._sent_at = services.monotonic()
-        self._part_begun_at = None
         return JobLink(stream, job, clock)
 
     def _left_s(self) -> float:
         return self.job.ends_at - self._services.monotonic()
 
-    async def _next(self, link: JobLink) -> list[JobEvent]:
+    async def _next(self, part: Part) -> list[JobEvent]:
         try:
             async with asyncio.timeout(max(0.0, self._left_s())):
-                return await link.next_events()
+                return await part.link.next_events()
         except TimeoutError:
             return [Failed(job_error(ErrorCode.DEADLINE_PASSED, "The job took longer than its time limit."))]
 
-    def _take(self, event: JobEvent, choice: Choice, link: JobLink) -> JobEvent | None:
+    def _take(self, event: JobEvent, part: Part) -> JobEvent | None:
         """Note an event; return what of it the caller gets."""
         if isinstance(event, TokensFrame | SegmentFrame | Blob):
             now = self._services.monotonic()
             self.first_output_at = now if self.first_output_at is None else self.first_output_at
-            self._part_begun_at = now if self._part_begun_at is None else self._part_begun_at
+            part.begun_at = now if part.begun_at is None else part.begun_at
         try:
             if isinstance(event, Completed):
                 self.answer.end()
-                self._succeeded(choice, link, event)
+                self._succeeded(part, event)
             return self.answer.take(event)
         except CannotGoOn as error:
             self._interrupt(str(error))
 
-    def _succeeded(self, choice: Choice, link: JobLink, completed: Completed) -> None:
-        services = self._services
+    def _succeeded(self, part: Part, completed: Completed) -> None:
+        services, choice = self._services, part.choice
         services.breakers.succeeded(choice.node)
         services.good_nodes.remember(choice.candidate.advert)
-        timing = timing_of(
-            choice, self.job.task, completed.usage, self._spans(completed, link.clock.lost_s), at=services.clock()
-        )
+        timing = timing_of(choice, self.job.task, completed.usage, self._spans(part, completed), at=services.clock())
         services.measurements.job_done(choice.node, choice.model, timing)
-        self._part_over(choice, link, "done")
+        self._part_over(part, "done")
 
-    def _spans(self, completed: Completed, paused_s: float) -> Spans:
+    def _spans(self, part: Part, completed: Completed) -> Spans:
         now, stated = self._services.monotonic(), completed.receipt.body
-        first_at = now if self._part_begun_at is None else self._part_begun_at
+        first_at = now if part.begun_at is None else part.begun_at
         return Spans(
-            first_ms=1000 * (first_at - self._sent_at),
-            total_ms=1000 * (now - self._sent_at),
-            paused_ms=1000 * paused_s,
+            first_ms=1000 * (first_at - part.sent_at),
+            total_ms=1000 * (now - part.sent_at),
+            paused_ms=1000 * part.link.clock.lost_s,
             stated_decode_ms=float(max(0, stated.duration_ms - stated.ttft_ms)),
         )
 
@@ -237,18 +278,18 @@ class JobRun:
         else:
             await link.stream.close()  # the node waits for it, so that its last words are read
 
-    async def _give_up(self, choice: Choice, link: JobLink, error: GpunodeError) -> None:
+    async def _give_up(self, part: Part, error: GpunodeError) -> None:
         """Raise, unless another attempt may be made."""
-        services = self._services
+        services, choice = self._services, part.choice
         if isinstance(error, VerificationFailed):
             services.breakers.failed(choice.node, services.monotonic())
             services.good_nodes.forget(choice.candidate.advert)
             services.measurements.job_failed(choice.node, choice.model)
-            services.accounting.report(link.job.request, error)
+            services.accounting.report(part.link.job.request, error)
             raise error
         code = error.code if isinstance(error, JobError) else None
         if self.answer.has_begun:
-            await self._go_on_elsewhere(choice, link, error)
+            await self._go_on_elsewhere(part, error)
             return
         if code in _REQUEST_FAULTS:
             raise RequestRefused(str(error), code=code, node=choice.node) from error
@@ -259,15 +300,15 @@ class JobRun:
             self._keep_larger_contexts(choice, error)
         self._failed_at(choice, str(error), error)
 
-    async def _go_on_elsewhere(self, choice: Choice, link: JobLink, error: GpunodeError) -> None:
+    async def _go_on_elsewhere(self, part: Part, error: GpunodeError) -> None:
         """Note what this node gave, and see that what is missing can be asked of another one."""
         code = error.code if isinstance(error, JobError) else None
-        if await self._grants.replace(choice.node, code):
-            self._nodes.put_first(choice)
+        if await self._grants.replace(part.choice.node, code):
+            self._nodes.put_first(part.choice)
             return
-        self._failed_at(choice, str(error), error)
-        self._part_over(choice, link, str(error))
-        if self._cut_at is None or link.job.output.count:
+        self._failed_at(part.choice, str(error), error)
+        self._part_over(part, str(error))
+        if self._cut_at is None or part.link.job.output.count:
             self._cut_at = self._services.monotonic()
         try:
             self.answer.next_order()
@@ -277,9 +318,10 @@ class JobRun:
             self._interrupt(str(error))
         self._nodes.keep(self._can_finish)
 
-    def _part_over(self, choice: Choice, link: JobLink, ended: str) -> None:
-        units, region = link.job.output.count, choice.candidate.body.region.value
-        voucher = link.job.last_voucher if ended == "done" else link.job.closing_voucher()
+    def _part_over(self, part: Part, ended: str) -> None:
+        job, choice = part.link.job, part.choice
+        units, region = job.output.count, choice.candidate.body.region.value
+        voucher = job.last_voucher if ended == "done" else job.closing_voucher()
         self.answer.part_over(RouteSegment(choice.node, region, units, ended), voucher)
         if self.route is not None:
             self.route = replace(self.route, failed=tuple(self._failed), segments=tuple(self.answer.parts))

@@ -92,6 +92,14 @@ class JobLink:
         except TimeoutError:
             _log.debug("the node did not end a cancelled job", extra={"event": "wind_down_timeout"})
 
+    async def withdraw(self) -> None:
+        """Ask the node to stop and close, without a word about what it may still send: that was not asked for."""
+        self.job.cancel("another node was the first to begin")
+        try:
+            await self._send()
+        finally:
+            await self.stream.close()
+
     async def hand_over(self) -> bool:
         """Send the last voucher and close; return whether the node has it: then it is the one who closes first."""
         try:

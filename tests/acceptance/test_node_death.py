@@ -60,18 +60,19 @@ def test_a_node_killed_before_the_first_token(network: Network, client: Inferenc
     name = next(name for name, node in network.nodes.items() if node is dead)
     assert [attempt.node for attempt in result.route.failed] == [peer_ids[name]]
     # over TCP the end is seen at once, over QUIC only the silence is
-    assert re.search("ended before the answer was complete|silent for", result.route.failed[0].reason)
+    assert re.search("ended before the answer was complete|silent for|first to begin", result.route.failed[0].reason)
     assert result.route.node != peer_ids[name]
     assert result.receipt.verified
 
 
 def test_a_silent_node_before_the_first_token(network: Network, client: InferenceClient) -> None:
-    """A node without a sign of life for five seconds is given up, and another one answers."""
+    """A node that says nothing is given up, and another one answers."""
     stopped, result = _hit_before_the_first_token(
         network, client, lambda node: node.process.send_signal(signal.SIGSTOP), "bear"
     )
     assert [attempt.node for attempt in result.route.failed] == [stopped.run["peer_id"]]
-    assert "silent for 5 s" in result.route.failed[0].reason
+    # without a second node at hand its silence ends it
+    assert re.search("first to begin|silent for 5 s", result.route.failed[0].reason)
     assert result.route.node != stopped.run["peer_id"]
     network.repair()
     wait_until(lambda: is_idle(stopped), "the node has given up the job that nobody waits for")

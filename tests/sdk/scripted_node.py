@@ -65,6 +65,7 @@ class ScriptedNode:
     draining: bool = False
     jobs: list[NodeJob] = field(default_factory=list)
     requests: list[RequestFrame] = field(default_factory=list)
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -116,6 +117,7 @@ class _Conversation:
             return
         self._job = self._open(first)
         self._node.jobs.append(self._job)
+        self._node.asked.set()
         producer = asyncio.create_task(self._produce())
         try:
             await self._listen()

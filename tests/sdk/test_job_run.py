@@ -1,8 +1,13 @@
+import asyncio
+
 import pytest
 from gpunode import AsyncInferenceClient
+from gpunode._job_requests import Job
+from gpunode._selection import Choice
 from gpunode.errors import AnswerInterrupted, NoNodeFound, RequestRefused
 from gpunode_protocol.errors import ErrorCode, JobError, job_error
 from gpunode_protocol.messages import JOB_PROTOCOL, PROBE_PROTOCOL, SegmentFrame
+from gpunode_protocol.patience import Patience
 from gpunode_protocol.receipt_checks import open_voucher
 from gpunode_protocol.regions import Region
 from gpunode_protocol.tasks import Task
@@ -238,3 +243,37 @@ async def test_speech_goes_on_after_its_last_segment(world: World) -> None:
         result = await client.transcribe(b"RIFF", model=MODEL)
     assert (result.text, result.duration_s) == ("One two", 5.0)
     assert world.nodes[1].jobs[0].request.body.start == 2_000
+
+
+def _hasty(_choice: Choice, _job: Job) -> Patience:
+    """Half of the time for the first token is over at once."""
+    return Patience(first_output_s=0.02)
+
+
+async def test_a_second_node_is_asked_when_the_first_takes_long(world: World) -> None:
+    """The one that begins does the job; the other is told to stop, is named, and earns nothing."""
+    slow = world.add_node(first_token_s=3_600.0)
+    quick = world.add_node(region=Region.EUROPE)
+    quick.queued = 4
+    surroundings = world.surroundings(patience=_hasty)
+    async with AsyncInferenceClient.from_config(world.config(), surroundings) as client:
+        answer = await client.chat(messages=HELLO)
+    assert answer.response == "Paris is the capital."
+    assert answer.route.node == quick.peer_id
+    assert [attempt.node for attempt in answer.route.failed] == [slow.peer_id]
+    assert "first to begin" in answer.route.failed[0].reason
+    await slow.cancelled.wait()
+    assert world.tracker.settled == []
+    assert slow.jobs[0].last_voucher is None
+
+
+async def test_a_caller_that_leaves_before_the_first_token_ends_the_job(world: World) -> None:
+    """At the node, properly."""
+    node = world.add_node(first_token_s=3_600.0)
+    async with world.client() as client:
+        task = asyncio.create_task(client.chat(messages=HELLO))
+        await node.asked.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await node.cancelled.wait()
