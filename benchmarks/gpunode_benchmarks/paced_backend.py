@@ -44,14 +44,14 @@ class PacedBackend:
         return PreparedPrompt(token_ids=tuple(rendered), rendered=rendered)
 
     def generate(self, request: GenerateRequest, emit: Emit, cancelled: threading.Event) -> None:
-        """Put out ``max_tokens`` tokens; a late one does not delay those after it."""
+        """Put out ``max_tokens`` tokens; a late one does not delay those after it. Resumed, it counts on."""
         started_at = time.monotonic()
-        count = 0
+        first_id, count = _FIRST_WORD_ID + len(request.resume_ids), 0
         while count < request.max_tokens:
             due_at = started_at + (count + 1) * self._interval_s
             if cancelled.wait(max(0.0, due_at - time.monotonic())):
                 break
-            emit(Tokens(ids=(_FIRST_WORD_ID + count,), text=word_of(time.monotonic())))
+            emit(Tokens(ids=(first_id + count,), text=word_of(time.monotonic())))
             count += 1
         reason: FinishReason = "length" if count == request.max_tokens else "cancelled"
         emit(Finished(reason=reason, prompt_tokens=len(request.prompt_ids), output_tokens=count))

@@ -89,10 +89,14 @@ class Forwarder:
         return {}
 
 
-def run_forwarder(world: World, devices: Mapping[str, int], orders: socket.socket) -> NoReturn:
-    """Be the forwarder; the process ends with the orders, or with exit code 1 when something is wrong with a device."""
-    with contextlib.suppress(OSError):  # not allowed in some containers: then it is as late as others make it
-        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(_PRIORITY))
+def run_forwarder(world: World, devices: Mapping[str, int], orders: socket.socket, *, real_time: bool) -> NoReturn:
+    """Be the forwarder; the process ends with the orders, or with exit code 1 when something is wrong with a device.
+
+    real_time: before all other work of the machine. Without it a packet is as late as others make it.
+    """
+    if real_time:
+        with contextlib.suppress(OSError):  # not allowed in some containers
+            os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(_PRIORITY))
     gc.collect()
     gc.freeze()
     gc.disable()  # nothing here makes cycles, and a collection takes milliseconds

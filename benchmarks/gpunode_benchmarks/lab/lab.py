@@ -50,19 +50,20 @@ class Lab:
         self._numbers = itertools.count(1)
 
     @classmethod
-    def start(cls, name: str, world: World, *, preload: Sequence[str] = ()) -> Self:
+    def start(cls, name: str, world: World, *, preload: Sequence[str] = (), real_time: bool = True) -> Self:
         """Start a lab that ends with ``end``, and at the latest with this process, however it ends.
 
         Args:
             name: of the world.
             world: what to build.
             preload: modules to import once, for calls.
+            real_time: whether packets come before all other work of the machine; delays are not exact without it.
 
         Raises:
             LabUnavailable: not possible here; the message says why.
             LabFailed: it did not come up.
         """
-        return cls._start(passing_folder(name), world, preload, stays=False)
+        return cls._start(passing_folder(name), world, preload, stays=False, real_time=real_time)
 
     @classmethod
     def start_staying(cls, name: str, world: World, *, preload: Sequence[str] = ()) -> Self:
@@ -76,7 +77,7 @@ class Lab:
             connection.close()
             raise LabFailed(f"The lab {name} is up already. Take it down first: gpunode bench lab down {name}")
         remove_lab(folder)
-        return cls._start(folder, world, preload, stays=True)
+        return cls._start(folder, world, preload, stays=True, real_time=True)
 
     @classmethod
     def attach(cls, name: str) -> "Lab | None":
@@ -88,13 +89,13 @@ class Lab:
         return Lab(World.model_validate_json(world_file_of(folder).read_text(encoding="utf-8")), folder)
 
     @classmethod
-    def _start(cls, folder: Path, world: World, preload: Sequence[str], *, stays: bool) -> Self:
+    def _start(cls, folder: Path, world: World, preload: Sequence[str], *, stays: bool, real_time: bool) -> Self:
         require_root()
         folder.mkdir(parents=True, mode=0o700)
         lifeline = None
         try:
             world_file_of(folder).write_text(world.model_dump_json(), encoding="utf-8")
-            lifeline = start_lab_process(LabOrder(str(folder), tuple(preload), stays), log_of(folder))
+            lifeline = start_lab_process(LabOrder(str(folder), tuple(preload), stays, real_time), log_of(folder))
         except BaseException:
             remove_lab(folder)
             raise

@@ -18,11 +18,16 @@ _START_TIMEOUT_S: Final = 60.0
 
 @dataclass(frozen=True, slots=True)
 class LabOrder:
-    """folder: of the lab. preload: modules that calls need, imported once. stays: after standard input is closed."""
+    """What the lab's process is told.
+
+    folder: of the lab. preload: modules that calls need, imported once. stays: after standard input is closed.
+    real_time: whether packets come before all other work of the machine.
+    """
 
     folder: str
     preload: tuple[str, ...] = ()
     stays: bool = False
+    real_time: bool = True
 
     def to_json(self) -> str:
         """Return it as the program's argument."""

@@ -54,7 +54,8 @@ def _make_server(order: LabOrder, world: World, networks: dict[str, HostNetwork]
     forwarder_pid = os.fork()
     if forwarder_pid == 0:
         ours.close()
-        run_forwarder(world, {host: network.device for host, network in networks.items()}, theirs)
+        devices = {host: network.device for host, network in networks.items()}
+        run_forwarder(world, devices, theirs, real_time=order.real_time)
     theirs.close()
     close_all([network.device for network in networks.values()])
     for module in order.preload:
