@@ -21,10 +21,12 @@ BENCHES: Final[Mapping[str, str]] = {
     "discovery": "gpunode_benchmarks.discovery_bench:run_discovery_bench",
     "memory": "gpunode_benchmarks.memory_bench:run_memory_bench",
     "flood": "gpunode_benchmarks.flood_bench:run_flood_bench",
+    "failover": "gpunode_benchmarks.failover_bench:run_failover_bench",
 }
 
 _FEWEST_ENGINE_PAIRS: Final = 10
 _FEWEST_OVERHEAD_PAIRS: Final = 10
+_FAILOVER_RUNS: Final = 3
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object for programs.")]
 
@@ -39,6 +41,7 @@ def register(app: typer.Typer) -> None:
     bench_app.command("discovery")(run_discovery)
     bench_app.command("memory")(run_memory)
     bench_app.command("flood")(run_flood)
+    bench_app.command("failover")(run_failover)
     bench_app.add_typer(lab_app(), name="lab")
     app.add_typer(bench_app, name="bench")
 
@@ -113,6 +116,20 @@ def run_flood(
         typer.echo(json.dumps(to_flood_json(_bench("flood")(attacker_nice), machine_facts())))
     else:
         _run_and_print(["flood"], as_json=False, rounds=attacker_nice)
+
+
+def run_failover(
+    as_json: JsonOption = False,
+    runs: Annotated[int, typer.Option(min=1, help="Answers whose node is killed.")] = _FAILOVER_RUNS,
+) -> None:
+    """Measure what a caller notices when the node that answers is killed in the middle of the answer."""
+    if as_json:
+        from gpunode_benchmarks.failover_report import to_failover_json  # noqa: PLC0415 -- keep --help quick
+        from gpunode_benchmarks.report import machine_facts  # noqa: PLC0415 -- keep --help quick
+
+        typer.echo(json.dumps(to_failover_json(_bench("failover")(runs), machine_facts())))
+    else:
+        _run_and_print(["failover"], as_json=False, rounds=runs)
 
 
 def _run_and_print(names: list[str], *, as_json: bool, rounds: int | None = None) -> None:

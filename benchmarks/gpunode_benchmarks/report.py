@@ -14,7 +14,7 @@ from rich.table import Table
 VERSIONED: Final = ("gpunode", "diffusers", "hivemind", "torch", "transformers", "xllamacpp")
 
 #: The order of columns; a bench fills those that its summaries have.
-_COLUMNS: Final = ("median", "p25", "p75", "p95", "p99")
+_COLUMNS: Final = ("median", "p25", "p75", "p95", "p99", "max")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 from gpunode.demo.children import Children
 from gpunode.demo.network import start_tracker
+from gpunode_benchmarks.failover_network import FailoverNetwork, failover_network
 from gpunode_benchmarks.light_nodes import LightNodes
 from gpunode_benchmarks.overhead_engines import MODEL, paced_model
 from gpunode_benchmarks.overhead_network import OverheadNetwork, overhead_network
@@ -31,6 +32,13 @@ def smollm2_path() -> Path:
 def overhead(smollm2_path: Path) -> Iterator[OverheadNetwork]:  # noqa: ARG001 -- skips where there is no model
     """A tracker and a node on loopback that serves the real model and paced ones; 33 ms a token are 30 tokens/s."""
     with overhead_network((MODEL, PACED_MODEL, paced_model(33))) as network:
+        yield network
+
+
+@pytest.fixture(scope="session")
+def failover(smollm2_path: Path) -> Iterator[FailoverNetwork]:  # noqa: ARG001 -- skips where there is no model
+    """Two nodes of the real model, each of which can be killed; a test starts those again that another one killed."""
+    with failover_network(2) as network:
         yield network
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import typer
-from gpunode_benchmarks import commands, flood_report, overhead_report
+from gpunode_benchmarks import commands, failover_report, flood_report, overhead_report
 from gpunode_benchmarks.engines import report
 from gpunode_benchmarks.report import BenchResult, Measure
 from typer.testing import CliRunner
@@ -58,6 +58,8 @@ def test_without_a_subcommand_everything_runs(run: Run, calls: list[tuple[object
         (("memory",), ("memory",)),
         (("flood",), ("flood", 19)),
         (("flood", "--attacker-nice", "0"), ("flood", 0)),
+        (("failover",), ("failover", 3)),
+        (("failover", "--runs", "50"), ("failover", 50)),
         (("overhead",), ("overhead", 10)),
         (("overhead", "--pairs", "20"), ("overhead", 20)),
     ],
@@ -118,6 +120,15 @@ def test_flood_prints_an_object_of_its_own(
     monkeypatch.setattr(flood_report, "to_flood_json", lambda result, _: {"bench": result.bench})
     assert json.loads(run("flood", "--json").stdout) == {"bench": "flood"}
     assert calls == [("flood", 19)]
+
+
+def test_failover_prints_an_object_of_its_own(
+    run: Run, calls: list[tuple[object, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its figures stand at the top, too."""
+    monkeypatch.setattr(failover_report, "to_failover_json", lambda result, _: {"bench": result.bench})
+    assert json.loads(run("failover", "--json").stdout) == {"bench": "failover"}
+    assert calls == [("failover", 3)]
 
 
 @pytest.mark.parametrize("name", list(commands.BENCHES))

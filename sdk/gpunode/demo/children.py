@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from gpunode.demo import _child_launcher
-from gpunode.demo.strays import end_strays
+from gpunode.demo.strays import end_strays, family_of, kill_all
 from gpunode.errors import ClientError
 
 STOP_TIMEOUT_S: Final = 8.0
@@ -29,11 +29,13 @@ class DemoFailed(ClientError):
 
 @dataclass(frozen=True)
 class Child:
-    """One process and where its output goes."""
+    """One process, what it was started with, and where its output goes."""
 
     name: str
     process: "subprocess.Popen[bytes]"
     log: Path
+    arguments: tuple[str, ...]
+    module: str
 
     @property
     def has_ended(self) -> bool:
@@ -78,7 +80,7 @@ class Children:
                 env=_environment(self._folder),
                 start_new_session=True,  # Ctrl-C at the terminal is for the demo, which ends them in order
             )
-        child = Child(name, process, log)
+        child = Child(name, process, log, tuple(arguments), module)
         self._children.append(child)
         return child
 
@@ -96,6 +98,24 @@ class Children:
             _kill_group(child)
             raise _failed(child)
         return child.log.read_text(encoding="utf-8")
+
+    def kill(self, child: Child) -> None:
+        """Kill a process with all that it started, at once; ``check`` no longer looks at it."""
+        family = family_of(child.process.pid)
+        self._children.remove(child)
+        _kill_group(child)
+        kill_all(family)
+
+    def start_again(self, child: Child) -> Child:
+        """Start what has ended once more, with the same arguments."""
+        return self.start(child.name, child.arguments, module=child.module)
+
+    def named(self, name: str) -> Child:
+        """Return the process of a name. Raises LookupError if there is none."""
+        for child in self._children:
+            if child.name == name:
+                return child
+        raise LookupError(f"No process of this demo is called {name}.")
 
     def check(self) -> None:
         """Raise ``DemoFailed`` if a process has ended."""

@@ -5,7 +5,7 @@ that is being removed. They are known by the temporary folder in their environme
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -21,12 +21,24 @@ def end_strays(folder: Path) -> None:
     One that is forked meanwhile is found by the next look, so the last look found none.
     """
     while strays := list(_strays(folder)):
-        for process in strays:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
+        kill_all(strays)
         _, alive = psutil.wait_procs(strays, timeout=END_TIMEOUT_S)
         if alive:  # in the kernel, which will not let go of them: nothing more can be done from here
             return
+
+
+def family_of(pid: int) -> list[psutil.Process]:
+    """Return the processes that a running process started, and those that they started."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return list(psutil.Process(pid).children(recursive=True))
+    return []
+
+
+def kill_all(processes: Sequence[psutil.Process]) -> None:
+    """Kill processes, without waiting until they are gone."""
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def _strays(folder: Path) -> Iterator[psutil.Process]:

@@ -121,6 +121,31 @@ open({str(tmp_path / "pid")!r}, "w").write(str(inner.pid))
     assert not _is_alive(inner) or _is_zombie(inner)
 
 
+def test_one_is_killed_with_its_family_and_starts_again(children: Children, tmp_path: Path) -> None:
+    """Also what leads a session of its own; the others do not notice, and the same arguments are used again."""
+    program = f"""
+import subprocess, sys
+inner = subprocess.Popen([sys.executable, "-c", {_WAITING!r}], start_new_session=True)
+open({str(tmp_path / "pid")!r}, "w").write(str(inner.pid))
+{_WAITING}
+"""
+    other = children.start("node0", [_WAITING])
+    child = children.start("node1", [program])
+    _wait_ready(child, programs=2)
+    inner = int((tmp_path / "pid").read_text(encoding="utf-8"))
+    children.kill(children.named("node1"))
+    assert child.process.returncode == -signal.SIGKILL
+    while _is_alive(inner) and not _is_zombie(inner):
+        pass  # the kernel takes a moment; the test's time limit is the deadline
+    children.check()
+    with pytest.raises(LookupError, match="node1"):
+        children.named("node1")
+    again = children.start_again(child)
+    _wait_ready(again, programs=2)
+    assert children.named("node1") is again
+    assert not other.has_ended
+
+
 def _is_zombie(pid: int) -> bool:
     """Whether a killed process only waits for its new parent to read its exit code."""
     with contextlib.suppress(OSError):
