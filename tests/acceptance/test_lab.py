@@ -1,7 +1,10 @@
 """The network lab's world in short: hosts in network namespaces, cities apart. All of it runs in ``make test-full``."""
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from random import Random
+from typing import Any
 
 import pytest
 from gpunode_benchmarks.lab.errors import LabUnavailable
@@ -16,7 +19,11 @@ pytestmark = pytest.mark.acceptance
 
 CALLS = "tests.acceptance.lab_calls"
 MODEL = paced_model(20)
-NEAR, FAR, CLIENT = "frankfurt-1", "tokyo-1", "london-1"
+TRACKER, NEAR, FAR, CLIENT = "virginia-1", "frankfurt-1", "tokyo-1", "london-1"
+OTHERS = ["stockholm-1", "milan-1", "montreal-1", "oregon-1"]
+KILLED = 2
+"""Of the six nodes: a third."""
+KILLING_S, WITHOUT_TRACKER_S = 300.0, 600.0
 PATIENCE_S = 120.0
 TOKENS = 250
 
@@ -29,7 +36,7 @@ def network() -> Iterator[LabNetwork]:
         lab = Lab.start("clouds", world, preload=(*PRELOAD, CALLS), real_time=False)
     except LabUnavailable as error:
         pytest.skip(str(error))
-    with lab, LabNetwork(lab, "virginia-1") as running:
+    with lab, LabNetwork(lab, TRACKER) as running:
         running.start_nodes([NEAR, FAR], MODEL)
         yield running
 
@@ -50,3 +57,62 @@ def test_a_host_that_falls_silent_in_the_middle_of_an_answer(network: LabNetwork
     assert "silent for 5 s" in first["ended"]
     assert first["units"] + last["units"] == TOKENS
     assert answer["shown"] == answer["ids"] == list(range(answer["ids"][0], answer["ids"][0] + TOKENS))
+
+
+@pytest.fixture(scope="module")
+def six_nodes(network: LabNetwork) -> LabNetwork:
+    """Four nodes more."""
+    network.start_nodes(OTHERS, MODEL)
+    return network
+
+
+def _keep_asking(network: LabNetwork, seconds: float, meanwhile: Callable[[], None]) -> list[dict[str, Any]]:
+    """Let a client ask one job after the other; return what came of each."""
+    arguments = {"client": network.client_of(CLIENT), "model": MODEL, "tokens": TOKENS, "seconds": seconds}
+    with ThreadPoolExecutor(1) as thread:
+        patience_s = seconds + PATIENCE_S
+        asking = thread.submit(network.lab.call, CLIENT, f"{CALLS}:keep_asking", patience_s, **arguments)
+        meanwhile()
+        outcomes: list[dict[str, Any]] = asking.result()
+    return outcomes
+
+
+@pytest.mark.full
+@pytest.mark.timeout(900)
+def test_the_tracker_is_cut_off_for_ten_minutes(six_nodes: LabNetwork) -> None:
+    """Every job is done, and every receipt is in the ledger after."""
+    lab = six_nodes.lab
+    lab.call(CLIENT, f"{CALLS}:keep_asking", PATIENCE_S, **_one_job(six_nodes))  # the client gets its grant
+    lab.cut(TRACKER)
+    try:
+        outcomes = _keep_asking(six_nodes, WITHOUT_TRACKER_S, lambda: None)
+    finally:
+        lab.mend(TRACKER)
+    assert outcomes
+    assert [outcome["problem"] for outcome in outcomes] == [""] * len(outcomes)
+    receipts = [outcome["receipt"] for outcome in outcomes]
+    assert (
+        lab.call(CLIENT, f"{CALLS}:missing_receipts", PATIENCE_S, client=six_nodes.client_of(CLIENT), receipts=receipts)
+        == []
+    )
+
+
+@pytest.mark.full
+@pytest.mark.timeout(600)
+def test_a_third_of_the_nodes_is_killed(six_nodes: LabNetwork) -> None:
+    """One after the other within five minutes: every job is done, and no token is lost or repeated."""
+    victims = Random(5).sample([NEAR, *OTHERS], KILLED)
+
+    def kill() -> None:
+        for host in victims:
+            threading.Event().wait(KILLING_S / (KILLED + 1))
+            six_nodes.lab.kill(host)
+
+    outcomes = _keep_asking(six_nodes, KILLING_S, kill)
+    assert outcomes
+    assert [outcome["problem"] for outcome in outcomes] == [""] * len(outcomes)
+    assert sum(outcome["segments"] > 1 for outcome in outcomes) <= KILLED
+
+
+def _one_job(network: LabNetwork) -> dict[str, Any]:
+    return {"client": network.client_of(CLIENT), "model": MODEL, "tokens": 1, "seconds": 0.0}
