@@ -39,6 +39,8 @@ _REQUEST_FAULTS: Final = frozenset(
     {ErrorCode.INVALID_PARAMETERS, ErrorCode.UNKNOWN_TASK, ErrorCode.TASK_NOT_ALLOWED, ErrorCode.BLOB_INVALID}
 )
 """Every node would refuse alike."""
+_RESUME_OPEN_S: Final = 3.0
+"""For a stream to a node that shall go on with an answer: the caller waits, and the next node may be alive."""
 _NOT_A_FAILURE: Final = frozenset({ErrorCode.BUSY, ErrorCode.DRAINING, ErrorCode.TOO_MANY_STREAMS})
 
 
@@ -134,7 +136,8 @@ class JobRun:
 
     async def _open(self, choice: Choice) -> Part | None:
         """Send the request to a node; None if it cannot be reached."""
-        deadline_s = min(OPEN_DEADLINE_S, max(0.0, self._left_s()))
+        patience_s = OPEN_DEADLINE_S if self._cut_at is None else _RESUME_OPEN_S
+        deadline_s = min(patience_s, max(0.0, self._left_s()))
         try:
             stream = await self._services.mesh.open_stream(
                 choice.node, JOB_PROTOCOL, choice.candidate.body.addresses, deadline_s=deadline_s
@@ -317,6 +320,8 @@ class JobRun:
         if self._left_s() <= 0:
             self._interrupt(str(error))
         self._nodes.keep(self._can_finish)
+        blocked = self._services.breakers.blocked(self._services.monotonic())
+        self._nodes.put_last(lambda choice: choice.node in blocked)
 
     def _part_over(self, part: Part, ended: str) -> None:
         job, choice = part.link.job, part.choice

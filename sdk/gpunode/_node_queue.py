@@ -41,6 +41,10 @@ class NodeQueue:
         self._choices = deque(filter(fits, self._choices))
         return bool(self._choices)
 
+    def put_last(self, doubtful: Callable[[Choice], bool]) -> None:
+        """Ask the doubtful ones after the others."""
+        self._choices = deque(sorted(self._choices, key=doubtful))
+
     async def refill(self, fits: Callable[[Choice], bool], *, failed: Collection[str], until: float) -> bool:
         """Look for nodes that fit until some are found; those that failed before are asked last.
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from gpunode import GpunodeError, InferenceClient, NoNodeFound
+from gpunode import InferenceClient, NoNodeFound
 
 from tests.acceptance.network import Network, status_of, wait_settled
 from tests.acceptance.processes import Daemon, json_of, run_gpunode, wait_gone, wait_until
@@ -91,7 +91,7 @@ def test_the_nodes_own_memory_does_not_grow_with_its_engines(several: Daemon, ne
 def test_the_death_of_one_engine_is_no_other_ones_affair(
     several: Daemon, client: InferenceClient, speech: Path
 ) -> None:
-    """Its job fails with the cause; a transcription meanwhile is finished; the next chat works, with no less."""
+    """Its job goes on when it is back, and the route says why it broke off; a transcription meanwhile is finished."""
     with (
         ThreadPoolExecutor(1) as pool,
         client.chat(messages=STORY, region=REGION, max_tokens=400, temperature=0, stream=True) as chunks,
@@ -103,8 +103,8 @@ def test_the_death_of_one_engine_is_no_other_ones_affair(
             "the transcription runs",
         )
         _engine_with(several, "SmolLM2").kill()
-        with pytest.raises(GpunodeError, match="SIGKILL"):
-            list(chunks)
+        list(chunks)
+        assert "SIGKILL" in chunks.result.route.segments[0].ended
         assert word_error_rate(TEXT, transcription.result().text) <= 0.25
     wait_until(lambda: all(model["healthy"] for model in status_of(several)["models"]), "the engine is back")
     assert client.chat(messages=STORY, region=REGION, max_tokens=4).usage.completion_tokens == 4

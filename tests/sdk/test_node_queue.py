@@ -52,6 +52,14 @@ def test_who_does_not_fit_is_left_out() -> None:
     assert queue.next() is None
 
 
+def test_the_doubtful_come_last() -> None:
+    """Otherwise the order stays."""
+    field = _Field()
+    queue = NodeQueue((ONE, TWO, THREE), field.find, monotonic=field.monotonic)
+    queue.put_last(lambda choice: choice is ONE)
+    assert [queue.next(), queue.next(), queue.next()] == [TWO, THREE, ONE]
+
+
 async def test_it_looks_until_somebody_fits() -> None:
     """Those that failed before come last, and may be asked once more."""
     field = _Field((), (ONE,), (TWO, THREE))

@@ -235,7 +235,7 @@ async def test_speed_is_measured(engine: SupervisedEngine) -> None:
     """A prompt of 256 tokens and 33 tokens of output, or what the context holds."""
     speed = await engine.measure_speed()
     assert (speed.prompt_tokens, speed.output_tokens) == (CONTEXT_TOKENS // 2, 33)
-    assert speed.prefill_tokens_per_s > speed.decode_tokens_per_s > 0
+    assert min(speed.prefill_tokens_per_s, speed.decode_tokens_per_s) > 0
 
 
 async def test_kill_9_fails_the_job_and_the_next_works(engine: SupervisedEngine) -> None:
