@@ -13,14 +13,10 @@ from gpunode_protocol.tasks import Task
 from gpunode_protocol.vouchers import Voucher
 
 from gpunode._job_requests import Job, Order
-from gpunode._seen_prefix import AnotherAnswer, SeenPrefix
+from gpunode._seen_prefix import CannotGoOn, SeenPrefix
 from gpunode.types import RouteSegment
 
 _SEEDS: Final = 2**32
-
-
-class CannotGoOn(Exception):
-    """What is missing cannot be asked for; the message says why."""
 
 
 class Answer:
@@ -65,7 +61,7 @@ class Answer:
         """
         match event:
             case TokensFrame():
-                event = self._new_part(event)
+                event = event if self._seen is None else self._seen.cut(event)
                 if not event.ids and not event.text:
                     return None
                 self.text_parts.append(event.text)
@@ -81,17 +77,8 @@ class Answer:
 
     def end(self) -> None:
         """See that an answer that was begun anew is at least as long as what the caller has. Raises CannotGoOn."""
-        try:
-            if self._seen is not None:
-                self._seen.end()
-        except AnotherAnswer as error:
-            raise CannotGoOn(str(error)) from error
-
-    def _new_part(self, frame: TokensFrame) -> TokensFrame:
-        try:
-            return frame if self._seen is None else self._seen.cut(frame)
-        except AnotherAnswer as error:
-            raise CannotGoOn(str(error)) from error
+        if self._seen is not None:
+            self._seen.end()
 
     def part_over(self, part: RouteSegment, voucher: Signed[Voucher] | None) -> None:
         """Note that a node gives no more. voucher: the last one that it got."""

@@ -16,7 +16,7 @@ from gpunode_protocol.messages import JOB_PROTOCOL, SegmentFrame, TokensFrame
 from gpunode_protocol.patience import Patience
 
 from gpunode._accounting import Accounting
-from gpunode._answer import Answer, CannotGoOn
+from gpunode._answer import Answer
 from gpunode._background import Background
 from gpunode._breakers import Breakers
 from gpunode._good_nodes import GoodNodes
@@ -26,8 +26,8 @@ from gpunode._job_requests import Job, JobSigner
 from gpunode._job_timing import Spans, timing_of
 from gpunode._measurements import Measurements
 from gpunode._node_queue import NodeQueue
-from gpunode._part import Part
-from gpunode._race import first_to_begin
+from gpunode._race import Part, first_to_begin
+from gpunode._seen_prefix import CannotGoOn
 from gpunode._selection import Choice
 from gpunode._transport import JobLink, ReadingClock
 from gpunode.errors import AnswerInterrupted, NoNodeFound, RequestRefused
@@ -180,7 +180,11 @@ class JobRun:
         if choice is None:
             return None
         self._has_hedged = True
-        return await self._open(choice)
+        try:
+            return await self._open(choice)
+        except asyncio.CancelledError:
+            self._nodes.put_first(choice)  # it was not asked, and may be needed yet
+            raise
 
     def _dismiss(self, part: Part, failure: GpunodeError | None) -> None:
         """Let a node go that lost the race: without output there is nothing to pay."""

@@ -1,16 +1,30 @@
 """Waits for a node's first output, and asks a second one too if it takes long: the first to begin does the job."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
 
 from gpunode_protocol.blobs import Blob
 from gpunode_protocol.client_job import Completed, Failed, JobEvent
 from gpunode_protocol.errors import GpunodeError
 from gpunode_protocol.messages import ProgressFrame, SegmentFrame, TokensFrame
 
-from gpunode._part import Part
+from gpunode._selection import Choice
+from gpunode._transport import JobLink
 
 _DECIDES = (TokensFrame, SegmentFrame, ProgressFrame, Blob, Completed, Failed)
+
+
+@dataclass
+class Part:
+    """One node's part of a job, over one stream. sent_at, begun_at: of request and first output, monotonic seconds."""
+
+    choice: Choice
+    link: JobLink
+    sent_at: float
+    begun_at: float | None = None
+
 
 NextEvents = Callable[[Part], Awaitable[list[JobEvent]]]
 Dismiss = Callable[[Part, GpunodeError | None], None]
@@ -21,7 +35,7 @@ async def first_to_begin(
     first: Part,
     *,
     next_events: NextEvents,
-    hedge: Callable[[Part], Awaitable[Part | None]],
+    hedge: Callable[[Part], Coroutine[Any, Any, Part | None]],
     hedge_after_s: float,
     dismiss: Dismiss,
     leave: Callable[[Part], object],
@@ -31,24 +45,23 @@ async def first_to_begin(
     Args:
         first: who was asked.
         next_events: reads a part's stream.
-        hedge: asks another node, at most once; None if there is nobody, or no need.
+        hedge: asks another node; None if there is nobody, or no need. Called once,
+            and cancelled when the first begins meanwhile.
         hedge_after_s: when to do that.
         dismiss: is told of each part that lost. Nobody reads its stream any more then.
         leave: the same, for each part of a race that was broken off.
     """
     running = {asyncio.ensure_future(_until_decided(first, next_events)): first}
+    opening: asyncio.Future[Part | None] | None = None
     timeout_s: float | None = hedge_after_s
     returned: Part | None = None
     try:
         while True:
-            done, _ = await asyncio.wait(running, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+            waiting: set[asyncio.Future[Any]] = {*running} if opening is None else {*running, opening}
+            done, _ = await asyncio.wait(waiting, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
             if not done:
-                timeout_s = None
-                second = await hedge(first)
-                if second is not None:
-                    running[asyncio.ensure_future(_until_decided(second, next_events))] = second
-                continue
-            for task in done:
+                timeout_s, opening = None, asyncio.ensure_future(hedge(first))
+            for task in [task for task in running if task in done]:
                 part, events = running[task], task.result()
                 failure = next((event.error for event in events if isinstance(event, Failed)), None)
                 if failure is None or len(running) == 1:
@@ -56,15 +69,29 @@ async def first_to_begin(
                     return part, events
                 del running[task]
                 dismiss(part, failure)
+            if opening is not None and opening.done():
+                second, opening = opening.result(), None
+                if second is not None:
+                    running[asyncio.ensure_future(_until_decided(second, next_events))] = second
     finally:
+        opened = await _broken_off(opening)
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
-        for part in running.values():
+        for part in (*running.values(), *opened):
             if returned is None:
                 leave(part)
             elif part is not returned:
                 dismiss(part, None)
+
+
+async def _broken_off(opening: "asyncio.Future[Part | None] | None") -> list[Part]:
+    """Stop asking a second node; return it if it was asked already."""
+    if opening is None:
+        return []
+    opening.cancel()
+    (second,) = await asyncio.gather(opening, return_exceptions=True)
+    return [second] if isinstance(second, Part) else []
 
 
 async def _until_decided(part: Part, next_events: NextEvents) -> list[JobEvent]:

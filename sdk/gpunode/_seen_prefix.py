@@ -5,7 +5,11 @@ from collections.abc import Sequence
 from gpunode_protocol.messages import TokensFrame
 
 
-class AnotherAnswer(Exception):
+class CannotGoOn(Exception):
+    """What is missing of an answer cannot be asked for, or was not given; the message says why."""
+
+
+class AnotherAnswer(CannotGoOn):
     """The new answer is not the one whose beginning was seen."""
 
     def __init__(self) -> None:

@@ -3,8 +3,9 @@
 from typing import Any
 
 import pytest
-from gpunode._answer import Answer, CannotGoOn, begins_anew
+from gpunode._answer import Answer, begins_anew
 from gpunode._job_requests import Job
+from gpunode._seen_prefix import CannotGoOn
 from gpunode.types import RouteSegment
 from gpunode_protocol.blobs import Blob
 from gpunode_protocol.messages import AcceptedFrame, SegmentFrame, TokensFrame

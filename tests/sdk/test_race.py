@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 import pytest
-from gpunode._part import Part
-from gpunode._race import first_to_begin
+from gpunode._race import Part, first_to_begin
 from gpunode_protocol.client_job import Failed, JobEvent
 from gpunode_protocol.errors import ErrorCode, GpunodeError, job_error
 from gpunode_protocol.messages import QueuedFrame, TokensFrame
@@ -97,6 +96,32 @@ async def test_one_that_fails_leaves_the_other() -> None:
 async def test_the_last_one_that_fails_is_returned() -> None:
     """With its failure."""
     assert await _Field([[BUSY]]).run(hedge_after_s=60) == ("first", [BUSY])
+
+
+@pytest.mark.parametrize("said", [TOKEN, BUSY])
+async def test_the_first_is_heard_while_the_second_cannot_be_reached(said: JobEvent) -> None:
+    """What it says is returned at once, whatever it is; the other one is not waited for."""
+    race, speaks = _Field([]), asyncio.Event()
+
+    async def next_events(_part: Part) -> list[JobEvent]:
+        await speaks.wait()
+        return [said]
+
+    async def hedge(_slow: Part) -> Part | None:
+        speaks.set()
+        await asyncio.Event().wait()
+        return None
+
+    part, events = await first_to_begin(
+        race.parts["first"],
+        next_events=next_events,
+        hedge=hedge,
+        hedge_after_s=0.0,
+        dismiss=race.dismiss,
+        leave=race.left.append,
+    )
+    assert (part, events) == (race.parts["first"], [said])
+    assert (race.dismissed, race.left) == ([], [])
 
 
 async def test_nobody_to_ask() -> None:
