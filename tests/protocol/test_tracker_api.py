@@ -83,11 +83,11 @@ EXAMPLES: list[WireModel] = [
                 models={"smollm2-135m": 2},
                 latitude=1,
                 longitude=104,
-                distances_km={"asia": 0, "europe": 10_259},
+                distances_km={"asia": 0, "europe": 10_279},
             ),
         ),
         caller=CallerPlace(
-            region="europe", country="DE", latitude=53, longitude=13, accuracy_km=20, distances_km={"europe": 424}
+            region="europe", country="DE", latitude=53, longitude=13, accuracy_km=20, distances_km={"europe": 433}
         ),
         geoip_built_at=NOW,
     ),
