@@ -12,6 +12,8 @@ from gpunode_protocol.signing import Envelope, Signed, SignedBody, WireModel, op
 from gpunode_protocol.validation import (
     Count,
     Fingerprint,
+    Latitude,
+    Longitude,
     Name,
     NetworkId,
     PeerIdField,
@@ -82,8 +84,8 @@ class Advert(SignedBody):
     sequence: Count
     region: RegionField
     country: Annotated[str, MaxLen(2)] = ""
-    latitude: Annotated[int, Ge(-90), Le(90)] | None = None
-    longitude: Annotated[int, Ge(-180), Le(180)] | None = None
+    latitude: Latitude | None = None
+    longitude: Longitude | None = None
     gpu: Gpu
     model: ModelAdvert
     load: Load = Load()

@@ -12,6 +12,8 @@ from gpunode_protocol.validation import (
     Count,
     Digest,
     JobId,
+    Latitude,
+    Longitude,
     Name,
     NetworkId,
     PeerIdField,
@@ -155,17 +157,45 @@ class NodesReply(WireModel):
 
 
 class RegionCount(WireModel):
-    """Live nodes and models of a region."""
+    """Live nodes and models of a region.
+
+    latitude, longitude: its reference point (``geography``), whole degrees. distances_km: from there to each region's.
+    """
 
     region: RegionField
     nodes: Count
     models: dict[str, int]
+    latitude: Latitude
+    longitude: Longitude
+    distances_km: dict[str, Count]
+
+
+class CallerPlace(WireModel):
+    """Where the address of whoever asks seems to be. country: two capital letters, or empty.
+
+    latitude, longitude: whole degrees, None = unknown. accuracy_km: radius that the database allows for.
+    distances_km: to each region's reference point; empty without coordinates.
+    """
+
+    region: RegionField | None = None
+    country: Annotated[str, MaxLen(2)] = ""
+    latitude: Latitude | None = None
+    longitude: Longitude | None = None
+    accuracy_km: Count | None = None
+    distances_km: dict[str, Count] = Field(default_factory=dict)
 
 
 class RegionsReply(WireModel):
-    """All five regions, in a fixed order."""
+    """All five regions, in a fixed order.
+
+    caller: None when nothing is known of the address; ``caller_unknown`` then says why. geoip_built_at: when the
+    database that was asked was made; None without one.
+    """
 
     regions: tuple[RegionCount, ...]
+    caller: CallerPlace | None = None
+    caller_unknown: Literal["no_public_address", "not_in_database", "no_database"] | None = None
+    geoip_built_at: UnixSeconds | None = None
 
 
 class AccountRequest(WireModel):

@@ -54,6 +54,11 @@ SegmentNumber = Annotated[int, Ge(0), Le(MAX_SEGMENT_NUMBER)]
 """Attempt number of a job: 0 first, one more at each resume or restart."""
 
 TaskField = Annotated[Task, Field(strict=False)]
+Latitude = Annotated[int, Ge(-90), Le(90)]
+"""Whole degrees, south is negative."""
+Longitude = Annotated[int, Ge(-180), Le(180)]
+"""Whole degrees, west is negative."""
+
 RegionField = Annotated[Region, Field(strict=False)]
 
 

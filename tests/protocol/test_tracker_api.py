@@ -11,6 +11,7 @@ from gpunode_protocol.tracker_api import (
     AccountReply,
     AccountRequest,
     BalanceReply,
+    CallerPlace,
     ChallengeReply,
     ConsistencyReply,
     EntriesReply,
@@ -74,7 +75,23 @@ EXAMPLES: list[WireModel] = [
         revocations=ENVELOPE, keyset=ENVELOPE, certificate=ENVELOPE, bootstrap=(), shard_bits=0, head=ENVELOPE, time=NOW
     ),
     NodesReply(index=ENVELOPE),
-    RegionsReply(regions=(RegionCount(region="asia", nodes=3, models={"smollm2-135m": 2}),)),
+    RegionsReply(
+        regions=(
+            RegionCount(
+                region="asia",
+                nodes=3,
+                models={"smollm2-135m": 2},
+                latitude=1,
+                longitude=104,
+                distances_km={"asia": 0, "europe": 10_279},
+            ),
+        ),
+        caller=CallerPlace(
+            region="europe", country="DE", latitude=53, longitude=13, accuracy_km=20, distances_km={"europe": 433}
+        ),
+        geoip_built_at=NOW,
+    ),
+    RegionsReply(regions=(), caller_unknown="no_database"),
     AccountRequest(name="Ada"),
     AccountReply(account="a1", api_key="k", spendable_microcredits=5),
     OwnNodesReply(nodes=(NODE.peer_id,)),
@@ -109,7 +126,7 @@ def _models() -> set[type[BaseModel]]:
 
 def test_every_body_has_an_example() -> None:
     """No body is missing in these tests; signed ones and parts of others aside."""
-    parts = {RegionCount, OwnEntry, SettlementItem, SettlementResult, Registration, Link}
+    parts = {RegionCount, CallerPlace, OwnEntry, SettlementItem, SettlementResult, Registration, Link}
     assert {type(example) for example in EXAMPLES} == _models() - parts
 
 

@@ -4,6 +4,7 @@ import random
 
 from gpunode_protocol.adverts import Advert
 from gpunode_protocol.certificates import certificate_for
+from gpunode_protocol.geography import REFERENCE_POINTS, distances_km
 from gpunode_protocol.identity import Identity
 from gpunode_protocol.regions import Region
 from gpunode_protocol.signing import Signed, sign
@@ -88,6 +89,16 @@ def test_regions_are_counted() -> None:
     counts = {count.region: (count.nodes, count.models) for count in index.regions(START_AT)}
     assert counts[Region.EUROPE] == (1, {MODEL: 1})
     assert [counts[region] for region in Region if region is not Region.EUROPE] == [(0, {})] * 4
+
+
+def test_regions_say_how_far_they_are_apart() -> None:
+    """In the order of the five, each with its reference point and the way to every one."""
+    counts = _index().regions(START_AT)
+    assert [count.region for count in counts] == list(Region)
+    for count in counts:
+        point = REFERENCE_POINTS[count.region]
+        assert (count.latitude, count.longitude) == (point.latitude, point.longitude)
+        assert count.distances_km == distances_km(point)
 
 
 def test_long_answers_are_samples() -> None:

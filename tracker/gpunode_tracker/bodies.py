@@ -58,7 +58,7 @@ async def _read(request: web.Request, max_bytes: int) -> bytes:
 
 
 def reply(body: WireModel, *, status: int = 200, no_store: bool = False) -> web.Response:
-    """Return a JSON response; ``no_store``: it holds a secret that no cache may keep."""
+    """Return a JSON response; ``no_store``: it is for this caller alone, no cache may keep it."""
     headers = {"Cache-Control": "no-store"} if no_store else None
     text = body.model_dump_json(exclude_none=True)
     return web.Response(text=text, status=status, content_type="application/json", headers=headers)

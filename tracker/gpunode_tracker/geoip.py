@@ -1,15 +1,19 @@
-"""The region of a public address, for nodes that name none: a database file, never a network service."""
+"""Where a public address is: a database file, never a network service."""
 
 import ipaddress
 import logging
+from dataclasses import dataclass
+from enum import StrEnum
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gpunode_protocol.geography import Position
 from gpunode_protocol.regions import Region
 
 if TYPE_CHECKING:
     from geoip2.database import Reader
+    from geoip2.models import City
 
 logger = logging.getLogger(__name__)
 
@@ -23,8 +27,29 @@ _REGION_OF_CONTINENT = {
 }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """What the database says of an address.
+
+    country: two capital letters, or empty. accuracy_km: the radius that the database allows for.
+    """
+
+    region: Region | None
+    country: str
+    position: Position | None
+    accuracy_km: int | None
+
+
+class Unplaced(StrEnum):
+    """Why nothing is known of an address."""
+
+    NO_PUBLIC_ADDRESS = "no_public_address"
+    NOT_IN_DATABASE = "not_in_database"
+    NO_DATABASE = "no_database"
+
+
 class GeoIp:
-    """Looks addresses up in a GeoLite2 City database; opened at the first look-up.
+    """Looks addresses up in a GeoLite2 or GeoIP2 City database; opened at the first look-up.
 
     Args:
         path: .mmdb file; None = the one that the package maxminddb-geolite2 ships (2018).
@@ -33,21 +58,36 @@ class GeoIp:
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
         self._reader: Reader | None = None
+        self._told = False
+
+    @property
+    def built_at(self) -> int | None:
+        """When the database was made, Unix seconds; None when there is none that can be read."""
+        reader = self._open()
+        return None if reader is None else reader.metadata().build_epoch
+
+    def find(self, address: str | None) -> Place | Unplaced:
+        """Return where an IP address is, or why that is not known."""
+        if address is None or not _is_public(address):
+            return Unplaced.NO_PUBLIC_ADDRESS
+        reader = self._open()
+        if reader is None:
+            return Unplaced.NO_DATABASE
+        from geoip2.errors import AddressNotFoundError  # noqa: PLC0415 -- most trackers on loopback never need it
+        from maxminddb import InvalidDatabaseError  # noqa: PLC0415 -- as above
+
+        try:
+            return _place(reader.city(address))
+        except AddressNotFoundError:
+            return Unplaced.NOT_IN_DATABASE
+        except (InvalidDatabaseError, ValueError) as error:
+            self._tell(error)
+            return Unplaced.NO_DATABASE
 
     def region_of(self, address: str | None) -> Region | None:
         """Return the region of an IP address; None for private ones and where the database knows nothing."""
-        if address is None or not _is_public(address):
-            return None
-        from geoip2.errors import AddressNotFoundError  # noqa: PLC0415 -- most trackers on loopback never need it
-
-        try:
-            found = self._open().city(address)
-        except AddressNotFoundError:
-            return None
-        except (OSError, ValueError) as error:
-            logger.warning("No region by address: %s", error, extra={"event": "geoip_failed"})
-            return None
-        return _REGION_OF_CONTINENT.get(found.continent.code or "")
+        found = self.find(address)
+        return found.region if isinstance(found, Place) else None
 
     def close(self) -> None:
         """Close the file."""
@@ -55,12 +95,46 @@ class GeoIp:
             self._reader.close()
             self._reader = None
 
-    def _open(self) -> "Reader":
+    def _open(self) -> "Reader | None":
         if self._reader is None:
             from geoip2.database import Reader  # noqa: PLC0415 -- as above
+            from maxminddb import InvalidDatabaseError  # noqa: PLC0415 -- as above
 
-            self._reader = Reader(self._path or _bundled())
+            try:
+                reader = Reader(self._path or _bundled())
+            except (OSError, InvalidDatabaseError) as error:
+                self._tell(error)
+                return None
+            kind = reader.metadata().database_type
+            if "City" not in kind:
+                reader.close()
+                self._tell(f"it is a database of type {kind}")
+                return None
+            self._reader = reader
         return self._reader
+
+    def _tell(self, cause: object) -> None:
+        """Log once what is wrong: anybody may ask, as often as he likes."""
+        if not self._told:
+            logger.warning(
+                "No place is known by address: %s cannot be used: %s. Give a GeoLite2 City file as "
+                "GPUNODE_TRACKER_GEOIP_DATABASE, or leave it out for the bundled one.",
+                self._path or "the bundled database",
+                cause,
+                extra={"event": "geoip_failed"},
+            )
+        self._told = True
+
+
+def _place(found: "City") -> Place:
+    location = found.location
+    known = location.latitude is not None and location.longitude is not None
+    return Place(
+        region=_REGION_OF_CONTINENT.get(found.continent.code or ""),
+        country=found.country.iso_code or "",
+        position=Position.rounded(location.latitude or 0.0, location.longitude or 0.0) if known else None,
+        accuracy_km=location.accuracy_radius,
+    )
 
 
 def _bundled() -> Path:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from gpunode_protocol.adverts import MAX_MODELS, Advert
 from gpunode_protocol.certificates import Certificate
+from gpunode_protocol.geography import REFERENCE_POINTS, distances_km
 from gpunode_protocol.regions import Region
 from gpunode_protocol.signing import Signed, read_body
 from gpunode_protocol.tasks import Task
@@ -99,7 +100,17 @@ class RegionIndex:
         for item in self._live(now):
             body = item.advert.body
             models[body.region][body.model.name] = models[body.region].get(body.model.name, 0) + 1
-        return tuple(RegionCount(region=region, nodes=len(peers[region]), models=models[region]) for region in Region)
+        return tuple(
+            RegionCount(
+                region=region,
+                nodes=len(peers[region]),
+                models=models[region],
+                latitude=point.latitude,
+                longitude=point.longitude,
+                distances_km=distances_km(point),
+            )
+            for region, point in REFERENCE_POINTS.items()
+        )
 
     def peers(self, now: float) -> dict[Region, set[str]]:
         """Return the live nodes of each of the five regions."""

@@ -3,10 +3,10 @@
 import base64
 
 from aiohttp import web
-from gpunode_protocol.tracker_api import RegionsReply
 
-from gpunode_tracker.app_keys import TRACKER
+from gpunode_tracker.app_keys import CLIENT, TRACKER
 from gpunode_tracker.bodies import reply
+from gpunode_tracker.region_overview import regions_reply
 
 
 async def get_network(request: web.Request) -> web.Response:
@@ -31,6 +31,8 @@ async def get_jwks(request: web.Request) -> web.Response:
 
 
 async def get_regions(request: web.Request) -> web.Response:
-    """GET /api/v1/regions: live nodes and models of each region."""
+    """GET /api/v1/regions: live nodes and models of each region, distances, and where the caller's address is."""
     tracker = request.app[TRACKER]
-    return reply(RegionsReply(regions=tracker.index.regions(tracker.clock())))
+    counts = tracker.index.regions(tracker.clock())
+    answer = regions_reply(counts, tracker.geoip.find(request[CLIENT]), tracker.geoip.built_at)
+    return reply(answer, no_store=True)
