@@ -18,6 +18,7 @@ class JobFacts(TypedDict):
     route: Route
     finish_reason: str
     job: str
+    found_ms: float
     ttft_ms: float
     duration_ms: float
 
@@ -32,6 +33,7 @@ def job_facts(run: JobRun, done: Completed, *, started_at: float, now: float) ->
         route=run.route,
         finish_reason=done.finish_reason,
         job=run.job.id,
+        found_ms=1000 * (run.chosen_at - started_at),
         ttft_ms=1000 * (first_at - started_at),
         duration_ms=1000 * (now - started_at),
     )

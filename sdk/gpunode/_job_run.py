@@ -26,6 +26,7 @@ from gpunode._job_requests import Job, JobSigner
 from gpunode._job_timing import Spans, timing_of
 from gpunode._measurements import Measurements
 from gpunode._node_queue import NodeQueue
+from gpunode._probing import Prober
 from gpunode._race import Part, first_to_begin
 from gpunode._seen_prefix import CannotGoOn
 from gpunode._selection import Choice
@@ -58,6 +59,7 @@ class JobServices:
     breakers: Breakers
     good_nodes: GoodNodes
     measurements: Measurements
+    prober: Prober
     accounting: Accounting
     background: Background
     patience: Callable[[Choice, Job], Patience]
@@ -84,6 +86,7 @@ class JobRun:
         self.job = job
         self.answer = Answer(job)
         self.route: Route | None = None
+        self.chosen_at = nodes.made_at
         self.first_output_at: float | None = None
         self._services = services
         self._nodes = nodes
@@ -91,6 +94,7 @@ class JobRun:
         self._inputs = inputs
         self._segment = 0
         self._has_hedged = False
+        self._is_counted = True  # the finder counts the job at the node that it puts first
         self._cut_at: float | None = None
         self._failed: list[Attempt] = []
 
@@ -120,6 +124,7 @@ class JobRun:
                 if failure is None:
                     return
             finally:
+                self._services.prober.job_over(part.choice.candidate)
                 self._services.background.spawn(self._leave(part.link, failure))
             await self._give_up(part, failure)
 
@@ -138,11 +143,15 @@ class JobRun:
         """Send the request to a node; None if it cannot be reached."""
         patience_s = OPEN_DEADLINE_S if self._cut_at is None else _RESUME_OPEN_S
         deadline_s = min(patience_s, max(0.0, self._left_s()))
+        if not self._is_counted:
+            self._services.prober.job_sent(choice.candidate)
+        self._is_counted = False
         try:
             stream = await self._services.mesh.open_stream(
                 choice.node, JOB_PROTOCOL, choice.candidate.body.addresses, deadline_s=deadline_s
             )
         except MeshError as error:
+            self._services.prober.job_over(choice.candidate)
             self._failed_at(choice, str(error))
             return None
         return Part(choice, self._link(choice, stream), self._services.monotonic())
@@ -167,7 +176,7 @@ class JobRun:
             hedge=self._hedge,
             hedge_after_s=part.link.job.patience.first_output_s / 2,
             dismiss=self._dismiss,
-            leave=lambda part: self._services.background.spawn(self._leave(part.link, None)),
+            leave=self._abandon,
         )
         self._show_route(part)
         return part, events
@@ -188,12 +197,18 @@ class JobRun:
 
     def _dismiss(self, part: Part, failure: GpunodeError | None) -> None:
         """Let a node go that lost the race: without output there is nothing to pay."""
+        self._services.prober.job_over(part.choice.candidate)
         if failure is not None:
             self._failed_at(part.choice, str(failure), failure)
         else:
             reason = "another node, asked when this one took long, was the first to begin"
             self._failed.append(Attempt(part.choice.node, part.choice.candidate.body.region.value, reason))
         self._services.background.spawn(part.link.withdraw())
+
+    def _abandon(self, part: Part) -> None:
+        """Let a node go that had not begun when the caller lost interest."""
+        self._services.prober.job_over(part.choice.candidate)
+        self._services.background.spawn(self._leave(part.link, None))
 
     async def _next_choice(self) -> Choice | None:
         if self._left_s() <= 0:

@@ -20,13 +20,14 @@ class NodeQueue:
     Args:
         choices: best first.
         find_again: looks for nodes anew; may find none.
-        monotonic: seconds.
+        monotonic: seconds. ``made_at`` is when they had been chosen.
     """
 
     def __init__(self, choices: Sequence[Choice], find_again: FindAgain, *, monotonic: Callable[[], float]) -> None:
         self._choices = deque(choices)
         self._find_again = find_again
         self._monotonic = monotonic
+        self.made_at = monotonic()
 
     def next(self) -> Choice | None:
         """Take the best one, None when there is nobody left."""

@@ -1,6 +1,6 @@
 """What a node answers to a probe."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -38,3 +38,18 @@ class Probe:
     def is_free(self) -> bool:
         """Whether a job would start at once."""
         return self.load < 1 and not self.draining
+
+
+def after(probe: Probe, *, age_ms: float, sent: int, left: int) -> Probe:
+    """Return what a node would answer now.
+
+    Args:
+        probe: its answer.
+        age_ms: how old that is.
+        sent: own jobs that it could not know of, and that are still there.
+        left: own jobs that it knew of, and that have ended since.
+    """
+    active = max(0, probe.active - left)
+    has_room_again = probe.active + probe.queued >= probe.slots > active + probe.queued
+    wait_ms = 0 if has_room_again else max(0, round(probe.wait_ms - age_ms))
+    return replace(probe, active=active + sent, wait_ms=wait_ms, sent=sent)

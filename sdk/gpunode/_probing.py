@@ -5,7 +5,7 @@ import logging
 import secrets
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import Final
 
 from gpunode_protocol.errors import GpunodeError
@@ -15,7 +15,7 @@ from gpunode_protocol.messages import PROBE_PROTOCOL, ProbeReplyFrame
 from gpunode_protocol.probe import PROBE_TIMEOUT_S, ProbeClient
 
 from gpunode._measurements import Measurements
-from gpunode._probe_answer import Probe
+from gpunode._probe_answer import Probe, after
 from gpunode._selection import Candidate
 
 _log = logging.getLogger(__name__)
@@ -28,6 +28,7 @@ _NONCE_BYTES: Final = 16
 _ON_ITS_WAY_S: Final = 0.25
 """A job sent less than this before a node's answer may not have reached it yet; some count twice, for 2 s."""
 _MAX_SENT: Final = 64
+"""Jobs that are remembered at one queue."""
 
 Worth = Callable[[Mapping[PeerId, Probe], Collection[Candidate]], float]
 """From the answers so far and those who have not answered: how many ms are worth waiting for them, from the start."""
@@ -39,6 +40,14 @@ def _worth_nothing(_probes: Mapping[PeerId, Probe], _pending: Collection[Candida
 
 _Queue = tuple[PeerId, str]
 """A node and one of its models."""
+
+
+@dataclass
+class _OwnJob:
+    """A job of this client. Instants: monotonic seconds; over_at None = it runs."""
+
+    sent_at: float
+    over_at: float | None = None
 
 
 class Prober:
@@ -55,12 +64,19 @@ class Prober:
         self._measurements = measurements
         self._monotonic = monotonic
         self._answers: dict[_Queue, tuple[float, Probe]] = {}
-        self._sent: dict[_Queue, deque[float]] = {}
+        self._own: dict[_Queue, deque[_OwnJob]] = {}
         self._refreshing: set[_Queue] = set()
 
     def job_sent(self, candidate: Candidate) -> None:
         """Count a job that goes to a node now, so that the next one sees it before the node tells of it."""
-        self._sent.setdefault(_queue_of(candidate), deque(maxlen=_MAX_SENT)).append(self._monotonic())
+        self._own.setdefault(_queue_of(candidate), deque(maxlen=_MAX_SENT)).append(_OwnJob(self._monotonic()))
+
+    def job_over(self, candidate: Candidate) -> None:
+        """Note that a job sent before has left the node, which answered a probe while it was there."""
+        for job in self._own.get(_queue_of(candidate), ()):
+            if job.over_at is None:
+                job.over_at = self._monotonic()
+                return
 
     def fresh(self, candidates: Iterable[Candidate]) -> dict[PeerId, Probe]:
         """Return the answers of the last 2 s."""
@@ -96,12 +112,17 @@ class Prober:
         return known | asked | self.fresh(item for item in candidates if item.node in known | asked)
 
     def _fresh(self, candidate: Candidate) -> Probe | None:
+        """Return a node's last answer as it would be now: less time to wait, own jobs come and gone."""
         queue = _queue_of(candidate)
         at, probe = self._answers.get(queue, (0.0, None))
-        if probe is None or self._monotonic() - at >= FRESH_S:
+        age_s = self._monotonic() - at
+        if probe is None or age_s >= FRESH_S:
             return None
-        sent = sum(sent_at >= at - _ON_ITS_WAY_S for sent_at in self._sent.get(queue, ()))
-        return replace(probe, active=probe.active + sent, sent=sent)
+        known_until = at - _ON_ITS_WAY_S
+        own = self._own.get(queue, ())
+        sent = sum(job.sent_at >= known_until and job.over_at is None for job in own)
+        left = sum(job.sent_at < known_until and job.over_at is not None and job.over_at >= at for job in own)
+        return after(probe, age_ms=1000 * age_s, sent=sent, left=left)
 
     async def _ask_all(
         self, candidates: Sequence[Candidate], known: Mapping[PeerId, Probe], worth: Worth

@@ -147,6 +147,14 @@ class Session:
         network = self._current()
         placement = await self._placement(Demand(wish.task, wish.model, wish.region, wish.limits, wish.params))
         choices = await ready.finder.choices(placement)
+
+        async def find_again() -> Sequence[Choice]:
+            try:
+                return (await ready.finder.search(placement)).choices
+            except GpunodeError:
+                return ()
+
+        nodes = NodeQueue(choices, find_again, monotonic=self._surroundings.monotonic)
         ready.warmth.used(choices)
         cost = max(  # by the advertised names: a wish may have a shorter name, or none
             worst_cost_microcredits(network.info.prices, wish.task, name, wish.params)
@@ -164,14 +172,6 @@ class Session:
             salt=wish.salt,
             fingerprint=None if fingerprint is None else bytes.fromhex(fingerprint),
         )
-
-        async def find_again() -> Sequence[Choice]:
-            try:
-                return (await ready.finder.search(placement)).choices
-            except GpunodeError:
-                return ()
-
-        nodes = NodeQueue(choices, find_again, monotonic=self._surroundings.monotonic)
         return JobRun(ready.services, job, nodes, grant, wish.inputs)
 
     async def nodes(self, wanted: Wanted) -> list[Choice]:
@@ -301,6 +301,7 @@ class Session:
             breakers=breakers,
             good_nodes=good_nodes,
             measurements=self._measurements,
+            prober=prober,
             accounting=Accounting(self.tracker, self._background),
             background=self._background,
             patience=around.patience,

@@ -11,6 +11,7 @@ def job_as_json(result: JobResult) -> dict[str, Any]:
         "model": result.model,
         "finish_reason": result.finish_reason,
         "route": route_as_json(result.route),
+        "found_ms": round(result.found_ms, 1),
         "ttft_ms": round(result.ttft_ms, 1),
         "receipt": {"id": result.receipt.id, "verified": result.receipt.verified},
     }

@@ -132,8 +132,8 @@ class Chunk(NamedTuple):
 class JobResult:
     """What every job brings beside its output; it exists only if everything verified.
 
-    finish_reason: ``stop``, ``length`` or ``cancelled``. ttft_ms: to the first output, duration_ms: in all; both from
-    the call, as the caller sees them.
+    finish_reason: ``stop``, ``length`` or ``cancelled``. found_ms: until a node was chosen, ttft_ms: to the first
+    output, duration_ms: in all; each from the call, as the caller sees it.
     """
 
     model: str
@@ -141,6 +141,7 @@ class JobResult:
     route: Route
     finish_reason: str
     job: str
+    found_ms: float
     ttft_ms: float
     duration_ms: float
 

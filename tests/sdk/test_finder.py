@@ -58,10 +58,10 @@ async def test_when_no_known_node_answers_the_network_is_searched(world: World) 
 
 @virtual_time
 async def test_jobs_sent_within_one_probe_are_spread(world: World) -> None:
-    """A node's answer does not change while it is fresh, so the jobs sent meanwhile are counted on top."""
+    """A node's answer does not change while it is fresh, so the jobs that run meanwhile are counted on top."""
     nodes = [world.add_node() for _ in range(3)]
     async with world.client() as client:
-        answers = Counter([await _answering_node(client) for _ in range(6)])
+        answers = Counter(await asyncio.gather(*(_answering_node(client) for _ in range(6))))
     assert answers == {node.peer_id: 2 for node in nodes}
 
 
@@ -94,7 +94,7 @@ async def test_when_all_that_answered_are_full_others_are_asked(world: World) ->
     """A burst of jobs spreads beyond the first eight nodes."""
     nodes = [world.add_node() for _ in range(12)]
     async with world.client() as client:
-        answers = Counter([await _answering_node(client) for _ in range(4 * len(nodes))])
+        answers = Counter(await asyncio.gather(*(_answering_node(client) for _ in range(4 * len(nodes)))))
     assert len(answers) > 8
 
 

@@ -172,3 +172,19 @@ async def test_renewing_asks_although_the_answer_is_fresh(tmp_path: Path) -> Non
     await field.prober.probe_all([node])
     await field.prober.renew([node])
     assert field.network.opened[node.node, PROBE_PROTOCOL] == 2
+
+
+@virtual_time
+async def test_a_job_that_is_over_counts_no_more(tmp_path: Path) -> None:
+    """Neither one that the node could not know of, nor one that it told of."""
+    field = _Field(tmp_path)
+    node = field.add(3, 0.01)
+    await field.prober.probe_all([node])
+    field.prober.job_sent(node)
+    field.prober.job_over(node)
+    assert field.prober.fresh([node])[node.node].active == 3
+    field.prober.job_sent(node)
+    await asyncio.sleep(1)
+    await field.prober.renew([node])
+    field.prober.job_over(node)
+    assert field.prober.fresh([node])[node.node].active == 2

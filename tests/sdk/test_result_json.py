@@ -13,6 +13,6 @@ async def test_a_job_is_told_with_its_route_and_receipt(world: World) -> None:
     async with world.client() as client:
         result = await client.chat(messages=HELLO)
     told = json.loads(json.dumps(job_as_json(result)))
-    assert set(told) == {"model", "finish_reason", "route", "ttft_ms", "receipt"}
+    assert set(told) == {"model", "finish_reason", "route", "found_ms", "ttft_ms", "receipt"}
     assert told["receipt"] == {"id": result.receipt.id, "verified": True}
     assert (told["route"]["node_id"], told["route"]["failed"]) == (node.peer_id, [])

@@ -11,6 +11,7 @@ from gpunode_protocol.mesh import MeshConfig
 from gpunode_protocol.mesh._hivemind import HivemindMesh
 from gpunode_protocol.mesh._hivemind_link import Link
 from gpunode_protocol.mesh.multiaddrs import is_quic
+from gpunode_protocol.mesh.rate_limit import PeerBench
 
 from tests.protocol.mesh.plain_records import PlainValidator
 
@@ -60,8 +61,8 @@ async def start_mesh(stack: AsyncExitStack, folder: Path, **changes: object) -> 
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def network(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Network]:
-    """The shared network; use fresh keys, and leave its members alive."""
+async def shared_network(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Network]:
+    """See ``network``."""
     folder = tmp_path_factory.mktemp("mesh")
     async with AsyncExitStack() as stack:
         bootstrap = await start_mesh(stack, folder / "bootstrap")
@@ -70,6 +71,17 @@ async def network(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Net
         bob = await start_mesh(stack, folder / "bob", bootstrap=peers, quic=False)
         client = await start_mesh(stack, folder / "client", bootstrap=peers, client_mode=True)
         yield Network(bootstrap, alice, bob, client)
+
+
+@pytest.fixture
+def network(shared_network: Network) -> Network:
+    """The shared network; use fresh keys, and leave its members alive.
+
+    Who failed in the test before, or was flooded in it, is asked again as if nothing had been.
+    """
+    for mesh in (*shared_network.servers, shared_network.client):
+        link_of(mesh).protocol.bench = PeerBench()
+    return shared_network
 
 
 @pytest_asyncio.fixture(loop_scope="session")

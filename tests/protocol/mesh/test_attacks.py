@@ -174,7 +174,7 @@ async def test_sybils_that_name_only_each_other_do_not_end_a_search(network: Net
             for server in (*network.servers, network.client):
                 await protocol_of(server).greet(PeerID.from_base58(mesh.peer_id))
         alice = network.alice
-        assert await alice.announce(plain_record(alice.peer_id, key)) == 5 + len(network.servers)
+        assert await alice.announce(plain_record(alice.peer_id, key)) > len(hostile)
         assert await found_by(network.client, key) == {alice.peer_id: 1}
 
 
