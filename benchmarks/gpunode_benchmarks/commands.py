@@ -22,11 +22,14 @@ BENCHES: Final[Mapping[str, str]] = {
     "memory": "gpunode_benchmarks.memory_bench:run_memory_bench",
     "flood": "gpunode_benchmarks.flood_bench:run_flood_bench",
     "failover": "gpunode_benchmarks.failover_bench:run_failover_bench",
+    "routing": "gpunode_benchmarks.routing.bench:run_routing_bench",
 }
 
 _FEWEST_ENGINE_PAIRS: Final = 10
 _FEWEST_OVERHEAD_PAIRS: Final = 10
 _FAILOVER_RUNS: Final = 3
+_ROUTING_JOBS: Final = 48
+_FEWEST_ROUTING_JOBS: Final = 6
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object for programs.")]
 
@@ -42,6 +45,7 @@ def register(app: typer.Typer) -> None:
     bench_app.command("memory")(run_memory)
     bench_app.command("flood")(run_flood)
     bench_app.command("failover")(run_failover)
+    bench_app.command("routing")(run_routing)
     bench_app.add_typer(lab_app(), name="lab")
     app.add_typer(bench_app, name="bench")
 
@@ -130,6 +134,20 @@ def run_failover(
         typer.echo(json.dumps(to_failover_json(_bench("failover")(runs), machine_facts())))
     else:
         _run_and_print(["failover"], as_json=False, rounds=runs)
+
+
+def run_routing(
+    as_json: JsonOption = False,
+    jobs: Annotated[int, typer.Option(min=_FEWEST_ROUTING_JOBS, help="Jobs that are judged.")] = _ROUTING_JOBS,
+) -> None:
+    """Measure how often clients choose the node that answers soonest, in the network lab. Needs root."""
+    if as_json:
+        from gpunode_benchmarks.report import machine_facts  # noqa: PLC0415 -- keep --help quick
+        from gpunode_benchmarks.routing.report import to_routing_json  # noqa: PLC0415 -- keep --help quick
+
+        typer.echo(json.dumps(to_routing_json(_bench("routing")(jobs), machine_facts())))
+    else:
+        _run_and_print(["routing"], as_json=False, rounds=jobs)
 
 
 def _run_and_print(names: list[str], *, as_json: bool, rounds: int | None = None) -> None:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import AsyncGenerator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from gpunode_engines.base import Engine, Event, GenerateRequest, WorkRequest
 from gpunode_engines.catalogue import CatalogueEntry, resolve_model
@@ -11,7 +11,7 @@ from gpunode_engines.devices import Machine
 from gpunode_engines.plan import plan_engine
 from gpunode_engines.supervisor import SupervisedEngine
 
-from gpunode_benchmarks.paced_backend import BACKEND, INTERVAL_VARIABLE
+from gpunode_benchmarks.paced_backend import BACKEND, INTERVAL_VARIABLE, PREFILL_VARIABLE
 
 MODEL = "smollm2-135m"
 SYSTEM = "Count."
@@ -19,6 +19,15 @@ SYSTEM = "Count."
 PACED_PREFIX = "paced-"
 PACED_SLOTS = 128
 PACED_CONTEXT_TOKENS = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast a paced engine is. interval_ms: from token to token. prefill_ms: for each token of the prompt."""
+
+    interval_ms: float
+    prefill_ms: float = 0.0
+    slots: int = PACED_SLOTS
 
 
 def paced_model(interval_ms: int) -> str:
@@ -38,11 +47,17 @@ class UncachedEngine(SupervisedEngine):
 
 
 class OverheadEngines:
-    """An ``EngineFactory`` that remembers what it made, by the model's name."""
+    """An ``EngineFactory`` that remembers what it made, by the model's name.
 
-    def __init__(self, settings: EngineSettings, machine: Machine) -> None:
+    Args:
+        settings, machine: of the node.
+        pace: of paced engines whose names do not tell it.
+    """
+
+    def __init__(self, settings: EngineSettings, machine: Machine, pace: Pace | None = None) -> None:
         self._settings = settings
         self._machine = machine
+        self._pace = pace
         self.made: dict[str, Engine] = {}
 
     async def __call__(self, entry: CatalogueEntry) -> Engine:
@@ -55,16 +70,17 @@ class OverheadEngines:
         return UncachedEngine(plan_engine(entry, self._settings, self._machine))
 
     def _paced(self, entry: CatalogueEntry) -> Engine:
-        interval_ms = entry.name.removeprefix(PACED_PREFIX).removesuffix("ms")
+        pace = self._pace or Pace(float(entry.name.removeprefix(PACED_PREFIX).removesuffix("ms")))
         real = plan_engine(resolve_model(MODEL), self._settings, self._machine)
         options = replace(real.options, context_tokens=entry.context_tokens, slots=entry.slots)
         digest = hashlib.sha256(entry.name.encode()).digest()
         plan = replace(real, model=entry.name, backend=BACKEND, files=(), weights_digest=digest, options=options)
-        return SupervisedEngine(plan, extra_environment={INTERVAL_VARIABLE: interval_ms})
+        variables = {INTERVAL_VARIABLE: str(pace.interval_ms), PREFILL_VARIABLE: str(pace.prefill_ms)}
+        return SupervisedEngine(plan, extra_environment=variables)
 
 
-def resolve_with_paced(name: str) -> CatalogueEntry:
-    """Return a model of the catalogue, or a paced one, which is in no catalogue.
+def resolve_with_paced(name: str, *, slots: int = PACED_SLOTS) -> CatalogueEntry:
+    """Return a model of the catalogue, or a paced one, which is in no catalogue and has so many slots.
 
     Raises:
         ModelNotFound: neither.
@@ -76,6 +92,6 @@ def resolve_with_paced(name: str) -> CatalogueEntry:
         "aliases": (),
         "backend": BACKEND,
         "context_tokens": PACED_CONTEXT_TOKENS,
-        "slots": PACED_SLOTS,
+        "slots": slots,
     }
     return resolve_model(MODEL).model_copy(update=changes)

@@ -1,6 +1,7 @@
 """A whole node in a process of its own whose engines can also be called directly: ``python -m … ORDER``.
 
-The node is the one of ``gpunode start``, on the same event loop. ORDER is JSON: ``{"settings": {…}, "socket": path}``.
+The node is the one of ``gpunode start``, on the same event loop. ORDER is JSON: ``{"settings": {…}, "socket": path}``,
+and ``"pace": {…}``, the fields of ``Pace``, for paced models whose names do not tell it.
 On the socket, each line ``{"model": …, "prompts": [texts], "output_tokens": n}`` runs the prompts at once, straight on
 the engine that the node serves, and is answered with ``{"elapsed_s": …, "ttft_s": [one a prompt]}``.
 """
@@ -13,6 +14,7 @@ import logging
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import uvloop
@@ -22,7 +24,7 @@ from gpunode_node.config import NodeSettings
 from gpunode_node.daemon import NodeDaemon
 from gpunode_node.startup import World
 
-from gpunode_benchmarks.overhead_engines import SYSTEM, OverheadEngines, resolve_with_paced
+from gpunode_benchmarks.overhead_engines import SYSTEM, OverheadEngines, Pace, resolve_with_paced
 
 
 class DirectLine:
@@ -79,12 +81,13 @@ async def _run_job(engine: Engine, prompt: str, output_tokens: int, number: int)
     return ttft_s
 
 
-async def serve(settings: NodeSettings, socket_path: str) -> int:
+async def serve(settings: NodeSettings, socket_path: str, pace: Pace | None = None) -> int:
     """Run the node until a signal, and the socket beside it; return the exit code."""
-    engines = OverheadEngines(settings, detect_machine())
+    engines = OverheadEngines(settings, detect_machine(), pace)
+    resolve = partial(resolve_with_paced, slots=pace.slots) if pace else resolve_with_paced
     line = await asyncio.start_unix_server(DirectLine(engines).serve, socket_path)
     async with line:
-        world = World(resolve_model=resolve_with_paced, create_engine=engines)
+        world = World(resolve_model=resolve, create_engine=engines)
         return await NodeDaemon(settings, world).run()
 
 
@@ -93,7 +96,7 @@ def main(order: dict[str, Any]) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     settings = NodeSettings.load(order["settings"])
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(serve(settings, order["socket"]))
+        return runner.run(serve(settings, order["socket"], Pace(**order["pace"]) if "pace" in order else None))
 
 
 if __name__ == "__main__":

@@ -1,14 +1,29 @@
 import contextlib
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from gpunode_benchmarks.overhead_engines import OverheadEngines, paced_model, resolve_with_paced
+from gpunode_benchmarks import paced_backend
+from gpunode_benchmarks.overhead_engines import OverheadEngines, Pace, paced_model, resolve_with_paced
+from gpunode_benchmarks.paced_backend import INTERVAL_VARIABLE, PREFILL_VARIABLE, PacedBackend
 from gpunode_benchmarks.time_words import WORD_BYTES
 from gpunode_engines.base import ChatMessage, Engine, Event, Finished, GenerateRequest, PrepareRequest, Tokens
 from gpunode_engines.config import EngineSettings
 from gpunode_engines.devices import detect_machine
 from gpunode_engines.errors import InvalidParameters
+from gpunode_engines.ipc import BackendOptions, Load
+from gpunode_protocol.tasks import Task
+
+_LOAD = Load(
+    task=Task.LLM,
+    backend="paced",
+    model="paced",
+    root="/",
+    files=(),
+    options=BackendOptions(context_tokens=1024, slots=1, threads=1, use_gpu=False),
+)
 
 
 @pytest.fixture
@@ -40,9 +55,42 @@ async def test_it_can_be_cancelled(engine: Engine) -> None:
     assert engine.active_jobs == 0
 
 
-async def test_every_byte_of_a_prompt_is_a_token(engine: Engine) -> None:
+async def test_every_four_bytes_of_a_prompt_are_a_token(engine: Engine) -> None:
     """No vocabulary is needed; a conversation without messages is refused as elsewhere."""
-    prompt = await engine.prepare(PrepareRequest(messages=(ChatMessage(role="user", content="ab"),)))
-    assert (prompt.token_ids, prompt.rendered) == ((97, 98), b"ab")
+    prompt = await engine.prepare(PrepareRequest(messages=(ChatMessage(role="user", content="abcde"),)))
+    assert (prompt.token_ids, prompt.rendered) == ((97, 101), b"abcde")
     with pytest.raises(InvalidParameters):
         await engine.prepare(PrepareRequest(messages=()))
+
+
+@pytest.mark.usefixtures("smollm2_path")
+async def test_a_pace_of_its_own_reaches_the_child() -> None:
+    """For models whose names do not tell it; where a speed of reading is set, a long prompt delays the first token."""
+    pace = Pace(interval_ms=1, prefill_ms=2, slots=1)
+    engine = await OverheadEngines(EngineSettings(), detect_machine(), pace)(resolve_with_paced("paced-home", slots=1))
+    await engine.start()
+    try:
+        assert engine.info.slots == 1
+        speed = await engine.measure_speed()
+    finally:
+        await engine.stop()
+    assert speed.prefill_tokens_per_s < 500  # it sleeps at least as long as it was told
+
+
+def test_tokens_come_at_fixed_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first one when the prompt has been read, each other one interval later; late ones delay nobody."""
+    due_s: list[float] = []
+    cancelled = threading.Event()
+    monkeypatch.setattr(cancelled, "wait", lambda seconds: due_s.append(round(seconds, 3)))
+    monkeypatch.setattr(paced_backend, "time", SimpleNamespace(monotonic=lambda: 100.0))
+    monkeypatch.setenv(INTERVAL_VARIABLE, "10")
+    monkeypatch.setenv(PREFILL_VARIABLE, "0.5")
+    backend = PacedBackend()
+    backend.load(_LOAD)
+    request = GenerateRequest(job_key="job", prompt_ids=(1,) * 100, max_tokens=3)
+    backend.generate(request, lambda _: None, cancelled)
+    assert due_s == [0.05, 0.06, 0.07]
+    monkeypatch.setenv(PREFILL_VARIABLE, "0")
+    backend.load(_LOAD)
+    backend.generate(request, lambda _: None, cancelled)
+    assert due_s[3:] == [0.01, 0.02, 0.03]

@@ -9,9 +9,9 @@ with LabNetwork(lab, tracker_host="virginia-1") as network:
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -19,6 +19,7 @@ from gpunode_benchmarks.lab.errors import LabFailed
 from gpunode_benchmarks.lab.lab import Lab
 from gpunode_benchmarks.lab.light_host import RUN_FILE
 from gpunode_benchmarks.lab.program import Program
+from gpunode_benchmarks.overhead_engines import Pace
 
 PRELOAD: Final = (
     "gpunode.async_client",
@@ -85,12 +86,15 @@ class LabNetwork:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def start_nodes(self, hosts: Sequence[str], *models: str, **settings: Any) -> list[LabNode]:
+    def start_nodes(
+        self, hosts: Sequence[str], *models: str, paces: Mapping[str, Pace] | None = None, **settings: Any
+    ) -> list[LabNode]:
         """Start a whole node on each host and wait until all are ready.
 
         Args:
             hosts: where; each has one node at most.
             models: names of the catalogue, or paced ones.
+            paces: of paced engines whose names do not tell it, by host.
             settings: of ``NodeSettings``, beside those that a lab needs.
 
         Raises:
@@ -111,7 +115,9 @@ class LabNetwork:
                 "exposure_credits": _EXPOSURE_CREDITS,
             }
             socket = str(self.lab.folder_of(host) / "direct.sock")
-            call = {"settings": order | settings, "socket": socket}
+            call: dict[str, Any] = {"settings": order | settings, "socket": socket}
+            if paces is not None:
+                call["pace"] = asdict(paces[host])
             program = self.lab.begin(host, "gpunode_benchmarks.overhead_node:main", order=call)
             started.append((host, self._stack.enter_context(program), folder))
         return self._add(started)

@@ -1,0 +1,77 @@
+"""``gpunode bench routing``: how often a client chooses the node that answers soonest, in a world whose truth is known.
+
+Whole nodes in the network lab, with engines that only sleep, each at its own pace. Half of the jobs find a quiet world,
+half of them one in which each client's nearest node has ten times the jobs that it can do.
+"""
+
+from collections.abc import Iterator, Sequence
+from random import Random
+from typing import Final
+
+from gpunode_benchmarks.errors import BenchmarkFailed
+from gpunode_benchmarks.report import BenchResult, Measure, load_average
+from gpunode_benchmarks.routing.scene import CLIENTS, CROWD, MODEL, PACES, WORLD, run_scene
+from gpunode_benchmarks.routing.truth import Truth
+from gpunode_benchmarks.stats import latency_summary
+
+JOBS: Final = 48
+"""Of three clients and two phases, eight each: in less than a minute."""
+GOOD_MS: Final = 20.0
+PHASES: Final = ("calm", "crowded")
+_SEED: Final = 5
+
+
+def run_routing_bench(jobs: int = JOBS) -> BenchResult:
+    """Start the world, let its clients do the jobs, compare each choice with the best one, end the world.
+
+    Args:
+        jobs: that are judged, >= 6; one more each client comes before them.
+
+    Raises:
+        BenchmarkFailed: something took far too long. LabUnavailable: there can be no lab here.
+        LabFailed: a program in the lab failed.
+    """
+    load_before = load_average()
+    truth = run_scene(jobs, Random(_SEED))  # noqa: S311 -- what is asked for is no secret
+    return BenchResult(
+        bench="routing",
+        about="choosing the node that answers soonest; engines that sleep at a set pace, in an assumed world",
+        settings={"world": WORLD, "model": MODEL, "nodes": len(PACES), "clients": len(CLIENTS), "crowd": CROWD},
+        measures=tuple(measures_of(truth)),
+        load_before=load_before,
+        load_after=load_average(),
+    )
+
+
+def measures_of(truth: Truth) -> Iterator[Measure]:
+    """Return the figures.
+
+    Raises:
+        BenchmarkFailed: a phase has no job.
+    """
+    regrets = [[truth.regret_ms(job) for job in truth.jobs if job.phase == phase] for phase in range(len(PHASES))]
+    if not all(regrets):
+        raise BenchmarkFailed("There were too few jobs for both phases. Give --jobs 6 or more.")
+    yield from _of_phase("", "all jobs", [regret for of_phase in regrets for regret in of_phase])
+    for name, of_phase in zip(PHASES, regrets, strict=True):
+        yield from _of_phase(f"{name}_", f"{name} world", of_phase)
+    calm = [job for job in truth.jobs if job.phase == 0]
+    yield _times("over_floor", "first token beyond round trip, queue and prompt", map(truth.over_floor_ms, calm))
+    yield _times("found", "of it, choosing", (job.found_ms for job in calm))
+
+
+def _of_phase(prefix: str, about: str, regrets: Sequence[float]) -> Iterator[Measure]:
+    good = sum(regret <= GOOD_MS for regret in regrets) / len(regrets)
+    yield Measure(
+        name=f"{prefix}within_20ms",
+        about=f"{about}: within {GOOD_MS:g} ms of the best",
+        unit="share",
+        count=len(regrets),
+        values={"median": good},
+    )
+    yield _times(f"{prefix}regret", f"{about}: later than the best", regrets)
+
+
+def _times(name: str, about: str, values_ms: "Iterator[float] | Sequence[float]") -> Measure:
+    values = list(values_ms)
+    return Measure(name=name, about=about, unit="ms", count=len(values), values=latency_summary(values))

@@ -1,0 +1,117 @@
+"""What clients of the routing bench do, on the lab's hosts: calls with arguments and results of JSON."""
+
+import asyncio
+import itertools
+import time
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, Final
+
+from gpunode import AsyncInferenceClient
+from gpunode.routing import Limits
+from gpunode.types import ChatResult
+
+from gpunode_benchmarks.paced_backend import TOKEN_BYTES
+from gpunode_benchmarks.routing.jobs import WantedJob
+from gpunode_benchmarks.time_words import WORD_BYTES, age_s
+
+_POLL_S: Final = 0.05
+_FIND_TIMEOUT_S: Final = 60.0
+_STREAMS_PER_CLIENT: Final = 5
+"""A node serves one peer no more than eight at once."""
+
+
+async def ask(
+    client: dict[str, Any], model: str, nodes: int, phases: list[list[list[float]]], signals: str
+) -> list[dict[str, Any]]:
+    """Find all nodes, do one job, then the jobs of each phase one after the other; return a record of each job.
+
+    Args:
+        client: arguments of ``AsyncInferenceClient``.
+        model: what to ask for.
+        nodes: how many there are.
+        phases: the jobs of each, as the fields of ``WantedJob``.
+        signals: prefix of files. The call makes ``…ready-N`` before phase N, which begins when there is ``…go-N``.
+    """
+    records: list[dict[str, Any]] = []
+    async with AsyncInferenceClient(**client) as asking:
+        await asking.connect()
+        await _until_found(asking, model, nodes)
+        records.append(await _ask_one(asking, model, WantedJob(100, 8, 0.0), phase=-1))
+        for number, jobs in enumerate(phases):
+            Path(f"{signals}ready-{number}").touch()
+            await _until_there(f"{signals}go-{number}")
+            for fields in jobs:
+                job = WantedJob(int(fields[0]), int(fields[1]), fields[2])
+                await asyncio.sleep(job.pause_ms / 1000)
+                records.append(await _ask_one(asking, model, job, phase=number))
+    return records
+
+
+async def crowd(
+    client: dict[str, Any], model: str, node: str, at_once: int, jobs: list[list[float]], signals: str
+) -> list[dict[str, Any]]:
+    """Keep so many jobs at one node until there is the file ``…stop``; make ``…crowded`` when all have been sent.
+
+    The jobs are asked for again and again, in their order.
+    """
+    records: list[dict[str, Any]] = []
+    wanted = itertools.cycle(jobs)
+    sent = itertools.count(1)
+
+    async def keep_asking(asking: AsyncInferenceClient) -> None:
+        while not Path(f"{signals}stop").exists():
+            if next(sent) == at_once:
+                Path(f"{signals}crowded").touch()
+            fields = next(wanted)
+            job = WantedJob(int(fields[0]), int(fields[1]), 0.0)
+            records.append(await _ask_one(asking, model, job, phase=-1, limits=Limits(allow_nodes=frozenset({node}))))
+
+    async with AsyncExitStack() as stack:
+        clients = [
+            await stack.enter_async_context(
+                AsyncInferenceClient(**(client | {"state_dir": f"{client['state_dir']}{number}"}))
+            )
+            for number in range(-(-at_once // _STREAMS_PER_CLIENT))
+        ]
+        for asking in clients:
+            await asking.connect()
+            await _until_found(asking, model, 1)
+        async with asyncio.TaskGroup() as group:
+            for number in range(at_once):
+                group.create_task(keep_asking(clients[number % len(clients)]))
+    return records
+
+
+async def _until_found(client: AsyncInferenceClient, model: str, nodes: int) -> None:
+    async with asyncio.timeout(_FIND_TIMEOUT_S):
+        while sum(node.rtt_ms is not None for node in await client.nodes(model=model)) < nodes:  # noqa: ASYNC110 -- no bell
+            await asyncio.sleep(_POLL_S)
+
+
+async def _until_there(path: str) -> None:
+    while not Path(path).exists():  # noqa: ASYNC110 -- another process makes it
+        await asyncio.sleep(_POLL_S)
+
+
+async def _ask_one(
+    client: AsyncInferenceClient, model: str, job: WantedJob, *, phase: int, limits: Limits | None = None
+) -> dict[str, Any]:
+    asked_at = time.monotonic()
+    result: ChatResult = await client.chat(
+        messages=[{"role": "user", "content": "x" * (TOKEN_BYTES * job.prompt_tokens)}],
+        model=model,
+        max_tokens=job.output_tokens,
+        limits=limits,
+    )
+    now = time.monotonic()
+    return {
+        "phase": phase,
+        "node": result.route.node,
+        "chosen_at": asked_at + result.found_ms / 1000,
+        "found_ms": result.found_ms,
+        "ttft_ms": result.ttft_ms,
+        "prompt_tokens": job.prompt_tokens,
+        "output_tokens": job.output_tokens,
+        "ended_at": now - age_s(result.response[-WORD_BYTES:], now),
+    }

@@ -1,0 +1,32 @@
+"""The object that ``gpunode bench routing --json`` prints. Pure."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from gpunode_benchmarks.report import BenchResult
+from gpunode_benchmarks.routing.bench import PHASES
+
+
+def to_routing_json(result: BenchResult, machine: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the figures by what an operator asks.
+
+    within_20ms: share of jobs whose node was due to answer at most 20 ms later than the best one. regret_ms: how much
+    later. calm, crowded: the same of each phase. over_floor_ms: what the first token took beyond one round trip of the
+    world, the queue and reading the prompt, in the calm phase; found_ms: what of it choosing took.
+    """
+    measures = {measure.name: measure for measure in result.measures}
+
+    def summary(prefix: str) -> dict[str, Any]:
+        good, regret = measures[f"{prefix}within_20ms"], measures[f"{prefix}regret"]
+        return {"jobs": good.count, "within_20ms": good.values["median"], "regret_ms": dict(regret.values)}
+
+    return {
+        **summary(""),
+        **{phase: summary(f"{phase}_") for phase in PHASES},
+        "over_floor_ms": dict(measures["over_floor"].values),
+        "found_ms": dict(measures["found"].values),
+        "load": result.load_before,
+        "load_after": result.load_after,
+        "settings": dict(result.settings),
+        "machine": dict(machine),
+    }

@@ -1,0 +1,74 @@
+"""What the best choice would have been, from what the router cannot know: the world, the engines' speeds, every job.
+
+Each node does one job at a time, in the order in which they come. Pure.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from gpunode_benchmarks.overhead_engines import Pace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoneJob:
+    """A job as its client and its engine saw it; instants are seconds of one monotonic clock.
+
+    host: of the client. node: host of the node that did it. phase: negative = not to be judged. chosen_at: when the
+    client chose. found_ms: what choosing took. ttft_ms: from the call. ended_at: when the engine put out the last
+    token.
+    """
+
+    host: str
+    node: str
+    phase: int
+    chosen_at: float
+    found_ms: float
+    ttft_ms: float
+    prompt_tokens: int
+    output_tokens: int
+    ended_at: float
+
+
+@dataclass(frozen=True)
+class Truth:
+    """A world with paced nodes, and all jobs that were done in it.
+
+    rtt_ms: from each client's host to each node's. paces: of the nodes, by host.
+    """
+
+    rtt_ms: Mapping[tuple[str, str], float]
+    paces: Mapping[str, Pace]
+    jobs: Sequence[DoneJob]
+
+    def regret_ms(self, job: DoneJob) -> float:
+        """Return how much later the answer was due from the node that was chosen than from the best one, >= 0."""
+        return self.cost_ms(job, job.node) - min(self.cost_ms(job, node) for node in self.paces)
+
+    def over_floor_ms(self, job: DoneJob) -> float:
+        """Return what the first token took beyond one round trip, the queue, and reading the prompt."""
+        floor_ms = self._rtt_ms(job, job.node) + self._wait_ms(job, job.node) + self._prefill_ms(job, job.node)
+        return job.ttft_ms - floor_ms
+
+    def cost_ms(self, job: DoneJob, node: str) -> float:
+        """Return when the whole answer was due from a node, in ms after the choice."""
+        decode_ms = (job.output_tokens - 1) * self.paces[node].interval_ms
+        return self._rtt_ms(job, node) + self._wait_ms(job, node) + self._prefill_ms(job, node) + decode_ms
+
+    def _prefill_ms(self, job: DoneJob, node: str) -> float:
+        return job.prompt_tokens * self.paces[node].prefill_ms
+
+    def _rtt_ms(self, job: DoneJob, node: str) -> float:
+        return self.rtt_ms[job.host, node]
+
+    def _arrival(self, job: DoneJob, node: str) -> float:
+        return job.chosen_at + self._rtt_ms(job, node) / 2000
+
+    def _wait_ms(self, job: DoneJob, node: str) -> float:
+        """Return how long the jobs that were there before it would have kept it waiting."""
+        arrival = self._arrival(job, node)
+        before = (
+            other.ended_at
+            for other in self.jobs
+            if other.node == node and other is not job and self._arrival(other, node) < arrival
+        )
+        return 1000 * max(0.0, max(before, default=arrival) - arrival)

@@ -1,0 +1,48 @@
+from dataclasses import replace
+
+import pytest
+from gpunode_benchmarks.commands import _ROUTING_JOBS
+from gpunode_benchmarks.errors import BenchmarkFailed
+from gpunode_benchmarks.routing import bench
+from gpunode_benchmarks.routing.bench import JOBS, measures_of, run_routing_bench
+from gpunode_benchmarks.routing.truth import Truth
+
+from tests.benchmarks.routing.test_truth import JOB, PACES, RTT_MS
+
+#: One job a phase was sent where it should be, one was not, and one warm-up is not judged.
+DONE = [
+    JOB,
+    replace(JOB, node="far", chosen_at=200.0, ended_at=200.2),
+    replace(JOB, phase=1, chosen_at=300.0, ended_at=300.2),
+    replace(JOB, phase=-1, node="far", chosen_at=50.0, ended_at=50.2),
+]
+
+
+def test_each_phase_has_its_figures() -> None:
+    """What is within 20 ms of the best, and how much later the others were."""
+    measures = {measure.name: measure for measure in measures_of(Truth(RTT_MS, PACES, DONE))}
+    good = {name: measures[f"{name}within_20ms"].values["median"] for name in ("", "calm_", "crowded_")}
+    assert good == {"": pytest.approx(2 / 3), "calm_": 0.5, "crowded_": 1.0}
+    assert measures["calm_regret"].values == {"median": 20, "p95": pytest.approx(38)}
+    assert measures["over_floor"].count == measures["found"].count == 2
+
+
+def test_a_phase_without_jobs_has_no_figure() -> None:
+    """Nothing is shown in its place."""
+    with pytest.raises(BenchmarkFailed):
+        list(measures_of(Truth(RTT_MS, PACES, DONE[:2])))
+
+
+def test_the_bench_judges_what_the_scene_has_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many jobs as were asked for; without a wish, as many as the command does."""
+    asked: list[int] = []
+
+    def scene(jobs: int, _random: object) -> Truth:
+        asked.append(jobs)
+        return Truth(RTT_MS, PACES, DONE)
+
+    monkeypatch.setattr(bench, "run_scene", scene)
+    assert run_routing_bench().bench == "routing"
+    run_routing_bench(12)
+    assert asked == [JOBS, 12]
+    assert JOBS == _ROUTING_JOBS

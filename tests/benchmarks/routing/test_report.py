@@ -1,0 +1,18 @@
+from gpunode_benchmarks.report import BenchResult
+from gpunode_benchmarks.routing.bench import measures_of
+from gpunode_benchmarks.routing.report import to_routing_json
+from gpunode_benchmarks.routing.truth import Truth
+
+from tests.benchmarks.routing.test_bench import DONE
+from tests.benchmarks.routing.test_truth import PACES, RTT_MS
+
+
+def test_an_operator_finds_what_was_asked_for() -> None:
+    """jobs, within_20ms and regret_ms of all, and the same of each phase."""
+    measures = tuple(measures_of(Truth(RTT_MS, PACES, DONE)))
+    result = BenchResult(bench="routing", about="", settings={}, measures=measures, load_before=0.5, load_after=1.0)
+    told = to_routing_json(result, {"cores": 2})
+    assert (told["jobs"], told["calm"]["jobs"], told["crowded"]["jobs"]) == (3, 2, 1)
+    assert told["crowded"] == {"jobs": 1, "within_20ms": 1.0, "regret_ms": {"median": 0, "p95": 0}}
+    assert set(told["over_floor_ms"]) == set(told["found_ms"]) == {"median", "p95"}
+    assert (told["load"], told["load_after"], told["machine"]) == (0.5, 1.0, {"cores": 2})

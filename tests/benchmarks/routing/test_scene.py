@@ -1,0 +1,33 @@
+"""The whole scene runs in ``make test-full``: the lab's forwarder has a real-time priority, which other tests feel."""
+
+from pathlib import Path
+from random import Random
+
+import pytest
+from gpunode_benchmarks.lab.errors import LabUnavailable
+from gpunode_benchmarks.routing.scene import CLIENTS, CROWD, PACES, nearest, run_scene
+
+
+def test_the_nearest_node() -> None:
+    """By its round trip."""
+    assert nearest({"far": 100.0, "near": 10.0}) == "near"
+
+
+@pytest.mark.full
+@pytest.mark.timeout(300)
+def test_every_client_does_its_jobs(smollm2_path: Path) -> None:  # noqa: ARG001 -- a paced engine takes its plan
+    """Half of them beside a crowd; each is known with its node, and all were done by the engines' clock."""
+    try:
+        truth = run_scene(12, Random(1))
+    except LabUnavailable as error:
+        pytest.skip(str(error))
+    judged = [job for job in truth.jobs if job.phase >= 0]
+    assert {(host, phase): 2 for host in CLIENTS for phase in (0, 1)} == {
+        (host, phase): sum(job.host == host and job.phase == phase for job in judged)
+        for host in CLIENTS
+        for phase in (0, 1)
+    }
+    assert {job.node for job in truth.jobs} <= set(PACES)
+    assert all(job.ended_at > job.chosen_at for job in truth.jobs)
+    assert len(truth.jobs) >= len(judged) + len(CLIENTS) * (1 + CROWD)
+    assert all(truth.regret_ms(job) >= 0 for job in judged)
