@@ -50,6 +50,12 @@ async def _ask(client: AsyncInferenceClient, model: str, tokens: int, *, number:
     return {"problem": problem, "receipt": result.receipt.id, "segments": len(result.route.segments)}
 
 
+async def found_in_dht(client: dict[str, Any], model: str) -> list[str]:
+    """Return the nodes that a client finds which asks neither the tracker's index nor its own memory."""
+    async with AsyncInferenceClient(**client) as asking:
+        return [node.node for node in await asking.nodes(model=model) if node.source == "dht"]
+
+
 async def missing_receipts(client: dict[str, Any], receipts: list[str]) -> list[str]:
     """Wait a minute at most for the ledger to have all receipts; return those that it has not."""
     missing, ends_at = receipts, time.monotonic() + _LEDGER_PATIENCE_S

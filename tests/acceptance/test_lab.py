@@ -1,5 +1,6 @@
 """The network lab's world in short: hosts in network namespaces, cities apart. All of it runs in ``make test-full``."""
 
+import itertools
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ from gpunode_benchmarks.lab.lab import Lab
 from gpunode_benchmarks.lab.lab_network import PRELOAD, LabNetwork
 from gpunode_benchmarks.lab.world import find_world, load_world
 from gpunode_benchmarks.overhead_engines import paced_model
+from gpunode_protocol.adverts import ADVERT_LIFETIME_S, ANNOUNCE_INTERVAL_S
 
 from tests.acceptance.processes import wait_until
 
@@ -64,6 +66,32 @@ def six_nodes(network: LabNetwork) -> LabNetwork:
     """Four nodes more."""
     network.start_nodes(OTHERS, MODEL)
     return network
+
+
+@pytest.mark.full
+@pytest.mark.timeout(600)
+def test_a_partition_heals(six_nodes: LabNetwork) -> None:
+    """While it lasts the other side's adverts run out; two announce intervals after it everybody is found again."""
+    lab = six_nodes.lab
+    far_side = [FAR, "oregon-1"]
+    near_side = [TRACKER, CLIENT, NEAR, "stockholm-1", "milan-1", "montreal-1"]
+    nodes = {host: six_nodes.nodes[host].run["peer_id"] for host in (NEAR, FAR, *OTHERS)}
+
+    def found() -> set[str]:
+        arguments = {"client": six_nodes.client_of(CLIENT), "model": MODEL}
+        return set(lab.call(CLIENT, f"{CALLS}:found_in_dht", PATIENCE_S, **arguments))
+
+    wait_until(lambda: found() == set(nodes.values()), "all nodes are found", PATIENCE_S)
+    pairs = list(itertools.product(far_side, near_side))
+    for pair in pairs:
+        lab.cut(*pair)
+    try:
+        near_nodes = {nodes[host] for host in near_side if host in nodes}
+        wait_until(lambda: found() == near_nodes, "the other side's adverts have run out", 2 * ADVERT_LIFETIME_S)
+    finally:
+        for pair in pairs:
+            lab.mend(*pair)
+    wait_until(lambda: found() == set(nodes.values()), "the adverts have converged", 2 * ANNOUNCE_INTERVAL_S)
 
 
 def _keep_asking(network: LabNetwork, seconds: float, meanwhile: Callable[[], None]) -> list[dict[str, Any]]:
