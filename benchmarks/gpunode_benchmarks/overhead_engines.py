@@ -4,11 +4,11 @@ import hashlib
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, replace
 
-from gpunode_engines.base import Engine, Event, GenerateRequest, WorkRequest
+from gpunode_engines.base import Engine, Event, GenerateRequest, MeasuredSpeed, WorkRequest
 from gpunode_engines.catalogue import CatalogueEntry, resolve_model
 from gpunode_engines.config import EngineSettings
 from gpunode_engines.devices import Machine
-from gpunode_engines.plan import plan_engine
+from gpunode_engines.plan import EnginePlan, plan_engine
 from gpunode_engines.supervisor import SupervisedEngine
 
 from gpunode_benchmarks.paced_backend import BACKEND, INTERVAL_VARIABLE, PREFILL_VARIABLE
@@ -46,6 +46,26 @@ class UncachedEngine(SupervisedEngine):
             yield event
 
 
+class PacedEngine(SupervisedEngine):
+    """Says how fast it was set, where that is known: a measurement would tell how busy the bench's machine is."""
+
+    def __init__(self, plan: EnginePlan, pace: Pace) -> None:
+        variables = {INTERVAL_VARIABLE: str(pace.interval_ms), PREFILL_VARIABLE: str(pace.prefill_ms)}
+        super().__init__(plan, extra_environment=variables)
+        self._pace = pace
+
+    async def measure_speed(self) -> MeasuredSpeed:
+        """See ``Engine``."""
+        measured = await super().measure_speed()
+        if not self._pace.prefill_ms:
+            return measured
+        return replace(
+            measured,
+            prefill_tokens_per_s=1000 / self._pace.prefill_ms,
+            decode_tokens_per_s=1000 / self._pace.interval_ms,
+        )
+
+
 class OverheadEngines:
     """An ``EngineFactory`` that remembers what it made, by the model's name.
 
@@ -75,8 +95,7 @@ class OverheadEngines:
         options = replace(real.options, context_tokens=entry.context_tokens, slots=entry.slots)
         digest = hashlib.sha256(entry.name.encode()).digest()
         plan = replace(real, model=entry.name, backend=BACKEND, files=(), weights_digest=digest, options=options)
-        variables = {INTERVAL_VARIABLE: str(pace.interval_ms), PREFILL_VARIABLE: str(pace.prefill_ms)}
-        return SupervisedEngine(plan, extra_environment=variables)
+        return PacedEngine(plan, pace)
 
 
 def resolve_with_paced(name: str, *, slots: int = PACED_SLOTS) -> CatalogueEntry:

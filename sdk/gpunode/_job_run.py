@@ -258,6 +258,7 @@ class JobRun:
             now = self._services.monotonic()
             self.first_output_at = now if self.first_output_at is None else self.first_output_at
             part.begun_at = now if part.begun_at is None else part.begun_at
+            part.last_at = now
         try:
             if isinstance(event, Completed):
                 self.answer.end()
@@ -277,8 +278,10 @@ class JobRun:
     def _spans(self, part: Part, completed: Completed) -> Spans:
         now, stated = self._services.monotonic(), completed.receipt.body
         first_at = now if part.begun_at is None else part.begun_at
+        last_at = now if part.last_at is None else part.last_at
         return Spans(
             first_ms=1000 * (first_at - part.sent_at),
+            output_ms=1000 * (last_at - first_at),
             total_ms=1000 * (now - part.sent_at),
             paused_ms=1000 * part.link.clock.lost_s,
             stated_decode_ms=float(max(0, stated.duration_ms - stated.ttft_ms)),

@@ -15,12 +15,14 @@ MAX_PAUSED_SHARE: Final = 0.1
 
 @dataclass(frozen=True)
 class Spans:
-    """In ms. first_ms: from the request to the first output. total_ms: to the end. paused_ms: while nobody read.
+    """In ms. first_ms: from the request to the first output. output_ms: from there to the last one.
 
-    stated_decode_ms: from first output to end, as the node's receipt states it.
+    total_ms: from the request to the end. paused_ms: while nobody read. stated_decode_ms: from first output to end, as
+    the node's receipt states it.
     """
 
     first_ms: float
+    output_ms: float
     total_ms: float
     paused_ms: float
     stated_decode_ms: float
@@ -44,7 +46,7 @@ def timing_of(choice: Choice, task: Task, usage: Usage, spans: Spans, *, at: flo
             prefill_ms = max(0.0, spans.first_ms - rtt_ms)
             input_units = 0 if has_waited else usage.input_tokens + usage.resumed_tokens
             # a short answer may arrive all at once: of both measurements the slower one
-            decode_ms = max(spans.total_ms - spans.first_ms, spans.stated_decode_ms)
+            decode_ms = max(spans.output_ms, spans.stated_decode_ms)
             output_units = max(0, usage.output_tokens - 1)
         case Task.EMBEDDING:
             input_units, prefill_ms = 0 if has_waited else usage.input_tokens, whole_ms

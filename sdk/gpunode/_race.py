@@ -18,12 +18,16 @@ _DECIDES = (TokensFrame, SegmentFrame, ProgressFrame, Blob, Completed, Failed)
 
 @dataclass
 class Part:
-    """One node's part of a job, over one stream. sent_at, begun_at: of request and first output, monotonic seconds."""
+    """One node's part of a job, over one stream.
+
+    sent_at, begun_at, last_at: of request, first and last output, monotonic seconds.
+    """
 
     choice: Choice
     link: JobLink
     sent_at: float
     begun_at: float | None = None
+    last_at: float | None = None
 
 
 NextEvents = Callable[[Part], Awaitable[list[JobEvent]]]

@@ -1,18 +1,20 @@
-"""Keeps the connections to the best few nodes warm, and their load known, while the client is in use."""
+"""Keeps the load of the nodes that may get the next job known while the client is in use, and connections warm after."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from gpunode._probing import Prober
-from gpunode._selection import Candidate, Choice, Standing
+from gpunode._selection import MAX_PROBES, Candidate, Choice, Standing
 
+MAX_KNOWN: Final = MAX_PROBES
+"""Nodes of the last ranking whose load is known: which is best depends on the job, and on who else has come."""
 MAX_WARM: Final = 3
-"""Nodes of the last ranking that are kept warm: the best, and two that can take its place."""
+"""Of those whose connections are kept when the client is idle: the best, and two that can take its place."""
 BUSY_INTERVAL_S: Final = 1.0
 """With a far node's round trips below the life of an answer (2 s), so that the next job need not ask before it goes."""
 BUSY_FOR_S: Final = 60.0
-"""After the last job; then only the connections are kept."""
+"""After the last job; then only the best few's connections are kept."""
 IDLE_INTERVAL_S: Final = 15.0
 """Below the 30 s after which home routers forget a UDP flow."""
 IDLE_FOR_S: Final = 600.0
@@ -44,7 +46,7 @@ class Warmth:
 
     def used(self, choices: Sequence[Choice]) -> None:
         """Keep the best of a ranking warm from now on."""
-        self._best = tuple(item.candidate for item in choices if item.standing is Standing.ANSWERED)[:MAX_WARM]
+        self._best = tuple(item.candidate for item in choices if item.standing is Standing.ANSWERED)[:MAX_KNOWN]
         self._used_at = self._monotonic()
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._run())
@@ -57,5 +59,6 @@ class Warmth:
 
     async def _run(self) -> None:
         while (unused_s := self._monotonic() - self._used_at) < IDLE_FOR_S:
-            await self._sleep(BUSY_INTERVAL_S if unused_s < BUSY_FOR_S else IDLE_INTERVAL_S)
-            await self._prober.renew(self._best)
+            is_busy = unused_s < BUSY_FOR_S
+            await self._sleep(BUSY_INTERVAL_S if is_busy else IDLE_INTERVAL_S)
+            await self._prober.renew(self._best if is_busy else self._best[:MAX_WARM])

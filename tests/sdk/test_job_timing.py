@@ -10,7 +10,7 @@ from gpunode_protocol.tasks import Task
 from tests.sdk.world import Keys
 
 CANDIDATE = Candidate(Keys().advert(Identity.from_seed(b"\x03" * 32)), "dht")
-SPANS = Spans(first_ms=300, total_ms=1300, paused_ms=0, stated_decode_ms=900)
+SPANS = Spans(first_ms=300, output_ms=1000, total_ms=1300, paused_ms=0, stated_decode_ms=900)
 TOKENS = Usage(input_tokens=40, output_tokens=51)
 
 
@@ -29,7 +29,7 @@ def test_a_chat_tells_of_reading_and_writing() -> None:
 
 def test_of_both_measurements_of_writing_the_slower_one_counts() -> None:
     """An answer that arrives all at once was not made in no time."""
-    at_once = Spans(first_ms=1290, total_ms=1300, paused_ms=0, stated_decode_ms=900)
+    at_once = Spans(first_ms=1290, output_ms=10, total_ms=1300, paused_ms=0, stated_decode_ms=900)
     assert timing_of(_choice(), Task.LLM, TOKENS, at_once, at=0).decode_ms == 900
 
 
@@ -42,7 +42,7 @@ def test_a_job_that_was_expected_to_wait_tells_nothing_of_reading() -> None:
 
 def test_a_caller_who_pauses_measures_itself() -> None:
     """So nothing is learned of the node."""
-    paused = Spans(first_ms=300, total_ms=1300, paused_ms=500, stated_decode_ms=900)
+    paused = Spans(first_ms=300, output_ms=1000, total_ms=1300, paused_ms=500, stated_decode_ms=900)
     timing = timing_of(_choice(), Task.LLM, TOKENS, paused, at=0)
     assert (timing.input_units, timing.output_units) == (0, 0)
 
