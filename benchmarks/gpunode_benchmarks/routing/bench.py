@@ -10,9 +10,10 @@ from typing import Final
 
 from gpunode_benchmarks.errors import BenchmarkFailed
 from gpunode_benchmarks.report import BenchResult, Measure, load_average
+from gpunode_benchmarks.routing.jobs import FIRST_CONTACT
 from gpunode_benchmarks.routing.scene import CLIENTS, CROWD, MODEL, PACES, WORLD, run_scene
 from gpunode_benchmarks.routing.truth import Truth
-from gpunode_benchmarks.stats import latency_summary
+from gpunode_benchmarks.stats import latency_summary, median
 
 JOBS: Final = 48
 """Of three clients and two phases, eight each: in less than a minute."""
@@ -25,7 +26,7 @@ def run_routing_bench(jobs: int = JOBS) -> BenchResult:
     """Start the world, let its clients do the jobs, compare each choice with the best one, end the world.
 
     Args:
-        jobs: that are judged, >= 6; one more each client comes before them.
+        jobs: that are judged, >= 6; two more each client come before them.
 
     Raises:
         BenchmarkFailed: something took far too long. LabUnavailable: there can be no lab here.
@@ -58,6 +59,14 @@ def measures_of(truth: Truth) -> Iterator[Measure]:
     calm = [job for job in truth.jobs if job.phase == 0]
     yield _times("over_floor", "first token beyond round trip, queue and prompt", map(truth.over_floor_ms, calm))
     yield _times("found", "of it, choosing", (job.found_ms for job in calm))
+    first = [truth.round_trips(job) for job in truth.jobs if job.phase == FIRST_CONTACT]
+    yield Measure(
+        name="first_contact",
+        about="a client's first token of all, beyond queue and prompt",
+        unit="round trips",
+        count=len(first),
+        values={"median": median(first), "max": max(first)},
+    )
 
 
 def _of_phase(prefix: str, about: str, regrets: Sequence[float]) -> Iterator[Measure]:

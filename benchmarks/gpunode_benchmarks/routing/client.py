@@ -12,9 +12,10 @@ from gpunode.routing import Limits
 from gpunode.types import ChatResult
 
 from gpunode_benchmarks.paced_backend import TOKEN_BYTES
-from gpunode_benchmarks.routing.jobs import WantedJob
+from gpunode_benchmarks.routing.jobs import FIRST_CONTACT, WARM_UP, WantedJob
 from gpunode_benchmarks.time_words import WORD_BYTES, age_s
 
+_SHORT: Final = WantedJob(prompt_tokens=100, output_tokens=8, pause_ms=0.0)
 _POLL_S: Final = 0.05
 _FIND_TIMEOUT_S: Final = 60.0
 _STREAMS_PER_CLIENT: Final = 5
@@ -24,7 +25,7 @@ _STREAMS_PER_CLIENT: Final = 5
 async def ask(
     client: dict[str, Any], model: str, nodes: int, phases: list[list[list[float]]], signals: str
 ) -> list[dict[str, Any]]:
-    """Find all nodes, do one job, then the jobs of each phase one after the other; return a record of each job.
+    """Do one job, find all nodes, do one more, then those of each phase in turn; return a record of each job.
 
     Args:
         client: arguments of ``AsyncInferenceClient``.
@@ -36,8 +37,9 @@ async def ask(
     records: list[dict[str, Any]] = []
     async with AsyncInferenceClient(**client) as asking:
         await asking.connect()
+        records.append(await _ask_one(asking, model, _SHORT, phase=FIRST_CONTACT))
         await _until_found(asking, model, nodes)
-        records.append(await _ask_one(asking, model, WantedJob(100, 8, 0.0), phase=-1))
+        records.append(await _ask_one(asking, model, _SHORT, phase=WARM_UP))
         for number, jobs in enumerate(phases):
             Path(f"{signals}ready-{number}").touch()
             await _until_there(f"{signals}go-{number}")
@@ -65,7 +67,9 @@ async def crowd(
                 Path(f"{signals}crowded").touch()
             fields = next(wanted)
             job = WantedJob(int(fields[0]), int(fields[1]), 0.0)
-            records.append(await _ask_one(asking, model, job, phase=-1, limits=Limits(allow_nodes=frozenset({node}))))
+            records.append(
+                await _ask_one(asking, model, job, phase=WARM_UP, limits=Limits(allow_nodes=frozenset({node})))
+            )
 
     async with AsyncExitStack() as stack:
         clients = [

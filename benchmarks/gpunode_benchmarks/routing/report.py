@@ -13,6 +13,7 @@ def to_routing_json(result: BenchResult, machine: Mapping[str, Any]) -> dict[str
     within_20ms: share of jobs whose node was due to answer at most 20 ms later than the best one. regret_ms: how much
     later. calm, crowded: the same of each phase. over_floor_ms: what the first token took beyond one round trip of the
     world, the queue and reading the prompt, in the calm phase; found_ms: what of it choosing took.
+    first_contact_round_trips: what the first token of a client that has just joined took, in round trips to its node.
     """
     measures = {measure.name: measure for measure in result.measures}
 
@@ -25,6 +26,7 @@ def to_routing_json(result: BenchResult, machine: Mapping[str, Any]) -> dict[str
         **{phase: summary(f"{phase}_") for phase in PHASES},
         "over_floor_ms": dict(measures["over_floor"].values),
         "found_ms": dict(measures["found"].values),
+        "first_contact_round_trips": dict(measures["first_contact"].values),
         "load": result.load_before,
         "load_after": result.load_after,
         "settings": dict(result.settings),

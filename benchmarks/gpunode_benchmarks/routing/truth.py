@@ -46,8 +46,15 @@ class Truth:
 
     def over_floor_ms(self, job: DoneJob) -> float:
         """Return what the first token took beyond one round trip, the queue, and reading the prompt."""
-        floor_ms = self._rtt_ms(job, job.node) + self._wait_ms(job, job.node) + self._prefill_ms(job, job.node)
-        return job.ttft_ms - floor_ms
+        return self.travel_ms(job) - self._rtt_ms(job, job.node)
+
+    def round_trips(self, job: DoneJob) -> float:
+        """Return what the first token took beyond the queue and reading the prompt, in round trips to its node."""
+        return self.travel_ms(job) / self._rtt_ms(job, job.node)
+
+    def travel_ms(self, job: DoneJob) -> float:
+        """Return what the first token took beyond the queue and reading the prompt."""
+        return job.ttft_ms - self._wait_ms(job, job.node) - self._prefill_ms(job, job.node)
 
     def cost_ms(self, job: DoneJob, node: str) -> float:
         """Return when the whole answer was due from a node, in ms after the choice."""

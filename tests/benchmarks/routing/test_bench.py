@@ -5,16 +5,18 @@ from gpunode_benchmarks.commands import _ROUTING_JOBS
 from gpunode_benchmarks.errors import BenchmarkFailed
 from gpunode_benchmarks.routing import bench
 from gpunode_benchmarks.routing.bench import JOBS, measures_of, run_routing_bench
+from gpunode_benchmarks.routing.jobs import FIRST_CONTACT, WARM_UP
 from gpunode_benchmarks.routing.truth import Truth
 
 from tests.benchmarks.routing.test_truth import JOB, PACES, RTT_MS
 
-#: One job a phase was sent where it should be, one was not, and one warm-up is not judged.
+#: One job a phase was sent where it should be, one was not, and what came before is not judged.
 DONE = [
     JOB,
     replace(JOB, node="far", chosen_at=200.0, ended_at=200.2),
     replace(JOB, phase=1, chosen_at=300.0, ended_at=300.2),
-    replace(JOB, phase=-1, node="far", chosen_at=50.0, ended_at=50.2),
+    replace(JOB, phase=WARM_UP, node="far", chosen_at=50.0, ended_at=50.2),
+    replace(JOB, phase=FIRST_CONTACT, ttft_ms=180.0, chosen_at=40.0, ended_at=40.2),
 ]
 
 
@@ -25,6 +27,7 @@ def test_each_phase_has_its_figures() -> None:
     assert good == {"": pytest.approx(2 / 3), "calm_": 0.5, "crowded_": 1.0}
     assert measures["calm_regret"].values == {"median": 20, "p95": pytest.approx(38)}
     assert measures["over_floor"].count == measures["found"].count == 2
+    assert measures["first_contact"].values == {"median": 4, "max": 4}
 
 
 def test_a_phase_without_jobs_has_no_figure() -> None:

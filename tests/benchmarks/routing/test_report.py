@@ -14,5 +14,6 @@ def test_an_operator_finds_what_was_asked_for() -> None:
     told = to_routing_json(result, {"cores": 2})
     assert (told["jobs"], told["calm"]["jobs"], told["crowded"]["jobs"]) == (3, 2, 1)
     assert told["crowded"] == {"jobs": 1, "within_20ms": 1.0, "regret_ms": {"median": 0, "p95": 0}}
+    assert told["first_contact_round_trips"] == {"median": 4, "max": 4}
     assert set(told["over_floor_ms"]) == set(told["found_ms"]) == {"median", "p95"}
     assert (told["load"], told["load_after"], told["machine"]) == (0.5, 1.0, {"cores": 2})

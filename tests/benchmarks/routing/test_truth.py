@@ -52,4 +52,6 @@ def test_a_job_that_was_sent_before_can_come_after() -> None:
 
 def test_the_floor_of_a_first_token() -> None:
     """One round trip and reading the prompt, and the queue where there is one."""
-    assert Truth(RTT_MS, PACES, [JOB]).over_floor_ms(JOB) == 125 - 20 - 100
+    truth = Truth(RTT_MS, PACES, [JOB])
+    assert truth.over_floor_ms(JOB) == 125 - 20 - 100
+    assert truth.round_trips(JOB) == (125 - 100) / 20
