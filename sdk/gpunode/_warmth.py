@@ -1,4 +1,4 @@
-"""Keeps the load of the nodes that may get the next job known while the client is in use, and connections warm after."""
+"""Keeps the load of those nodes known that may get the next job, and connections warm when there is none."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence

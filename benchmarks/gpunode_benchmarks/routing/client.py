@@ -60,6 +60,7 @@ async def crowd(
     records: list[dict[str, Any]] = []
     wanted = itertools.cycle(jobs)
     sent = itertools.count(1)
+    only_there = Limits(allow_nodes=frozenset({node}))
 
     async def keep_asking(asking: AsyncInferenceClient) -> None:
         while not Path(f"{signals}stop").exists():
