@@ -68,9 +68,7 @@ async def crowd(
                 Path(f"{signals}crowded").touch()
             fields = next(wanted)
             job = WantedJob(int(fields[0]), int(fields[1]), 0.0)
-            records.append(
-                await _ask_one(asking, model, job, phase=WARM_UP, limits=Limits(allow_nodes=frozenset({node})))
-            )
+            records.append(await _ask_one(asking, model, job, phase=WARM_UP, limits=only_there))
 
     async with AsyncExitStack() as stack:
         clients = [
