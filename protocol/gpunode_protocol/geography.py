@@ -11,6 +11,9 @@ from gpunode_protocol.regions import Region
 EARTH_RADIUS_KM: Final = 6371.0088
 """The mean radius of WGS 84; with a sphere, distances are off by at most 0.6 %."""
 
+KM_PER_RTT_MS: Final = 100
+"""How far light in fibre goes and comes back in a millisecond, about (refractive index 1.47): never is it farther."""
+
 
 @dataclass(frozen=True, slots=True)
 class Position:

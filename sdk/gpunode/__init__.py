@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         TrackerUnreachable,
         VerificationFailed,
     )
+    from gpunode.regions import CallerInfo, NetworkRegions, RegionInfo
     from gpunode.routing import CostTerms, Limits, RouteCandidate, RouteExplanation
     from gpunode.streaming import AsyncChatStream, ChatStream
     from gpunode.types import ChatResult, Chunk, Route, Usage
@@ -41,6 +42,9 @@ _MODULE_OF = {
     "RequestRefused": "errors",
     "TrackerUnreachable": "errors",
     "VerificationFailed": "errors",
+    "CallerInfo": "regions",
+    "NetworkRegions": "regions",
+    "RegionInfo": "regions",
     "CostTerms": "routing",
     "Limits": "routing",
     "RouteCandidate": "routing",
@@ -55,6 +59,7 @@ __all__ = [
     "AnswerInterrupted",
     "AsyncChatStream",
     "AsyncInferenceClient",
+    "CallerInfo",
     "ChatResult",
     "ChatStream",
     "Chunk",
@@ -63,7 +68,9 @@ __all__ = [
     "GpunodeError",
     "InferenceClient",
     "Limits",
+    "NetworkRegions",
     "NoNodeFound",
+    "RegionInfo",
     "RequestRefused",
     "Route",
     "RouteCandidate",

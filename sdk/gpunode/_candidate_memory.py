@@ -40,7 +40,12 @@ class CandidateMemory:
             self._answers.pop(question, None)
 
     def recall(self, question: Question, *, network: Network, now: float) -> list[Candidate]:
-        """Return what is still good, maybe nothing. A newer word of the tracker (revocations, keys) voids it all."""
+        """Return what is still good, maybe nothing. A newer word of the tracker (revocations, keys) voids it all.
+
+        A client that has just learned where it is goes on with what it found before, until that is looked up anew.
+        """
+        if question not in self._answers:
+            question = self._same_for_another_home(question)
         answer = self._answers.get(question)
         if answer is None:
             return []
@@ -48,6 +53,9 @@ class CandidateMemory:
             del self._answers[question]
             return []
         return [candidate for candidate in answer.candidates if candidate.body.expires_at > now]
+
+    def _same_for_another_home(self, question: Question) -> Question:
+        return next((other for other in reversed(self._answers) if other[0] == question[0]), question)
 
     def is_old(self, question: Question, now: float) -> bool:
         """Whether a recalled answer should be looked up again."""

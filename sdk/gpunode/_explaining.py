@@ -35,6 +35,8 @@ def explanation_of(ranking: Ranking, placement: Placement) -> RouteExplanation:
         input_units=placement.size.input_units,
         output_units=placement.size.output_units,
         candidates=tuple(_candidate(choice, best) for choice in ranking.choices),
+        home=placement.home and placement.home.value,
+        home_from=placement.home_from,
         excluded=dict(ranking.excluded),
     )
 

@@ -22,6 +22,7 @@ from gpunode._probe_answer import Probe
 from gpunode._probing import Prober, Worth
 from gpunode._selection import Candidate, Choice, Knowledge, Standing, Wanted, rank, standing_of, to_probe
 from gpunode.errors import NoNodeFound
+from gpunode.regions import HomeFrom
 
 Objection = Callable[[Candidate], str | None]
 """Says why a candidate may not do a job, None if it may."""
@@ -34,12 +35,16 @@ def no_objection(_candidate: Candidate) -> str | None:
 
 @dataclass(frozen=True)
 class Placement:
-    """One job to be placed. home: the client's region. size: what it takes. objection: beyond what ``wanted`` says."""
+    """One job to be placed.
+
+    home: the client's region; home_from: see ``HomeFrom``. size: what it takes. objection: beyond what ``wanted`` says.
+    """
 
     wanted: Wanted
     home: Region | None = None
     size: JobSize = TYPICAL_SIZE
     objection: Objection = no_objection
+    home_from: HomeFrom | None = None
 
     @property
     def question(self) -> Question:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
+from gpunode_protocol.regions import Region
+
 from gpunode._observed import NOTHING_OBSERVED, Observed, Timing, observed_of
 from gpunode._state import read_json, write_json
 
@@ -51,8 +53,12 @@ class _Service:
 
 @dataclass
 class _Node:
-    """rtts: those that are, or will be, the smallest of a window: instants and round trips both grow."""
+    """rtts: those that are, or will be, the smallest of a window: instants and round trips both grow.
 
+    region: where the node says it is; None = not known, or it is behind a relay, whose detour would be measured.
+    """
+
+    region: Region | None = None
     rtts: deque[_Rtt] = field(default_factory=deque)
     services: dict[str, _Service] = field(default_factory=dict)
 
@@ -71,9 +77,10 @@ class Measurements:
         self._known: dict[str, _Node] | None = None
         self._saved_at = -math.inf
 
-    def rtt_measured(self, node: str, rtt_ms: float) -> None:
-        """Note a round trip."""
-        rtts = self._node(node).rtts
+    def rtt_measured(self, node: str, rtt_ms: float, region: Region | None = None) -> None:
+        """Note a round trip. region: where the node says it is, None if it is behind a relay."""
+        known = self._node(node)
+        known.region, rtts = region, known.rtts
         while rtts and rtts[-1][1] >= rtt_ms:
             rtts.pop()
         rtts.append((self._clock(), rtt_ms))
@@ -107,6 +114,22 @@ class Measurements:
             return recent
         at, rtt_ms = known.rtts[-1]
         return rtt_ms if at >= self._clock() - KEPT_S else None
+
+    def rtts_ms(self) -> dict[Region, list[float]]:
+        """Return the smallest round trips of the last 10 minutes, one a node, by the region that nodes claim."""
+        return self._by_region(self.rtt_ms)
+
+    def last_rtts_ms(self) -> dict[Region, list[float]]:
+        """Return the same with the last ones of the day: hints, and no measurements."""
+        return self._by_region(self.last_rtt_ms)
+
+    def _by_region(self, rtt_of: Callable[[str], float | None]) -> dict[Region, list[float]]:
+        found: dict[Region, list[float]] = {}
+        for node, known in self._load().items():
+            rtt_ms = rtt_of(node)
+            if known.region is not None and rtt_ms is not None:
+                found.setdefault(known.region, []).append(rtt_ms)
+        return found
 
     def observed(self, node: str, model: str) -> Observed:
         """Return what is known of a model at a node."""
@@ -160,12 +183,16 @@ def _as_json(known: _Node) -> dict[str, Any]:
         model: {"timings": list(service.timings), "outcomes": list(service.outcomes)}
         for model, service in known.services.items()
     }
-    return {"rtts": list(known.rtts), "services": services}
+    return {"region": known.region, "rtts": list(known.rtts), "services": services}
 
 
 def _from_json(value: Any, *, now: float) -> _Node:
     """Read a node's entry; what lies in the future was written under another clock and is left out."""
-    known = _Node(deque((float(at), _positive(rtt_ms)) for at, rtt_ms in value["rtts"] if at <= now))
+    region = value.get("region")
+    known = _Node(
+        None if region is None else Region(region),
+        deque((float(at), _positive(rtt_ms)) for at, rtt_ms in value["rtts"] if at <= now),
+    )
     for model, kept in value["services"].items():
         service = known.services[model] = _Service()
         timings = (Timing(*map(_positive, item)) for item in kept["timings"])

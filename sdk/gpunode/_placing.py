@@ -10,6 +10,7 @@ from gpunode_protocol.tasks import Task
 
 from gpunode._cost import TYPICAL_SIZE, JobSize, size_of
 from gpunode._finder import Objection, Placement, no_objection
+from gpunode._home import HomeKeeper
 from gpunode._own_nodes import OwnNodes
 from gpunode._selection import Candidate, Wanted
 from gpunode.errors import InvalidRequest
@@ -34,11 +35,11 @@ class Placer:
     """Applies the client's settings to demands.
 
     Args:
-        home: the client's region. limits: the client's, where a call brings none.
+        home: knows the client's region. limits: the client's, where a call brings none.
         own_nodes: see there.
     """
 
-    def __init__(self, home: Region | None, limits: Limits, own_nodes: OwnNodes) -> None:
+    def __init__(self, home: HomeKeeper, limits: Limits, own_nodes: OwnNodes) -> None:
         self._home = home
         self._limits = limits
         self._own_nodes = own_nodes
@@ -56,21 +57,25 @@ class Placer:
         wanted = Wanted(
             task=demand.task,
             model=demand.model or default_models.get(demand.task),
-            region=demand.region or self._only_home(limits),
+            region=demand.region or await self._only_home(limits),
             limits=limits,
             own=await self._own_nodes.ids() if limits.own_nodes else None,
         )
         sized = size or (TYPICAL_SIZE if demand.params is None else size_of(demand.params))
-        return Placement(wanted, self._home, sized, _too_dear(limits, demand, prices, sized))
+        home = self._home.current()
+        objection = _too_dear(limits, demand, prices, sized)
+        return Placement(wanted, home.region, sized, objection, home.taken_from)
 
-    def _only_home(self, limits: Limits) -> Region | None:
+    async def _only_home(self, limits: Limits) -> Region | None:
         if limits.widen:
             return None
-        if self._home is None:
+        home = await self._home.settled()  # the one job that cannot go without it
+        if home.region is None:
             raise InvalidRequest(
-                "To stay in the client's own region, it must be known: region=…, --region or GPUNODE_REGION."
+                "To stay in the client's own region, it must be known, and neither its address nor its measurements "
+                "tell it ('gpunode regions' says why). Name it: region=…, --region or GPUNODE_REGION."
             )
-        return self._home
+        return home.region
 
 
 def _too_dear(limits: Limits, demand: Demand, prices: PriceTable, size: JobSize) -> Objection:

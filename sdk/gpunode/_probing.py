@@ -181,7 +181,8 @@ class Prober:
                 return None
             reply = probe.receive_data(data)
         now = self._monotonic()
-        self._measurements.rtt_measured(candidate.node, 1000 * (now - sent_at))
+        region = None if candidate.body.path == "relayed" else candidate.body.region
+        self._measurements.rtt_measured(candidate.node, 1000 * (now - sent_at), region)
         rtt_ms = self._measurements.rtt_ms(candidate.node)
         answer = Probe(
             rtt_ms=0.0 if rtt_ms is None else rtt_ms,

@@ -28,6 +28,7 @@ from gpunode._explaining import explanation_of
 from gpunode._finder import Finder, Placement
 from gpunode._good_nodes import GoodNodes
 from gpunode._grants import GrantStore, GrantTerms
+from gpunode._home import HomeKeeper
 from gpunode._job_requests import Job, JobSigner, new_job_id, new_salt, patience_with, worst_cost_microcredits
 from gpunode._job_run import JobRun, JobServices
 from gpunode._measurements import Measurements
@@ -36,12 +37,14 @@ from gpunode._node_queue import NodeQueue
 from gpunode._own_nodes import OwnNodes
 from gpunode._placing import Demand, Placer
 from gpunode._probing import Prober
+from gpunode._region_facts import network_regions
 from gpunode._selection import Choice, Wanted
 from gpunode._state import StateDir
 from gpunode._tracker import TrackerClient
 from gpunode._warmth import Warmth
 from gpunode.config import ClientConfig
 from gpunode.errors import ClientClosed, ClientError
+from gpunode.regions import NetworkRegions
 from gpunode.routing import Limits, RouteExplanation
 
 _log = logging.getLogger(__name__)
@@ -116,8 +119,15 @@ class Session:
         )
         self._good_nodes = GoodNodes(self._state.nodes_path, clock=self._surroundings.clock)
         self._measurements = Measurements(self._state.measurements_path, clock=self._surroundings.clock)
+        self._home = HomeKeeper(
+            config.region,
+            self.tracker,
+            self._state.home_path,
+            rtts_ms=self._measurements.rtts_ms,
+            clock=self._surroundings.clock,
+        )
         own_nodes = OwnNodes(self._ask_own_nodes, monotonic=self._surroundings.monotonic)
-        self._placer = Placer(config.region, config.limits(), own_nodes)
+        self._placer = Placer(self._home, config.limits(), own_nodes)
         self._background = Background()
         self._lock = asyncio.Lock()
         self._open: _Open | None = None
@@ -177,7 +187,19 @@ class Session:
     async def nodes(self, wanted: Wanted) -> list[Choice]:
         """Return live nodes, probed, best first."""
         ready = await self.ready()
-        return await ready.finder.all(Placement(wanted, self.config.region))
+        return await ready.finder.all(Placement(wanted, self._home.current().region))
+
+    async def regions(self) -> NetworkRegions:
+        """Return who is in which region and where this client is; needs no mesh.
+
+        Raises:
+            TrackerUnreachable, TrackerError: the tracker does not tell. InvalidSettings: see ``StateDir.prepare``.
+        """
+        self._check_open()
+        self._state_dir.prepare()
+        reply = await self.tracker.regions()
+        self._home.learn(reply)
+        return network_regions(reply, self._home.current(), self._measurements.last_rtts_ms())
 
     async def explain(self, demand: Demand, size: JobSize | None) -> RouteExplanation:
         """Return how a job would be routed now.
@@ -210,6 +232,7 @@ class Session:
                 self._open = await self._join()
             elif self._keeper.is_stale:
                 self._background.spawn(_discard_result(self._keeper.fetch()))
+            self._home.refresh()
             await self._keeper.require_right_clock()
             network, validator = self._current(), self._open.validator
             validator.trust, validator.revocations = network.trust, network.revocations
@@ -220,8 +243,10 @@ class Session:
         self._is_closed = True
         if self._open is not None:
             await self._open.warmth.close()
+        await self._home.close()
         await self._background.close()
         self._measurements.save()
+        self._home.judge()  # so that the next run knows what this one measured
         async with self._lock:
             if self._open is not None:
                 ready, self._open = self._open, None
@@ -247,6 +272,7 @@ class Session:
             if network is None:
                 network = await fetching
                 await self._keeper.require_right_clock()
+            self._home.refresh()  # beside the joining, so that mostly the first job knows it
             validator = AdvertValidator(network.trust, network.revocations)
             mesh = self._create_mesh(network, validator)
             await mesh.start()

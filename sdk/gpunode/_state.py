@@ -9,6 +9,7 @@
         ├── pin.json              root key, pinned at first contact
         ├── network.json          the tracker's last network info
         ├── grants-<…>.json       live grants of one API key (mode 0600: they spend)
+        ├── home.json             the client's region, where the settings name none
         ├── measurements.json     round trips, speeds and failures of nodes
         └── nodes.json            adverts of nodes that answered well
 
@@ -102,6 +103,11 @@ class TrackerState:
     def measurements_path(self) -> Path:
         """The file with what was measured of nodes."""
         return self.folder / "measurements.json"
+
+    @property
+    def home_path(self) -> Path:
+        """The file with the client's region, as it was found out."""
+        return self.folder / "home.json"
 
     def grants_path(self, api_key: str) -> Path:
         """The file with an API key's grants: a grant spends from the account that it was issued to."""

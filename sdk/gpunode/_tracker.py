@@ -85,6 +85,10 @@ class TrackerClient:
         query = {"task": task, "model": model, "region": region}
         return await self._get(api.NODES_PATH, api.NodesReply, {k: v for k, v in query.items() if v is not None})
 
+    async def regions(self) -> api.RegionsReply:
+        """Return live nodes by region, and where this client's address is; unsigned: it only says where to look."""
+        return await self._get(api.REGIONS_PATH, api.RegionsReply)
+
     async def grant(self, request: api.GrantRequest) -> api.GrantReply:
         """Ask for a grant; not repeated when the answer is lost, because every grant reserves credits."""
         return await self._call("POST", api.GRANTS_PATH, api.GrantReply, body=request, keyed=True, repeat=False)

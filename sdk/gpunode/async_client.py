@@ -27,6 +27,7 @@ from gpunode._session import JobWish, Session, Surroundings
 from gpunode._speech import AudioSource, SpeechOptions, Transcription, speech_of
 from gpunode.config import ClientConfig
 from gpunode.errors import ClientError
+from gpunode.regions import NetworkRegions
 from gpunode.routing import Limits, RouteExplanation
 from gpunode.streaming import AsyncChatStream
 from gpunode.types import (
@@ -301,6 +302,14 @@ class AsyncInferenceClient:
         self._check_loop()
         wanted = Wanted(to_task(task), model, to_region(region))
         return [node_info(choice) for choice in await self._session.nodes(wanted)]
+
+    async def regions(self) -> NetworkRegions:
+        """Return live nodes and models by region, distances, and where this client is; needs no API key.
+
+        Raises:
+            TrackerUnreachable, TrackerError: the tracker does not answer, or is too old to tell.
+        """
+        return await self._session.regions()
 
     async def explain(
         self,

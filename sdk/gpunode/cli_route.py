@@ -17,6 +17,7 @@ from gpunode.cli_options import (
     TrackerOption,
     open_client,
 )
+from gpunode.home_words import home_in_words
 from gpunode.terminal_table import Column, fitting_table
 from gpunode.terminal_text import milliseconds, printable, short_id
 
@@ -83,6 +84,7 @@ def route(  # noqa: PLR0913 -- one parameter an option
 
         console = Console()
         console.print(table_of(told, console.width))
+        typer.echo(home_in_words(told.home, told.home_from))
         for reason, count in told.excluded.items():
             typer.echo(printable(f"{count} x {reason}"))
     else:
@@ -141,6 +143,8 @@ def explanation_as_json(told: "RouteExplanation") -> dict[str, Any]:
         "model": told.model,
         "input_units": told.input_units,
         "output_units": told.output_units,
+        "home": told.home,
+        "home_from": told.home_from,
         "chosen": told.chosen.node,
         "candidates": [_candidate_as_json(item) for item in told.candidates],
         "excluded": dict(told.excluded),

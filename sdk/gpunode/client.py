@@ -20,6 +20,7 @@ from gpunode._session import Surroundings
 from gpunode._speech import AudioSource, SpeechOptions
 from gpunode.async_client import AsyncInferenceClient, ClientSettings, load_config
 from gpunode.config import ClientConfig
+from gpunode.regions import NetworkRegions
 from gpunode.routing import Limits, RouteExplanation
 from gpunode.streaming import ChatStream
 from gpunode.types import (
@@ -202,6 +203,11 @@ class InferenceClient:
         """Return live nodes, best first; needs no API key."""
         loop, client = self._mine()
         return loop.run(client.nodes(model=model, task=task, region=region))
+
+    def regions(self) -> NetworkRegions:
+        """Return live nodes and models by region, distances, and where this client is; needs no API key."""
+        loop, client = self._mine()
+        return loop.run(client.regions())
 
     def explain(
         self,

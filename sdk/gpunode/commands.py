@@ -1,4 +1,4 @@
-"""The client's subcommands: chat, image, transcribe, nodes, route, ledger, doctor, demo."""
+"""The client's subcommands: chat, image, transcribe, nodes, regions, route, ledger, doctor, demo."""
 
 import typer
 
@@ -6,6 +6,7 @@ from gpunode.cli_chat import chat
 from gpunode.cli_image import image
 from gpunode.cli_ledger import ledger
 from gpunode.cli_nodes import nodes
+from gpunode.cli_regions import regions
 from gpunode.cli_route import route
 from gpunode.cli_transcribe import transcribe
 from gpunode.demo.command import demo
@@ -18,6 +19,7 @@ def register(app: typer.Typer) -> None:
     app.command()(image)
     app.command()(transcribe)
     app.command()(nodes)
+    app.command()(regions)
     app.command()(route)
     app.add_typer(ledger)
     app.command()(doctor)

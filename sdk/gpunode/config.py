@@ -29,7 +29,8 @@ class ClientConfig(LayeredSettings):
         ca_file: PEM file of certificate authorities to trust instead of the system's.
         insecure: allow plain http to any host; whoever is in between can then read the API key.
         state_dir: keeps key, pinned network, grants and good nodes; the platform's folder when not given.
-        region: where this client is; nodes there are asked first. None = everywhere at once.
+        region: where this client is; nodes there are asked first. None = found out (docs/routing.md); until then
+            everywhere at once.
         network_id: 40 hex digits; the tracker must belong to this network, even at first contact.
         job_timeout_s: seconds for one job in all, all attempts together.
         max_attempts: nodes tried before the first output.

@@ -9,6 +9,7 @@ from gpunode_protocol.errors import GpunodeError
 from gpunode_protocol.identity import parse_peer_id
 
 from gpunode.errors import InvalidRequest
+from gpunode.regions import HomeFrom
 from gpunode.types import Source
 
 MAX_SANDBOX_LEVEL: Final = 3
@@ -135,8 +136,9 @@ class RouteCandidate:
 class RouteExplanation:
     """How a job would be routed now.
 
-    input_units, output_units: the job's size that was reckoned with. candidates: best first. excluded: nodes that do
-    not qualify, counted by reason.
+    input_units, output_units: the job's size that was reckoned with. candidates: best first. home: the client's region,
+    which is searched first, None = not known; home_from: see ``HomeFrom``. excluded: nodes that do not qualify, counted
+    by reason.
     """
 
     task: str
@@ -144,6 +146,8 @@ class RouteExplanation:
     input_units: int
     output_units: int
     candidates: tuple[RouteCandidate, ...]
+    home: str | None = None
+    home_from: HomeFrom | None = None
     excluded: Mapping[str, int] = field(default_factory=dict)
 
     @property

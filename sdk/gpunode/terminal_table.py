@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from gpunode.terminal_text import printable
 
 if TYPE_CHECKING:
+    from rich.console import JustifyMethod, OverflowMethod
     from rich.table import Table
 
 #: Of rich's default box: one space on both sides of a cell and a line after it, and the line at the left.
@@ -41,7 +42,9 @@ def fitting_table(
     table = Table(title=title, title_justify="left")
     for number in shown:
         column = columns[number]
-        table.add_column(column.name, justify="right" if column.is_number else "left", no_wrap=not column.wraps)
+        justify: JustifyMethod = "right" if column.is_number else "left"
+        overflow: OverflowMethod = "fold" if column.wraps else "ellipsis"  # a long name is broken, not cut
+        table.add_column(column.name, justify=justify, no_wrap=not column.wraps, overflow=overflow)
     for row in clean:
         table.add_row(*(Text(row[number]) for number in shown))
     return table

@@ -29,6 +29,21 @@ def test_what_a_job_showed_is_known_to_the_next_command(network: Network) -> Non
     assert observed == {"europe"}
 
 
+def test_regions_are_counted_and_the_own_one_is_told(network: Network) -> None:
+    """On loopback no address tells where the client is, which the command says; a region that is set counts."""
+    told = json_of(network.command("regions", "--json", state=STATE))
+    counted = {item["region"]: item for item in told["regions"]}
+    assert {name for name, item in counted.items() if item["models"].get(MODEL)} >= set(network.nodes)
+    assert (told["home"], told["caller"], told["caller_unknown"]) == (None, None, "no_public_address")
+    route = json_of(network.command("route", "--model", MODEL, "--region", "europe", "--json", state=STATE))
+    assert (route["home"], route["home_from"]) == ("europe", "setting")
+    measured = json_of(network.command("regions", "--json", state=STATE))["regions"]
+    assert {item["region"] for item in measured if item["rtt_ms"] is not None} >= set(network.nodes)
+    table = network.command("regions", state=STATE, COLUMNS="80").stdout
+    assert "private address" in table
+    assert max(map(len, table.splitlines()[:-1])) <= 80
+
+
 def test_the_table_says_why(network: Network) -> None:
     """One chosen, and for the others a reason."""
     result = network.command("route", "--model", MODEL, "--explain", state=STATE, COLUMNS="160")

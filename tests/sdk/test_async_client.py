@@ -4,9 +4,9 @@ from gpunode_protocol.identity import Identity
 from gpunode_protocol.receipt_checks import check_pair
 from gpunode_protocol.regions import Region
 from gpunode_protocol.signing import Envelope, sign
-from gpunode_protocol.tracker_api import NetworkInfo
+from gpunode_protocol.tracker_api import CallerPlace, NetworkInfo
 
-from tests.sdk.world import HELLO, MODEL, Keys, World
+from tests.sdk.world import HELLO, MODEL, Keys, World, regions_reply
 
 
 async def test_an_answer_is_whole_and_verified(world: World) -> None:
@@ -189,6 +189,20 @@ async def test_nodes_are_listed_with_what_the_probe_says(world: World) -> None:
     assert (found["dht"].active, found["dht"].queued, found["dht"].slots) == (2, 1, 4)
     assert found["dht"].tokens_per_s == 50.0
     assert found["index"].region == "europe"
+
+
+async def test_regions_are_told_without_the_mesh_and_remembered(world: World) -> None:
+    """Who is where, and where the client is; the next run begins its search there."""
+    world.tracker.places = regions_reply(CallerPlace(region=Region.EUROPE, country="FR"), asia=2)
+    async with world.client() as client:
+        told = await client.regions()
+    assert (told.home, told.home_from) == ("europe", "geoip")
+    assert [(item.region, item.nodes) for item in told.regions if item.nodes] == [("asia", 2)]
+    world.add_node()
+    async with world.client() as client:
+        await client.chat(messages=HELLO)
+    assert "/europe/" in world.mesh.looked_up[0]
+    assert world.tracker.asked_regions == 1
 
 
 async def test_a_closed_client_says_so(world: World) -> None:

@@ -29,11 +29,21 @@ def _memory() -> CandidateMemory:
 
 
 def test_what_was_found_is_recalled_for_the_same_question_only() -> None:
-    """Another model, or another place of the client, is another question."""
+    """Another model is another question."""
     memory = _memory()
     assert memory.recall(QUESTION, network=NETWORK, now=EPOCH + 1) == CANDIDATES
-    assert memory.recall((QUESTION[0], None), network=NETWORK, now=EPOCH + 1) == []
     assert memory.recall((Wanted(Task.LLM), Region.ASIA), network=NETWORK, now=EPOCH + 1) == []
+
+
+def test_a_client_that_learned_where_it_is_need_not_search_at_once() -> None:
+    """What it found before is good, though to be looked up anew; once that is done, only the new answer counts."""
+    memory = _memory()
+    here = (QUESTION[0], Region.EUROPE)
+    assert memory.recall(here, network=NETWORK, now=EPOCH + 1) == CANDIDATES
+    assert memory.is_old(here, EPOCH + 1)
+    memory.remember(here, CANDIDATES[:1], network=NETWORK, now=EPOCH + 1)
+    assert memory.recall(here, network=NETWORK, now=EPOCH + 1) == CANDIDATES[:1]
+    assert memory.recall(QUESTION, network=NETWORK, now=EPOCH + 1) == CANDIDATES
 
 
 def test_adverts_expire_one_by_one_and_an_answer_as_a_whole() -> None:

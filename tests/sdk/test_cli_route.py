@@ -6,8 +6,9 @@ from gpunode import cli_route
 from gpunode.cli import main
 from gpunode.client import InferenceClient
 from gpunode_protocol.regions import Region
+from gpunode_protocol.tracker_api import CallerPlace
 
-from tests.sdk.world import MODEL, World
+from tests.sdk.world import MODEL, World, regions_reply
 
 
 @pytest.fixture(autouse=True)
@@ -47,6 +48,18 @@ def test_the_table_has_every_term_that_matters_and_every_reason(
     assert "failures" not in out
     assert busy.peer_id[-8:] in out
     assert elsewhere.peer_id[-8:] not in out
+
+
+def test_which_region_is_taken_for_the_clients_own(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    """And where that is from: below the table, and in the JSON."""
+    world.add_node()
+    world.tracker.places = regions_reply(CallerPlace(region=Region.EUROPE))
+    assert main(["route", "--explain"]) == 0  # learns it beside its work
+    assert main(["route", "--explain"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "Your region: europe, by your address."
+    assert main(["route", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["home"], told["home_from"]) == ("europe", "geoip")
 
 
 def test_json_has_all_of_it(world: World, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ from gpunode.client import InferenceClient
 from gpunode.errors import ClientClosed, NoNodeFound
 from gpunode.types import ChatResult, Chunk
 
-from tests.sdk.world import HELLO, World
+from tests.sdk.world import HELLO, World, regions_reply
 
 
 @pytest.fixture
@@ -28,6 +28,12 @@ def test_an_answer_without_an_event_loop(world: World, client: InferenceClient) 
     assert answer.response == "Paris is the capital."
     assert client.balance().account == "demo"
     assert [node.node for node in client.nodes()] == [answer.route.node]
+
+
+def test_regions_without_an_event_loop(world: World, client: InferenceClient) -> None:
+    """As from the client with one."""
+    world.tracker.places = regions_reply(europe=1)
+    assert {item.region: item.nodes for item in client.regions().regions}["europe"] == 1
 
 
 def test_a_stream_is_an_iterator(world: World, client: InferenceClient) -> None:

@@ -11,6 +11,7 @@ def test_the_clients_commands_are_registered() -> None:
         "image",
         "transcribe",
         "nodes",
+        "regions",
         "route",
         "ledger",
         "demo",

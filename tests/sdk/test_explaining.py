@@ -1,4 +1,5 @@
 from collections import Counter
+from dataclasses import replace
 
 from gpunode._cost import Cost, JobSize
 from gpunode._explaining import explanation_of
@@ -7,6 +8,7 @@ from gpunode._probe_answer import Probe
 from gpunode._selection import Candidate, Choice, Standing, Wanted
 from gpunode.routing import CostTerms
 from gpunode_protocol.identity import Identity
+from gpunode_protocol.regions import Region
 from gpunode_protocol.tasks import Task
 
 from tests.sdk.world import MODEL, Keys
@@ -58,8 +60,11 @@ def test_what_is_told_of_a_candidate() -> None:
     told = explanation_of(ranking, PLACEMENT)
     assert (told.task, told.model, told.input_units, told.output_units) == ("llm", MODEL, 10, 20)
     assert told.excluded == {"is not in asia": 3}
+    assert (told.home, told.home_from) == (None, None)
     best, other = told.candidates
     assert told.chosen is best
+    here = explanation_of(ranking, replace(PLACEMENT, home=Region.ASIA, home_from="geoip"))
+    assert (here.home, here.home_from) == ("asia", "geoip")
     assert (best.chosen, other.chosen) == (True, False)
     assert (best.cost_ms, best.speed_from, best.tokens_per_s, best.source) == (10, "observed", 40, "index")
     assert (best.active, best.queued, best.slots) == (1, 2, 4)

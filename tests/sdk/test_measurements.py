@@ -15,6 +15,7 @@ from gpunode._measurements import (
     Measurements,
 )
 from gpunode._observed import NOTHING_OBSERVED, Timing
+from gpunode_protocol.regions import Region
 
 MODEL = "m"
 
@@ -56,6 +57,20 @@ def test_the_smallest_round_trip_of_ten_minutes_counts(book: _Book) -> None:
     assert book.kept.last_rtt_ms("n") == 40
     book.now = 1300 + KEPT_S + 1
     assert book.kept.observed("n", MODEL) == NOTHING_OBSERVED
+
+
+def test_round_trips_by_the_region_that_nodes_claim(book: _Book) -> None:
+    """One a node, also in the next run; those of nodes behind a relay count for no region."""
+    for node, rtt_ms, region in (("a", 20.0, Region.ASIA), ("b", 30.0, Region.ASIA), ("c", 9.0, Region.EUROPE)):
+        book.kept.rtt_measured(node, rtt_ms + 1, region)
+        book.kept.rtt_measured(node, rtt_ms, region)
+    book.kept.rtt_measured("relayed", 1.0, None)
+    book.kept.save()
+    assert book.kept.rtts_ms() == book.reopened().rtts_ms() == {Region.ASIA: [20, 30], Region.EUROPE: [9]}
+    book.now += RTT_WINDOW_S + 1
+    book.kept.rtt_measured("a", 25.0, Region.AFRICA)
+    assert book.kept.rtts_ms() == {Region.AFRICA: [25]}
+    assert book.kept.last_rtts_ms() == {Region.ASIA: [30], Region.EUROPE: [9], Region.AFRICA: [25]}
 
 
 def test_the_next_run_knows_what_this_one_measured(book: _Book) -> None:
@@ -112,6 +127,7 @@ def test_jobs_are_forgotten_after_an_hour(book: _Book) -> None:
         "{",
         '{"n": 3}',
         '{"n": {"rtts": [[1, -5]], "services": {}}}',
+        '{"n": {"region": "mars", "rtts": [[1, 1]], "services": {}}}',
         '{"n": {"rtts": [[1, 1e400]], "services": {}}}',
         '{"n": {"rtts": [], "services": {"m": {"timings": [[1, 0]], "outcomes": []}}}}',
     ],

@@ -1,5 +1,8 @@
+from pathlib import Path
+
 import pytest
 from gpunode._cost import TYPICAL_SIZE, JobSize
+from gpunode._home import HomeKeeper
 from gpunode._own_nodes import OwnNodes
 from gpunode._placing import Demand, Placer, cost_microcredits
 from gpunode._selection import Candidate
@@ -11,18 +14,20 @@ from gpunode_protocol.prices import DEFAULT_PRICES
 from gpunode_protocol.regions import Region
 from gpunode_protocol.tasks import Task
 
-from tests.sdk.world import MODEL, Keys
+from tests.sdk.world import EPOCH, MODEL, FakeTracker, Keys
 
 PARAMS = LlmParams(messages=(ChatMessage(role="user", content="hi"),), max_tokens=100)
 CANDIDATE = Candidate(Keys().advert(Identity.from_seed(b"\x03" * 32)), "dht")
 DEFAULTS = {"llm": MODEL}
+TRACKER = FakeTracker(Keys(), lambda: EPOCH)
 
 
 def _placer(limits: Limits = NO_LIMITS, home: Region | None = None) -> Placer:
     async def own() -> tuple[str, ...]:
         return ("mine",)
 
-    return Placer(home, limits, OwnNodes(own, monotonic=lambda: 0.0))
+    keeper = HomeKeeper(home, TRACKER, Path("nowhere", "home.json"), rtts_ms=dict, clock=lambda: EPOCH)
+    return Placer(keeper, limits, OwnNodes(own, monotonic=lambda: 0.0))
 
 
 async def test_settings_hold_where_a_call_says_nothing() -> None:
@@ -30,6 +35,7 @@ async def test_settings_hold_where_a_call_says_nothing() -> None:
     placer = _placer(Limits(min_sandbox=2), Region.ASIA)
     usual = await placer.placement(Demand(Task.LLM, params=PARAMS), default_models=DEFAULTS, prices=DEFAULT_PRICES)
     assert (usual.wanted.model, usual.wanted.limits.min_sandbox, usual.home) == (MODEL, 2, Region.ASIA)
+    assert usual.home_from == "setting"
     assert (usual.wanted.region, usual.wanted.own, usual.size.output_units) == (None, None, 100)
     demand = Demand(Task.LLM, "other", Region.EUROPE, Limits(own_nodes=True))
     own = await placer.placement(demand, default_models=DEFAULTS, prices=DEFAULT_PRICES)
@@ -42,7 +48,7 @@ async def test_not_widening_means_the_clients_own_region() -> None:
     narrow, demand = Limits(widen=False), Demand(Task.LLM)
     placed = await _placer(narrow, Region.ASIA).placement(demand, default_models={}, prices=DEFAULT_PRICES)
     assert placed.wanted.region is Region.ASIA
-    with pytest.raises(InvalidRequest, match="GPUNODE_REGION"):
+    with pytest.raises(InvalidRequest, match=r"gpunode regions.*GPUNODE_REGION"):
         await _placer(narrow).placement(demand, default_models={}, prices=DEFAULT_PRICES)
     pinned = Demand(Task.LLM, region=Region.AFRICA)
     placed = await _placer(narrow).placement(pinned, default_models={}, prices=DEFAULT_PRICES)

@@ -1,5 +1,6 @@
 import asyncio
 from pathlib import Path
+from typing import Any
 
 from gpunode._measurements import Measurements
 from gpunode._probing import FRESH_S, Prober
@@ -8,6 +9,7 @@ from gpunode_protocol.identity import Identity
 from gpunode_protocol.mesh import MeshConfig
 from gpunode_protocol.mesh.advert_records import AdvertValidator
 from gpunode_protocol.messages import PROBE_PROTOCOL
+from gpunode_protocol.regions import Region
 
 from tests.node.virtual_time import virtual_time
 from tests.sdk.memory_mesh import MemoryMesh, MemoryNetwork, MemoryStream
@@ -29,7 +31,7 @@ class _Field:
         self.measurements = Measurements(folder / "measurements.json", clock=clock)
         self.prober = Prober(mesh, self.measurements, monotonic=clock)
 
-    def add(self, number: int, rtt_s: float | None) -> Candidate:
+    def add(self, number: int, rtt_s: float | None, **advert: Any) -> Candidate:
         """Add a node that answers after ``rtt_s`` seconds, or never."""
         identity = Identity.from_seed(bytes([number]) * 32)
         node = ScriptedNode(identity, KEYS.trust, active=number)
@@ -46,7 +48,7 @@ class _Field:
             await node.serve_probe(stream)
 
         self.network.handlers[node.peer_id, PROBE_PROTOCOL] = serve
-        return Candidate(KEYS.advert(identity), "dht")
+        return Candidate(KEYS.advert(identity, **advert), "dht")
 
 
 @virtual_time
@@ -188,3 +190,13 @@ async def test_a_job_that_is_over_counts_no_more(tmp_path: Path) -> None:
     await field.prober.renew([node])
     field.prober.job_over(node)
     assert field.prober.fresh([node])[node.node].active == 2
+
+
+@virtual_time
+async def test_a_round_trip_counts_for_the_region_that_the_node_claims(tmp_path: Path) -> None:
+    """Not through a relay: that measures the detour."""
+    field = _Field(tmp_path)
+    await field.prober.probe_all([field.add(3, 0.04, region=Region.EUROPE), field.add(4, 0.01, path="relayed")])
+    assert {region: list(map(round, rtts)) for region, rtts in field.measurements.rtts_ms().items()} == {
+        Region.EUROPE: [40]
+    }

@@ -51,6 +51,21 @@ async def test_a_node_that_lies_about_its_region_is_measured(world: World) -> No
 
 
 @virtual_time
+async def test_a_client_finds_out_where_it_is(world: World) -> None:
+    """The tracker does not know its address. Three near nodes tell, a nearer liar does not; it is kept."""
+    for region, rtt_s in ((Region.ASIA, 0.2), (Region.EUROPE, 0.02)):
+        for _ in range(3):
+            _is_far(world, world.add_node(region=region), rtt_s)
+    _is_far(world, world.add_node(region=Region.OCEANIA), 0.001)
+    homes = []
+    for _ in range(2):
+        async with world.client() as client:
+            told = await client.explain(model=MODEL)
+            homes.append((told.home, told.home_from))
+    assert homes == [(None, None), ("europe", "rtt")]
+
+
+@virtual_time
 async def test_a_node_that_lies_about_its_speed_is_measured(world: World) -> None:
     """Its first job shows that it makes 20 tokens/s where it claims 50; it is chosen no more, also by the next run."""
     liar = world.add_node(words=WORDS, token_s=0.05)

@@ -1,15 +1,18 @@
 import asyncio
 
 import pytest
+from gpunode._placing import Demand
 from gpunode._session import JobWish, Session
 from gpunode.errors import ClientError, ClockOff, TrackerUnreachable
 from gpunode_protocol.mesh import Mesh, MeshConfig, RecordValidator
 from gpunode_protocol.payloads import ChatMessage, LlmParams, input_tokens_bound
 from gpunode_protocol.prices import DEFAULT_PRICES, Price
+from gpunode_protocol.regions import Region
 from gpunode_protocol.tasks import Task
+from gpunode_protocol.tracker_api import CallerPlace, RegionsReply
 
 from tests.sdk.memory_mesh import MemoryMesh
-from tests.sdk.world import EPOCH, MODEL, World
+from tests.sdk.world import EPOCH, MODEL, World, regions_reply
 
 PARAMS = LlmParams(messages=(ChatMessage(role="user", content="hi"),), max_tokens=100)
 
@@ -106,3 +109,46 @@ async def test_a_job_is_priced_by_the_name_that_the_node_advertises(world: World
     assert run.job.cost_microcredits == 1_000 * input_tokens_bound(PARAMS) + 100_000 * 100
     assert [grant.open_microcredits for grant in world.tracker.grants] == [run.job.cost_microcredits]
     await session.close()
+
+
+async def test_no_job_waits_for_the_clients_region(world: World) -> None:
+    """The tracker does not say; the search goes everywhere at once. Closing does not wait for it either."""
+    asked = asyncio.Event()
+
+    async def silent() -> RegionsReply:
+        asked.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    world.tracker.regions = silent  # type: ignore[method-assign]  # -- never answers
+    world.add_node()
+    session = Session(world.config(), world.surroundings())
+    run = await session.start_job(JobWish(Task.LLM, PARAMS))
+    await session.close()
+    assert asked.is_set()
+    assert run.job.params == PARAMS
+
+
+async def test_a_region_that_is_set_is_not_asked_for(world: World) -> None:
+    """The tracker need not look the address up."""
+    session = Session(world.config(region="asia"), world.surroundings())
+    await session.ready()
+    await session.close()
+    assert world.tracker.asked_regions == 0
+
+
+async def test_staying_at_home_waits_for_the_region(world: World) -> None:
+    """A job that may go nowhere else cannot go without it."""
+
+    async def slow() -> RegionsReply:
+        await asyncio.sleep(0)
+        return regions_reply(CallerPlace(region=Region.EUROPE))
+
+    world.tracker.regions = slow  # type: ignore[method-assign]  # -- it takes its time
+    world.add_node()
+    neighbour = world.add_node(region=Region.EUROPE)
+    session = Session(world.config(widen=False), world.surroundings())
+    told = await session.explain(Demand(Task.LLM), None)
+    await session.close()
+    assert [item.node for item in told.candidates] == [neighbour.peer_id]
+    assert (told.home, told.home_from) == ("europe", "geoip")

@@ -18,7 +18,7 @@ from gpunode.errors import (
 from gpunode_protocol import tracker_api as api
 from gpunode_protocol.signing import WireModel
 
-from tests.sdk.world import Keys, World
+from tests.sdk.world import Keys, World, regions_reply
 
 KEYS = Keys()
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -72,6 +72,7 @@ async def test_every_call_uses_its_path_and_body() -> None:
     replies: dict[str, WireModel] = {
         api.NETWORK_PATH: KEYS.network_info(),
         api.NODES_PATH: KEYS.index(),
+        api.REGIONS_PATH: regions_reply(europe=2),
         api.BALANCE_PATH: api.BalanceReply(account="me", spendable_microcredits=5),
         api.ENTRIES_PATH: api.EntriesReply(entries=()),
         api.SETTLEMENTS_PATH: api.SettlementReply(results=()),
@@ -85,6 +86,7 @@ async def test_every_call_uses_its_path_and_body() -> None:
     async with _served(handle) as (client, _):
         assert (await client.network()).network == KEYS.network
         await client.nodes(task="llm", model=None, region="asia")
+        assert await client.regions() == regions_reply(europe=2)
         assert (await client.balance()).spendable_microcredits == 5
         await client.entries(limit=3, cursor="77")
         report = api.ReportRequest(
@@ -94,6 +96,7 @@ async def test_every_call_uses_its_path_and_body() -> None:
     assert [(method, path) for method, path, _, _ in seen] == [
         ("GET", "/api/v1/network"),
         ("GET", "/api/v1/nodes?task=llm&region=asia"),
+        ("GET", "/api/v1/regions"),
         ("GET", "/api/v1/ledger/balance"),
         ("GET", "/api/v1/ledger/entries?limit=3&cursor=77"),
         ("POST", "/api/v1/reports"),

@@ -15,6 +15,7 @@ from gpunode.errors import TrackerUnreachable
 from gpunode_protocol import tracker_api as api
 from gpunode_protocol.adverts import Advert, Gpu, ModelAdvert, Speed
 from gpunode_protocol.certificates import Certificate, certificate_for
+from gpunode_protocol.geography import REFERENCE_POINTS, distances_km
 from gpunode_protocol.grants import Cap, Confirmation, Grant, audience, issue_grant
 from gpunode_protocol.identity import Identity, PeerId
 from gpunode_protocol.keyset import KeySet, TrackerKey, key_id_of, network_id_of
@@ -134,6 +135,23 @@ class Keys:
         return api.NetworkInfo(**fields | changes)
 
 
+def regions_reply(caller: api.CallerPlace | None = None, **nodes: int) -> api.RegionsReply:
+    """Return the tracker's count of ``nodes`` by region; without a caller's place it has no database."""
+    counts = [
+        api.RegionCount(
+            region=region,
+            nodes=nodes.get(region, 0),
+            models={MODEL: nodes[region]} if region in nodes else {},
+            latitude=point.latitude,
+            longitude=point.longitude,
+            distances_km=distances_km(point),
+        )
+        for region, point in REFERENCE_POINTS.items()
+    ]
+    unknown: Any = None if caller else "no_database"
+    return api.RegionsReply(regions=tuple(counts), caller=caller, caller_unknown=unknown)
+
+
 @dataclass
 class FakeTracker:
     """Answers as the tracker does, in memory; ``down`` makes it unreachable."""
@@ -151,6 +169,8 @@ class FakeTracker:
     reports: list[api.ReportRequest] = field(default_factory=list)
     proofs: dict[str, ReceiptProof] = field(default_factory=dict)
     linked: tuple[PeerId, ...] = ()
+    places: api.RegionsReply = field(default_factory=regions_reply)
+    asked_regions: int = 0
     _numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
     def _check(self) -> None:
@@ -169,6 +189,12 @@ class FakeTracker:
         """Return the index."""
         self._check()
         return self.keys.index(*self.adverts)
+
+    async def regions(self) -> api.RegionsReply:
+        """Return where nodes are, and where the client is."""
+        self._check()
+        self.asked_regions += 1
+        return self.places
 
     async def grant(self, request: api.GrantRequest) -> api.GrantReply:
         """Issue a grant."""
