@@ -29,6 +29,7 @@ from gpunode._job_timing import Spans, timing_of
 from gpunode._knocking import HasEnded
 from gpunode._measurements import Measurements
 from gpunode._node_queue import NodeQueue
+from gpunode._opening import open_unless_ended
 from gpunode._race import Part, first_to_begin
 from gpunode._seen_prefix import CannotGoOn
 from gpunode._selection import Choice
@@ -143,10 +144,11 @@ class JobRun:
         """Send the request to a node; None if it cannot be reached."""
         patience_s = OPEN_DEADLINE_S if self._cut_at is None else _RESUME_OPEN_S
         deadline_s = min(patience_s, max(0.0, self._left_s()))
+        addresses = choice.candidate.body.addresses
+        opening = self._services.mesh.open_stream(choice.node, JOB_PROTOCOL, addresses, deadline_s=deadline_s)
+        has_ended = self._knock_at(doors_of(addresses))
         try:
-            stream = await self._services.mesh.open_stream(
-                choice.node, JOB_PROTOCOL, choice.candidate.body.addresses, deadline_s=deadline_s
-            )
+            stream = await (opening if has_ended is None else open_unless_ended(opening, has_ended))
         except MeshError as error:
             self._failed_at(choice, str(error))
             return None
@@ -230,10 +232,10 @@ class JobRun:
             inputs=self._inputs,
         )
         self._segment += 1
-        return JobLink(stream, job, clock, self._knock_at(choice, stream))
-
-    def _knock_at(self, choice: Choice, stream: MeshStream) -> HasEnded | None:
         doors = doors_of(choice.candidate.body.addresses, stream.remote_address)
+        return JobLink(stream, job, clock, self._knock_at(doors))
+
+    def _knock_at(self, doors: Sequence[Door]) -> HasEnded | None:
         return partial(self._services.all_refuse, doors) if doors else None
 
     def _left_s(self) -> float:

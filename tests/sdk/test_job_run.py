@@ -4,6 +4,7 @@ from collections.abc import Sequence
 import pytest
 from gpunode import AsyncInferenceClient
 from gpunode._job_requests import Job
+from gpunode._opening import MIN_OPENING_S
 from gpunode._selection import Choice
 from gpunode._silence import MIN_SILENCE_S
 from gpunode.errors import AnswerInterrupted, NoNodeFound, RequestRefused
@@ -334,3 +335,23 @@ async def test_a_caller_that_leaves_before_the_first_token_ends_the_job(world: W
         with pytest.raises(asyncio.CancelledError):
             await task
         await node.cancelled.wait()
+
+
+@virtual_time
+async def test_a_node_that_has_ended_is_not_waited_for(world: World) -> None:
+    """Its connection may be there yet, but its address refuses others: the next node is asked."""
+    gone = world.add_node()
+    world.mesh.unanswered.add(gone.peer_id)
+    world.add_node(region=Region.EUROPE).queued = 4
+
+    async def refused(_: Sequence[Door]) -> bool:
+        return True
+
+    surroundings = world.surroundings(all_refuse=refused)
+    async with AsyncInferenceClient.from_config(world.config(), surroundings) as client:
+        began_at = asyncio.get_running_loop().time()
+        answer = await client.chat(messages=HELLO)
+        took_s = asyncio.get_running_loop().time() - began_at
+    assert [attempt.node for attempt in answer.route.failed] == [gone.peer_id]
+    assert "refuses connections" in answer.route.failed[0].reason
+    assert took_s == pytest.approx(MIN_OPENING_S)

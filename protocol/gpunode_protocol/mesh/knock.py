@@ -7,9 +7,10 @@ nobody tells. But the same system refuses new TCP connections to a port at which
 import asyncio
 import socket
 from collections.abc import Sequence
+from ipaddress import ip_address
 from typing import Final
 
-from gpunode_protocol.mesh.multiaddrs import ip_of, is_quic, port_of
+from gpunode_protocol.mesh.multiaddrs import ip_of, is_quic, is_relayed, port_of
 
 KNOCK_TIMEOUT_S: Final = 1.0
 """A refusal takes one round trip; whoever needs longer has not refused."""
@@ -21,21 +22,28 @@ Door = tuple[str, int]
 """IP address and TCP port."""
 
 
-def doors_of(addresses: Sequence[str], seen_at: str) -> tuple[Door, ...]:
+def doors_of(addresses: Sequence[str], seen_at: str | None = None) -> tuple[Door, ...]:
     """Return where to knock, at most ``MAX_DOORS``; nowhere if it would say nothing.
 
-    Only a direct QUIC connection needs it, and only the address that it leads to is certainly the peer's: a private
-    address of its advert is another machine's in another network.
+    With a connection, only one over QUIC needs it, and only the address that it leads to is certainly the peer's: a
+    private address of its advert is another machine's in another network. Without one, all of them count, or the public
+    ones if there are any; but a peer that can also be reached through a relay may not be reachable at any of them.
 
     Args:
         addresses: multiaddrs that the peer advertises.
-        seen_at: multiaddr to which there is a connection.
+        seen_at: multiaddr to which there is a connection, None = there is none yet.
     """
-    ip = ip_of(seen_at)
-    if ip is None or not is_quic(seen_at):
-        return ()
-    ports = (port_of(address, "tcp") for address in addresses if ip_of(address) == ip)
-    return tuple((ip, port) for port in dict.fromkeys(ports) if port and port <= _MAX_PORT)[:MAX_DOORS]
+    if seen_at is None:
+        doors = [] if any(map(is_relayed, addresses)) else _tcp_doors(addresses)
+        doors = [door for door in doors if ip_address(door[0]).is_global] or doors
+    else:
+        doors = [door for door in _tcp_doors(addresses) if door[0] == ip_of(seen_at)] if is_quic(seen_at) else []
+    return tuple(doors[:MAX_DOORS])
+
+
+def _tcp_doors(addresses: Sequence[str]) -> list[Door]:
+    doors = ((ip_of(address), port_of(address, "tcp")) for address in addresses)
+    return list(dict.fromkeys((ip, port) for ip, port in doors if ip and port and port <= _MAX_PORT))
 
 
 async def all_refuse(doors: Sequence[Door], *, timeout_s: float = KNOCK_TIMEOUT_S) -> bool:

@@ -11,6 +11,7 @@ from tests.node.virtual_time import virtual_time
 PEER = Identity.from_seed(bytes(32)).peer_id
 QUIC = "/ip4/192.0.2.1/udp/4001/quic-v1"
 TCP = "/ip4/192.0.2.1/tcp/4001"
+PUBLIC = "/ip4/8.8.8.8/tcp/4001"
 HOME = "/ip4/192.168.1.5/tcp/4001"
 RELAYED = f"/ip4/192.0.2.1/tcp/4001/p2p/{PEER}/p2p-circuit"
 
@@ -33,6 +34,20 @@ RELAYED = f"/ip4/192.0.2.1/tcp/4001/p2p/{PEER}/p2p-circuit"
 def test_doors_are_where_the_peer_is_connected(addresses: Sequence[str], seen_at: str, doors: Sequence[Door]) -> None:
     """TCP ports that it advertises, at the address at which it is connected over QUIC and nowhere else."""
     assert doors_of(addresses, seen_at) == doors
+
+
+@pytest.mark.parametrize(
+    ("addresses", "doors"),
+    [
+        ((QUIC, HOME), (("192.168.1.5", 4001),)),
+        ((HOME, PUBLIC), (("8.8.8.8", 4001),)),  # a private address is another machine's in another network
+        ((PUBLIC, RELAYED), ()),  # whoever has a relay may need it
+        ((QUIC,), ()),
+    ],
+)
+def test_doors_of_a_peer_without_a_connection(addresses: Sequence[str], doors: Sequence[Door]) -> None:
+    """The public ones, or all, of a peer that is to be reached directly."""
+    assert doors_of(addresses) == doors
 
 
 def test_doors_are_few() -> None:
