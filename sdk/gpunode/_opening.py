@@ -11,8 +11,8 @@ from gpunode._knocking import HasEnded
 from gpunode._silence import KNOCK_INTERVAL_S
 
 MIN_OPENING_S: Final = 0.3
-"""Longer than a stream on a connection that is there takes around the earth. A peer of which only QUIC could tell that it
-is gone keeps libp2p waiting for as long as it may."""
+"""Longer than a stream takes on a connection that is there, around half the earth. A peer of which only QUIC could tell
+that it is gone keeps libp2p waiting for as long as it may."""
 
 
 async def open_unless_ended(opening: Coroutine[Any, Any, MeshStream], has_ended: HasEnded) -> MeshStream:
@@ -42,7 +42,9 @@ async def open_unless_ended(opening: Coroutine[Any, Any, MeshStream], has_ended:
 
 
 async def _until_ended(has_ended: HasEnded) -> NoReturn:
-    await asyncio.sleep(MIN_OPENING_S)
-    while not await has_ended():
-        await asyncio.sleep(KNOCK_INTERVAL_S)
-    raise PeerUnreachable("The node's process has ended: it refuses connections.")
+    pause_s = MIN_OPENING_S
+    while True:
+        await asyncio.sleep(pause_s)
+        if await has_ended():
+            raise PeerUnreachable("The node's process has ended: it refuses connections.")
+        pause_s = KNOCK_INTERVAL_S

@@ -1,4 +1,4 @@
-"""When a node's silence is long enough to look whether its process is still there. Pure; instants are monotonic seconds."""
+"""When a node's silence is long enough to look whether its process is there. Pure; instants are monotonic seconds."""
 
 from typing import Final
 

@@ -1,7 +1,7 @@
 """Knocking: plain TCP connections that tell whether the process of a silent peer has ended.
 
-When a process is killed, its system resets TCP connections, and streams over them end at once. QUIC runs over UDP, where
-nobody tells. But the same system refuses new TCP connections to a port at which nobody listens any more.
+When a process is killed, its system resets TCP connections, and streams over them end at once. QUIC runs over UDP,
+where nobody tells. But the same system refuses new TCP connections to a port at which nobody listens any more.
 """
 
 import asyncio
