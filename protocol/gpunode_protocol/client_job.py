@@ -3,7 +3,8 @@
 The caller opens a stream to the node and then, until ``is_over``:
 
 - sends every item of ``data_to_send()`` with one write each (call again until it is empty);
-- feeds what arrives to ``receive_data``, and the end of the stream to ``receive_eof``;
+- feeds what arrives to ``receive_data``, and the end of the stream to ``receive_eof``, or to ``receive_refusal`` if it
+  has found out that the node's process has ended;
 - calls ``on_timer`` at ``next_timer()`` (monotonic seconds) while it is reading. A caller that stops reading because
   its own consumer is slow must not run timers meanwhile, and calls ``reading_resumed`` before it goes on.
 
@@ -199,6 +200,12 @@ class ClientJob:
         if self.is_over:
             return []
         return [self._fail(job_error(ErrorCode.INTERNAL, "The node's stream ended before the answer was complete."))]
+
+    def receive_refusal(self) -> list[JobEvent]:
+        """Report that the node refuses connections: its process has ended, and the stream with it."""
+        if self.is_over:
+            return []
+        return [self._fail(job_error(ErrorCode.INTERNAL, "The node's process has ended: it refuses connections."))]
 
     def _fail(self, error: GpunodeError) -> Failed:
         self.is_over = True

@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final, NoReturn
 
 from gpunode_protocol.blobs import Blob
@@ -11,6 +12,7 @@ from gpunode_protocol.client_job import ClientJob, Completed, Failed, JobEvent
 from gpunode_protocol.errors import ErrorCode, GpunodeError, JobError, VerificationFailed, job_error
 from gpunode_protocol.mesh.errors import MeshError
 from gpunode_protocol.mesh.interface import OPEN_DEADLINE_S, Mesh, MeshStream
+from gpunode_protocol.mesh.knock import Door, doors_of
 from gpunode_protocol.mesh.multiaddrs import is_relayed
 from gpunode_protocol.messages import JOB_PROTOCOL, SegmentFrame, TokensFrame
 from gpunode_protocol.patience import Patience
@@ -24,8 +26,10 @@ from gpunode._grants import GrantStore, HeldGrant
 from gpunode._job_grants import JobGrants
 from gpunode._job_requests import Job, JobSigner
 from gpunode._job_timing import Spans, timing_of
+from gpunode._knocking import HasEnded
 from gpunode._measurements import Measurements
 from gpunode._node_queue import NodeQueue
+from gpunode._opening import open_unless_ended
 from gpunode._probing import Prober
 from gpunode._race import Part, first_to_begin
 from gpunode._seen_prefix import CannotGoOn
@@ -50,7 +54,8 @@ class JobServices:
     """What every job of a client shares.
 
     patience: deadlines at a node. monotonic: seconds; clock: Unix seconds. max_attempts: nodes that are asked before an
-    answer begins. resume_for_s: how long somebody is looked for who can finish one that broke off.
+    answer begins. resume_for_s: how long somebody is looked for who can finish one that broke off. all_refuse: see
+    ``gpunode_protocol.mesh.knock``.
     """
 
     mesh: Mesh
@@ -67,6 +72,7 @@ class JobServices:
     clock: Callable[[], float]
     max_attempts: int
     resume_for_s: float
+    all_refuse: Callable[[Sequence[Door]], Awaitable[bool]]
 
 
 class JobRun:
@@ -146,10 +152,11 @@ class JobRun:
         if not self._is_counted:
             self._services.prober.job_sent(choice.candidate)
         self._is_counted = False
+        addresses = choice.candidate.body.addresses
+        opening = self._services.mesh.open_stream(choice.node, JOB_PROTOCOL, addresses, deadline_s=deadline_s)
+        has_ended = self._knock_at(doors_of(addresses))
         try:
-            stream = await self._services.mesh.open_stream(
-                choice.node, JOB_PROTOCOL, choice.candidate.body.addresses, deadline_s=deadline_s
-            )
+            stream = await (opening if has_ended is None else open_unless_ended(opening, has_ended))
         except MeshError as error:
             self._services.prober.job_over(choice.candidate)
             self._failed_at(choice, str(error))
@@ -240,7 +247,11 @@ class JobRun:
             inputs=self._inputs,
         )
         self._segment += 1
-        return JobLink(stream, job, clock)
+        doors = doors_of(choice.candidate.body.addresses, stream.remote_address)
+        return JobLink(stream, job, clock, self._knock_at(doors))
+
+    def _knock_at(self, doors: Sequence[Door]) -> HasEnded | None:
+        return partial(self._services.all_refuse, doors) if doors else None
 
     def _left_s(self) -> float:
         return self.job.ends_at - self._services.monotonic()

@@ -13,6 +13,7 @@ from gpunode_protocol.errors import GpunodeError
 from gpunode_protocol.mesh import Mesh, MeshConfig, RecordValidator, create_mesh
 from gpunode_protocol.mesh.advert_records import AdvertValidator
 from gpunode_protocol.mesh.keyfile import load_or_create_identity
+from gpunode_protocol.mesh.knock import Door, all_refuse
 from gpunode_protocol.patience import Patience
 from gpunode_protocol.payloads import Params
 from gpunode_protocol.regions import Region
@@ -61,7 +62,7 @@ RESUME_FOR_S: Final = 15.0
 class Surroundings:
     """What a session takes from outside; tests give their own.
 
-    clock: Unix seconds; monotonic: seconds. resume_for_s: see ``JobServices``.
+    clock: Unix seconds; monotonic: seconds. resume_for_s, all_refuse: see ``JobServices``.
     """
 
     create_mesh: Callable[[MeshConfig, RecordValidator], Mesh] = create_mesh
@@ -71,6 +72,7 @@ class Surroundings:
     random: Random = field(default_factory=SystemRandom)
     patience: Callable[[Choice, Job], Patience] = patience_with
     resume_for_s: float = RESUME_FOR_S
+    all_refuse: Callable[[Sequence[Door]], Awaitable[bool]] = all_refuse
 
 
 @dataclass(frozen=True)
@@ -335,6 +337,7 @@ class Session:
             clock=around.clock,
             max_attempts=self.config.max_attempts,
             resume_for_s=around.resume_for_s,
+            all_refuse=around.all_refuse,
         )
         finder = Finder(
             discovery,

@@ -10,6 +10,9 @@ from gpunode_protocol.errors import GpunodeError
 from gpunode_protocol.mesh.interface import MeshStream
 from gpunode_protocol.node_stream import SLOW_CONSUMER_TIMEOUT_S
 
+from gpunode._knocking import HasEnded, Knocker
+from gpunode._silence import Silence
+
 _log = logging.getLogger(__name__)
 
 WRITE_DEADLINE_S: Final = SLOW_CONSUMER_TIMEOUT_S
@@ -56,14 +59,18 @@ class JobLink:
         stream: just opened; the link closes it.
         job: made with ``clock()`` as its ``opened_at``.
         clock: see ``ReadingClock``.
+        has_ended: whether the node's process has, asked while it is silent; None = nobody can tell.
     """
 
-    def __init__(self, stream: MeshStream, job: ClientJob, clock: ReadingClock) -> None:
+    def __init__(
+        self, stream: MeshStream, job: ClientJob, clock: ReadingClock, has_ended: HasEnded | None = None
+    ) -> None:
         self.stream = stream
         self.job = job
         self.completed: Completed | None = None
         self.clock = clock
         self._is_cut = False
+        self._knocker = None if has_ended is None else Knocker(Silence(job), has_ended, stream.abort)
 
     async def next_events(self) -> list[JobEvent]:
         """Wait for the next events, at least one; none once the job is over.
@@ -78,6 +85,8 @@ class JobLink:
                 events = await self._read()
             await self._send()
         finally:
+            if self._knocker is not None:
+                self._knocker.stop()
             self.clock.pause()
         self.completed = next((event for event in events if isinstance(event, Completed)), self.completed)
         return events
@@ -134,10 +143,21 @@ class JobLink:
             _log.debug("the stream was cut: %s", error, extra={"event": "stream_cut"})
 
     async def _read(self) -> list[JobEvent]:
-        due_at = self.job.next_timer()
+        due_at = self._next_timer()
         try:
             async with asyncio.timeout(None if due_at is None else max(0.0, due_at - self.clock())):
                 data = await self.stream.read()
         except TimeoutError:
+            if self._knocker is not None:
+                self._knocker.on_timer(self.clock())
             return self.job.on_timer(self.clock())
+        if self._knocker is not None:
+            if not data and self._knocker.found_dead:
+                return self.job.receive_refusal()
+            self._knocker.heard(self.clock())
         return self.job.receive_data(data, self.clock()) if data else self.job.receive_eof()
+
+    def _next_timer(self) -> float | None:
+        knock_at = None if self._knocker is None else self._knocker.next_at()
+        instants = [at for at in (self.job.next_timer(), knock_at) if at is not None]
+        return min(instants, default=None)

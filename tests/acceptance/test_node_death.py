@@ -59,8 +59,8 @@ def test_a_node_killed_before_the_first_token(network: Network, client: Inferenc
     dead, result = _hit_before_the_first_token(network, client, Daemon.kill, "fox")
     name = next(name for name, node in network.nodes.items() if node is dead)
     assert [attempt.node for attempt in result.route.failed] == [peer_ids[name]]
-    # over TCP the end is seen at once, over QUIC only the silence is
-    assert re.search("ended before the answer was complete|silent for|first to begin", result.route.failed[0].reason)
+    # p2pd says goodbye, or its address refuses connections, whichever comes first
+    assert re.search("ended before the answer was complete|has ended|first to begin", result.route.failed[0].reason)
     assert result.route.node != peer_ids[name]
     assert result.receipt.verified
 

@@ -52,6 +52,21 @@ def test_cut_after_every_frame() -> None:
         assert voucher is None or WHOLE.node._voucher_problem(voucher.body) is None
 
 
+def test_a_node_that_refuses_connections_has_cut_the_stream() -> None:
+    """What came is vouched for, another node may be asked, and the reason is told, once."""
+    client = new_client(WHOLE.request)
+    for data in WHOLE.node.frames[:3]:
+        client.receive_data(data, 0.0)
+    error = _failure(client.receive_refusal())
+    assert isinstance(error, JobError)
+    assert error.retryable
+    assert "refuses connections" in str(error)
+    assert client.receive_refusal() == client.receive_eof() == []
+    voucher = client.closing_voucher()
+    assert voucher is not None
+    assert voucher.body.count == 2
+
+
 def test_cut_inside_a_frame() -> None:
     """Half a done is no done."""
     talk = Conversation.about()

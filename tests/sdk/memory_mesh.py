@@ -23,6 +23,7 @@ from gpunode_protocol.mesh import (
     load_or_create_identity,
 )
 from gpunode_protocol.mesh.advert_records import record_of
+from gpunode_protocol.messages import JOB_PROTOCOL
 from gpunode_protocol.signing import Signed
 
 
@@ -72,12 +73,16 @@ class MemoryStream:
 
 @dataclass
 class MemoryNetwork:
-    """Who is there: handlers by peer and protocol, and the DHT's records."""
+    """Who is there: handlers by peer and protocol, and the DHT's records.
+
+    unanswered: peers to which a job's stream is never opened, nor refused.
+    """
 
     handlers: dict[tuple[PeerId, str], Callable[[MemoryStream], Awaitable[None]]] = field(default_factory=dict)
     records: dict[str, list[DhtRecord]] = field(default_factory=lambda: defaultdict(list))
     dht_is_down: bool = False
     address_of: dict[PeerId, str] = field(default_factory=dict)
+    unanswered: set[PeerId] = field(default_factory=set)
     opened: Counter[tuple[PeerId, str]] = field(default_factory=Counter)
     looked_up: list[str] = field(default_factory=list)
     serving: set[asyncio.Task[None]] = field(default_factory=set)
@@ -143,6 +148,8 @@ class MemoryMesh:
     ) -> MemoryStream:
         """Connect to a node's handler."""
         self.network.opened[peer_id, protocol] += 1
+        if protocol == JOB_PROTOCOL and peer_id in self.network.unanswered:
+            await asyncio.Event().wait()
         handler = self.network.handlers.get((peer_id, protocol))
         if handler is None or not self.is_running:
             raise PeerUnreachable

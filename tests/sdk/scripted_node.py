@@ -40,8 +40,9 @@ class ScriptedNode:
     words: the answer, a token each. pictures: the results of image jobs, in two steps each. segments: of speech.
     cut_after: the stream ends after so many tokens, pictures or segments. refuse: errors for the next requests, in
     turn. overstate: tokens that the receipt claims too many. endless: repeats the words until cancelled. prompt: what
-    its template makes of the messages. silent: accepts nothing and says nothing. sign_receipts_as: another key than its
-    own. first_token_s, token_s: what tokens take.
+    its template makes of the messages. silent: accepts nothing and says nothing. mute_after: says nothing more after so
+    many tokens, and keeps the stream. sign_receipts_as: another key than its own. first_token_s, token_s: what tokens
+    take.
     """
 
     identity: Identity
@@ -57,6 +58,7 @@ class ScriptedNode:
     fingerprint: bytes = FINGERPRINT
     prompt: bytes = b"prompt"
     silent: bool = False
+    mute_after: int | None = None
     sign_receipts_as: Identity | None = None
     first_token_s: float = 0.0
     token_s: float = 0.0
@@ -173,6 +175,8 @@ class _Conversation:
             if number == node.cut_after:
                 await self._stream.close()
                 return
+            if number == node.mute_after:
+                await asyncio.Event().wait()
             while not job.may_produce and not self._cancelled.is_set():
                 self._vouched.clear()
                 await self._vouched.wait()

@@ -1,17 +1,23 @@
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 from gpunode import AsyncInferenceClient
 from gpunode._job_requests import Job
+from gpunode._opening import MIN_OPENING_S
 from gpunode._selection import Choice
+from gpunode._silence import MIN_SILENCE_S
 from gpunode.errors import AnswerInterrupted, NoNodeFound, RequestRefused
 from gpunode_protocol.errors import ErrorCode, JobError, job_error
+from gpunode_protocol.mesh.knock import Door
 from gpunode_protocol.messages import JOB_PROTOCOL, PROBE_PROTOCOL, SegmentFrame
 from gpunode_protocol.patience import Patience
 from gpunode_protocol.receipt_checks import open_voucher
 from gpunode_protocol.regions import Region
 from gpunode_protocol.tasks import Task
 
+from tests.node.virtual_time import virtual_time
+from tests.sdk.scripted_node import ScriptedNode
 from tests.sdk.world import HELLO, MODEL, World
 
 
@@ -154,6 +160,58 @@ async def test_another_node_finishes_an_answer(world: World) -> None:
     assert (final.start, final.count, final.previous) == (2, 2, voucher.digest)
 
 
+def _dead_over_quic(world: World) -> ScriptedNode:
+    """Add a node whose process ends after two tokens, of which QUIC tells nothing, and one that can finish."""
+    dead = world.add_node(mute_after=2)
+    world.mesh.address_of[dead.peer_id] = "/ip4/127.0.0.1/udp/4001/quic-v1"
+    world.add_node(region=Region.EUROPE).queued = 4
+    return dead
+
+
+@virtual_time
+async def test_a_node_whose_process_has_ended_is_left_at_once(world: World) -> None:
+    """Its address refuses connections, which is as good as a reset of the stream."""
+    dead = _dead_over_quic(world)
+    knocked: list[Sequence[Door]] = []
+
+    async def refused(doors: Sequence[Door]) -> bool:
+        knocked.append(doors)
+        return True
+
+    surroundings = world.surroundings(all_refuse=refused)
+    async with AsyncInferenceClient.from_config(world.config(), surroundings) as client:
+        began_at = asyncio.get_running_loop().time()
+        answer = await client.chat(messages=HELLO)
+        took_s = asyncio.get_running_loop().time() - began_at
+    assert answer.response == "Paris is the capital."
+    assert knocked == [(("127.0.0.1", 4001),)]
+    first = answer.route.segments[0]
+    assert (first.node, first.output_units) == (dead.peer_id, 2)
+    assert "refuses connections" in first.ended
+    assert took_s == pytest.approx(MIN_SILENCE_S)
+    (closing,) = world.tracker.settled
+    assert open_voucher(closing.voucher).body.count == 2
+
+
+@virtual_time
+async def test_a_silent_node_whose_address_does_not_refuse_has_its_time(world: World) -> None:
+    """It is given up after the 5 s that any silence has."""
+    _dead_over_quic(world)
+    knocks = 0
+
+    async def open_or_unknown(_: Sequence[Door]) -> bool:
+        nonlocal knocks
+        knocks += 1
+        return False
+
+    surroundings = world.surroundings(all_refuse=open_or_unknown)
+    async with AsyncInferenceClient.from_config(world.config(), surroundings) as client:
+        answer = await client.chat(messages=HELLO)
+    assert answer.response == "Paris is the capital."
+    assert "silent for 5 s" in answer.route.segments[0].ended
+    assert knocks == 5
+
+
 async def test_a_second_cut(world: World) -> None:
     """A third node finishes what two began."""
     for number, cut_after in enumerate((1, 3, None)):
@@ -250,6 +308,7 @@ def _hasty(_choice: Choice, _job: Job) -> Patience:
     return Patience(first_output_s=0.02)
 
 
+@virtual_time
 async def test_a_second_node_is_asked_when_the_first_takes_long(world: World) -> None:
     """The one that begins does the job; the other is told to stop, is named, and earns nothing."""
     slow = world.add_node(first_token_s=3_600.0)
@@ -277,3 +336,23 @@ async def test_a_caller_that_leaves_before_the_first_token_ends_the_job(world: W
         with pytest.raises(asyncio.CancelledError):
             await task
         await node.cancelled.wait()
+
+
+@virtual_time
+async def test_a_node_that_has_ended_is_not_waited_for(world: World) -> None:
+    """Its connection may be there yet, but its address refuses others: the next node is asked."""
+    gone = world.add_node()
+    world.mesh.unanswered.add(gone.peer_id)
+    world.add_node(region=Region.EUROPE).queued = 4
+
+    async def refused(_: Sequence[Door]) -> bool:
+        return True
+
+    surroundings = world.surroundings(all_refuse=refused)
+    async with AsyncInferenceClient.from_config(world.config(), surroundings) as client:
+        began_at = asyncio.get_running_loop().time()
+        answer = await client.chat(messages=HELLO)
+        took_s = asyncio.get_running_loop().time() - began_at
+    assert [attempt.node for attempt in answer.route.failed] == [gone.peer_id]
+    assert "refuses connections" in answer.route.failed[0].reason
+    assert took_s == pytest.approx(MIN_OPENING_S)

@@ -41,8 +41,10 @@ def _grant(keys: Keys) -> str:
 class _Line:
     """A job on its way to a scripted node, in virtual time."""
 
-    def __init__(self, **script: Any) -> None:
+    def __init__(self, *, has_ended: bool = False, **script: Any) -> None:
         keys = Keys()
+        self.knocks = 0
+        self._has_ended = has_ended
         self.node = ScriptedNode(NODE, keys.trust, clock=lambda: EPOCH, **script)
         params = LlmParams(messages=(ChatMessage(role="user", content="hi"),), max_tokens=1000)
         request = sign(
@@ -66,7 +68,7 @@ class _Line:
         self.ours.other, self.theirs.other = self.theirs, self.ours
         clock = ReadingClock(asyncio.get_running_loop().time)
         job = ClientJob(identity=CLIENT, request=request, jti="grant-1", opened_at=clock())
-        self.link = JobLink(self.ours, job, clock)
+        self.link = JobLink(self.ours, job, clock, self._knock)
 
     async def __aenter__(self) -> "_Line":
         self._serving = asyncio.create_task(self._serve())
@@ -75,6 +77,10 @@ class _Line:
     async def __aexit__(self, *_: object) -> None:
         self._serving.cancel()
         await asyncio.gather(self._serving, return_exceptions=True)
+
+    async def _knock(self) -> bool:
+        self.knocks += 1
+        return self._has_ended
 
     async def _serve(self) -> None:
         await self.node.serve_job(self.theirs)
@@ -114,6 +120,51 @@ async def test_a_slow_consumer_does_not_make_the_node_late() -> None:
         while not line.link.job.is_over:
             events += await line.link.next_events()
         assert isinstance(events[-1], Completed)
+
+
+@virtual_time
+async def test_nobody_knocks_while_nobody_reads() -> None:
+    """A slow consumer is not the node's silence."""
+    async with _Line(has_ended=True) as line:
+        events = []
+        while not line.link.job.is_over:
+            events += await line.link.next_events()
+            await asyncio.sleep(60)
+        assert isinstance(events[-1], Completed)
+        assert line.knocks == 0
+
+
+@virtual_time
+async def test_a_refusal_ends_a_silent_job() -> None:
+    """What came before it counts, and the error says what was found."""
+    async with _Line(has_ended=True, mute_after=2) as line:
+        events = []
+        while not line.link.job.is_over:
+            events += await line.link.next_events()
+        assert line.link.job.output.count == 2
+        assert isinstance(events[-1], Failed)
+        assert "refuses connections" in str(events[-1].error)
+
+
+@virtual_time
+async def test_a_reader_that_leaves_breaks_a_knock_off() -> None:
+    """No task outlives the one who waits for the node."""
+    async with _Line(silent=True) as line:
+        started = asyncio.Event()
+
+        async def never() -> bool:
+            started.set()
+            await asyncio.Event().wait()
+            return True
+
+        before = asyncio.all_tasks()
+        line.link = JobLink(line.ours, line.link.job, line.link.clock, never)
+        reading = asyncio.create_task(line.link.next_events())
+        await started.wait()
+        reading.cancel()
+        await asyncio.wait([reading])
+        await asyncio.sleep(0)
+        assert asyncio.all_tasks() == before
 
 
 @virtual_time
