@@ -76,9 +76,11 @@ def cost_of(advert: Advert, probe: Probe | None, observed: Observed, size: JobSi
     probe: its answer of the last seconds, None if there is none. home: the client's region.
     """
     speed = advert.model.speed
-    input_units_per_s = observed.input_units_per_s or speed.input_milliunits_per_s / 1000
+    input_units_per_s = speed.input_milliunits_per_s / 1000
     output_units_per_s = observed.output_units_per_s or speed.output_milliunits_per_s / 1000
     prefill_ms = _spent_ms(size.input_units, input_units_per_s)
+    if observed.reading is not None and size.input_units:
+        prefill_ms = observed.reading.expected_ms(size.input_units, input_units_per_s)
     decode_ms = _spent_ms(size.output_units, output_units_per_s)
     unknown = (prefill_ms is None) + (decode_ms is None)
     rtt_ms, rtt_from = _rtt(advert, probe, observed, home)
@@ -94,7 +96,7 @@ def cost_of(advert: Advert, probe: Probe | None, observed: Observed, size: JobSi
     return Cost(
         terms if probe is None else _under_load(terms, probe, observed),
         rtt_from,
-        observed.output_units_per_s is not None or (not size.output_units and observed.input_units_per_s is not None),
+        observed.output_units_per_s is not None or (not size.output_units and observed.reading is not None),
         output_units_per_s,
     )
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from statistics import fmean, median
 from typing import Final, NamedTuple
 
+from gpunode._reading import Reading, Sample, reading_of
+
 MIN_LOAD_SPREAD: Final = 0.25
 """Jobs at loads that differ by less do not tell what load does to speed."""
 MAX_SLOWDOWN: Final = 4.0
@@ -35,12 +37,12 @@ class Timing(NamedTuple):
 class Observed:
     """What this client knows of a node and model by its own measurement; None = nothing.
 
-    rtt_ms: smallest of the last 10 minutes, else the last one. input_units_per_s, output_units_per_s: alone on the
+    rtt_ms: smallest of the last 10 minutes, else the last one. reading, output_units_per_s: alone on the
     node. slowdown: share by which full slots lengthen a job. failure_share: of the last jobs, 0 to 1.
     """
 
     rtt_ms: float | None = None
-    input_units_per_s: float | None = None
+    reading: Reading | None = None
     output_units_per_s: float | None = None
     slowdown: float | None = None
     failure_share: float = 0.0
@@ -55,7 +57,7 @@ def observed_of(timings: Sequence[Timing], outcomes: Sequence[bool], rtt_ms: flo
     share = DEFAULT_SLOWDOWN if slowdown is None else slowdown
     return Observed(
         rtt_ms=rtt_ms,
-        input_units_per_s=_rate((item.input_units, item.prefill_ms / (1 + share * item.load)) for item in timings),
+        reading=reading_of([Sample(item.input_units, item.prefill_ms / (1 + share * item.load)) for item in timings]),
         output_units_per_s=_median_rate(_decoding(timings), share),
         slowdown=slowdown,
         # one success counts from the start: a first failure says little yet
@@ -65,14 +67,6 @@ def observed_of(timings: Sequence[Timing], outcomes: Sequence[bool], rtt_ms: flo
 
 def _decoding(timings: Iterable[Timing]) -> list[Timing]:
     return [item for item in timings if item.output_units >= MIN_OUTPUT_UNITS and item.decode_ms > 0]
-
-
-def _rate(parts: Iterable[tuple[int, float]]) -> float | None:
-    """Return units a second of all together, so that long inputs count more than short ones."""
-    measured = [(units, spent_ms) for units, spent_ms in parts if units > 0 and spent_ms > 0]
-    if not measured:
-        return None
-    return 1000 * sum(units for units, _ in measured) / sum(spent_ms for _, spent_ms in measured)
 
 
 def _median_rate(timings: Sequence[Timing], slowdown: float) -> float | None:

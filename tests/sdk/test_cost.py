@@ -13,6 +13,7 @@ from gpunode._cost import (
 )
 from gpunode._observed import DEFAULT_SLOWDOWN, NOTHING_OBSERVED, Observed
 from gpunode._probe_answer import Probe
+from gpunode._reading import Sample, reading_of
 from gpunode.routing import CostTerms
 from gpunode_protocol.adverts import Advert, Speed
 from gpunode_protocol.identity import Identity
@@ -44,7 +45,9 @@ def test_an_idle_node_costs_the_way_and_the_work() -> None:
 
 def test_what_was_observed_replaces_what_is_claimed() -> None:
     """A node that claims ten times its speed is reckoned with what it does."""
-    cost = cost_of(_advert(), IDLE, Observed(input_units_per_s=50, output_units_per_s=5), SIZE, home=None)
+    cost = cost_of(
+        _advert(), IDLE, Observed(reading=reading_of([Sample(500, 10_000)]), output_units_per_s=5), SIZE, home=None
+    )
     assert (cost.terms.prefill_ms, cost.terms.decode_ms) == (5000, 20_000)
     assert (cost.is_speed_observed, cost.output_units_per_s) == (True, 5)
 
@@ -111,5 +114,5 @@ def test_the_size_of_jobs() -> None:
 
 def test_an_embeddings_speed_is_that_of_reading() -> None:
     """There is no output whose speed could be observed."""
-    cost = cost_of(_advert(), IDLE, Observed(input_units_per_s=100), JobSize(100, 0), home=None)
+    cost = cost_of(_advert(), IDLE, Observed(reading=reading_of([Sample(100, 1000)])), JobSize(100, 0), home=None)
     assert (cost.is_speed_observed, cost.terms.total_ms) == (True, 1030)

@@ -1,4 +1,7 @@
+import math
+
 from gpunode._observed import MAX_SLOWDOWN, NOTHING_OBSERVED, Timing, observed_of
+from gpunode._reading import Sample, reading_of
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,12 +16,12 @@ def test_nothing_is_known_of_a_node_that_did_nothing() -> None:
 
 
 def test_speeds_are_those_of_jobs_alone_on_the_node() -> None:
-    """One job tells both; long inputs count more than short ones, the middle output counts."""
+    """One job tells both; of several outputs the middle one counts."""
     known = observed_of([_job()], [True], 30.0)
-    assert (known.input_units_per_s, known.output_units_per_s, known.rtt_ms) == (500, 50, 30)
+    assert (known.reading, known.output_units_per_s, known.rtt_ms) == (reading_of([Sample(100, 200)]), 50, 30)
     jobs = [_job(), _job(decode_ms=100_000), _job(input_units=900, prefill_ms=300)]
     assert observed_of(jobs, [], None).output_units_per_s == 50
-    assert observed_of([jobs[0], jobs[2]], [], None).input_units_per_s == 2000
+    assert observed_of([_job(0.5, prefill_ms=380)], [], None).reading == reading_of([Sample(100, 200)])
 
 
 def test_how_much_others_slow_a_job_down_is_learned_from_jobs_at_different_loads() -> None:
@@ -62,6 +65,6 @@ def test_a_first_failure_counts_half() -> None:
 def test_whatever_was_measured_the_result_can_be_reckoned_with(jobs: list[Timing]) -> None:
     """Positive speeds, a slowdown within its bounds."""
     known = observed_of(jobs, [], None)
-    assert known.input_units_per_s is None or known.input_units_per_s > 0
+    assert known.reading is None or 0 <= known.reading.expected_ms(100, 0.0) < math.inf
     assert known.output_units_per_s is None or known.output_units_per_s > 0
     assert known.slowdown is None or 0 <= known.slowdown <= MAX_SLOWDOWN
