@@ -118,10 +118,10 @@ class Prober:
         age_s = self._monotonic() - at
         if probe is None or age_s >= FRESH_S:
             return None
-        known_until = at - _ON_ITS_WAY_S
         own = self._own.get(queue, ())
-        sent = sum(job.sent_at >= known_until and job.over_at is None for job in own)
-        left = sum(job.sent_at < known_until and job.over_at is not None and job.over_at >= at for job in own)
+        sent = sum(job.sent_at >= at - _ON_ITS_WAY_S and job.over_at is None for job in own)
+        told_of = at - probe.rtt_ms / 1000  # what was sent before came to the node before the probe did
+        left = sum(job.sent_at < told_of and job.over_at is not None and job.over_at >= at for job in own)
         return after(probe, age_ms=1000 * age_s, sent=sent, left=left)
 
     async def _ask_all(

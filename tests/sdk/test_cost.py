@@ -45,10 +45,9 @@ def test_an_idle_node_costs_the_way_and_the_work() -> None:
 
 def test_what_was_observed_replaces_what_is_claimed() -> None:
     """A node that claims ten times its speed is reckoned with what it does."""
-    cost = cost_of(
-        _advert(), IDLE, Observed(reading=reading_of([Sample(500, 10_000)]), output_units_per_s=5), SIZE, home=None
-    )
-    assert (cost.terms.prefill_ms, cost.terms.decode_ms) == (5000, 20_000)
+    observed = Observed(reading=reading_of([Sample(SIZE.input_units, 5_000)]), output_units_per_s=5)
+    cost = cost_of(_advert(), IDLE, observed, SIZE, home=None)
+    assert (cost.terms.prefill_ms, cost.terms.decode_ms) == (5_000, 20_000)
     assert (cost.is_speed_observed, cost.output_units_per_s) == (True, 5)
 
 

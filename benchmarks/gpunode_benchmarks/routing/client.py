@@ -53,22 +53,20 @@ async def ask(
 async def crowd(
     client: dict[str, Any], model: str, node: str, at_once: int, jobs: list[list[float]], signals: str
 ) -> list[dict[str, Any]]:
-    """Keep so many jobs at one node until there is the file ``…stop``; make ``…crowded`` when all have been sent.
+    """Keep so many jobs at one node until there is the file ``…stop``; make ``…crowded`` when the first one is done.
 
     The jobs are asked for again and again, in their order.
     """
     records: list[dict[str, Any]] = []
     wanted = itertools.cycle(jobs)
-    sent = itertools.count(1)
     only_there = Limits(allow_nodes=frozenset({node}))
 
     async def keep_asking(asking: AsyncInferenceClient) -> None:
         while not Path(f"{signals}stop").exists():
-            if next(sent) == at_once:
-                Path(f"{signals}crowded").touch()
             fields = next(wanted)
             job = WantedJob(int(fields[0]), int(fields[1]), 0.0)
             records.append(await _ask_one(asking, model, job, phase=WARM_UP, limits=only_there))
+            Path(f"{signals}crowded").touch()
 
     async with AsyncExitStack() as stack:
         clients = [
