@@ -34,12 +34,17 @@ def no_objection(_candidate: Candidate) -> str | None:
 
 @dataclass(frozen=True)
 class Placement:
-    """One job to be placed. home: the client's region. size: what it takes. objection: beyond what ``wanted`` says."""
+    """One job to be placed.
+
+    home: the client's region. size: what it takes. objection: beyond what ``wanted`` says. doubtful: nodes whose stated
+    place is.
+    """
 
     wanted: Wanted
     home: Region | None = None
     size: JobSize = TYPICAL_SIZE
     objection: Objection = no_objection
+    doubtful: frozenset[str] = frozenset()
 
     @property
     def question(self) -> Question:

@@ -1,19 +1,20 @@
 """From a caller's demands to what the search for a node asks for."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gpunode_protocol.payloads import Params, input_tokens_bound, worst_case_output_units
 from gpunode_protocol.prices import MICROCREDITS_PER_CREDIT, PriceTable
 from gpunode_protocol.regions import Region
 from gpunode_protocol.tasks import Task
+from gpunode_protocol.tracker_api import NetworkInfo
 
 from gpunode._cost import TYPICAL_SIZE, JobSize, size_of
 from gpunode._finder import Objection, Placement, no_objection
 from gpunode._own_nodes import OwnNodes
 from gpunode._selection import Candidate, Wanted
 from gpunode.errors import InvalidRequest
-from gpunode.routing import Limits
+from gpunode.routing import PLACE_DOUBTFUL, Limits
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,7 @@ class Placer:
         self._limits = limits
         self._own_nodes = own_nodes
 
-    async def placement(
-        self, demand: Demand, *, default_models: Mapping[str, str], prices: PriceTable, size: JobSize | None = None
-    ) -> Placement:
+    async def placement(self, demand: Demand, *, info: NetworkInfo, size: JobSize | None = None) -> Placement:
         """Return what to search for; size: of a job that has no parameters yet.
 
         Raises:
@@ -55,13 +54,15 @@ class Placer:
         limits = self._limits if demand.limits is None else demand.limits
         wanted = Wanted(
             task=demand.task,
-            model=demand.model or default_models.get(demand.task),
+            model=demand.model or info.default_models.get(demand.task),
             region=demand.region or self._only_home(limits),
             limits=limits,
             own=await self._own_nodes.ids() if limits.own_nodes else None,
         )
         sized = size or (TYPICAL_SIZE if demand.params is None else size_of(demand.params))
-        return Placement(wanted, self._home, sized, _too_dear(limits, demand, prices, sized))
+        doubtful = frozenset[str](info.doubtful_places)
+        objections = (_too_dear(limits, demand, info.prices, sized), _elsewhere(limits, doubtful))
+        return Placement(wanted, self._home, sized, _first_of(objections), doubtful)
 
     def _only_home(self, limits: Limits) -> Region | None:
         if limits.widen:
@@ -71,6 +72,22 @@ class Placer:
                 "To stay in the client's own region, it must be known: region=…, --region or GPUNODE_REGION."
             )
         return self._home
+
+
+def _first_of(objections: Sequence[Objection]) -> Objection:
+    """Return what refuses whatever one of these refuses, for the first one's reason."""
+
+    def objection(candidate: Candidate) -> str | None:
+        return next((told for other in objections if (told := other(candidate)) is not None), None)
+
+    return objection
+
+
+def _elsewhere(limits: Limits, doubtful: frozenset[str]) -> Objection:
+    """Return what refuses nodes whose place is doubtful, if they are not wanted."""
+    if not limits.exclude_doubtful_places:
+        return no_objection
+    return lambda candidate: PLACE_DOUBTFUL if candidate.node in doubtful else None
 
 
 def _too_dear(limits: Limits, demand: Demand, prices: PriceTable, size: JobSize) -> Objection:

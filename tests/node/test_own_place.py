@@ -1,5 +1,7 @@
 """Where a node says that it is."""
 
+from typing import Any
+
 import pytest
 from gpunode_node.config import NodeSettings
 from gpunode_node.credentials import Credentials
@@ -32,7 +34,7 @@ def test_the_owners_word_wins() -> None:
 
 
 @pytest.mark.parametrize("said", [{"region": "asia"}, {"country": "DE"}])
-def test_coordinates_of_somewhere_else_are_not_taken(said: dict[str, str]) -> None:
+def test_coordinates_of_somewhere_else_are_not_taken(said: dict[str, Any]) -> None:
     """GeoIP is wrong about this address, the owner knows better."""
     place = _place(**said)
     assert place.position is None
