@@ -16,6 +16,7 @@ from gpunode_protocol.adverts import (
     pack_advert,
 )
 from gpunode_protocol.errors import MalformedMessage
+from gpunode_protocol.geography import Position
 from gpunode_protocol.identity import Identity
 from gpunode_protocol.mesh.multiaddrs import ip_of, is_relayed, split_peer
 from gpunode_protocol.regions import Region
@@ -35,7 +36,7 @@ class Standing:
     """Where and what this node is, apart from its models.
 
     certificate: from the tracker. addresses: multiaddrs with ``/p2p/…``.
-    rtt_ms: round trip to each region that is known.
+    position: None = unknown. rtt_ms: round trip to each region that is known.
     """
 
     network: str
@@ -44,6 +45,7 @@ class Standing:
     country: str
     gpu: Gpu
     addresses: tuple[str, ...]
+    position: Position | None = None
     rtt_ms: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -77,6 +79,8 @@ class AdvertBuilder:
                 sequence=self._sequence,
                 region=standing.region,
                 country=standing.country,
+                latitude=standing.position.latitude if standing.position else None,
+                longitude=standing.position.longitude if standing.position else None,
                 gpu=standing.gpu,
                 model=_model_advert(model),
                 load=Load(active=model.scheduler.active, queued=model.scheduler.queued),

@@ -45,6 +45,13 @@ RegionOption = Annotated[
     ),
 ]
 CountryOption = Annotated[str | None, typer.Option(help="Two letters, such as DE.")]
+LatitudeOption = Annotated[
+    float | None,
+    typer.Option(metavar="DEGREES", help="North of the equator, south negative; whole degrees are advertised."),
+]
+LongitudeOption = Annotated[
+    float | None, typer.Option(metavar="DEGREES", help="East of Greenwich, west negative; goes with --latitude.")
+]
 NameOption = Annotated[str | None, typer.Option(help="Shown to the tracker's operator.")]
 ListenOption = Annotated[list[str] | None, typer.Option(metavar="MULTIADDR", help="Where to listen; repeatable.")]
 PortOption = Annotated[int | None, typer.Option(help="libp2p port, TCP and UDP; 0 = any free one.")]

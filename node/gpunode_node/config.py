@@ -8,13 +8,14 @@ from annotated_types import Ge, Le, MaxLen
 from gpunode_engines.config import EngineSettings
 from gpunode_protocol.adverts import MAX_MODELS
 from gpunode_protocol.errors import GpunodeError
+from gpunode_protocol.geography import Position
 from gpunode_protocol.payloads import MAX_BLOB_BYTES
 from gpunode_protocol.prices import MICROCREDITS_PER_CREDIT
 from gpunode_protocol.regions import Region
 from gpunode_protocol.tracker_api import HEARTBEAT_INTERVAL_S
 from gpunode_protocol.tracker_url import is_loopback_url, tracker_url
 from gpunode_protocol.validation import NetworkId
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import (
     NoDecode,
     SettingsConfigDict,
@@ -39,6 +40,8 @@ class NodeSettings(EngineSettings):
         network_id: 40 hex digits; the tracker must belong to this network, even at first contact.
         model: what to serve, at most 4; none = the network's default.
         region: where this node is; None = what the tracker finds out. country: two letters (ISO 3166-1), or empty.
+        latitude, longitude: degrees, south and west negative, both or neither; advertised as whole degrees. None = what
+            the tracker finds out.
         name: shown to the tracker's operator.
         data_dir: key, vouchers and everything else that must outlive the process.
         listen: multiaddrs; none = all addresses, or loopback where the tracker is on loopback.
@@ -71,6 +74,8 @@ class NodeSettings(EngineSettings):
     model: Annotated[Texts, MaxLen(MAX_MODELS)] = ()
     region: Region | None = None
     country: Annotated[str, Field(pattern=r"^([A-Z]{2})?$")] = ""
+    latitude: Annotated[float, Ge(-90), Le(90)] | None = None
+    longitude: Annotated[float, Ge(-180), Le(180)] | None = Field(default=None, validate_default=True)
     name: Annotated[str, MaxLen(100)] = ""
     data_dir: Path = Field(default_factory=lambda: platformdirs.user_data_path("gpunode") / "node")
     listen: Texts = ()
@@ -99,6 +104,20 @@ class NodeSettings(EngineSettings):
     @classmethod
     def _check_schedule(cls, value: str) -> str:
         return Schedule.parse(value).text
+
+    @field_validator("longitude")
+    @classmethod
+    def _check_both(cls, longitude: float | None, info: ValidationInfo) -> float | None:
+        if "latitude" in info.data and (longitude is None) != (info.data["latitude"] is None):
+            raise ValueError("latitude and longitude belong together, give both or neither")
+        return longitude
+
+    @property
+    def position(self) -> Position | None:
+        """Where the owner says that this node is, in whole degrees."""
+        if self.latitude is None or self.longitude is None:
+            return None
+        return Position.rounded(self.latitude, self.longitude)
 
     @property
     def tracker(self) -> str:

@@ -5,17 +5,22 @@ from pathlib import Path
 
 from gpunode_protocol.regions import Region
 from gpunode_protocol.signing import Envelope
+from gpunode_protocol.tracker_api import SeenPlace
 
 from gpunode_node.state_files import read_json, write_json
 
 
 @dataclass(frozen=True)
 class Credentials:
-    """token: for the tracker's REST interface. certificate: for adverts. region: as the tracker answered."""
+    """token: for the tracker's REST interface. certificate: for adverts. region: as the tracker answered.
+
+    seen: what it told of the place of this node's address, None for nothing.
+    """
 
     token: str = field(repr=False)
     certificate: Envelope
     region: Region | None
+    seen: SeenPlace | None = None
 
 
 class CredentialsFile:
@@ -28,13 +33,14 @@ class CredentialsFile:
         """Return what an earlier run got."""
         value = read_json(self._path)
         try:
-            region = value["region"]
+            region, seen = value["region"], value.get("seen")  # a file of an older version has no place
             return Credentials(
                 token=str(value["token"]),
                 certificate=Envelope.model_validate_json(value["certificate"]),
                 region=None if region is None else Region(region),
+                seen=None if seen is None else SeenPlace.model_validate_json(seen),
             )
-        except (TypeError, KeyError, ValueError):
+        except (AttributeError, TypeError, KeyError, ValueError):
             return None
 
     def save(self, credentials: Credentials) -> None:
@@ -49,5 +55,6 @@ class CredentialsFile:
                 "token": credentials.token,
                 "certificate": credentials.certificate.model_dump_json(),
                 "region": credentials.region,
+                "seen": None if credentials.seen is None else credentials.seen.model_dump_json(exclude_none=True),
             },
         )

@@ -97,7 +97,10 @@ class NodeDaemon:
             *in_touch,
             watching,
             asyncio.create_task(
-                parts.link.run(lambda: vitals_of(parts.announcer, parts.intake), self._settings.heartbeat_interval_s)
+                parts.link.run(
+                    lambda: vitals_of(parts.announcer, parts.intake, parts.distances),
+                    self._settings.heartbeat_interval_s,
+                )
             ),
             asyncio.create_task(parts.settler.run()),
             asyncio.create_task(parts.distances.run()),
@@ -123,7 +126,7 @@ class NodeDaemon:
         content = {
             "addresses": list(parts.addresses),
             "models": [model.name for model in parts.models],
-            "region": parts.region,
+            "region": parts.place.region,
             "peer_id": parts.identity.peer_id,
         }
         self._folder.mark_ready(content)
@@ -157,7 +160,7 @@ class NodeDaemon:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FAREWELL_TIMEOUT_S):
                 await parts.announcer.take_back()
-                leaving = parts.link.beat(vitals_of(parts.announcer, parts.intake), leaving=True)
+                leaving = parts.link.beat(vitals_of(parts.announcer, parts.intake, parts.distances), leaving=True)
                 await asyncio.gather(leaving, parts.announcer.withdraw())
         await parts.registry.wait_ended(deadline_s + SETTLE_MARGIN_S)
         with contextlib.suppress(TimeoutError):

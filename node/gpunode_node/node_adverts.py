@@ -6,12 +6,11 @@ from dataclasses import dataclass
 
 from gpunode_protocol.adverts import Advert, Gpu
 from gpunode_protocol.mesh import Mesh, MeshError
-from gpunode_protocol.regions import Region
 from gpunode_protocol.signing import Signed
 
 from gpunode_node.advert_builder import AdvertBuilder, Standing
-from gpunode_node.config import NodeSettings
 from gpunode_node.network_state import NetworkState
+from gpunode_node.own_place import OwnPlace
 from gpunode_node.region_distances import RegionDistances
 from gpunode_node.served_model import ServedModel
 from gpunode_node.tracker_link import TrackerLink
@@ -21,9 +20,8 @@ from gpunode_node.tracker_link import TrackerLink
 class StandingSource:
     """Where the facts for ``Standing`` come from."""
 
-    settings: NodeSettings
     gpu: Gpu
-    region: Region
+    place: OwnPlace
     network: NetworkState
     link: TrackerLink
     mesh: Mesh
@@ -40,8 +38,9 @@ class StandingSource:
         return Standing(
             network=self.network.view.trust.network,
             certificate=credentials.certificate,
-            region=self.region,
-            country=self.settings.country,
+            region=self.place.region,
+            country=self.place.country,
+            position=self.place.position,
             gpu=self.gpu,
             addresses=self._addresses,
             rtt_ms=self.distances.rtt_ms,

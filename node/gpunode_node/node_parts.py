@@ -6,7 +6,6 @@ import psutil  # type: ignore[import-untyped]  # -- ships no annotations
 from gpunode_engines.devices import Machine
 from gpunode_engines.engine_pool import EnginePool
 from gpunode_protocol.identity import Identity
-from gpunode_protocol.regions import Region
 
 from gpunode_node.admission_desk import AdmissionDesk
 from gpunode_node.announcer import Announcer
@@ -18,6 +17,7 @@ from gpunode_node.memory_watch import MemoryWatch
 from gpunode_node.mesh_membership import MeshMembership
 from gpunode_node.network_state import NetworkState
 from gpunode_node.outbox import Outbox
+from gpunode_node.own_place import OwnPlace
 from gpunode_node.pause import Pause
 from gpunode_node.region_distances import RegionDistances
 from gpunode_node.served_model import ServedModel
@@ -36,7 +36,7 @@ class NodeParts:
     network: NetworkState
     link: TrackerLink
     machine: Machine
-    region: Region
+    place: OwnPlace
     models: list[ServedModel]
     pool: EnginePool
     desk: AdmissionDesk
@@ -54,7 +54,7 @@ class NodeParts:
     addresses: tuple[str, ...] = field(default=())
 
 
-def vitals_of(announcer: Announcer, intake: JobIntake) -> Vitals:
+def vitals_of(announcer: Announcer, intake: JobIntake, distances: RegionDistances) -> Vitals:
     """Return what a heartbeat says now."""
     memory = psutil.virtual_memory()
     busy = all(model.scheduler.active >= model.scheduler.slots for model in intake.models)
@@ -64,4 +64,5 @@ def vitals_of(announcer: Announcer, intake: JobIntake) -> Vitals:
         paused=intake.paused,
         memory_used_mb=int(memory.total - memory.available) // MEBIBYTE,
         memory_total_mb=int(memory.total) // MEBIBYTE,
+        round_trips=distances.round_trips,
     )

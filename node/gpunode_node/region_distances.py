@@ -5,6 +5,7 @@ import logging
 import secrets
 from collections import deque
 from collections.abc import Callable
+from math import ceil
 from random import Random
 from typing import Final
 
@@ -15,6 +16,7 @@ from gpunode_protocol.mesh import Mesh, MeshStream, PeerUnreachable
 from gpunode_protocol.messages import PROBE_PROTOCOL
 from gpunode_protocol.probe import PROBE_TIMEOUT_S, ProbeClient
 from gpunode_protocol.regions import Region
+from gpunode_protocol.tracker_api import MAX_ROUND_TRIPS, MAX_RTT_MS, RoundTrip
 
 from gpunode_node.network_state import NetworkState
 
@@ -24,7 +26,6 @@ INTERVAL_S: Final = 300.0
 """Each region costs one look-up and one probe in this time, whatever the network's size."""
 PROBES_REMEMBERED: Final = 12
 """The smallest round trip of an hour counts: queues only ever add, and some nodes of a region are far from others."""
-_MAX_RTT_MS: Final = 60_000
 _NONCE_BYTES: Final = 16
 
 
@@ -42,11 +43,17 @@ class RegionDistances:
         self._network = network
         self._random = random
         self._samples: dict[Region, deque[int]] = {}
+        self._trips: deque[RoundTrip] = deque(maxlen=MAX_ROUND_TRIPS)
 
     @property
     def rtt_ms(self) -> dict[str, int]:
         """The round trips that are known, by region, as adverts tell them."""
         return {str(region): min(self._samples[region]) for region in sorted(self._samples)}
+
+    @property
+    def round_trips(self) -> tuple[RoundTrip, ...]:
+        """The newest 16, with what the others said of their place, as heartbeats tell them: oldest first."""
+        return tuple(self._trips)
 
     async def run(self) -> None:
         """Measure every 5 minutes, for ever."""
@@ -73,7 +80,8 @@ class RegionDistances:
             logger.debug("distance to %s: %s", region, error, extra={"event": "distance_unknown", "region": region})
             return
         samples = self._samples.setdefault(region, deque(maxlen=PROBES_REMEMBERED))
-        samples.append(min(round(rtt_ms), _MAX_RTT_MS))
+        samples.append(min(round(rtt_ms), MAX_RTT_MS))
+        self._trips.append(_trip_to(body, rtt_ms))
 
     async def _pick(self, region: Region) -> Advert | None:
         """Return a node of a region that is reached without a relay, from one of the keys that hold its nodes."""
@@ -83,6 +91,17 @@ class RegionDistances:
         adverts: list[Advert] = [record.content.body for record in found.records]
         others = [body for body in adverts if body.peer != self._mesh.peer_id and body.path == "direct"]
         return self._random.choice(others) if others else None
+
+
+def _trip_to(body: Advert, rtt_ms: float) -> RoundTrip:
+    """Return what is told of a probe; rounded up, so that no node seems nearer than it is."""
+    return RoundTrip(
+        peer=body.peer,
+        rtt_ms=min(ceil(rtt_ms), MAX_RTT_MS),
+        region=body.region,
+        latitude=body.latitude,
+        longitude=body.longitude,
+    )
 
 
 async def round_trip_ms(stream: MeshStream, clock: Callable[[], float]) -> float:

@@ -20,7 +20,6 @@ from gpunode_engines.own_models import known_models
 from gpunode_protocol.identity import Identity
 from gpunode_protocol.mesh import Mesh, MeshConfig, RecordValidator, create_mesh, load_or_create_identity
 from gpunode_protocol.messages import JOB_PROTOCOL, PROBE_PROTOCOL
-from gpunode_protocol.regions import Region
 from gpunode_protocol.tasks import Task
 
 from gpunode_node.admission_desk import AdmissionDesk
@@ -28,7 +27,6 @@ from gpunode_node.advert_builder import AdvertBuilder
 from gpunode_node.announcer import Announcer
 from gpunode_node.config import NodeSettings
 from gpunode_node.credentials import CredentialsFile
-from gpunode_node.errors import RegionUnknown
 from gpunode_node.first_contact import meet_tracker, register_or_go_on, wait_for_bootstrap
 from gpunode_node.gpu_use import advertised_gpu, gpu_of, idle_gpu_problems
 from gpunode_node.host_care import HostCare
@@ -46,6 +44,7 @@ from gpunode_node.node_adverts import NodeAdverts, StandingSource
 from gpunode_node.node_folder import NodeFolder
 from gpunode_node.node_parts import NodeParts, vitals_of
 from gpunode_node.outbox import Outbox
+from gpunode_node.own_place import OwnPlace, own_place
 from gpunode_node.pause import Pause, PausedParts
 from gpunode_node.probe_server import ProbeStreams
 from gpunode_node.region_distances import RegionDistances
@@ -77,13 +76,13 @@ class World:
 
 @dataclass(frozen=True)
 class _Introduced:
-    """A node that the tracker knows, before anything is loaded. region: the owner's word, or else the tracker's."""
+    """A node that the tracker knows, before anything is loaded."""
 
     identity: Identity
     network: NetworkState
     link: TrackerLink
     machine: Machine
-    region: Region
+    place: OwnPlace
     entries: list[CatalogueEntry]
 
 
@@ -136,10 +135,10 @@ class Startup:
         stack.push_async_callback(membership.mesh.stop)
         mesh, gpu = membership.mesh, advertised_gpu(machine, models)
         distances = RegionDistances(mesh, network, SystemRandom())
-        standing = StandingSource(settings, gpu, known.region, network, link, mesh, distances)
+        standing = StandingSource(gpu, known.place, network, link, mesh, distances)
         adverts = NodeAdverts(AdvertBuilder(identity, world.unix_time), standing, models)
         announcer = Announcer(mesh.announce, adverts.build, lambda: network.shard_bits, partial(wait_for_peers, mesh))
-        pause = self._pause(link, intake, registry, announcer, pool)
+        pause = self._pause(link, intake, registry, announcer, pool, distances)
         care = self._care(pause, pool, models)
         return NodeParts(
             settings=settings,
@@ -147,7 +146,7 @@ class Startup:
             network=network,
             link=link,
             machine=machine,
-            region=known.region,
+            place=known.place,
             models=models,
             pool=pool,
             desk=desk,
@@ -178,10 +177,8 @@ class Startup:
         entries = named or [resolve(self._choose(network, machine))]
         link.describe(_description(settings, machine, entries))
         await register_or_go_on(link)
-        region = settings.region or (link.credentials.region if link.credentials else None)
-        if region is None:
-            raise RegionUnknown
-        return _Introduced(identity, network, link, machine, region, entries)
+        place = own_place(settings, link.credentials)
+        return _Introduced(identity, network, link, machine, place, entries)
 
     def _choose(self, network: NetworkState, machine: Machine) -> str:
         """Return the model to serve where the owner names none, and say why. Raises NotEnoughMemory."""
@@ -235,14 +232,20 @@ class Startup:
         return desk, outbox
 
     def _pause(
-        self, link: TrackerLink, intake: JobIntake, registry: JobRegistry, announcer: Announcer, pool: EnginePool
+        self,
+        link: TrackerLink,
+        intake: JobIntake,
+        registry: JobRegistry,
+        announcer: Announcer,
+        pool: EnginePool,
+        distances: RegionDistances,
     ) -> Pause:
         parts = PausedParts(
             intake=intake,
             registry=registry,
             announcer=announcer,
             pool=pool,
-            beat=lambda: link.beat(vitals_of(announcer, intake)),
+            beat=lambda: link.beat(vitals_of(announcer, intake, distances)),
             file=self._folder.paused,
             drain_timeout_s=self._settings.drain_timeout_s,
         )

@@ -8,6 +8,7 @@ from gpunode_protocol.mesh import MeshStatus
 
 from gpunode_node.gpu_use import idle_gpu_problems
 from gpunode_node.node_parts import NodeParts
+from gpunode_node.own_place import OwnPlace
 from gpunode_node.served_model import ServedModel
 
 
@@ -20,8 +21,7 @@ async def status_of(parts: NodeParts, now: float) -> dict[str, Any]:
         "version": version("gpunode"),
         "uptime_s": round(now - parts.started_at, 1),
         "network": parts.network.view.trust.network,
-        "region": parts.region,
-        "country": parts.settings.country,
+        **_place(parts.place),
         "draining": parts.intake.draining,
         "pause": parts.pause.to_map(),
         "problems": _problems(parts),
@@ -56,11 +56,22 @@ async def earnings_of(parts: NodeParts) -> dict[str, Any]:
     }
 
 
+def _place(place: OwnPlace) -> dict[str, Any]:
+    position = place.position
+    return {
+        "region": place.region,
+        "country": place.country,
+        "latitude": position.latitude if position else None,
+        "longitude": position.longitude if position else None,
+    }
+
+
 def _problems(parts: NodeParts) -> list[str]:
     """Return everything that its owner should look at."""
     problems = [
         parts.link.problem,
         parts.link.clock_problem,
+        parts.link.place_problem,
         parts.link.watch.problem,
         parts.membership.mesh.status.problem,
         parts.announcer.problem,

@@ -27,6 +27,7 @@ from gpunode_protocol.tracker_api import (
     Link,
     LinkReply,
     Registration,
+    RoundTrip,
     SettlementBatch,
     SettlementReply,
 )
@@ -43,6 +44,11 @@ RETRY_S = 2.0
 """Pause after the first failed heartbeat; it doubles up to the heartbeat's interval."""
 NETWORK_REFRESH_S = 600.0
 """Prices come with the network info only, which is asked for this often."""
+
+PLACE_DOUBTFUL = (
+    "Other nodes get answers from this one sooner than light could bring them from where it says that it is. Clients "
+    "may leave it out for that. Start it with its true --region, --latitude and --longitude."
+)
 
 T = TypeVar("T")
 
@@ -61,13 +67,17 @@ class SelfDescription:
 
 @dataclass(frozen=True, kw_only=True)
 class Vitals:
-    """What a heartbeat says. memory: MiB of the machine. paused: it takes no jobs until its owner is done."""
+    """What a heartbeat says. memory: MiB of the machine. paused: it takes no jobs until its owner is done.
+
+    round_trips: to other nodes, the newest.
+    """
 
     adverts: tuple[Envelope, ...] = ()
     busy: bool = False
     paused: bool = False
     memory_used_mb: int = 0
     memory_total_mb: int = 0
+    round_trips: tuple[RoundTrip, ...] = ()
 
 
 class TrackerLink:
@@ -101,6 +111,7 @@ class TrackerLink:
         self._registering = asyncio.Lock()
         self._refreshed_at = 0.0
         self.problem = ""  #: why the tracker could not be reached, empty when it could
+        self.place_problem = ""  #: why others doubt where this node says that it is, empty when they do not
         self.clock_offset_s: float | None = None  #: seconds by which this clock is ahead of the tracker's
         self.watch = watch
         self.on_return: Callable[[], None] = lambda: None  #: called when the tracker answers again
@@ -160,7 +171,7 @@ class TrackerLink:
             supported_tasks=description.tasks,
         )
         reply = await self._client.register(sign(self._identity, registration).envelope)
-        credentials = Credentials(reply.token, reply.certificate, description.region or reply.region)
+        credentials = Credentials(reply.token, reply.certificate, description.region or reply.region, reply.seen)
         self._keep(credentials)
         logger.info("registered", extra={"event": "registered", "peer_id": self._identity.peer_id})
         return credentials
@@ -184,6 +195,7 @@ class TrackerLink:
             adverts=vitals.adverts,
             memory_used_mb=vitals.memory_used_mb,
             memory_total_mb=vitals.memory_total_mb,
+            round_trips=vitals.round_trips,
         )
         peer = self._identity.peer_id
         try:
@@ -261,6 +273,9 @@ class TrackerLink:
         self._state.accept_heartbeat(reply)
         for reason in reply.adverts_refused:
             logger.warning("the tracker refused an advert: %s", reason, extra={"event": "advert_refused"})
+        if reply.place_doubtful and not self.place_problem:
+            logger.warning("%s", PLACE_DOUBTFUL, extra={"event": "place_doubtful"})
+        self.place_problem = PLACE_DOUBTFUL if reply.place_doubtful else ""
         if reply.certificate is not None and self._credentials is not None:
             with contextlib.suppress(GpunodeError):  # the old one goes on counting until it expires
                 self._keep(replace(self._credentials, certificate=reply.certificate))

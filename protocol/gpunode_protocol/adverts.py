@@ -6,6 +6,7 @@ from annotated_types import Ge, Le, MaxLen
 from pydantic import Field
 
 from gpunode_protocol.errors import MalformedMessage, ProtocolError
+from gpunode_protocol.geography import Position
 from gpunode_protocol.identity import public_key_of
 from gpunode_protocol.safe_msgpack import pack, unpack
 from gpunode_protocol.signing import Envelope, Signed, SignedBody, WireModel, open_self_named
@@ -95,6 +96,13 @@ class Advert(SignedBody):
     addresses: Annotated[tuple[Annotated[str, MaxLen(160)], ...], MaxLen(8)] = ()
     expires_at: UnixSeconds
     tombstone: bool = False
+
+
+def position_of(advert: Advert) -> Position | None:
+    """Return where an advert says that its node is, None where it tells no coordinates."""
+    if advert.latitude is None or advert.longitude is None:
+        return None
+    return Position(advert.latitude, advert.longitude)
 
 
 def pack_advert(envelope: Envelope) -> bytes:

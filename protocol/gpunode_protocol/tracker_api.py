@@ -52,6 +52,11 @@ HEARTBEAT_INTERVAL_S = 60
 HEARTBEATS_MISSED = 2
 """A node is off the index after this many missed heartbeats (its adverts expire on their own at 150 s)."""
 MAX_BATCH_ITEMS = 1_000
+MAX_ROUND_TRIPS = 16
+"""Measured round trips in one heartbeat: three rounds of probes, so that two lost heartbeats lose nothing."""
+MAX_RTT_MS = 60_000
+MAX_DOUBTFUL_PLACES = 256
+"""Nodes whose place is told to be doubtful, those that most accounts contradict."""
 
 
 class Problem(WireModel):
@@ -69,6 +74,7 @@ class NetworkInfo(WireModel):
 
     time: the tracker's clock, Unix seconds. previous_shard_bits: still written and read for 5 min after a change.
     countries: of a large region, those (two small letters) that have DHT topics of their own.
+    doubtful_places: nodes whose stated place contradicts round trips that others measured; see ``doubts``.
     """
 
     network: NetworkId
@@ -81,6 +87,7 @@ class NetworkInfo(WireModel):
     countries: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     prices: PriceTable
     default_models: dict[str, str]
+    doubtful_places: Annotated[tuple[PeerIdField, ...], MaxLen(MAX_DOUBTFUL_PLACES)] = ()
     time: UnixSeconds
 
 
@@ -113,29 +120,64 @@ class RegisterRequest(WireModel):
     registration: Envelope
 
 
+class SeenPlace(WireModel):
+    """Where an address seems to be. country: two capital letters, or empty.
+
+    latitude, longitude: whole degrees, None = unknown. accuracy_km: radius that the database allows for.
+    """
+
+    region: RegionField | None = None
+    country: Annotated[str, MaxLen(2)] = ""
+    latitude: Latitude | None = None
+    longitude: Longitude | None = None
+    accuracy_km: Count | None = None
+
+
 class RegisterReply(WireModel):
-    """token: for ``X-Worker-Token``, shown once. region: as given, or by GeoIP; None when unknown."""
+    """token: for ``X-Worker-Token``, shown once. region: as given, or by GeoIP; None when unknown.
+
+    seen: what GeoIP says of the node's address, None when nothing is known of it.
+    """
 
     node_id: PeerIdField
     token: str
     certificate: Envelope
     revocations: Envelope
     region: RegionField | None = None
+    seen: SeenPlace | None = None
+
+
+class RoundTrip(WireModel):
+    """What a node measured by a probe to another one that it reached without a relay.
+
+    rtt_ms: rounded up. region, latitude, longitude: where the other one's advert said that it is.
+    """
+
+    peer: PeerIdField
+    rtt_ms: Annotated[int, Ge(0), Le(MAX_RTT_MS)]
+    region: RegionField
+    latitude: Latitude | None = None
+    longitude: Longitude | None = None
 
 
 class HeartbeatRequest(WireModel):
-    """status: offline = draining, take me off the index. adverts: the newest of each model."""
+    """status: offline = draining, take me off the index. adverts: the newest of each model.
+
+    round_trips: the newest that this node measured; the tracker judges by them what others say of their place.
+    """
 
     status: Literal["online", "busy", "offline"]
     adverts: Annotated[tuple[Envelope, ...], MaxLen(8)] = ()
     memory_used_mb: Count = 0
     memory_total_mb: Count = 0
+    round_trips: Annotated[tuple[RoundTrip, ...], MaxLen(MAX_ROUND_TRIPS)] = ()
 
 
 class HeartbeatReply(WireModel):
     """certificate: a fresh one when the old is past half its life. head: the ledger's, for consistency checks.
 
-    adverts_refused: why adverts of this heartbeat were not listed; empty when all were.
+    adverts_refused: why adverts of this heartbeat were not listed; empty when all were. place_doubtful: this node is
+    among ``doubtful_places``.
     """
 
     revocations: Envelope
@@ -147,6 +189,7 @@ class HeartbeatReply(WireModel):
     countries: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     head: Envelope | None = None
     adverts_refused: tuple[str, ...] = ()
+    place_doubtful: bool = False
     time: UnixSeconds
 
 
@@ -170,18 +213,12 @@ class RegionCount(WireModel):
     distances_km: dict[str, Count]
 
 
-class CallerPlace(WireModel):
-    """Where the address of whoever asks seems to be. country: two capital letters, or empty.
+class CallerPlace(SeenPlace):
+    """Where the address of whoever asks seems to be.
 
-    latitude, longitude: whole degrees, None = unknown. accuracy_km: radius that the database allows for.
     distances_km: to each region's reference point; empty without coordinates.
     """
 
-    region: RegionField | None = None
-    country: Annotated[str, MaxLen(2)] = ""
-    latitude: Latitude | None = None
-    longitude: Longitude | None = None
-    accuracy_km: Count | None = None
     distances_km: dict[str, Count] = Field(default_factory=dict)
 
 

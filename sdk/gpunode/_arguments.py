@@ -1,5 +1,7 @@
 """What callers name in words, and what they are told of nodes."""
 
+from collections.abc import Collection
+
 from gpunode_protocol.regions import Region
 from gpunode_protocol.speed_words import speed_in_words
 from gpunode_protocol.tasks import Task
@@ -40,8 +42,8 @@ def to_size(input_units: int | None, output_units: int | None) -> JobSize | None
     return size
 
 
-def node_info(choice: Choice) -> NodeInfo:
-    """Return what a caller is told of a node."""
+def node_info(choice: Choice, doubtful: Collection[str]) -> NodeInfo:
+    """Return what a caller is told of a node. doubtful: nodes whose stated place is."""
     body, probe = choice.candidate.body, choice.probe
     speed = body.model.speed
     input_per_s, output_per_s = speed.input_milliunits_per_s / 1000, speed.output_milliunits_per_s / 1000
@@ -61,4 +63,5 @@ def node_info(choice: Choice) -> NodeInfo:
         active=probe.active if probe else None,
         queued=probe.queued if probe else None,
         slots=probe.slots if probe else None,
+        place_doubtful=body.peer in doubtful,
     )

@@ -1,8 +1,10 @@
 """A ranking in words: what each node would take, and why it was chosen or lost. Pure."""
 
+from collections.abc import Collection
+
 from gpunode._finder import Placement, Ranking
 from gpunode._selection import TIE_MS, Choice, Standing
-from gpunode.routing import CostTerms, RouteCandidate, RouteExplanation
+from gpunode.routing import PLACE_DOUBTFUL, CostTerms, RouteCandidate, RouteExplanation
 
 _WORDS = {
     "rtt": "RTT",
@@ -34,15 +36,17 @@ def explanation_of(ranking: Ranking, placement: Placement) -> RouteExplanation:
         model=placement.wanted.model,
         input_units=placement.size.input_units,
         output_units=placement.size.output_units,
-        candidates=tuple(_candidate(choice, best) for choice in ranking.choices),
+        candidates=tuple(_candidate(choice, best, placement.doubtful) for choice in ranking.choices),
         home=placement.home and placement.home.value,
         home_from=placement.home_from,
         excluded=dict(ranking.excluded),
     )
 
 
-def _candidate(choice: Choice, best: Choice) -> RouteCandidate:
+def _candidate(choice: Choice, best: Choice, doubtful: Collection[str]) -> RouteCandidate:
     body, cost, probe = choice.candidate.body, choice.cost, choice.probe
+    why = _why_chosen(choice) if choice is best else _why_lost(choice, best)
+    place_doubtful = choice.node in doubtful
     return RouteCandidate(
         node=choice.node,
         region=body.region.value,
@@ -53,7 +57,7 @@ def _candidate(choice: Choice, best: Choice) -> RouteCandidate:
         sandbox=body.sandbox,
         source=choice.candidate.source,
         chosen=choice is best,
-        why=_why_chosen(choice) if choice is best else _why_lost(choice, best),
+        why=f"{why}; {PLACE_DOUBTFUL}" if place_doubtful else why,
         cost_ms=choice.cost_ms,
         terms=cost.terms,
         rtt_from=cost.rtt_from,
@@ -62,6 +66,7 @@ def _candidate(choice: Choice, best: Choice) -> RouteCandidate:
         active=probe.active if probe else None,
         queued=probe.queued if probe else None,
         slots=probe.slots if probe else None,
+        place_doubtful=place_doubtful,
     )
 
 

@@ -38,6 +38,7 @@ class Placement:
     """One job to be placed.
 
     home: the client's region; home_from: see ``HomeFrom``. size: what it takes. objection: beyond what ``wanted`` says.
+    doubtful: nodes whose stated place is.
     """
 
     wanted: Wanted
@@ -45,6 +46,7 @@ class Placement:
     size: JobSize = TYPICAL_SIZE
     objection: Objection = no_objection
     home_from: HomeFrom | None = None
+    doubtful: frozenset[str] = frozenset()
 
     @property
     def question(self) -> Question:

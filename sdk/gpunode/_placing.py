@@ -1,12 +1,13 @@
 """From a caller's demands to what the search for a node asks for."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gpunode_protocol.payloads import Params, input_tokens_bound, worst_case_output_units
 from gpunode_protocol.prices import MICROCREDITS_PER_CREDIT, PriceTable
 from gpunode_protocol.regions import Region
 from gpunode_protocol.tasks import Task
+from gpunode_protocol.tracker_api import NetworkInfo
 
 from gpunode._cost import TYPICAL_SIZE, JobSize, size_of
 from gpunode._finder import Objection, Placement, no_objection
@@ -14,7 +15,7 @@ from gpunode._home import HomeKeeper
 from gpunode._own_nodes import OwnNodes
 from gpunode._selection import Candidate, Wanted
 from gpunode.errors import InvalidRequest
-from gpunode.routing import Limits
+from gpunode.routing import PLACE_DOUBTFUL, Limits
 
 
 @dataclass(frozen=True)
@@ -44,9 +45,7 @@ class Placer:
         self._limits = limits
         self._own_nodes = own_nodes
 
-    async def placement(
-        self, demand: Demand, *, default_models: Mapping[str, str], prices: PriceTable, size: JobSize | None = None
-    ) -> Placement:
+    async def placement(self, demand: Demand, *, info: NetworkInfo, size: JobSize | None = None) -> Placement:
         """Return what to search for; size: of a job that has no parameters yet.
 
         Raises:
@@ -56,15 +55,16 @@ class Placer:
         limits = self._limits if demand.limits is None else demand.limits
         wanted = Wanted(
             task=demand.task,
-            model=demand.model or default_models.get(demand.task),
+            model=demand.model or info.default_models.get(demand.task),
             region=demand.region or await self._only_home(limits),
             limits=limits,
             own=await self._own_nodes.ids() if limits.own_nodes else None,
         )
         sized = size or (TYPICAL_SIZE if demand.params is None else size_of(demand.params))
         home = self._home.current()
-        objection = _too_dear(limits, demand, prices, sized)
-        return Placement(wanted, home.region, sized, objection, home.taken_from)
+        doubtful = frozenset[str](info.doubtful_places)
+        objections = (_too_dear(limits, demand, info.prices, sized), _elsewhere(limits, doubtful))
+        return Placement(wanted, home.region, sized, _first_of(objections), home.taken_from, doubtful)
 
     async def _only_home(self, limits: Limits) -> Region | None:
         if limits.widen:
@@ -76,6 +76,22 @@ class Placer:
                 "tell it ('gpunode regions' says why). Name it: region=…, --region or GPUNODE_REGION."
             )
         return home.region
+
+
+def _first_of(objections: Sequence[Objection]) -> Objection:
+    """Return what refuses whatever one of these refuses, for the first one's reason."""
+
+    def objection(candidate: Candidate) -> str | None:
+        return next((told for other in objections if (told := other(candidate)) is not None), None)
+
+    return objection
+
+
+def _elsewhere(limits: Limits, doubtful: frozenset[str]) -> Objection:
+    """Return what refuses nodes whose place is doubtful, if they are not wanted."""
+    if not limits.exclude_doubtful_places:
+        return no_objection
+    return lambda candidate: PLACE_DOUBTFUL if candidate.node in doubtful else None
 
 
 def _too_dear(limits: Limits, demand: Demand, prices: PriceTable, size: JobSize) -> Objection:

@@ -216,8 +216,7 @@ class Session:
         return explanation_of(ranking, placement)
 
     async def _placement(self, demand: Demand, size: JobSize | None = None) -> Placement:
-        info = self._current().info
-        return await self._placer.placement(demand, default_models=info.default_models, prices=info.prices, size=size)
+        return await self._placer.placement(demand, info=self._current().info, size=size)
 
     async def _ask_own_nodes(self) -> tuple[str, ...]:
         return (await self.tracker.own_nodes()).nodes

@@ -61,6 +61,7 @@ class ClientSettings(TypedDict, total=False):
     min_sandbox: int | None
     fingerprint: str | None
     widen: bool | None
+    exclude_doubtful_places: bool | None
 
 
 def load_config(tracker: str | None, api_key: str | None, settings: ClientSettings) -> ClientConfig:
@@ -301,7 +302,9 @@ class AsyncInferenceClient:
         """Return live nodes, best first, from the DHT and the tracker's index; needs no API key."""
         self._check_loop()
         wanted = Wanted(to_task(task), model, to_region(region))
-        return [node_info(choice) for choice in await self._session.nodes(wanted)]
+        choices = await self._session.nodes(wanted)
+        doubtful = (await self._session.network()).info.doubtful_places
+        return [node_info(choice, doubtful) for choice in choices]
 
     async def regions(self) -> NetworkRegions:
         """Return live nodes and models by region, distances, and where this client is; needs no API key.

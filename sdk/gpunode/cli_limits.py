@@ -20,6 +20,7 @@ class LimitSettings(TypedDict, total=False):
     min_sandbox: int | None
     fingerprint: str | None
     widen: bool | None
+    exclude_doubtful_places: bool | None
 
 
 def _limit_settings(
@@ -33,6 +34,10 @@ def _limit_settings(
     ] = None,
     fingerprint: Annotated[str | None, typer.Option(help="Of weights and settings, 64 hex digits.")] = None,
     no_widen: Annotated[bool, typer.Option("--no-widen", help="Stay in your own --region.")] = False,
+    exclude_doubtful_places: Annotated[
+        bool,
+        typer.Option("--exclude-doubtful-places", help="No nodes that cannot be where they say, by measurement."),
+    ] = False,
 ) -> LimitSettings:
     """Return the settings; what is not given comes from the environment or the TOML file."""
     return {
@@ -43,6 +48,7 @@ def _limit_settings(
         "min_sandbox": min_sandbox,
         "fingerprint": fingerprint,
         "widen": False if no_widen else None,
+        "exclude_doubtful_places": exclude_doubtful_places or None,
     }
 
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from gpunode.types import NodeInfo
 
 REFRESH_INTERVAL_S: Final = 5.0
+DOUBTFUL_MARK: Final = "(?)"
 
 _COLUMNS: Final = (
     Column("node"),
@@ -105,13 +106,15 @@ def node_as_json(node: "NodeInfo") -> dict[str, Any]:
 def table_of(found: "list[NodeInfo]", width: int) -> "Table":
     """Return the nodes as a table of at most ``width`` characters."""
     count = "No live nodes" if not found else "1 node" if len(found) == 1 else f"{len(found)} nodes"
+    if any(node.place_doubtful for node in found):
+        count += f"; {DOUBTFUL_MARK}: cannot be there, by measured round trips"
     return fitting_table(_COLUMNS, [_cells(node) for node in found], width=width, title=count)
 
 
 def _cells(node: "NodeInfo") -> tuple[str, ...]:
     return (
         short_id(node.node),
-        f"{node.region} {node.country}".strip(),
+        " ".join(filter(None, (node.region, node.country, DOUBTFUL_MARK if node.place_doubtful else ""))),
         node.model,
         node.gpu,
         node.speed,

@@ -94,9 +94,10 @@ def route(  # noqa: PLR0913 -- one parameter an option
 def summary(told: "RouteExplanation") -> str:
     """Return one line about the chosen node."""
     best = told.chosen
+    where = f"{best.region} (doubtful by measured round trips)" if best.place_doubtful else best.region
     others = len(told.candidates) - 1
     return printable(
-        f"{best.node} in {best.region} serves {best.model}: {milliseconds(best.cost_ms)} to the whole answer, "
+        f"{best.node} in {where} serves {best.model}: {milliseconds(best.cost_ms)} to the whole answer, "
         f"{milliseconds(best.terms.rtt_ms)} away, {best.path}, found by {best.source}; best of {others + 1}. "
         f"--explain shows why."
     )

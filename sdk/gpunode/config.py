@@ -35,8 +35,8 @@ class ClientConfig(LayeredSettings):
         job_timeout_s: seconds for one job in all, all attempts together.
         max_attempts: nodes tried before the first output.
         grant_microcredits: what one grant reserves of the account's credits; more for a job that may cost more.
-        allow_nodes, deny_nodes, own_nodes, max_price_credits, min_sandbox, fingerprint, widen: which nodes may do jobs;
-            see ``routing.Limits``.
+        allow_nodes, deny_nodes, own_nodes, max_price_credits, min_sandbox, fingerprint, widen, exclude_doubtful_places:
+            which nodes may do jobs; see ``routing.Limits``.
     """
 
     section: ClassVar[str] = "client"
@@ -62,6 +62,7 @@ class ClientConfig(LayeredSettings):
     min_sandbox: Annotated[int, Ge(0), Le(MAX_SANDBOX_LEVEL)] = 0
     fingerprint: str | None = None
     widen: bool = True
+    exclude_doubtful_places: bool = False
 
     @field_validator("allow_nodes", "deny_nodes", mode="before")
     @classmethod
@@ -90,6 +91,7 @@ class ClientConfig(LayeredSettings):
                 min_sandbox=self.min_sandbox,
                 fingerprint=self.fingerprint,
                 widen=self.widen,
+                exclude_doubtful_places=self.exclude_doubtful_places,
             )
         except InvalidRequest as error:
             raise InvalidSettings(str(error)) from error

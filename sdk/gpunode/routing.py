@@ -23,7 +23,8 @@ class Limits:
     allow_nodes: only these peer ids; empty = all. deny_nodes: never these. own_nodes: only nodes that are linked to the
     caller's account. max_price_credits: what the job may cost at most, None = anything. min_sandbox: isolation level of
     the engine that the node states, 0 to 3. fingerprint: of the model's weights and settings, 64 hex digits. widen:
-    also look beyond the client's own region where that has few nodes.
+    also look beyond the client's own region where that has few nodes. exclude_doubtful_places: no nodes of which the
+    tracker says that measured round trips contradict where they say that they are.
 
     Raises:
         InvalidRequest: a value that no node could fulfil.
@@ -36,6 +37,7 @@ class Limits:
     min_sandbox: int = 0
     fingerprint: str | None = None
     widen: bool = True
+    exclude_doubtful_places: bool = False
 
     def __post_init__(self) -> None:
         for name in ("allow_nodes", "deny_nodes"):
@@ -63,6 +65,9 @@ def _check_peer(node: str) -> None:
 def _is_fingerprint(text: str) -> bool:
     return len(text) == _FINGERPRINT_DIGITS and all(digit in "0123456789abcdef" for digit in text.lower())
 
+
+PLACE_DOUBTFUL: Final = "cannot be where it says: measured round trips contradict it"
+"""What is said of a node whose place is doubtful."""
 
 NO_LIMITS: Final = Limits()
 """Every node may."""
@@ -109,7 +114,8 @@ class RouteCandidate:
 
     cost_ms: the sum of ``terms``. rtt_from: see ``RttFrom``. speed_from: whether speed is the client's own measurement.
     tokens_per_s: output units a second that were reckoned with (tokens; image units; ms of audio). active, queued,
-    slots: as the probe told, None without one. why: why it was chosen or lost.
+    slots: as the probe told, None without one. why: why it was chosen or lost. place_doubtful: whether measured round
+    trips contradict its region or coordinates, as the tracker says.
     """
 
     node: str
@@ -130,6 +136,7 @@ class RouteCandidate:
     active: int | None
     queued: int | None
     slots: int | None
+    place_doubtful: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

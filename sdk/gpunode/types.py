@@ -312,6 +312,7 @@ class NodeInfo:
 
     rtt_ms and the three counts are None when the node did not answer the probe. speed: measured by the node, in words
     and the task's unit. tokens_per_s: of answers, or of the texts that are embedded; None for images and speech.
+    place_doubtful: whether measured round trips contradict its region or coordinates, as the tracker says.
     """
 
     node: str
@@ -328,6 +329,7 @@ class NodeInfo:
     active: int | None
     queued: int | None
     slots: int | None
+    place_doubtful: bool
 
 
 __all__ = [

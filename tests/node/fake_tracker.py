@@ -47,6 +47,7 @@ class FakeTracker:
         self.asked: list[str] = []  #: paths
         self.down = False  #: answer 503 to everything
         self.region: Region | None = Region.EUROPE
+        self.seen: api.SeenPlace | None = None
         self.tokens: list[str] = []  #: valid ones
         self.registrations: list[api.Registration] = []
         self.heartbeats: list[api.HeartbeatRequest] = []
@@ -101,6 +102,7 @@ class FakeTracker:
                 certificate=self.certificate(),
                 revocations=revocations().envelope,
                 region=self.region,
+                seen=self.seen,
             )
         )
 

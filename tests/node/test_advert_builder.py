@@ -8,6 +8,7 @@ from gpunode_node.advert_builder import AdvertBuilder, Standing, advertised_addr
 from gpunode_protocol.advert_validation import AdvertRecord, validate_advert_record
 from gpunode_protocol.adverts import MAX_ADVERT_BYTES, Gpu, pack_advert
 from gpunode_protocol.dht_keys import keys_of_advert
+from gpunode_protocol.geography import Position
 from gpunode_protocol.regions import Region
 from gpunode_protocol.tasks import Task
 
@@ -47,6 +48,20 @@ async def test_an_advert_is_acceptable(tmp_path: Path) -> None:
                 validate_advert_record(record, TRUST, None, now=EPOCH)
         assert body.tombstone
         assert body.sandbox == node.model.info.confinement.level == 2
+
+
+@virtual_time
+async def test_coordinates_fit_beside_everything_else(tmp_path: Path) -> None:
+    """With long addresses too; a move is worth an announcement, and who knows no place states none."""
+    async with running_node(tmp_path) as node:
+        plain = _standing(*(f"/dns4/{letter * 140}/tcp/4001" for letter in "abcdefgh"))
+        placed = replace(plain, position=Position(-34, 151))
+        here, nowhere = _builder().build(node.model, placed), _builder().build(node.model, plain)
+        assert (here.body.latitude, here.body.longitude) == (-34, 151)
+        assert (nowhere.body.latitude, nowhere.body.longitude) == (None, None)
+        assert len(pack_advert(here.envelope)) <= MAX_ADVERT_BYTES
+        assert here.body.addresses
+        assert content_digest(here.body) != content_digest(nowhere.body)
 
 
 @virtual_time

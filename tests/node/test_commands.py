@@ -12,6 +12,7 @@ import typer
 from gpunode_node import commands, control_client, daemon
 from gpunode_node.config import NodeSettings
 from gpunode_node.errors import DaemonNotRunning, NoBootstrap
+from gpunode_protocol.geography import Position
 from gpunode_protocol.regions import Region
 from typer.testing import CliRunner
 
@@ -49,11 +50,13 @@ def test_options_reach_the_settings(app: typer.Typer, started: Iterator[list[Nod
     seen = next(started)
     options = "--bootstrap 127.0.0.1:1 --model a --model b --region asia --country DE --name box --port 7 --no-quic"
     more = "--slots 2 --queue-limit 0 --threads 3 --exposure-credits 5 --drain-timeout 9 --heartbeat-interval 3"
+    place = ["--latitude", "-33.9", "--longitude", "151.2"]
     folders = ["--data-dir", str(tmp_path), "--models-dir", str(tmp_path)]
     network = ["--network-id", "a" * 40, "--announce-address", "/dns4/x/tcp/1", "--listen", "/ip4/1.1.1.1/tcp/1"]
-    assert _run(app, "start", *options.split(), *more.split(), *folders, *network) == 0
+    assert _run(app, "start", *options.split(), *more.split(), *place, *folders, *network) == 0
     (settings,) = seen
     assert (settings.model, settings.region, settings.country, settings.name) == (("a", "b"), Region.ASIA, "DE", "box")
+    assert settings.position == Position(-34, 151)
     assert (settings.port, settings.quic, settings.queue_limit, settings.exposure_credits) == (7, False, 0, 5)
     assert (settings.engine_slots, settings.engine_threads, settings.drain_timeout_s) == (2, 3, 9.0)
     assert settings.heartbeat_interval_s == 3.0

@@ -7,6 +7,7 @@ import pytest
 from gpunode_node.config import NodeSettings
 from gpunode_node.errors import InvalidSettings, NoBootstrap
 from gpunode_protocol.errors import BadTrackerAddress
+from gpunode_protocol.geography import Position
 from gpunode_protocol.payloads import MAX_BLOB_BYTES
 from gpunode_protocol.regions import Region
 from pydantic import ValidationError
@@ -68,12 +69,23 @@ def test_bad_values(name: str, value: Any) -> None:
         ("max_gpu_memory", "6 GB", "max_gpu_memory: must be MiB, such as 6000, or percent of each card, such as 50%"),
         ("max_gpu_memory", "0", "max_gpu_memory: must be MiB"),
         ("port", 70_000, "port: must be at most 65,535"),
+        ("latitude", 90.5, "latitude: must be at most 90"),
+        ("longitude", -181, "longitude: must be at least -180"),
+        ("latitude", 48.2, "longitude: latitude and longitude belong together, give both or neither"),
+        ("longitude", 16.4, "longitude: latitude and longitude belong together, give both or neither"),
     ],
 )
 def test_limits_are_told_in_words(name: str, value: Any, words: str) -> None:
     """What may be written there, not what a validator calls it."""
     with pytest.raises(InvalidSettings, match=words):
         NodeSettings.load({name: value})
+
+
+def test_coordinates_are_rounded() -> None:
+    """Nothing finer than whole degrees leaves the node; 0 is a place too."""
+    assert NodeSettings.load({"latitude": 48.2, "longitude": -16.6}).position == Position(48, -17)
+    assert NodeSettings.load({"latitude": 0.0, "longitude": 0.0}).position == Position(0, 0)
+    assert NodeSettings.load({}).position is None
 
 
 def test_files_of_jobs() -> None:

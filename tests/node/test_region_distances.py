@@ -19,6 +19,7 @@ from gpunode_protocol.probe import ProbeServer
 from gpunode_protocol.regions import Region
 from gpunode_protocol.signing import Signed, sign
 from gpunode_protocol.tasks import Task
+from gpunode_protocol.tracker_api import MAX_ROUND_TRIPS, RoundTrip
 
 from tests.node.fake_mesh import FakeMesh
 from tests.node.fake_tracker import certificate, network_info
@@ -27,7 +28,7 @@ from tests.node.virtual_time import virtual_time
 from tests.node.world import EPOCH, NETWORK, NODE
 
 
-def _advert(node: Identity, region: Region, path: str) -> Signed[Advert]:
+def _advert(node: Identity, region: Region, path: str, **place: int) -> Signed[Advert]:
     speed = Speed(input_milliunits_per_s=1, output_milliunits_per_s=1)
     return sign(
         node,
@@ -42,6 +43,7 @@ def _advert(node: Identity, region: Region, path: str) -> Signed[Advert]:
                 "model": ModelAdvert(name="m", task=Task.LLM, fingerprint=bytes(32), speed=speed, context=1, slots=1),
                 "path": path,
                 "expires_at": EPOCH + 150,
+                **place,
             }
         ),
     )
@@ -58,10 +60,10 @@ class _Regions(FakeMesh):
         self.probed: Counter[PeerId] = Counter()
         self._serving: set[asyncio.Task[None]] = set()
 
-    def add(self, number: int, region: Region, rtt_s: float, *, path: str = "direct") -> PeerId:
-        """Add a node of a region."""
+    def add(self, number: int, region: Region, rtt_s: float, *, path: str = "direct", **place: int) -> PeerId:
+        """Add a node of a region; ``place``: latitude and longitude that it states."""
         node = NODE if number == 0 else Identity.from_seed(bytes([number]) * 32)
-        self.nodes.append(_advert(node, region, path))
+        self.nodes.append(_advert(node, region, path, **place))
         self.rtt_s[node.peer_id] = rtt_s
         return node.peer_id
 
@@ -137,6 +139,21 @@ async def test_the_smallest_of_an_hour_counts(tmp_path: Path) -> None:
     assert distances.rtt_ms == {"asia": 300}
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
+
+
+@virtual_time
+async def test_round_trips_are_told_with_the_stated_places(tmp_path: Path) -> None:
+    """Rounded up, because light cannot be outrun by rounding; the newest ones, as many as a heartbeat may carry."""
+    mesh = _Regions()
+    peer = mesh.add(6, Region.ASIA, 0.0101, latitude=36, longitude=140)
+    distances = _distances(tmp_path, mesh)
+    assert distances.round_trips == ()
+    await distances.measure()
+    assert distances.round_trips == (RoundTrip(peer=peer, rtt_ms=11, region=Region.ASIA, latitude=36, longitude=140),)
+    mesh.rtt_s[peer] = 0.02
+    for _ in range(MAX_ROUND_TRIPS):
+        await distances.measure()
+    assert [trip.rtt_ms for trip in distances.round_trips] in ([20] * MAX_ROUND_TRIPS, [21] * MAX_ROUND_TRIPS)
 
 
 @virtual_time

@@ -10,6 +10,8 @@ from gpunode_node.node_parts import NodeParts
 from gpunode_node.startup import Startup
 from gpunode_protocol.adverts import open_advert
 from gpunode_protocol.messages import JOB_PROTOCOL, PROBE_PROTOCOL
+from gpunode_protocol.regions import Region
+from gpunode_protocol.tracker_api import SeenPlace
 
 from tests.node.fake_tracker import FakeTracker, network_info, running_tracker
 from tests.node.running_daemon import FakeWorld, settings_of
@@ -36,6 +38,22 @@ async def test_the_mesh_is_told_what_the_tracker_and_the_owner_said(tmp_path: Pa
         assert mesh.config.quic is False  # type: ignore[attr-defined]  # -- as above
         assert set(mesh.handlers) == {JOB_PROTOCOL, PROBE_PROTOCOL}  # type: ignore[attr-defined]  # -- as above
         assert mesh.announced == []  # type: ignore[attr-defined]  # -- as above
+
+
+async def test_adverts_say_where_the_node_is(tmp_path: Path) -> None:
+    """As GeoIP told the tracker, unless the owner says otherwise; also when the tracker is down the next time."""
+    seen = SeenPlace(region=Region.EUROPE, country="FR", latitude=49, longitude=2, accuracy_km=20)
+    async with running_tracker() as tracker:
+        tracker.seen = seen
+        told = []
+        for changes in ({}, {}, {"latitude": -33.9, "longitude": 151.2, "country": "AU", "region": "oceania"}):
+            async with AsyncExitStack() as stack:
+                parts = await _start(tmp_path / "n", tracker, stack, **changes)
+                tracker.down = True
+                await parts.announcer.announce_when_due()
+                body = open_advert(parts.announcer.adverts[0]).body
+                told.append((body.region, body.country, body.latitude, body.longitude))
+        assert told == [("europe", "FR", 49, 2)] * 2 + [("oceania", "AU", -34, 151)]
 
 
 async def test_jobs_get_the_owners_limits(tmp_path: Path) -> None:

@@ -34,6 +34,12 @@ async def test_status(tmp_path: Path) -> None:
         assert status["mesh"]["reachable"] is True
         assert status["rtt_ms"] == {}
         assert status["problems"] == []
+        assert (status["region"], status["country"], status["latitude"], status["longitude"]) == (
+            "europe",
+            "",
+            None,
+            None,
+        )
         assert status["outbox"] == {"held": 0, "ready": 0, "unwritten": 0, "problem": ""}
         text = _text("status", status)
         assert "smollm2-135m" in text

@@ -17,7 +17,7 @@ from gpunode_protocol.errors import BadSignature
 from gpunode_protocol.regions import Region
 from gpunode_protocol.signing import read_body, sign
 from gpunode_protocol.tasks import Task
-from gpunode_protocol.tracker_api import SettlementBatch, SettlementItem
+from gpunode_protocol.tracker_api import RoundTrip, SettlementBatch, SettlementItem
 
 from tests.node.fake_tracker import FakeTracker, certificate, running_tracker
 from tests.node.settlements import tree_head, voucher
@@ -99,6 +99,23 @@ async def test_a_heartbeat(tmp_path: Path) -> None:
         assert read_body(Certificate, link.credentials.certificate).issued_at == EPOCH - 60
         await link.beat(Vitals(), leaving=True)
         assert tracker.heartbeats[-1].status == "offline"
+
+
+async def test_what_a_node_measured_and_what_others_say_of_its_place(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Round trips go with the heartbeat; a doubtful place is told to the owner once, until it is believed again."""
+    trip = RoundTrip(peer=NODE.peer_id, rtt_ms=7, region=Region.ASIA, latitude=36, longitude=140)
+    async with _linked(tmp_path) as (tracker, link, _):
+        tracker.heartbeat_changes = {"place_doubtful": True}
+        for _ in range(2):
+            await link.beat(Vitals(round_trips=(trip,)))
+        assert tracker.heartbeats[0].round_trips == (trip,)
+        assert "--latitude" in link.place_problem
+        assert [record.message for record in caplog.records].count(link.place_problem) == 1
+        tracker.heartbeat_changes = {}
+        await link.beat(Vitals())
+        assert link.place_problem == ""
 
 
 async def test_a_forgotten_token(tmp_path: Path) -> None:

@@ -35,6 +35,8 @@ from gpunode_protocol.tracker_api import (
     RegisterRequest,
     Registration,
     ReportRequest,
+    RoundTrip,
+    SeenPlace,
     SettlementBatch,
     SettlementItem,
     SettlementReply,
@@ -52,6 +54,7 @@ REGISTRATION = Registration(
 )
 LINK = Link(network=NETWORK, peer=NODE.peer_id, challenge=CHALLENGE)
 
+TRIP = RoundTrip(peer=NODE.peer_id, rtt_ms=7, region="asia", latitude=36, longitude=140)
 EXAMPLES: list[WireModel] = [
     Problem(title="Not found", status=404, detail="There is no such receipt.", code="unknown_receipt"),
     NetworkInfo(
@@ -65,12 +68,26 @@ EXAMPLES: list[WireModel] = [
         countries={"europe": ("de", "fr")},
         prices=DEFAULT_PRICES,
         default_models={"llm": "smollm2-135m"},
+        doubtful_places=(NODE.peer_id,),
         time=NOW,
     ),
     ChallengeReply(challenge=CHALLENGE, expires_at=NOW),
     RegisterRequest(registration=ENVELOPE),
-    RegisterReply(node_id=NODE.peer_id, token="t", certificate=ENVELOPE, revocations=ENVELOPE, region="asia"),
-    HeartbeatRequest(status="online", adverts=(ENVELOPE, ENVELOPE), memory_used_mb=1, memory_total_mb=2),
+    RegisterReply(
+        node_id=NODE.peer_id,
+        token="t",
+        certificate=ENVELOPE,
+        revocations=ENVELOPE,
+        region="asia",
+        seen=SeenPlace(region="asia", country="JP", latitude=36, longitude=140, accuracy_km=20),
+    ),
+    HeartbeatRequest(
+        status="online",
+        adverts=(ENVELOPE, ENVELOPE),
+        memory_used_mb=1,
+        memory_total_mb=2,
+        round_trips=(TRIP, RoundTrip(peer=NODE.peer_id, rtt_ms=7, region="asia")),
+    ),
     HeartbeatReply(
         revocations=ENVELOPE, keyset=ENVELOPE, certificate=ENVELOPE, bootstrap=(), shard_bits=0, head=ENVELOPE, time=NOW
     ),
@@ -126,7 +143,17 @@ def _models() -> set[type[BaseModel]]:
 
 def test_every_body_has_an_example() -> None:
     """No body is missing in these tests; signed ones and parts of others aside."""
-    parts = {RegionCount, CallerPlace, OwnEntry, SettlementItem, SettlementResult, Registration, Link}
+    parts = {
+        RegionCount,
+        CallerPlace,
+        SeenPlace,
+        RoundTrip,
+        OwnEntry,
+        SettlementItem,
+        SettlementResult,
+        Registration,
+        Link,
+    }
     assert {type(example) for example in EXAMPLES} == _models() - parts
 
 
@@ -168,6 +195,12 @@ def test_signed_bodies(body: SignedBody) -> None:
         (GrantRequest, {"nodes": {"someone": 5}}),
         (HeartbeatRequest, {"adverts": (ENVELOPE,) * 9}),
         (HeartbeatRequest, {"status": "asleep"}),
+        (HeartbeatRequest, {"round_trips": (TRIP,) * 17}),
+        (HeartbeatRequest, {"round_trips": ({**TRIP.to_map(), "rtt_ms": -1},)}),
+        (HeartbeatRequest, {"round_trips": ({**TRIP.to_map(), "rtt_ms": 60_001},)}),
+        (HeartbeatRequest, {"round_trips": ({**TRIP.to_map(), "latitude": 91},)}),
+        (HeartbeatRequest, {"round_trips": ({**TRIP.to_map(), "peer": "someone"},)}),
+        (NetworkInfo, {"doubtful_places": (NODE.peer_id,) * 257}),
         (SettlementBatch, {"items": ()}),
         (SettlementBatch, {"items": (SettlementItem(voucher=ENVELOPE),) * 1_001}),
         (ReportRequest, {"kind": "boring"}),

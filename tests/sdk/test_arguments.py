@@ -36,5 +36,5 @@ def test_names_that_do_not() -> None:
 def test_a_nodes_speed_is_told_in_the_unit_of_its_task(task: Task, tokens_per_s: float | None, speed: str) -> None:
     """Only texts have tokens."""
     advert = Keys().advert(Identity.from_seed(b"\x07" * 32), task=task)
-    info = node_info(Choice(Candidate(advert, "dht")))
+    info = node_info(Choice(Candidate(advert, "dht")), ())
     assert (info.tokens_per_s, info.speed) == (tokens_per_s, speed)

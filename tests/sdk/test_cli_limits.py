@@ -28,6 +28,7 @@ def _command(
             ["hi", "--allow-node", "a", "--allow-node", "b", "--deny-node", "c", "--no-widen"],
             ("hi", False, {"allow_nodes": ["a", "b"], "deny_nodes": ["c"], "widen": False}),
         ),
+        (["hi", "--exclude-doubtful-places"], ("hi", False, {"exclude_doubtful_places": True})),
         (
             ["hi", "--max-price", "0.5", "--min-sandbox", "2", "--fingerprint", "f"],
             ("hi", False, {"max_price_credits": 0.5, "min_sandbox": 2, "fingerprint": "f"}),

@@ -44,6 +44,22 @@ def test_a_table_is_printed_once_where_there_is_no_terminal(world: World, capsys
     assert "1+2/4" in out
 
 
+def test_a_doubtful_place_is_marked(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    """With what the mark means, and only then."""
+    honest, liar = world.add_node(), world.add_node(region=Region.EUROPE)
+    assert main(["nodes"]) == 0
+    assert "(?)" not in capsys.readouterr().out
+    world.tracker.info = world.keys.network_info(doubtful_places=(liar.peer_id,))
+    assert main(["nodes"]) == 0
+    title, *rows = capsys.readouterr().out.splitlines()
+    assert "2 nodes; (?): cannot be there, by measured round trips" in title
+    assert {row.count("(?)") for row in rows if honest.peer_id[-8:] in row} == {0}
+    assert ["europe (?)" in row for row in rows if liar.peer_id[-8:] in row] == [True]
+    assert main(["nodes", "--json"]) == 0
+    told = {node["node_id"]: node["place_doubtful"] for node in json.loads(capsys.readouterr().out)}
+    assert told == {honest.peer_id: False, liar.peer_id: True}
+
+
 def test_80_columns_are_enough(
     world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

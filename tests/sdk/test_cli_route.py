@@ -75,6 +75,23 @@ def test_json_has_all_of_it(world: World, capsys: pytest.CaptureFixture[str]) ->
     assert told["excluded"] == {"is on the list of denied nodes": 1}
 
 
+def test_a_node_that_lies_about_its_region(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is told in every form, and gets no job from who does not want it."""
+    liar = world.add_node()
+    world.tracker.info = world.keys.network_info(doubtful_places=(liar.peer_id,))
+    assert main(["route"]) == 0
+    assert "in asia (doubtful by measured round trips) serves" in capsys.readouterr().out
+    assert main(["route", "--explain"]) == 0
+    assert "cannot be where it says: measured round trips contradict it" in " ".join(capsys.readouterr().out.split())
+    assert main(["route", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["candidates"][0]["place_doubtful"] is True
+    assert main(["route", "--exclude-doubtful-places"]) == 1
+    assert "1 x cannot be where it says: measured round trips contradict it" in capsys.readouterr().err
+    honest = world.add_node(active=4, queued=9)
+    assert main(["route", "--exclude-doubtful-places", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["chosen"] == honest.peer_id
+
+
 def test_demands_that_nobody_meets_are_counted(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     """One line, and exit code 1."""
     world.add_node()

@@ -101,6 +101,7 @@ def test_what_nodes_must_fulfil(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ClientConfig.load({}).limits() == NO_LIMITS
     monkeypatch.setenv("GPUNODE_DENY_NODES", f"{one}, {other}")
     monkeypatch.setenv("GPUNODE_WIDEN", "false")
+    monkeypatch.setenv("GPUNODE_EXCLUDE_DOUBTFUL_PLACES", "true")
     monkeypatch.setenv("GPUNODE_MAX_PRICE_CREDITS", "0.5")
     config = ClientConfig.load({"allow_nodes": [other], "min_sandbox": 2, "own_nodes": True, "fingerprint": "a" * 64})
     assert config.limits() == Limits(
@@ -111,6 +112,7 @@ def test_what_nodes_must_fulfil(monkeypatch: pytest.MonkeyPatch) -> None:
         min_sandbox=2,
         fingerprint="a" * 64,
         widen=False,
+        exclude_doubtful_places=True,
     )
     for bad, told in (({"allow_nodes": ["x"]}, "whole node id"), ({"min_sandbox": 4}, "min_sandbox")):
         with pytest.raises(InvalidSettings, match=told):

@@ -6,7 +6,7 @@ from gpunode._explaining import explanation_of
 from gpunode._finder import Placement, Ranking
 from gpunode._probe_answer import Probe
 from gpunode._selection import Candidate, Choice, Standing, Wanted
-from gpunode.routing import CostTerms
+from gpunode.routing import PLACE_DOUBTFUL, CostTerms
 from gpunode_protocol.identity import Identity
 from gpunode_protocol.regions import Region
 from gpunode_protocol.tasks import Task
@@ -69,3 +69,15 @@ def test_what_is_told_of_a_candidate() -> None:
     assert (best.cost_ms, best.speed_from, best.tokens_per_s, best.source) == (10, "observed", 40, "index")
     assert (best.active, best.queued, best.slots) == (1, 2, 4)
     assert (other.active, other.queued, other.slots) == (None, None, None)
+    assert (best.place_doubtful, other.place_doubtful) == (False, False)
+
+
+def test_a_doubtful_place_is_told() -> None:
+    """It is no reason to lose, but to be known, of whoever is chosen too."""
+    one, other = _choice(1, rtt_ms=10), _choice(2, rtt_ms=60)
+    for doubted in (one, other):
+        placement = replace(PLACEMENT, doubtful=frozenset({doubted.node}))
+        told = explanation_of(Ranking([one, other]), placement).candidates
+        assert [item.place_doubtful for item in told] == [doubted is one, doubted is other]
+        assert [PLACE_DOUBTFUL in item.why for item in told] == [doubted is one, doubted is other]
+        assert told[0].why.startswith("chosen: it should answer soonest")

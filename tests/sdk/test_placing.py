@@ -7,7 +7,7 @@ from gpunode._own_nodes import OwnNodes
 from gpunode._placing import Demand, Placer, cost_microcredits
 from gpunode._selection import Candidate
 from gpunode.errors import InvalidRequest
-from gpunode.routing import NO_LIMITS, Limits
+from gpunode.routing import NO_LIMITS, PLACE_DOUBTFUL, Limits
 from gpunode_protocol.identity import Identity
 from gpunode_protocol.payloads import ChatMessage, LlmParams, input_tokens_bound
 from gpunode_protocol.prices import DEFAULT_PRICES
@@ -18,7 +18,8 @@ from tests.sdk.world import EPOCH, MODEL, FakeTracker, Keys
 
 PARAMS = LlmParams(messages=(ChatMessage(role="user", content="hi"),), max_tokens=100)
 CANDIDATE = Candidate(Keys().advert(Identity.from_seed(b"\x03" * 32)), "dht")
-DEFAULTS = {"llm": MODEL}
+INFO = Keys().network_info()
+NO_DEFAULTS = Keys().network_info(default_models={})
 TRACKER = FakeTracker(Keys(), lambda: EPOCH)
 
 
@@ -33,12 +34,12 @@ def _placer(limits: Limits = NO_LIMITS, home: Region | None = None) -> Placer:
 async def test_settings_hold_where_a_call_says_nothing() -> None:
     """Its limits replace the client's as a whole."""
     placer = _placer(Limits(min_sandbox=2), Region.ASIA)
-    usual = await placer.placement(Demand(Task.LLM, params=PARAMS), default_models=DEFAULTS, prices=DEFAULT_PRICES)
+    usual = await placer.placement(Demand(Task.LLM, params=PARAMS), info=INFO)
     assert (usual.wanted.model, usual.wanted.limits.min_sandbox, usual.home) == (MODEL, 2, Region.ASIA)
     assert usual.home_from == "setting"
     assert (usual.wanted.region, usual.wanted.own, usual.size.output_units) == (None, None, 100)
     demand = Demand(Task.LLM, "other", Region.EUROPE, Limits(own_nodes=True))
-    own = await placer.placement(demand, default_models=DEFAULTS, prices=DEFAULT_PRICES)
+    own = await placer.placement(demand, info=INFO)
     assert (own.wanted.model, own.wanted.region, own.wanted.limits.min_sandbox) == ("other", Region.EUROPE, 0)
     assert (own.wanted.own, own.size) == ({"mine"}, TYPICAL_SIZE)
 
@@ -46,12 +47,12 @@ async def test_settings_hold_where_a_call_says_nothing() -> None:
 async def test_not_widening_means_the_clients_own_region() -> None:
     """Which must be known, unless the call names one."""
     narrow, demand = Limits(widen=False), Demand(Task.LLM)
-    placed = await _placer(narrow, Region.ASIA).placement(demand, default_models={}, prices=DEFAULT_PRICES)
+    placed = await _placer(narrow, Region.ASIA).placement(demand, info=NO_DEFAULTS)
     assert placed.wanted.region is Region.ASIA
     with pytest.raises(InvalidRequest, match=r"gpunode regions.*GPUNODE_REGION"):
-        await _placer(narrow).placement(demand, default_models={}, prices=DEFAULT_PRICES)
+        await _placer(narrow).placement(demand, info=NO_DEFAULTS)
     pinned = Demand(Task.LLM, region=Region.AFRICA)
-    placed = await _placer(narrow).placement(pinned, default_models={}, prices=DEFAULT_PRICES)
+    placed = await _placer(narrow).placement(pinned, info=NO_DEFAULTS)
     assert placed.wanted.region is Region.AFRICA
 
 
@@ -60,14 +61,32 @@ async def test_what_costs_too_much() -> None:
     worst = (10 * input_tokens_bound(PARAMS) + 30 * 100) / 1_000_000
     for limit, is_fine in ((worst, True), (worst * 0.99, False)):
         demand = Demand(Task.LLM, limits=Limits(max_price_credits=limit), params=PARAMS)
-        placed = await _placer().placement(demand, default_models={}, prices=DEFAULT_PRICES)
+        placed = await _placer().placement(demand, info=NO_DEFAULTS)
         assert (placed.objection(CANDIDATE) is None) == is_fine
     assert "credits, the limit is" in (placed.objection(CANDIDATE) or "")
     demand = Demand(Task.LLM, limits=Limits(max_price_credits=0.001))
-    placed = await _placer().placement(demand, default_models={}, prices=DEFAULT_PRICES, size=JobSize(0, 33))
+    placed = await _placer().placement(demand, info=NO_DEFAULTS, size=JobSize(0, 33))
     assert placed.objection(CANDIDATE) is None
-    placed = await _placer().placement(demand, default_models={}, prices=DEFAULT_PRICES, size=JobSize(0, 34))
+    placed = await _placer().placement(demand, info=NO_DEFAULTS, size=JobSize(0, 34))
     assert placed.objection(CANDIDATE) == "may cost 0.00102 credits, the limit is 0.001"
+
+
+async def test_doubtful_places_are_refused_only_on_demand() -> None:
+    """Routing goes by measured round trips, so that a lie about a place wins nothing."""
+    info = Keys().network_info(doubtful_places=(CANDIDATE.node,))
+    for limits, told in ((NO_LIMITS, None), (Limits(exclude_doubtful_places=True), PLACE_DOUBTFUL)):
+        placed = await _placer().placement(Demand(Task.LLM, limits=limits), info=info)
+        assert (placed.objection(CANDIDATE), placed.doubtful) == (told, {CANDIDATE.node})
+    believed = await _placer().placement(Demand(Task.LLM, limits=limits), info=INFO)
+    assert believed.objection(CANDIDATE) is None
+
+
+async def test_the_first_reason_is_told() -> None:
+    """Where two speak against a node."""
+    limits = Limits(exclude_doubtful_places=True, max_price_credits=0)
+    info = Keys().network_info(doubtful_places=(CANDIDATE.node,))
+    placed = await _placer().placement(Demand(Task.LLM, limits=limits), info=info)
+    assert "the limit is 0" in (placed.objection(CANDIDATE) or "")
 
 
 def test_a_task_without_a_price_costs_nothing() -> None:

@@ -100,10 +100,10 @@ class World:
         fields = {"network": self.network, "peer": node.peer_id, "challenge": await self.challenge()} | changes
         return sign(node, api.Registration(**fields)).envelope
 
-    async def register(self, node: Identity, **changes: Any) -> api.RegisterReply:
-        """Register a node."""
+    async def register(self, node: Identity, *, address: str | None = None, **changes: Any) -> api.RegisterReply:
+        """Register a node; ``address``: where it comes from, for a tracker that believes X-Forwarded-For."""
         body = api.RegisterRequest(registration=await self.registration(node, **changes))
-        response = await self.post(api.REGISTER_PATH, body)
+        response = await self.post(api.REGISTER_PATH, body, **({"address": address} if address else {}))
         assert response.status == 201, await response.text()
         return api.RegisterReply.model_validate_json(await response.text())
 

@@ -20,7 +20,6 @@ def test_private_addresses_have_no_place(address: str | None) -> None:
     """Nothing is looked up for them."""
     geoip = GeoIp(Path("nowhere.mmdb"))
     assert geoip.find(address) is Unplaced.NO_PUBLIC_ADDRESS
-    assert geoip.region_of(address) is None
 
 
 @pytest.mark.parametrize(
@@ -40,7 +39,6 @@ def test_public_addresses(address: str, region: Region, country: str) -> None:
     found = geoip.find(address)
     assert isinstance(found, Place)
     assert (found.region, found.country) == (region, country)
-    assert geoip.region_of(address) is region
     assert JULY_2018[0] <= (geoip.built_at or 0) < JULY_2018[1]
     geoip.close()
 
@@ -97,7 +95,6 @@ def test_a_database_that_is_of_no_use(
     geoip = GeoIp(database(tmp_path))
     with caplog.at_level(logging.WARNING):
         assert [geoip.find(PUBLIC) for _ in range(3)] == [Unplaced.NO_DATABASE] * 3
-    assert geoip.region_of(PUBLIC) is None
     assert len(caplog.messages) == 1
     assert "GPUNODE_TRACKER_GEOIP_DATABASE" in caplog.text
     geoip.close()

@@ -1,17 +1,20 @@
 """Registration, heartbeats and links over HTTP."""
 
-import pytest
+from pathlib import Path
+
 from aiohttp import ClientResponse
 from gpunode_protocol import tracker_api as api
 from gpunode_protocol.certificates import CERTIFICATE_LIFETIME_S
 from gpunode_protocol.identity import Identity
 from gpunode_protocol.regions import Region
 from gpunode_protocol.signing import Envelope, sign
+from gpunode_tracker.geoip import GeoIp
 from gpunode_tracker.registration import check_adverts
 from gpunode_tracker.sharding import Sharding
 
 from tests.tracker.conftest import World
 from tests.tracker.parties import START_AT, Job, TestClock, advert
+from tests.tracker.small_mmdb import FRANCE, write_mmdb
 
 NODE = Identity.from_seed(b"n" * 32)
 
@@ -192,10 +195,12 @@ async def test_a_link_needs_the_nodes_consent(world: World) -> None:
     assert (await world.link(NODE, promotional)).status == 403
 
 
-@pytest.mark.parametrize("address", ["8.8.8.8"])
-async def test_geoip_fills_in_the_region(world: World, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A node that names no region gets the one of its public address."""
-    found = world.tracker.geoip.region_of(address)
-    monkeypatch.setattr(world.tracker.geoip, "region_of", lambda _address: found)
-    assert (await world.register(NODE)).region is Region.AMERICA
-    assert (await world.register(NODE, region=Region.AFRICA)).region is Region.AFRICA
+async def test_geoip_fills_in_the_region(limited: World, tmp_path: Path) -> None:
+    """A node that names no region gets the one of its public address, and is told all that is known of that."""
+    limited.tracker.geoip = GeoIp(write_mmdb(tmp_path / "own.mmdb", FRANCE))
+    reply = await limited.register(NODE, address="8.8.8.8")
+    assert reply.region is Region.EUROPE
+    assert reply.seen == api.SeenPlace(region=Region.EUROPE, country="FR", latitude=49, longitude=2, accuracy_km=20)
+    reply = await limited.register(NODE, address="8.8.8.8", region=Region.AFRICA)
+    assert (reply.region, reply.seen and reply.seen.region) == (Region.AFRICA, Region.EUROPE)
+    assert (await limited.register(NODE, address="10.0.0.1")).seen is None

@@ -36,6 +36,7 @@ from gpunode_protocol.tracker_api import (
     RegisterRequest,
     Registration,
     ReportRequest,
+    RoundTrip,
     SettlementBatch,
     SettlementItem,
     SettlementReply,
@@ -208,7 +209,12 @@ _NAMED = GrantRequest(peer=CLIENT.peer_id, tasks=(Task.LLM,), nodes={NODE.peer_i
 
 REST: dict[str, WireModel] = {
     "register": RegisterRequest(registration=SIGNED["registration"][1].envelope),
-    "heartbeat": HeartbeatRequest(status="online", adverts=(signed_advert().envelope,), memory_total_mb=24_564),
+    "heartbeat": HeartbeatRequest(
+        status="online",
+        adverts=(signed_advert().envelope,),
+        memory_total_mb=24_564,
+        round_trips=(RoundTrip(peer=NODE.peer_id, rtt_ms=7, region="asia", latitude=36, longitude=140),),
+    ),
     "link": LinkRequest(link=SIGNED["link"][1].envelope),
     "open grant": _OPEN,
     "named grant": _NAMED,

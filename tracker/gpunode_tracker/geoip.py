@@ -84,11 +84,6 @@ class GeoIp:
             self._tell(error)
             return Unplaced.NO_DATABASE
 
-    def region_of(self, address: str | None) -> Region | None:
-        """Return the region of an IP address; None for private ones and where the database knows nothing."""
-        found = self.find(address)
-        return found.region if isinstance(found, Place) else None
-
     def close(self) -> None:
         """Close the file."""
         if self._reader is not None:

@@ -4,9 +4,9 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from gpunode_protocol.adverts import MAX_MODELS, Advert
+from gpunode_protocol.adverts import MAX_MODELS, Advert, position_of
 from gpunode_protocol.certificates import Certificate
-from gpunode_protocol.geography import REFERENCE_POINTS, distances_km
+from gpunode_protocol.geography import REFERENCE_POINTS, Position, distances_km
 from gpunode_protocol.regions import Region
 from gpunode_protocol.signing import Signed, read_body
 from gpunode_protocol.tasks import Task
@@ -118,6 +118,12 @@ class RegionIndex:
         for item in self._live(now):
             peers[item.advert.body.region].add(item.advert.body.peer)
         return peers
+
+    def position_of(self, peer: str, now: float) -> Position | None:
+        """Return where a live node's newest advert says that it is, None if it is silent about it."""
+        live = [item.advert.body for item in self._of(peer) if item.live and item.advert.body.expires_at > now]
+        newest = max(live, key=lambda body: body.sequence, default=None)
+        return None if newest is None else position_of(newest)
 
     def _live(self, now: float) -> list[_Listed]:
         return [

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from gpunode_protocol.geography import distances_km
-from gpunode_protocol.tracker_api import CallerPlace, RegionCount, RegionsReply
+from gpunode_protocol.tracker_api import CallerPlace, RegionCount, RegionsReply, SeenPlace
 
 from gpunode_tracker.geoip import Place, Unplaced
 
@@ -15,13 +15,18 @@ def regions_reply(counts: Sequence[RegionCount], caller: Place | Unplaced, geoip
     return RegionsReply(regions=tuple(counts), caller=_caller_place(caller), geoip_built_at=geoip_built_at)
 
 
-def _caller_place(place: Place) -> CallerPlace:
+def seen_place(place: Place) -> SeenPlace:
+    """Return a place as nodes are told of it."""
     position = place.position
-    return CallerPlace(
+    return SeenPlace(
         region=place.region,
         country=place.country,
         latitude=position.latitude if position else None,
         longitude=position.longitude if position else None,
         accuracy_km=place.accuracy_km,
-        distances_km=distances_km(position) if position else {},
     )
+
+
+def _caller_place(place: Place) -> CallerPlace:
+    distances = distances_km(place.position) if place.position else {}
+    return CallerPlace(**dict(seen_place(place)), distances_km=distances)

@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gpunode_tracker.challenges import Challenges
 from gpunode_tracker.entries import Bookkeeper, node_name
 from gpunode_tracker.errors import Forbidden, InvalidRequest, NotFound
+from gpunode_tracker.geoip import Place
 from gpunode_tracker.keys import KeyRing
 from gpunode_tracker.storage import ledger, nodes
 from gpunode_tracker.storage.accounts import Account
@@ -50,11 +51,11 @@ class Registrar:
         self._database = database
         self._challenges = challenges
 
-    async def register(self, keys: KeyRing, envelope: Envelope, *, region_seen: Region | None, now: int) -> Registered:
+    async def register(self, keys: KeyRing, envelope: Envelope, *, seen: Place | None, now: int) -> Registered:
         """Check a node's proof that it has its key; give it a token and a certificate.
 
         Args:
-            region_seen: by its address, used when it names none.
+            seen: by its address; the region is used when it names none.
 
         Raises:
             ProtocolError: malformed, or not signed by the peer that it names.
@@ -63,14 +64,14 @@ class Registrar:
         """
         registration = _open(Registration, envelope, keys.network)
         expires_at = self._challenges.check(registration.challenge)
-        region = registration.region or region_seen
+        region = registration.region or (seen.region if seen else None)
         token = WORKER_TOKEN_PREFIX + secrets.token_urlsafe(32)
         async with self._database.write() as connection:
             known = await nodes.find_node(connection, registration.peer)
             if known is not None and known.revoked_at is not None:
                 raise Forbidden("This node was shut out by the tracker's operator. Ask the operator for the reason.")
             await _use(connection, registration.challenge, expires_at)
-            await nodes.save_node(connection, registration, region=region, token=token, now=now)
+            await nodes.save_node(connection, registration, region=region, seen=seen, token=token, now=now)
             certificate = await _certify(connection, keys, registration.peer, now)
         return Registered(registration.peer, token, certificate, region)
 

@@ -20,6 +20,7 @@ from gpunode_tracker.geoip import GeoIp
 from gpunode_tracker.keys import KeyRing, open_keys, read_keys
 from gpunode_tracker.mesh_peer import MeshPeer
 from gpunode_tracker.metrics import Metrics
+from gpunode_tracker.place_watch import PlaceWatch
 from gpunode_tracker.region_index import RegionIndex
 from gpunode_tracker.registration import Registrar
 from gpunode_tracker.revocation_list import current_revocations
@@ -55,6 +56,7 @@ class Tracker:
     index: RegionIndex
     sharding: Sharding
     geoip: GeoIp
+    places: PlaceWatch = field(default_factory=PlaceWatch)
     metrics: Metrics = field(default_factory=Metrics)
     mesh: MeshPeer | None = None
     wake_sequencer: asyncio.Event = field(default_factory=asyncio.Event)
@@ -135,6 +137,15 @@ class Tracker:
             self.sharding = found
             logger.info("the DHT's keys have %d shard bits now", found.bits, extra={"event": "resharded"})
 
+    def judge_places(self) -> None:
+        """Find out anew whose stated place is doubtful, and log who is so from now on."""
+        for peer in self.places.judge(self.clock()):
+            logger.info(
+                "%s cannot be where it says: measured round trips contradict it",
+                peer,
+                extra={"event": "place_doubtful", "peer_id": peer},
+            )
+
     def network_info(self) -> NetworkInfo:
         """Return what newcomers need."""
         return NetworkInfo(
@@ -147,6 +158,7 @@ class Tracker:
             previous_shard_bits=self.sharding.previous_at(self.now),
             prices=self.prices,
             default_models={str(task): model for task, model in self.settings.default_models.items()},
+            doubtful_places=self.places.doubtful,
             time=self.now,
         )
 

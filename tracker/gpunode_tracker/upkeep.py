@@ -121,6 +121,7 @@ class Upkeep:
     async def _tidy(self) -> None:
         await return_expired(self._tracker)
         await drop_expired(self._tracker)
+        self._tracker.judge_places()
         await self._tracker.reshard()
         self._last_transfer = await shorten_sums(self._tracker.database, self._last_transfer)
 

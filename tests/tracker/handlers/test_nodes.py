@@ -2,7 +2,9 @@
 
 from gpunode_protocol import tracker_api as api
 from gpunode_protocol.adverts import open_advert
+from gpunode_protocol.geography import Position
 from gpunode_protocol.identity import Identity
+from gpunode_protocol.regions import Region
 
 from tests.tracker.conftest import World
 from tests.tracker.parties import MODEL, advert
@@ -55,3 +57,43 @@ async def test_a_nodes_balance(world: World) -> None:
     unknown = api.NODE_BALANCE_PATH.format(peer=Identity.generate().peer_id)
     assert (await world.get(unknown, key=owner)).status == 404
     assert (await world.get(api.NODE_BALANCE_PATH.format(peer="nobody"), key=owner)).status == 400
+
+
+async def _beat(world: World, node: Identity, position: Position, *trips: api.RoundTrip) -> api.HeartbeatReply:
+    """Register a node, link it to an account of its own, and send a heartbeat."""
+    registered = await world.register(node)
+    await world.link(node, (await world.account())[1])
+    told = advert(node, registered.certificate, world.network, latitude=position.latitude, longitude=position.longitude)
+    body = api.HeartbeatRequest(status="online", adverts=(told.envelope,), round_trips=trips)
+    response = await world.post(api.HEARTBEAT_PATH.format(peer=node.peer_id), body, token=registered.token)
+    assert response.status == 200, await response.text()
+    return api.HeartbeatReply.model_validate_json(await response.text())
+
+
+async def test_a_node_that_lies_about_its_region(world: World) -> None:
+    """Three others measure 2 ms to it from Frankfurt; it says Sydney. Clients and the node itself are told."""
+    liar, frankfurt, sydney = Identity.generate(), Position(50, 9), Position(-34, 151)
+    assert not (await _beat(world, liar, sydney)).place_doubtful
+    trip = api.RoundTrip(peer=liar.peer_id, rtt_ms=2, region=Region.OCEANIA, latitude=-34, longitude=151)
+    for _ in range(3):
+        assert not world.tracker.network_info().doubtful_places
+        await _beat(world, Identity.generate(), frankfurt, trip)
+        world.tracker.judge_places()
+    info = api.NetworkInfo.model_validate_json(await (await world.get(api.NETWORK_PATH)).text())
+    assert info.doubtful_places == (liar.peer_id,)
+    assert (await _beat(world, liar, sydney)).place_doubtful
+
+
+async def test_who_tells_no_place_of_its_own_is_not_heard(world: World) -> None:
+    """Its round trips cannot be judged; too many of them are refused."""
+    node, other = Identity.generate(), Identity.generate()
+    registered = await world.register(node)
+    await world.link(node, (await world.account())[1])
+    trip = api.RoundTrip(peer=other.peer_id, rtt_ms=2, region=Region.OCEANIA)
+    path = api.HEARTBEAT_PATH.format(peer=node.peer_id)
+    told = advert(node, registered.certificate, world.network).envelope
+    body = api.HeartbeatRequest(status="online", adverts=(told,), round_trips=(trip,))
+    assert (await world.post(path, body, token=registered.token)).status == 200
+    assert not world.tracker.places._told
+    many = body.model_copy(update={"round_trips": (trip,) * (api.MAX_ROUND_TRIPS + 1)})
+    assert (await world.post(path, many, token=registered.token)).status == 422

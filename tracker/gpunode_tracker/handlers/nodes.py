@@ -25,6 +25,9 @@ from gpunode_tracker.auth import WORKER_TOKEN_HEADER, account_of, node_of
 from gpunode_tracker.balances import node_balance
 from gpunode_tracker.bodies import read_body, reply
 from gpunode_tracker.errors import Forbidden, InvalidRequest, NotFound
+from gpunode_tracker.geoip import Place
+from gpunode_tracker.place_watch import Observer
+from gpunode_tracker.region_overview import seen_place
 from gpunode_tracker.registration import check_adverts
 from gpunode_tracker.storage import nodes
 from gpunode_tracker.tracker import Tracker
@@ -42,8 +45,9 @@ async def post_register(request: web.Request) -> web.Response:
     """POST /api/v1/nodes/register: worker token and certificate for a node that proves its key."""
     tracker = request.app[TRACKER]
     body = await read_body(request, RegisterRequest)
-    seen = tracker.geoip.region_of(request[CLIENT])
-    node = await tracker.registrar.register(tracker.keys, body.registration, region_seen=seen, now=tracker.now)
+    found = tracker.geoip.find(request[CLIENT])
+    seen = found if isinstance(found, Place) else None
+    node = await tracker.registrar.register(tracker.keys, body.registration, seen=seen, now=tracker.now)
     return reply(
         RegisterReply(
             node_id=node.peer,
@@ -51,6 +55,7 @@ async def post_register(request: web.Request) -> web.Response:
             certificate=node.certificate,
             revocations=tracker.revocations.envelope,
             region=node.region,
+            seen=None if seen is None else seen_place(seen),
         ),
         status=201,
         no_store=True,
@@ -64,6 +69,7 @@ async def post_heartbeat(request: web.Request) -> web.Response:
     peer = PeerId(node.peer)
     body = await read_body(request, HeartbeatRequest)
     refused = _list_adverts(tracker, peer, body)
+    await _note_round_trips(tracker, node, body)
     certificate = await tracker.registrar.beat(tracker.keys, peer, now=tracker.now)
     tracker.metrics.heartbeats.inc()
     tracker.metrics.adverts_refused.inc(len(refused))
@@ -78,6 +84,7 @@ async def post_heartbeat(request: web.Request) -> web.Response:
             head=tracker.sequencer.head,
             time=tracker.now,
             adverts_refused=tuple(refused),
+            place_doubtful=tracker.places.is_doubtful(peer),
         )
     )
 
@@ -92,6 +99,17 @@ def _list_adverts(tracker: Tracker, peer: PeerId, body: HeartbeatRequest) -> lis
     if body.status == "offline":
         tracker.index.remove(peer)
     return refused
+
+
+async def _note_round_trips(tracker: Tracker, node: nodes.StoredNode, body: HeartbeatRequest) -> None:
+    """Compare what a node measured with what the others say of their place; it must say where it is itself."""
+    now = tracker.clock()
+    position = tracker.index.position_of(node.peer, now)
+    if position is None or node.account_id is None or not body.round_trips:
+        return
+    async with tracker.database.read() as connection:
+        others = await nodes.find_nodes(connection, {trip.peer for trip in body.round_trips})
+    tracker.places.note(Observer(node, position), body.round_trips, others, now)
 
 
 async def get_nodes(request: web.Request) -> web.Response:

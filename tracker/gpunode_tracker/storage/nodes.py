@@ -1,35 +1,63 @@
 """Registered nodes, their certificates and the challenges that were used up."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from gpunode_protocol.certificates import Certificate
+from gpunode_protocol.geography import Position
 from gpunode_protocol.identity import PeerId
 from gpunode_protocol.tracker_api import Registration
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gpunode_tracker.geoip import Place
 from gpunode_tracker.storage.accounts import secret_hash
 from gpunode_tracker.storage.tables import certificates, nodes, used_challenges
 
 
 @dataclass(frozen=True)
 class StoredNode:
-    """A registered node. account_id: where its earnings go, None = to its own key."""
+    """A registered node. account_id: where its earnings go, None = to its own key.
+
+    seen_latitude, seen_longitude, seen_accuracy_km: by its address when it registered last, None = unknown.
+    """
 
     peer: str
     account_id: str | None
     region: str | None
     revoked_at: int | None
+    seen_latitude: int | None
+    seen_longitude: int | None
+    seen_accuracy_km: int | None
+
+    def allowance_km(self, position: Position) -> int:
+        """Return what a stated position may be off: GeoIP's radius if it is GeoIP's word, nothing if the owner's."""
+        is_seen = (position.latitude, position.longitude) == (self.seen_latitude, self.seen_longitude)
+        return self.seen_accuracy_km or 0 if is_seen else 0
 
 
-_COLUMNS = (nodes.c.peer, nodes.c.account_id, nodes.c.region, nodes.c.revoked_at)
+_COLUMNS = (
+    nodes.c.peer,
+    nodes.c.account_id,
+    nodes.c.region,
+    nodes.c.revoked_at,
+    nodes.c.seen_latitude,
+    nodes.c.seen_longitude,
+    nodes.c.seen_accuracy_km,
+)
 
 
 async def find_node(connection: AsyncConnection, peer: str) -> StoredNode | None:
     """Return a node that registered at some time."""
     row = (await connection.execute(select(*_COLUMNS).where(nodes.c.peer == peer))).first()
     return StoredNode(*row) if row else None
+
+
+async def find_nodes(connection: AsyncConnection, peers: Collection[str]) -> dict[str, StoredNode]:
+    """Return those of some peers that registered at some time, by peer id."""
+    rows = await connection.execute(select(*_COLUMNS).where(nodes.c.peer.in_(peers)))
+    return {row.peer: StoredNode(*row) for row in rows}
 
 
 async def node_of_token(connection: AsyncConnection, token: str) -> StoredNode | None:
@@ -39,13 +67,23 @@ async def node_of_token(connection: AsyncConnection, token: str) -> StoredNode |
 
 
 async def save_node(
-    connection: AsyncConnection, registration: Registration, *, region: str | None, token: str, now: int
+    connection: AsyncConnection,
+    registration: Registration,
+    *,
+    region: str | None,
+    seen: Place | None,
+    token: str,
+    now: int,
 ) -> None:
     """Write a registration; an earlier one of the same node is replaced, its token with it."""
+    position = seen.position if seen else None
     values = {
         "name": registration.name,
         "region": region,
         "country": registration.country,
+        "seen_latitude": position.latitude if position else None,
+        "seen_longitude": position.longitude if position else None,
+        "seen_accuracy_km": seen.accuracy_km if seen else None,
         "gpu_model": registration.gpu_model,
         "gpu_memory_mb": registration.gpu_memory_mb,
         "supported_tasks": list(registration.supported_tasks),

@@ -70,6 +70,10 @@ nodes = Table(
     Column("name", Text, nullable=False),
     Column("region", Text),
     Column("country", Text, nullable=False),
+    # Where GeoIP saw its address at the last registration, whole degrees and km; NULL when unknown.
+    Column("seen_latitude", Integer),
+    Column("seen_longitude", Integer),
+    Column("seen_accuracy_km", Integer),
     Column("gpu_model", Text, nullable=False),
     Column("gpu_memory_mb", BigInteger, nullable=False),
     Column("supported_tasks", JSON, nullable=False),
