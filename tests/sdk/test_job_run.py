@@ -162,8 +162,9 @@ async def test_another_node_finishes_an_answer(world: World) -> None:
 
 def _dead_over_quic(world: World) -> ScriptedNode:
     """Add a node whose process ends after two tokens, of which QUIC tells nothing, and one that can finish."""
-    dead = world.add_node(mute_after=2)
-    world.mesh.address_of[dead.peer_id] = "/ip4/127.0.0.1/udp/4001/quic-v1"
+    quic = "/ip4/127.0.0.1/udp/4001/quic-v1"
+    dead = world.add_node(mute_after=2, addresses=("/ip4/127.0.0.1/tcp/4001", quic))
+    world.mesh.address_of[dead.peer_id] = quic
     world.add_node(region=Region.EUROPE).queued = 4
     return dead
 

@@ -34,6 +34,7 @@ from tests.sdk.scripted_node import FINGERPRINT, ScriptedNode
 EPOCH = 1_800_000_000
 """Unix seconds at which the tests' clock stands."""
 MODEL = "smollm2-135m"
+TCP_ONLY = ("/ip4/127.0.0.1/tcp/4001",)
 HELLO: list[Any] = [{"role": "user", "content": "What is the capital of France?"}]
 
 
@@ -82,7 +83,7 @@ class Keys:
             "region": region,
             "gpu": Gpu(model="", count=0, memory_mb=0),
             "model": ModelAdvert(name=model, task=task, fingerprint=FINGERPRINT, speed=speed, context=4096, slots=4),
-            "addresses": ("/ip4/127.0.0.1/tcp/4001",),
+            "addresses": TCP_ONLY,
             "expires_at": EPOCH + 150,
         }
         return sign(node, Advert(**fields | changes))
@@ -252,12 +253,13 @@ class World:
         where: str = "dht",
         model: str = MODEL,
         task: Task = Task.LLM,
+        addresses: tuple[str, ...] = TCP_ONLY,
         **script: Any,
     ) -> ScriptedNode:
         """Add a node that announces itself in the DHT (``dht``), to the tracker (``index``) or in ``both``."""
         identity = Identity.from_seed(bytes([10 + len(self.nodes)]) * 32)
         node = ScriptedNode(identity, self.keys.trust, clock=self.clock, **script)
-        advert = self.keys.advert(identity, region=region, model=model, task=task)
+        advert = self.keys.advert(identity, region=region, model=model, task=task, addresses=addresses)
         self.adverts[node.peer_id] = advert
         if where in {"dht", "both"}:
             self.mesh.announce(advert)

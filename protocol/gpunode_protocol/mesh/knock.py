@@ -25,20 +25,31 @@ Door = tuple[str, int]
 def doors_of(addresses: Sequence[str], seen_at: str | None = None) -> tuple[Door, ...]:
     """Return where to knock, at most ``MAX_DOORS``; nowhere if it would say nothing.
 
-    With a connection, only one over QUIC needs it, and only the address that it leads to is certainly the peer's: a
-    private address of its advert is another machine's in another network. Without one, all of them count, or the public
+    With a connection, only a direct one over QUIC needs it, and only at the address that it leads to: a private address
+    of an advert is another machine's in another network. The advert must name that QUIC port too, or it is of an
+    earlier start of the peer, whose TCP port is closed now. Without a connection, all addresses count, or the public
     ones if there are any; but a peer that can also be reached through a relay may not be reachable at any of them.
 
     Args:
         addresses: multiaddrs that the peer advertises.
         seen_at: multiaddr to which there is a connection, None = there is none yet.
     """
-    if seen_at is None:
-        doors = [] if any(map(is_relayed, addresses)) else _tcp_doors(addresses)
-        doors = [door for door in doors if ip_address(door[0]).is_global] or doors
+    doors = _tcp_doors(addresses)
+    if seen_at is not None:
+        there = _quic_port(seen_at)
+        is_named = there is not None and there in map(_quic_port, addresses)
+        doors = [door for door in doors if is_named and door[0] == ip_of(seen_at)]
+    elif any(map(is_relayed, addresses)):
+        doors = []
     else:
-        doors = [door for door in _tcp_doors(addresses) if door[0] == ip_of(seen_at)] if is_quic(seen_at) else []
+        doors = [door for door in doors if ip_address(door[0]).is_global] or doors
     return tuple(doors[:MAX_DOORS])
+
+
+def _quic_port(address: str) -> tuple[str, int] | None:
+    """Return IP address and UDP port of a direct QUIC address."""
+    ip, port = ip_of(address), port_of(address, "udp")
+    return (ip, port) if ip and port and is_quic(address) else None
 
 
 def _tcp_doors(addresses: Sequence[str]) -> list[Door]:

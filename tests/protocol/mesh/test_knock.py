@@ -20,19 +20,25 @@ RELAYED = f"/ip4/192.0.2.1/tcp/4001/p2p/{PEER}/p2p-circuit"
     ("addresses", "seen_at", "doors"),
     [
         ((TCP, QUIC), QUIC, (("192.0.2.1", 4001),)),
-        ((f"{TCP}/p2p/{PEER}", TCP), f"{QUIC}/p2p/{PEER}", (("192.0.2.1", 4001),)),
-        (("/ip6/2001:db8:0::1/tcp/5",), "/ip6/2001:db8::1/udp/4001/quic", (("2001:db8::1", 5),)),
+        ((f"{TCP}/p2p/{PEER}", TCP, QUIC), f"{QUIC}/p2p/{PEER}", (("192.0.2.1", 4001),)),
+        (
+            ("/ip6/2001:db8:0::1/tcp/5", "/ip6/2001:db8:0::1/udp/4/quic"),
+            "/ip6/2001:db8::1/udp/4/quic",
+            (("2001:db8::1", 5),),
+        ),
+        ((TCP, "/ip4/192.0.2.1/udp/4002/quic-v1"), QUIC, ()),  # it was started again, at other ports
+        ((TCP,), QUIC, ()),
         ((TCP, QUIC), TCP, ()),  # the system tells of a TCP connection's end
         ((RELAYED, QUIC), QUIC, ()),
         ((TCP,), RELAYED, ()),
-        ((HOME,), QUIC, ()),  # the same private address is another machine's here
-        (("/dns4/node.example/tcp/4001",), QUIC, ()),
-        (("/ip4/192.0.2.1/tcp/0", "/ip4/192.0.2.1/tcp/65536", ""), QUIC, ()),
+        ((HOME, QUIC), QUIC, ()),  # the same private address is another machine's here
+        (("/dns4/node.example/tcp/4001", QUIC), QUIC, ()),
+        (("/ip4/192.0.2.1/tcp/0", "/ip4/192.0.2.1/tcp/65536", "", QUIC), QUIC, ()),
         ((TCP,), "", ()),
     ],
 )
 def test_doors_are_where_the_peer_is_connected(addresses: Sequence[str], seen_at: str, doors: Sequence[Door]) -> None:
-    """TCP ports that it advertises, at the address at which it is connected over QUIC and nowhere else."""
+    """TCP ports beside the QUIC port to which there is a connection, as its advert names them, and nowhere else."""
     assert doors_of(addresses, seen_at) == doors
 
 
@@ -52,7 +58,7 @@ def test_doors_of_a_peer_without_a_connection(addresses: Sequence[str], doors: S
 
 def test_doors_are_few() -> None:
     """However many ports a peer advertises."""
-    addresses = [f"/ip4/192.0.2.1/tcp/{port}" for port in range(1, 100)]
+    addresses = [QUIC, *(f"/ip4/192.0.2.1/tcp/{port}" for port in range(1, 100))]
     assert len(doors_of(addresses, QUIC)) == MAX_DOORS
 
 
