@@ -8,8 +8,8 @@ from gpunode_engines.base import Engine, Event, GenerateRequest, MeasuredSpeed, 
 from gpunode_engines.catalogue import CatalogueEntry, resolve_model
 from gpunode_engines.config import EngineSettings
 from gpunode_engines.devices import Machine
-from gpunode_engines.plan import EnginePlan, plan_engine
-from gpunode_engines.supervisor import SupervisedEngine
+from gpunode_engines.plan import plan_engine
+from gpunode_engines.supervisor import EnginePlan, SupervisedEngine
 
 from gpunode_benchmarks.paced_backend import BACKEND, INTERVAL_VARIABLE, PREFILL_VARIABLE
 
