@@ -107,7 +107,6 @@ class Finder:
         """
         choices = await self._known_choices(placement) or (await self.search(placement)).choices
         self._widen_if_crowded(choices, placement.question)
-        self._prober.job_sent(choices[0].candidate)
         return choices
 
     async def search(self, placement: Placement) -> Ranking:

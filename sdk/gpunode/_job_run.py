@@ -100,7 +100,6 @@ class JobRun:
         self._inputs = inputs
         self._segment = 0
         self._has_hedged = False
-        self._is_counted = True  # the finder counts the job at the node that it puts first
         self._cut_at: float | None = None
         self._failed: list[Attempt] = []
 
@@ -130,7 +129,7 @@ class JobRun:
                 if failure is None:
                     return
             finally:
-                self._services.prober.job_over(part.choice.candidate)
+                self._services.prober.job_over(part.counted)
                 self._services.background.spawn(self._leave(part.link, failure))
             await self._give_up(part, failure)
 
@@ -149,19 +148,19 @@ class JobRun:
         """Send the request to a node; None if it cannot be reached."""
         patience_s = OPEN_DEADLINE_S if self._cut_at is None else _RESUME_OPEN_S
         deadline_s = min(patience_s, max(0.0, self._left_s()))
-        if not self._is_counted:
-            self._services.prober.job_sent(choice.candidate)
-        self._is_counted = False
+        counted = self._nodes.take_counted() or self._services.prober.job_sent(choice.candidate)
         addresses = choice.candidate.body.addresses
         opening = self._services.mesh.open_stream(choice.node, JOB_PROTOCOL, addresses, deadline_s=deadline_s)
         has_ended = self._knock_at(doors_of(addresses))
         try:
             stream = await (opening if has_ended is None else open_unless_ended(opening, has_ended))
-        except MeshError as error:
-            self._services.prober.job_over(choice.candidate)
+        except BaseException as error:
+            self._services.prober.job_over(counted)
+            if not isinstance(error, MeshError):
+                raise
             self._failed_at(choice, str(error))
             return None
-        return Part(choice, self._link(choice, stream), self._services.monotonic())
+        return Part(choice, self._link(choice, stream), counted, self._services.monotonic())
 
     def _show_route(self, part: Part) -> None:
         choice = part.choice
@@ -204,7 +203,7 @@ class JobRun:
 
     def _dismiss(self, part: Part, failure: GpunodeError | None) -> None:
         """Let a node go that lost the race: without output there is nothing to pay."""
-        self._services.prober.job_over(part.choice.candidate)
+        self._services.prober.job_over(part.counted)
         if failure is not None:
             self._failed_at(part.choice, str(failure), failure)
         else:
@@ -214,7 +213,7 @@ class JobRun:
 
     def _abandon(self, part: Part) -> None:
         """Let a node go that had not begun when the caller lost interest."""
-        self._services.prober.job_over(part.choice.candidate)
+        self._services.prober.job_over(part.counted)
         self._services.background.spawn(self._leave(part.link, None))
 
     async def _next_choice(self) -> Choice | None:

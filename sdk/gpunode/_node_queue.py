@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Final
 
+from gpunode._probing import OwnJob
 from gpunode._selection import Choice
 
 FIRST_PAUSE_S: Final = 0.25
@@ -19,12 +20,16 @@ class NodeQueue:
 
     Args:
         choices: best first.
+        counted: the job at the first of them, see ``Prober``.
         find_again: looks for nodes anew; may find none.
         monotonic: seconds. ``made_at`` is when they had been chosen.
     """
 
-    def __init__(self, choices: Sequence[Choice], find_again: FindAgain, *, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self, choices: Sequence[Choice], counted: OwnJob, find_again: FindAgain, *, monotonic: Callable[[], float]
+    ) -> None:
         self._choices = deque(choices)
+        self._counted: OwnJob | None = counted
         self._find_again = find_again
         self._monotonic = monotonic
         self.made_at = monotonic()
@@ -32,6 +37,11 @@ class NodeQueue:
     def next(self) -> Choice | None:
         """Take the best one, None when there is nobody left."""
         return self._choices.popleft() if self._choices else None
+
+    def take_counted(self) -> OwnJob | None:
+        """Return the job as it was counted at the first node, once."""
+        counted, self._counted = self._counted, None
+        return counted
 
     def put_first(self, choice: Choice) -> None:
         """Ask a node once more."""

@@ -42,9 +42,9 @@ _Queue = tuple[PeerId, str]
 """A node and one of its models."""
 
 
-@dataclass
-class _OwnJob:
-    """A job of this client. Instants: monotonic seconds; over_at None = it runs."""
+@dataclass(eq=False)
+class OwnJob:
+    """A job of this client at a node. Instants: monotonic seconds; over_at None = it is there."""
 
     sent_at: float
     over_at: float | None = None
@@ -64,19 +64,18 @@ class Prober:
         self._measurements = measurements
         self._monotonic = monotonic
         self._answers: dict[_Queue, tuple[float, Probe]] = {}
-        self._own: dict[_Queue, deque[_OwnJob]] = {}
+        self._own: dict[_Queue, deque[OwnJob]] = {}
         self._refreshing: set[_Queue] = set()
 
-    def job_sent(self, candidate: Candidate) -> None:
+    def job_sent(self, candidate: Candidate) -> OwnJob:
         """Count a job that goes to a node now, so that the next one sees it before the node tells of it."""
-        self._own.setdefault(_queue_of(candidate), deque(maxlen=_MAX_SENT)).append(_OwnJob(self._monotonic()))
+        job = OwnJob(self._monotonic())
+        self._own.setdefault(_queue_of(candidate), deque(maxlen=_MAX_SENT)).append(job)
+        return job
 
-    def job_over(self, candidate: Candidate) -> None:
-        """Note that a job sent before has left the node, which answered a probe while it was there."""
-        for job in self._own.get(_queue_of(candidate), ()):
-            if job.over_at is None:
-                job.over_at = self._monotonic()
-                return
+    def job_over(self, job: OwnJob) -> None:
+        """Note that it has left the node, which may have told of it meanwhile."""
+        job.over_at = self._monotonic()
 
     def fresh(self, candidates: Iterable[Candidate]) -> dict[PeerId, Probe]:
         """Return the answers of the last 2 s."""
@@ -89,15 +88,19 @@ class Prober:
     async def renew(self, candidates: Iterable[Candidate]) -> None:
         """Ask those whom nobody asks at the moment, 2 s at most."""
         wanted = {_queue_of(item): item for item in candidates}
-        mine = wanted.keys() - self._refreshing
-        self._refreshing |= mine
+        await asyncio.gather(*(self._renew(queue, item) for queue, item in wanted.items()))
+
+    async def _renew(self, queue: _Queue, candidate: Candidate) -> None:
+        if queue in self._refreshing:
+            return
+        self._refreshing.add(queue)
         try:
             async with asyncio.timeout(PROBE_TIMEOUT_S):
-                await asyncio.gather(*(self._probe(wanted[queue]) for queue in mine))
+                await self._probe(candidate)
         except TimeoutError:
             pass
         finally:
-            self._refreshing -= mine
+            self._refreshing.discard(queue)
 
     async def probe_all(self, candidates: Sequence[Candidate], worth: Worth = _worth_nothing) -> dict[PeerId, Probe]:
         """Probe all at once, at most 2 s; return those who answered, now or within the last 2 s.

@@ -159,6 +159,8 @@ class Session:
         network = self._current()
         placement = await self._placement(Demand(wish.task, wish.model, wish.region, wish.limits, wish.params))
         choices = await ready.finder.choices(placement)
+        prober = ready.services.prober
+        counted = prober.job_sent(choices[0].candidate)
 
         async def find_again() -> Sequence[Choice]:
             try:
@@ -166,13 +168,17 @@ class Session:
             except GpunodeError:
                 return ()
 
-        nodes = NodeQueue(choices, find_again, monotonic=self._surroundings.monotonic)
+        nodes = NodeQueue(choices, counted, find_again, monotonic=self._surroundings.monotonic)
         ready.warmth.used(choices)
         cost = max(  # by the advertised names: a wish may have a shorter name, or none
             worst_cost_microcredits(network.info.prices, wish.task, name, wish.params)
             for name in {choice.model for choice in choices}
         )
-        grant = await ready.services.grants.get(wish.task, cost_microcredits=cost)
+        try:
+            grant = await ready.services.grants.get(wish.task, cost_microcredits=cost)
+        except BaseException:
+            prober.job_over(counted)
+            raise
         fingerprint = placement.wanted.limits.fingerprint
         job = Job(
             id=new_job_id(now),

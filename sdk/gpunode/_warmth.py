@@ -45,7 +45,7 @@ class Warmth:
         self._task: asyncio.Task[None] | None = None
 
     def used(self, choices: Sequence[Choice]) -> None:
-        """Keep the best of a ranking warm from now on."""
+        """From now on, know the load of the nodes of this ranking and keep the best few's connections."""
         self._best = tuple(item.candidate for item in choices if item.standing is Standing.ANSWERED)[:MAX_KNOWN]
         self._used_at = self._monotonic()
         if self._task is None or self._task.done():
@@ -58,7 +58,8 @@ class Warmth:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:
-        while (unused_s := self._monotonic() - self._used_at) < IDLE_FOR_S:
-            is_busy = unused_s < BUSY_FOR_S
-            await self._sleep(BUSY_INTERVAL_S if is_busy else IDLE_INTERVAL_S)
-            await self._prober.renew(self._best if is_busy else self._best[:MAX_WARM])
+        async with asyncio.TaskGroup() as renewals:  # a silent node holds up its own renewal only
+            while (unused_s := self._monotonic() - self._used_at) < IDLE_FOR_S:
+                is_busy = unused_s < BUSY_FOR_S
+                await self._sleep(BUSY_INTERVAL_S if is_busy else IDLE_INTERVAL_S)
+                renewals.create_task(self._prober.renew(self._best if is_busy else self._best[:MAX_WARM]))

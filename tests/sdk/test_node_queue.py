@@ -3,6 +3,7 @@ from collections.abc import Sequence
 import pytest
 from gpunode import _node_queue
 from gpunode._node_queue import NodeQueue
+from gpunode._probing import OwnJob
 from gpunode._selection import Candidate, Choice
 from gpunode_protocol.identity import Identity
 
@@ -12,6 +13,8 @@ KEYS = Keys()
 ONE, TWO, THREE = (
     Choice(Candidate(KEYS.advert(Identity.from_seed(bytes([number]) * 32)), "dht")) for number in (3, 4, 5)
 )
+
+COUNTED = OwnJob(0.0)
 
 
 class _Field:
@@ -34,10 +37,16 @@ def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_node_queue, "FIRST_PAUSE_S", 0.0)
 
 
+def test_the_first_node_was_told_of_once() -> None:
+    """Whoever is asked after it is counted anew."""
+    queue = NodeQueue((ONE, TWO), COUNTED, _Field().find, monotonic=lambda: 0.0)
+    assert [queue.take_counted(), queue.take_counted()] == [COUNTED, None]
+
+
 def test_best_first_and_some_again() -> None:
     """Until nobody is left."""
     field = _Field()
-    queue = NodeQueue((ONE, TWO), field.find, monotonic=field.monotonic)
+    queue = NodeQueue((ONE, TWO), COUNTED, field.find, monotonic=field.monotonic)
     assert queue.next() is ONE
     queue.put_first(ONE)
     assert [queue.next(), queue.next(), queue.next()] == [ONE, TWO, None]
@@ -46,7 +55,7 @@ def test_best_first_and_some_again() -> None:
 def test_who_does_not_fit_is_left_out() -> None:
     """And it is told whether anybody is left."""
     field = _Field()
-    queue = NodeQueue((ONE, TWO), field.find, monotonic=field.monotonic)
+    queue = NodeQueue((ONE, TWO), COUNTED, field.find, monotonic=field.monotonic)
     assert queue.keep(lambda choice: choice is TWO)
     assert not queue.keep(lambda choice: choice is ONE)
     assert queue.next() is None
@@ -55,7 +64,7 @@ def test_who_does_not_fit_is_left_out() -> None:
 def test_the_doubtful_come_last() -> None:
     """Otherwise the order stays."""
     field = _Field()
-    queue = NodeQueue((ONE, TWO, THREE), field.find, monotonic=field.monotonic)
+    queue = NodeQueue((ONE, TWO, THREE), COUNTED, field.find, monotonic=field.monotonic)
     queue.put_last(lambda choice: choice is ONE)
     assert [queue.next(), queue.next(), queue.next()] == [TWO, THREE, ONE]
 
@@ -63,7 +72,7 @@ def test_the_doubtful_come_last() -> None:
 async def test_it_looks_until_somebody_fits() -> None:
     """Those that failed before come last, and may be asked once more."""
     field = _Field((), (ONE,), (TWO, THREE))
-    queue = NodeQueue((), field.find, monotonic=field.monotonic)
+    queue = NodeQueue((), COUNTED, field.find, monotonic=field.monotonic)
     assert await queue.refill(lambda choice: choice is not ONE, failed={TWO.node}, until=10)
     assert [queue.next(), queue.next()] == [THREE, TWO]
 
@@ -71,7 +80,7 @@ async def test_it_looks_until_somebody_fits() -> None:
 async def test_it_gives_up_in_the_end() -> None:
     """Without a look when the time is over."""
     field = _Field()
-    queue = NodeQueue((), field.find, monotonic=field.monotonic)
+    queue = NodeQueue((), COUNTED, field.find, monotonic=field.monotonic)
     assert not await queue.refill(lambda _: True, failed=(), until=3)
     assert field.now == 3
     field.looks = [(ONE,)]

@@ -182,13 +182,13 @@ async def test_a_job_that_is_over_counts_no_more(tmp_path: Path) -> None:
     field = _Field(tmp_path)
     node = field.add(3, 0.01)
     await field.prober.probe_all([node])
-    field.prober.job_sent(node)
-    field.prober.job_over(node)
-    assert field.prober.fresh([node])[node.node].active == 3
-    field.prober.job_sent(node)
+    field.prober.job_sent(node)  # its caller never came back
+    field.prober.job_over(field.prober.job_sent(node))
+    assert field.prober.fresh([node])[node.node].active == 4
+    known = field.prober.job_sent(node)
     await asyncio.sleep(1)
     await field.prober.renew([node])
-    field.prober.job_over(node)
+    field.prober.job_over(known)
     assert field.prober.fresh([node])[node.node].active == 2
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 import pytest
+from gpunode._probing import OwnJob
 from gpunode._race import Part, first_to_begin
 from gpunode_protocol.client_job import Failed, JobEvent
 from gpunode_protocol.errors import ErrorCode, GpunodeError, job_error
@@ -16,7 +17,7 @@ BUSY = Failed(job_error(ErrorCode.BUSY, "full"))
 
 
 def _part() -> Part:
-    return Part(cast("Any", None), cast("Any", None), sent_at=0.0)
+    return Part(cast("Any", None), cast("Any", None), OwnJob(0.0), sent_at=0.0)
 
 
 @dataclass

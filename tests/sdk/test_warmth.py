@@ -54,3 +54,15 @@ async def test_a_later_job_warms_up_again(world: World, tmp_path: Path) -> None:
         await client.chat(messages=HELLO)
         await asyncio.sleep(5.5)
         assert _probes_of(world)[node.peer_id] == before + 1 + 5
+
+
+@virtual_time
+async def test_a_node_that_falls_silent_does_not_make_the_others_unknown(world: World) -> None:
+    """Each of them is asked every second all the same."""
+    alive, silent = world.add_node(), world.add_node()
+    async with world.client() as client:
+        await client.chat(messages=HELLO)
+        world.silence_probe(silent.peer_id)
+        before = _probes_of(world)[alive.peer_id]
+        await asyncio.sleep(10.5)
+        assert _probes_of(world)[alive.peer_id] == before + 10
