@@ -20,6 +20,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal
 
 
 class GpunodeError(Exception):
@@ -74,8 +75,19 @@ class Untrusted(GpunodeError):
     """A grant, certificate, key set or tree head does not verify against the pinned network key."""
 
 
+AnswerFault = Literal["bad_receipt", "bad_digest", "bad_usage", "bad_output"]
+"""What of an answer does not verify, as it is reported: its receipt; the digest or the usage that this states; or the
+output itself, which is more than was asked for.
+"""
+
+
 class VerificationFailed(GpunodeError):
     """The node's receipt contradicts the answer that was received; nothing more was paid for it."""
+
+    def __init__(self, *message: str, fault: AnswerFault = "bad_receipt") -> None:
+        """``message``: at most one. ``fault``: what the node is reported for, where there is a node to report."""
+        super().__init__(*message)
+        self.fault: AnswerFault = fault
 
 
 class ErrorCode(StrEnum):

@@ -60,7 +60,9 @@ class OutputLog:
         if not isinstance(self.params, LlmParams):
             raise UnexpectedMessage("The node sent tokens in a job that has none.")
         if self.count + len(ids) > self.limit:
-            raise VerificationFailed(f"The node sent more than the {self.limit} tokens that were asked for.")
+            raise VerificationFailed(
+                f"The node sent more than the {self.limit} tokens that were asked for.", fault="bad_output"
+            )
         self.transcript.add_tokens(ids, text)
         self.tokens += len(ids)
         self.count += len(ids)
@@ -82,7 +84,9 @@ class OutputLog:
             case _:
                 raise UnexpectedMessage("The node sent a blob in a job that has none.")
         if self.images >= most or units != each:
-            raise VerificationFailed("The node sent another number or size of results than were asked for.")
+            raise VerificationFailed(
+                "The node sent another number or size of results than were asked for.", fault="bad_output"
+            )
 
     def add_blob(self, blob_id: int, digest: bytes, units: int) -> None:
         """Count one whole output blob: a picture, or an embedding job's only result."""

@@ -1,10 +1,13 @@
 """How long a client waits for a node before it gives it up."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
 
 from gpunode_protocol.errors import ErrorCode, JobError, job_error
 from gpunode_protocol.messages import LIVENESS_TIMEOUT_S
+from gpunode_protocol.tasks import Task
 
 
 @dataclass(frozen=True)
@@ -30,16 +33,34 @@ MIN_ACCEPT_S = 5.0
 MIN_FIRST_OUTPUT_S = 2.0
 MAX_FIRST_OUTPUT_S = 30.0
 
+ASSUMED_UNITS_PER_S: Final[Mapping[Task, float]] = MappingProxyType(
+    {Task.LLM: 1.0, Task.IMAGE_GEN: 25.6, Task.WHISPER: 1_000.0}
+)
+"""Output units a second that a node is held to which states no speed: one token; a step of 512 x 512 in ten seconds
+(256 units, see ``prices``); audio as it is spoken. An embedding has no output units.
 
-def patience_for(*, predicted_first_output_s: float, advertised_units_per_s: float) -> Patience:
+Nodes measure themselves and state more than 0, so this is no node's speed but the slowest that a job is worth waiting
+for: at a quarter of it, which is what is demanded, the 600 s that a client gives a job by default are full with 150
+tokens, 15 steps or 150 s of audio. Who states less than this is held to what it states: clients rank it by that.
+"""
+
+
+def expected_units_per_s(task: Task, advertised_units_per_s: float) -> float:
+    """Return the speed that a node is held to, output units a second; ``advertised_units_per_s`` 0: it states none."""
+    return advertised_units_per_s or ASSUMED_UNITS_PER_S.get(task, 0.0)
+
+
+def patience_for(*, task: Task, predicted_first_output_s: float, advertised_units_per_s: float) -> Patience:
     """Return the design's deadlines.
 
     First output within max(2 s, 4 x predicted), at most 30 s; ``accepted`` within the same, but at least 5 s; after the
-    first output a quarter of the advertised speed.
+    first output a quarter of the advertised speed, or of ``ASSUMED_UNITS_PER_S`` where none is advertised.
     """
     first_s = min(MAX_FIRST_OUTPUT_S, max(MIN_FIRST_OUTPUT_S, 4 * predicted_first_output_s))
     return Patience(
-        accept_s=max(MIN_ACCEPT_S, first_s), first_output_s=first_s, min_units_per_s=advertised_units_per_s / 4
+        accept_s=max(MIN_ACCEPT_S, first_s),
+        first_output_s=first_s,
+        min_units_per_s=expected_units_per_s(task, advertised_units_per_s) / 4,
     )
 
 
@@ -150,6 +171,7 @@ class JobClock:
         if not self._demands_speed() or span_s < self.patience.progress_window_s:
             return None
         if work - before < self.patience.min_units_per_s * span_s:
-            return job_error(ErrorCode.TIME_LIMIT, "The node is far slower than it advertises.")
+            text = "The node is far slower than it advertises or, if it states no speed, than any node should be."
+            return job_error(ErrorCode.TIME_LIMIT, text)
         self._window = (now, work)
         return None

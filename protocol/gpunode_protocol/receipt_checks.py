@@ -1,10 +1,13 @@
 """What a client checks before it signs the final voucher, and what anyone can check of a receipt with its voucher."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
 
 from gpunode_protocol.canonical import encode
 from gpunode_protocol.digests import salted_digest
-from gpunode_protocol.errors import ProtocolError, VerificationFailed
+from gpunode_protocol.errors import AnswerFault, ProtocolError, VerificationFailed
 from gpunode_protocol.identity import public_key_of
 from gpunode_protocol.messages import AcceptedFrame, DoneFrame
 from gpunode_protocol.outputs import OutputLog
@@ -15,6 +18,9 @@ from gpunode_protocol.requests import JobRequest, task_of
 from gpunode_protocol.signing import Envelope, Signed, open_self_named, open_signed
 from gpunode_protocol.tasks import Task
 from gpunode_protocol.vouchers import Voucher
+
+_FAULTS: Final[Mapping[str, AnswerFault]] = MappingProxyType({"output": "bad_digest", "usage": "bad_usage"})
+"""What a node is reported for whose receipt states another output or usage; for all else it is ``bad_receipt``."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +69,10 @@ def check_receipt(done: DoneFrame, received: Received) -> Signed[Receipt]:
     ]
     for name, got, wanted in expected:
         if got != wanted:
-            raise VerificationFailed(f"The node's receipt states another {name} than what was received.")
+            raise VerificationFailed(
+                f"The node's receipt states another {name} than what was received.",
+                fault=_FAULTS.get(name, "bad_receipt"),
+            )
     if r.previous_voucher is not None and r.previous_voucher not in received.voucher_digests:
         raise VerificationFailed("The node's receipt names a voucher that this client did not sign.")
     return receipt

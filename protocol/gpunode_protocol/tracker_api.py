@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from annotated_types import Ge, Le, MaxLen, MinLen
 from pydantic import Field
 
+from gpunode_protocol.errors import AnswerFault
 from gpunode_protocol.ledger_entries import LedgerEntry
 from gpunode_protocol.prices import PriceTable
 from gpunode_protocol.signing import Envelope, SignedBody, WireModel
@@ -317,7 +318,7 @@ class ReportRequest(WireModel):
     node: PeerIdField
     job: JobId
     segment: SegmentNumber
-    kind: Literal["bad_receipt", "bad_digest", "bad_usage", "bad_output", "silent", "too_slow", "other"]
+    kind: AnswerFault | Literal["silent", "too_slow", "other"]
     detail: Annotated[str, MaxLen(500)] = ""
     evidence: Annotated[bytes, MaxLen(16_384)] = b""
 

@@ -1,9 +1,9 @@
 """What the client tells the tracker about a job's end: vouchers that no node can deliver, and complaints."""
 
 import logging
-from typing import Final, Literal, Protocol
+from typing import Final, Protocol
 
-from gpunode_protocol.errors import GpunodeError
+from gpunode_protocol.errors import VerificationFailed
 from gpunode_protocol.receipts import Receipt
 from gpunode_protocol.requests import JobRequest
 from gpunode_protocol.signing import Signed
@@ -42,23 +42,17 @@ class Accounting:
             item = SettlementItem(voucher=voucher.envelope, receipt=receipt.envelope if receipt else None)
             self._background.spawn(self._settle(SettlementBatch(items=(item,))))
 
-    def report(self, request: Signed[JobRequest], error: GpunodeError) -> None:
+    def report(self, request: Signed[JobRequest], error: VerificationFailed) -> None:
         """Complain about an answer that did not verify."""
         body = request.body
-        text = str(error)
-        kind: Literal["bad_receipt", "bad_digest", "bad_usage"] = "bad_receipt"
-        if "usage" in text:
-            kind = "bad_usage"
-        elif "output" in text:
-            kind = "bad_digest"
         self._background.spawn(
             self._tracker.report(
                 ReportRequest(
                     node=body.node,
                     job=body.job,
                     segment=body.segment,
-                    kind=kind,
-                    detail=text[:_MAX_DETAIL_CHARS],
+                    kind=error.fault,
+                    detail=str(error)[:_MAX_DETAIL_CHARS],
                 )
             )
         )

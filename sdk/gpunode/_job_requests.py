@@ -9,7 +9,7 @@ from uuid import UUID
 
 from gpunode_protocol.digests import SALT_BYTES
 from gpunode_protocol.identity import Identity
-from gpunode_protocol.patience import Patience, patience_for
+from gpunode_protocol.patience import Patience, expected_units_per_s, patience_for
 from gpunode_protocol.payloads import ImageParams, Params, SpeechParams, input_tokens_bound, worst_case_output_units
 from gpunode_protocol.prices import PriceTable
 from gpunode_protocol.requests import JobRequest, Resume
@@ -123,8 +123,11 @@ def patience_with(choice: Choice, job: Job) -> Patience:
     prompt_tokens = input_tokens_bound(job.params)
     prefill_s = prompt_tokens * _MILLI / speed.input_milliunits_per_s if speed.input_milliunits_per_s else 0.0
     wait_s = choice.probe.wait_ms / _MILLI if choice.probe else 0.0
-    units_per_s = speed.output_milliunits_per_s / _MILLI
-    patience = patience_for(predicted_first_output_s=prefill_s + wait_s, advertised_units_per_s=units_per_s)
+    stated_units_per_s = speed.output_milliunits_per_s / _MILLI
+    units_per_s = expected_units_per_s(job.task, stated_units_per_s)
+    patience = patience_for(
+        task=job.task, predicted_first_output_s=prefill_s + wait_s, advertised_units_per_s=stated_units_per_s
+    )
     lump_s = _lump_units(job.params) / units_per_s if units_per_s else 0.0
     return replace(
         patience,

@@ -1,53 +1,80 @@
 """What the acceptance tests run on the hosts of a lab."""
 
 import asyncio
+import itertools
 import time
 from pathlib import Path
 from typing import Any
 
 from gpunode import AsyncInferenceClient
 from gpunode.errors import GpunodeError, TrackerError
+from gpunode.types import Message
 
 BEGUN_TOKENS = 20
 _LEDGER_PATIENCE_S = 60.0
 
 
 async def tell_a_story(client: dict[str, Any], model: str, tokens: int, told: str) -> dict[str, Any]:
-    """Stream an answer; make the file ``told`` after 20 tokens. Return what was shown, and who gave which part."""
+    """Stream an answer; make the file ``told`` after 20 tokens.
+
+    Return what was shown, who gave which part, and the longest time from one piece to the next, in seconds.
+    """
     shown: list[int] = []
+    came_at: list[float] = []
     async with AsyncInferenceClient(**client) as asking:
         chunks = await asking.chat(
             messages=[{"role": "user", "content": "Tell me a story."}], model=model, max_tokens=tokens, stream=True
         )
         async for chunk in chunks:
+            came_at.append(time.monotonic())
             shown.extend(chunk.ids)
             if len(shown) >= BEGUN_TOKENS:
                 Path(told).touch()
         result = chunks.result
     segments = [{"node": part.node, "units": part.output_units, "ended": part.ended} for part in result.route.segments]
-    return {"shown": shown, "ids": list(result.ids), "segments": segments}
+    pause_s = max(after - before for before, after in itertools.pairwise(came_at))
+    return {"shown": shown, "ids": list(result.ids), "segments": segments, "longest_pause_s": pause_s}
 
 
-async def keep_asking(client: dict[str, Any], model: str, tokens: int, seconds: float) -> list[dict[str, Any]]:
-    """Ask one job after the other, at least one; return of each what was wrong (empty: nothing) and its receipt."""
+async def keep_asking(
+    client: dict[str, Any], model: str, tokens: int, seconds: float, told: str
+) -> list[dict[str, Any]]:
+    """Ask one job after the other, at least one; return of each what was wrong (empty: nothing) and its receipt.
+
+    After 20 tokens of an answer the file ``told`` has its number and the node that gives it.
+    """
     outcomes: list[dict[str, Any]] = []
     ends_at = time.monotonic() + seconds
     async with AsyncInferenceClient(**client) as asking:
         while not outcomes or time.monotonic() < ends_at:
-            outcomes.append(await _ask(asking, model, tokens, number=len(outcomes)))
+            outcomes.append(await _ask(asking, model, tokens, number=len(outcomes), told=Path(told)))
     return outcomes
 
 
-async def _ask(client: AsyncInferenceClient, model: str, tokens: int, *, number: int) -> dict[str, Any]:
+async def _ask(client: AsyncInferenceClient, model: str, tokens: int, *, number: int, told: Path) -> dict[str, Any]:
+    messages: list[Message] = [{"role": "user", "content": f"Tell me story {number}."}]
+    shown: list[int] = []
+    is_told = False
     try:
-        result = await client.chat(
-            messages=[{"role": "user", "content": f"Tell me story {number}."}], model=model, max_tokens=tokens
-        )
+        chunks = await client.chat(messages=messages, model=model, max_tokens=tokens, stream=True)
+        async for chunk in chunks:
+            shown.extend(chunk.ids)
+            if not is_told and len(shown) >= BEGUN_TOKENS and chunks.route is not None:
+                is_told = True
+                _tell(told, f"{number} {chunks.route.node}")
+        result = chunks.result
     except GpunodeError as error:
         return {"problem": f"{type(error).__name__}: {error}", "receipt": "", "segments": 0}
-    is_whole = list(result.ids) == list(range(result.ids[0], result.ids[0] + tokens))
+    is_whole = shown == list(result.ids) == list(range(result.ids[0], result.ids[0] + tokens))
     problem = "" if is_whole else "tokens are missing or repeated"
     return {"problem": problem, "receipt": result.receipt.id, "segments": len(result.route.segments)}
+
+
+def _tell(told: Path, text: str) -> None:
+    """Write a file that whoever watches it finds whole."""
+    draft = told.with_suffix(".draft")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(told)
 
 
 async def found_in_dht(client: dict[str, Any], model: str) -> list[str]:

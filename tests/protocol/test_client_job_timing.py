@@ -44,7 +44,8 @@ def test_pings_after_a_cancel_do_not_keep_the_client() -> None:
 
 def test_a_picture_that_progresses_is_not_too_slow() -> None:
     """A picture is paid when it is whole, but its steps count as speed."""
-    patience = patience_for(predicted_first_output_s=1.0, advertised_units_per_s=128 / 40)  # 40 s for both pictures
+    units_per_s = 128 / 40  # 40 s for both pictures
+    patience = patience_for(task=Task.IMAGE_GEN, predicted_first_output_s=1.0, advertised_units_per_s=units_per_s)
     talk = Conversation.about(image_params(), Task.IMAGE_GEN, patience=patience)
     for second in range(1, 33):
         talk.now = float(second)

@@ -31,8 +31,9 @@ def test_no_more_tokens_than_asked_for() -> None:
     log = OutputLog(SALT, chat_params(max_tokens=4))
     log.add_tokens([1, 2, 3], "")
     before = log.digest()
-    with pytest.raises(VerificationFailed, match="more than the 4 tokens"):
+    with pytest.raises(VerificationFailed, match="more than the 4 tokens") as caught:
         log.add_tokens([4, 5], "")
+    assert caught.value.fault == "bad_output"
     assert (log.count, log.digest()) == (3, before)
     log.add_tokens([4], "")
 

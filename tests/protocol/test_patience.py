@@ -2,11 +2,16 @@
 
 import pytest
 from gpunode_protocol.errors import ErrorCode
-from gpunode_protocol.patience import JobClock, Patience, patience_for
+from gpunode_protocol.patience import ASSUMED_UNITS_PER_S, JobClock, Patience, patience_for
+from gpunode_protocol.tasks import Task
 
 PATIENCE = Patience(
     liveness_s=5, accept_s=3, first_output_s=4, queue_s=60, cancel_s=8, min_units_per_s=10, progress_window_s=10
 )
+
+
+def _patience(predicted_s: float, *, task: Task = Task.LLM, advertised_units_per_s: float = 40.0) -> Patience:
+    return patience_for(task=task, predicted_first_output_s=predicted_s, advertised_units_per_s=advertised_units_per_s)
 
 
 class Clock:
@@ -31,18 +36,45 @@ class Clock:
 )
 def test_first_output_deadline(predicted_s: float, first_s: float) -> None:
     """Four times the prediction, at least 2 s, at most 30 s."""
-    assert patience_for(predicted_first_output_s=predicted_s, advertised_units_per_s=40.0).first_output_s == first_s
+    assert _patience(predicted_s).first_output_s == first_s
 
 
 @pytest.mark.parametrize(("predicted_s", "accept_s"), [(0.0, 5.0), (1.0, 5.0), (2.0, 8.0), (100.0, 30.0)])
 def test_accept_deadline(predicted_s: float, accept_s: float) -> None:
     """As long as for the first output, at least 5 s: a long prompt is rendered and counted first."""
-    assert patience_for(predicted_first_output_s=predicted_s, advertised_units_per_s=40.0).accept_s == accept_s
+    assert _patience(predicted_s).accept_s == accept_s
 
 
 def test_speed_demand() -> None:
     """A quarter of the advertised speed is demanded."""
-    assert patience_for(predicted_first_output_s=1.0, advertised_units_per_s=40.0).min_units_per_s == 10.0
+    assert _patience(1.0).min_units_per_s == 10.0
+
+
+def test_who_states_little_is_held_to_it() -> None:
+    """Also where that is less than what is assumed of those that state nothing."""
+    assert _patience(1.0, advertised_units_per_s=0.4).min_units_per_s == 0.1
+
+
+@pytest.mark.parametrize("task", list(Task))
+def test_a_node_that_states_no_speed_is_not_waited_for_without_end(task: Task) -> None:
+    """It is held to the slowest speed that is worth waiting for; an embedding has no units of which to demand some."""
+    demanded = _patience(1.0, task=task, advertised_units_per_s=0.0).min_units_per_s
+    assert demanded == ASSUMED_UNITS_PER_S.get(task, 0.0) / 4
+    assert (demanded > 0) == (task is not Task.EMBEDDING)
+
+
+def test_a_token_every_4_9_s_is_too_slow_for_any_node() -> None:
+    """Each comes before the 5 s of silence are over; the first window of 10 s ends it all the same."""
+    clock = JobClock(_patience(1.0, advertised_units_per_s=0.0), opened_at=0.0)
+    clock.accepted(0.0, position=0)
+    clock.output(0.0, 1)
+    for tokens, now in ((2, 4.9), (3, 9.8)):
+        clock.heard(now)
+        assert clock.problem(now, tokens) is None
+    assert clock.next_at() == 10.0
+    error = clock.problem(10.0, 3)
+    assert error is not None
+    assert "far slower" in error.message
 
 
 def test_silence() -> None:
@@ -137,7 +169,10 @@ def test_slow_node() -> None:
     clock.clock.accepted(0.0, position=0)
     clock.clock.output(1.0, 5)
     assert clock.clock.next_at() == 5.0
-    assert clock.lasts_until(100, work=104) == (11, "The node is far slower than it advertises.")
+    assert clock.lasts_until(100, work=104) == (
+        11,
+        "The node is far slower than it advertises or, if it states no speed, than any node should be.",
+    )
 
 
 def test_fast_enough_node() -> None:

@@ -38,14 +38,19 @@ def _done(talk: Conversation, *, by: Identity = NODE, frame: dict[str, Any] | No
     return DoneFrame(**fields)
 
 
-def _outcome(talk: Conversation, done: DoneFrame) -> str:
+def _refusal(talk: Conversation, done: DoneFrame) -> VerificationFailed:
     """Return why a client refuses ``done``; it signs no final voucher then."""
     (event,) = talk.client.receive_data(encode_frame(done), 1.0)
     assert isinstance(event, Failed)
     assert isinstance(event.error, VerificationFailed)
     voucher = talk.client.closing_voucher()
     assert voucher is None or not voucher.body.final
-    return str(event.error)
+    return event.error
+
+
+def _outcome(talk: Conversation, done: DoneFrame) -> str:
+    """Return the same in words."""
+    return str(_refusal(talk, done))
 
 
 def _talk(tokens: int = 10) -> Conversation:
@@ -103,6 +108,22 @@ def test_done_that_contradicts_its_receipt(frame: dict[str, Any], name: str) -> 
     """The frame says the same as the receipt inside it."""
     talk = _talk()
     assert f"another {name} than" in _outcome(talk, _done(talk, frame=frame))
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"output_digest": ZERO}, "bad_digest"),
+        ({"usage": {"input_tokens": PROMPT_TOKENS, "output_tokens": 11}}, "bad_usage"),
+        ({"finish_reason": "length"}, "bad_receipt"),
+        ({"by": STRANGER}, "bad_receipt"),
+        ({"previous_voucher": ZERO}, "bad_receipt"),
+    ],
+)
+def test_what_a_node_is_reported_for(change: dict[str, Any], fault: str) -> None:
+    """It is said beside the message, not in its words."""
+    talk = _talk()
+    assert _refusal(talk, _done(talk, **change)).fault == fault
 
 
 def test_receipt_of_another_signer() -> None:

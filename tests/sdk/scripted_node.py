@@ -11,6 +11,7 @@ from gpunode_protocol.errors import JobError
 from gpunode_protocol.grants import Grant
 from gpunode_protocol.identity import Identity, PeerId
 from gpunode_protocol.messages import (
+    PING_INTERVAL_S,
     AcceptedFrame,
     BlobFrame,
     CancelFrame,
@@ -41,8 +42,10 @@ class ScriptedNode:
     cut_after: the stream ends after so many tokens, pictures or segments. refuse: errors for the next requests, in
     turn. overstate: tokens that the receipt claims too many. endless: repeats the words until cancelled. prompt: what
     its template makes of the messages. silent: accepts nothing and says nothing. mute_after: says nothing more after so
-    many tokens, and keeps the stream. sign_receipts_as: another key than its own. first_token_s, token_s: what tokens
-    take.
+    many tokens, and keeps the stream; with ``pings`` it goes on to send those. cut_with: the error that comes instead
+    of the stream's end. drains_after: says after so many tokens that it is about to stop. sign_receipts_as: another key
+    than its own. misquotes: its receipt is for another output. finish_reason: of a whole answer. first_token_s,
+    token_s: what tokens take.
     """
 
     identity: Identity
@@ -59,7 +62,12 @@ class ScriptedNode:
     prompt: bytes = b"prompt"
     silent: bool = False
     mute_after: int | None = None
+    pings: bool = False
+    cut_with: JobError | None = None
+    drains_after: int | None = None
     sign_receipts_as: Identity | None = None
+    misquotes: bool = False
+    finish_reason: str = "stop"
     first_token_s: float = 0.0
     token_s: float = 0.0
     active: int = 0
@@ -172,11 +180,14 @@ class _Conversation:
             return
         number = before
         while (node.endless or number < len(node.words)) and not self._cancelled.is_set():
+            if number == node.drains_after:
+                job.draining(deadline_s=60.0)
+                await self._flush()
             if number == node.cut_after:
-                await self._stream.close()
+                await self._break_off()
                 return
             if number == node.mute_after:
-                await asyncio.Event().wait()
+                await self._say_nothing()
             while not job.may_produce and not self._cancelled.is_set():
                 self._vouched.clear()
                 await self._vouched.wait()
@@ -186,10 +197,26 @@ class _Conversation:
             number += 1
         if node.sign_receipts_as is not None:
             job.identity = node.sign_receipts_as
-        reason = "cancelled" if self._cancelled.is_set() else "stop"
+        if node.misquotes:
+            job.output.transcript.add_tokens([0], "never sent")
+        reason = "cancelled" if self._cancelled.is_set() else node.finish_reason
         usage = Usage(input_tokens=PROMPT_TOKENS, output_tokens=number - before + node.overstate, resumed_tokens=before)
         job.finish(usage=usage, finish_reason=reason, now=2.0, finished_at=int(node.clock()))
         await self._flush()
+
+    async def _break_off(self) -> None:
+        if self._node.cut_with is None:
+            await self._stream.close()
+            return
+        self._job.fail(self._node.cut_with)
+        await self._flush()
+
+    async def _say_nothing(self) -> None:
+        while self._node.pings:
+            await asyncio.sleep(PING_INTERVAL_S)
+            self._job.ping()
+            await self._flush()
+        await asyncio.Event().wait()
 
     async def _draw(self, params: ImageParams) -> None:
         node, job = self._node, self._job

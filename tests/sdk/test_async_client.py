@@ -86,7 +86,7 @@ async def test_a_foreign_receipt_is_refused(world: World) -> None:
     async with world.client() as client:
         with pytest.raises(VerificationFailed, match="receipt"):
             await client.chat(messages=HELLO)
-    assert [report.node for report in world.tracker.reports] == [node.peer_id]
+    assert [(report.node, report.kind) for report in world.tracker.reports] == [(node.peer_id, "bad_receipt")]
 
 
 async def test_a_client_with_a_kept_grant_works_without_the_tracker(world: World) -> None:

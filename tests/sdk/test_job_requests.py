@@ -1,3 +1,4 @@
+from dataclasses import replace
 from uuid import UUID
 
 from gpunode._job_requests import Job, new_job_id, patience_with, worst_cost_microcredits
@@ -7,7 +8,7 @@ from gpunode_protocol.payloads import BlobRef, ChatMessage, ImageParams, LlmPara
 from gpunode_protocol.prices import DEFAULT_PRICES
 from gpunode_protocol.tasks import Task
 
-from tests.sdk.world import EPOCH, MODEL, Keys
+from tests.sdk.world import EPOCH, MODEL, NO_SPEED, Keys
 
 PARAMS = LlmParams(messages=(ChatMessage(role="user", content="hi"),), max_tokens=100)
 
@@ -61,3 +62,13 @@ def test_speech_comes_in_windows() -> None:
         job = Job(id="x", task=Task.WHISPER, params=params, cost_microcredits=0, ends_at=0.0, deadline_at=0, salt=b"")
         window_s = window_ms / 50  # milliseconds of audio, at the advertised 50 a second
         assert patience_with(Choice(candidate), job).first_output_s == 2 + 4 * window_s
+
+
+def test_a_node_that_states_no_speed_is_given_time_as_the_slowest_that_is_worth_waiting_for() -> None:
+    """Nobody trickles for ten minutes, and a picture's first lump has its time."""
+    candidate = Candidate(Keys().advert(Identity.from_seed(b"\x03" * 32), speed=NO_SPEED), "dht")
+    job = Job(id="x", task=Task.LLM, params=PARAMS, cost_microcredits=0, ends_at=0.0, deadline_at=0, salt=b"")
+    assert patience_with(Choice(candidate), job).min_units_per_s == 0.25
+    picture = ImageParams(prompt="p", width=512, height=512, steps=30, guidance_millionths=0)
+    patience = patience_with(Choice(candidate), replace(job, task=Task.IMAGE_GEN, params=picture))
+    assert (patience.min_units_per_s, patience.progress_window_s) == (6.4, 8 * 256 / 25.6)

@@ -34,6 +34,8 @@ from tests.sdk.scripted_node import FINGERPRINT, ScriptedNode
 EPOCH = 1_800_000_000
 """Unix seconds at which the tests' clock stands."""
 MODEL = "smollm2-135m"
+SPEED = Speed(input_milliunits_per_s=500_000, output_milliunits_per_s=50_000)
+NO_SPEED = Speed(input_milliunits_per_s=0, output_milliunits_per_s=0)
 TCP_ONLY = ("/ip4/127.0.0.1/tcp/4001",)
 HELLO: list[Any] = [{"role": "user", "content": "What is the capital of France?"}]
 
@@ -70,11 +72,11 @@ class Keys:
         model: str = MODEL,
         task: Task = Task.LLM,
         region: Region = Region.ASIA,
+        speed: Speed = SPEED,
         **changes: Any,
     ) -> Signed[Advert]:
         """Return a node's signed advert."""
         certificate = certificate_for(node.peer_id, network=self.network, kid=self.kid, now=EPOCH - 100)
-        speed = Speed(input_milliunits_per_s=500_000, output_milliunits_per_s=50_000)
         fields: dict[str, Any] = {
             "network": self.network,
             "peer": node.peer_id,
@@ -254,12 +256,13 @@ class World:
         model: str = MODEL,
         task: Task = Task.LLM,
         addresses: tuple[str, ...] = TCP_ONLY,
+        speed: Speed = SPEED,
         **script: Any,
     ) -> ScriptedNode:
         """Add a node that announces itself in the DHT (``dht``), to the tracker (``index``) or in ``both``."""
         identity = Identity.from_seed(bytes([10 + len(self.nodes)]) * 32)
         node = ScriptedNode(identity, self.keys.trust, clock=self.clock, **script)
-        advert = self.keys.advert(identity, region=region, model=model, task=task, addresses=addresses)
+        advert = self.keys.advert(identity, region=region, model=model, task=task, addresses=addresses, speed=speed)
         self.adverts[node.peer_id] = advert
         if where in {"dht", "both"}:
             self.mesh.announce(advert)
