@@ -42,7 +42,7 @@ class ScriptedNode:
     turn. overstate: tokens that the receipt claims too many. endless: repeats the words until cancelled. prompt: what
     its template makes of the messages. silent: accepts nothing and says nothing. mute_after: says nothing more after so
     many tokens, and keeps the stream. sign_receipts_as: another key than its own. first_token_s, token_s: what tokens
-    take.
+    take. probe_s: what the answer to a probe takes.
     """
 
     identity: Identity
@@ -59,6 +59,7 @@ class ScriptedNode:
     prompt: bytes = b"prompt"
     silent: bool = False
     mute_after: int | None = None
+    probe_s: float = 0.0
     sign_receipts_as: Identity | None = None
     first_token_s: float = 0.0
     token_s: float = 0.0
@@ -80,6 +81,9 @@ class ScriptedNode:
         server = ProbeServer()
         while data := await stream.read():
             for probe in server.receive_data(data):
+                await asyncio.sleep(self.probe_s)
+                if stream.closed:
+                    return
                 reply = ProbeReplyFrame(
                     nonce=probe.nonce,
                     active=self.active,

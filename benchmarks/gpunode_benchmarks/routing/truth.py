@@ -15,8 +15,8 @@ class DoneJob:
 
     host: of the client. node: host of the node that did it. phase: negative = not to be judged. chosen_at: when the
     client chose. found_ms: what choosing took. ttft_ms: from the call. ended_at: when the engine put out the last
-    token. disturbed: other nodes were asked before ``node``, so that chosen_at, found_ms and ttft_ms are not of its
-    choice, and the job is not to be judged. Others waited for it all the same.
+    token. disturbed: more than one node was asked for it, so that chosen_at, found_ms and ttft_ms may not be of the
+    choice of ``node``, and the job is not to be judged. Others waited for it all the same.
     """
 
     host: str

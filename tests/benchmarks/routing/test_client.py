@@ -12,7 +12,7 @@ from gpunode.types import Attempt
 from gpunode_benchmarks.routing import client
 from gpunode_benchmarks.routing.jobs import FIRST_CONTACT, WARM_UP
 from gpunode_benchmarks.time_words import word_of
-from gpunode_protocol.identity import Identity
+from gpunode_protocol.identity import Identity, PeerId
 
 OTHER, NODE = NODES = [Identity.from_seed(bytes([number]) * 32).peer_id for number in range(2)]
 
@@ -26,8 +26,8 @@ class _Client:
 
     def __init__(self, **arguments: object) -> None:
         self.arguments = arguments
-        self._found: list[str] = []
-        self._answering: list[str] = []
+        self._found: list[PeerId] = []
+        self._answering: list[PeerId] = []
 
     async def __aenter__(self) -> Self:
         return self
