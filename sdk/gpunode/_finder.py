@@ -182,10 +182,9 @@ class Finder:
                 measured = {item.node for item in candidates if self._measurements.rtt_ms(item.node) is not None}
                 await self._prober.refresh(to_measure(candidates, measured, self._random))
             elif question in self._wide:
-                at_home = [
-                    item for item in candidates if item.body.region is home and placement.objection(item) is None
-                ]
-                if _is_any_free(await self._ranked(at_home, placement)):
+                at_home = [item for item in candidates if item.body.region is home]
+                allowed = [item for item in at_home if placement.objection(item) is None]
+                if _is_any_free(await self._ranked(allowed, placement)):
                     self._wide.discard(question)
         finally:
             self._refreshing.discard(question)
@@ -268,7 +267,9 @@ class Finder:
 
 
 def _is_any_free(choices: Sequence[Choice]) -> bool:
-    return any(choice.probe is not None and choice.probe.is_free for choice in choices)
+    """Return whether a job could begin at once, at a node that has not failed lately."""
+    answered = (choice.probe for choice in choices if choice.standing is Standing.ANSWERED)
+    return any(probe is not None and probe.is_free for probe in answered)
 
 
 def _served_under_another_name(model: str, everything: Found) -> Found:

@@ -7,7 +7,7 @@ from gpunode._candidate_memory import REFRESH_AFTER_S
 from gpunode._home import JUDGE_INTERVAL_S, MEASURED_KEPT_S
 from gpunode._probing import FRESH_S
 from gpunode._state import StateDir, write_json
-from gpunode_protocol.messages import PROBE_PROTOCOL
+from gpunode_protocol.messages import JOB_PROTOCOL, PROBE_PROTOCOL
 from gpunode_protocol.regions import Region
 
 from tests.node.virtual_time import virtual_time
@@ -136,6 +136,20 @@ async def test_other_regions_are_left_again_when_a_node_at_home_is_free(world: W
     assert set(answered[1:4]) <= abroad
     assert set(answered[6:]) == {at_home[0].peer_id}
     assert {key.split("/")[5] for key in world.mesh.looked_up} == {"asia"}
+
+
+@virtual_time
+async def test_a_node_that_failed_is_not_the_free_one_at_home(world: World) -> None:
+    """It answers probes, and no jobs: they would all wait at the others, however many are free elsewhere."""
+    for _ in range(8):
+        world.add_node(active=4)
+    broken = world.add_node()
+    del world.mesh.handlers[broken.peer_id, JOB_PROTOCOL]
+    abroad = world.add_node(region=Region.EUROPE, probe_s=0.05)
+    async with world.client(region="asia") as client:
+        assert [await _answering_node(client) for _ in range(2)].count(abroad.peer_id) == 0
+        await asyncio.sleep(FRESH_S)
+        assert await _answering_node(client) == abroad.peer_id
 
 
 async def _time_passes(world: World) -> None:
