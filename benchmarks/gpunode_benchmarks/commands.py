@@ -2,12 +2,13 @@
 
 import importlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from gpunode_benchmarks.lab.commands import lab_app
+from gpunode_benchmarks.lab.errors import LabUnavailable
 
 if TYPE_CHECKING:
     from gpunode_benchmarks.report import BenchResult
@@ -54,14 +55,14 @@ def run_all(context: typer.Context, as_json: JsonOption = False) -> None:
     """Measure on this machine; without a subcommand: everything."""
     name = context.invoked_subcommand
     if name is None:
-        _run_and_print(list(BENCHES), as_json=as_json)
+        _run_all_and_print(as_json=as_json)
     elif as_json:
         raise typer.BadParameter(f"Give it after the bench's name: gpunode bench {name} --json.", param_hint="--json")
 
 
 def run_mesh(as_json: JsonOption = False) -> None:
     """Measure streams and records between two peers on loopback."""
-    _run_and_print(["mesh"], as_json=as_json)
+    _run_and_print("mesh", as_json=as_json)
 
 
 def run_engines(
@@ -77,7 +78,7 @@ def run_engines(
 
         typer.echo(json.dumps(to_engines_json(_bench("engines")(pairs), machine_facts())))
     else:
-        _run_and_print(["engines"], as_json=False, rounds=pairs)
+        _run_and_print("engines", as_json=False, rounds=pairs)
 
 
 def run_overhead(
@@ -93,17 +94,17 @@ def run_overhead(
 
         typer.echo(json.dumps(to_overhead_json(_bench("overhead")(pairs), machine_facts())))
     else:
-        _run_and_print(["overhead"], as_json=False, rounds=pairs)
+        _run_and_print("overhead", as_json=False, rounds=pairs)
 
 
 def run_discovery(as_json: JsonOption = False) -> None:
     """Measure how long a client takes to find a node among 4, 16 and 48."""
-    _run_and_print(["discovery"], as_json=as_json)
+    _run_and_print("discovery", as_json=as_json)
 
 
 def run_memory(as_json: JsonOption = False) -> None:
     """Measure the resident memory of tracker, node and client, with and without their p2pd and engine."""
-    _run_and_print(["memory"], as_json=as_json)
+    _run_and_print("memory", as_json=as_json)
 
 
 def run_flood(
@@ -119,7 +120,7 @@ def run_flood(
 
         typer.echo(json.dumps(to_flood_json(_bench("flood")(attacker_nice), machine_facts())))
     else:
-        _run_and_print(["flood"], as_json=False, rounds=attacker_nice)
+        _run_and_print("flood", as_json=False, rounds=attacker_nice)
 
 
 def run_failover(
@@ -133,7 +134,7 @@ def run_failover(
 
         typer.echo(json.dumps(to_failover_json(_bench("failover")(runs), machine_facts())))
     else:
-        _run_and_print(["failover"], as_json=False, rounds=runs)
+        _run_and_print("failover", as_json=False, rounds=runs)
 
 
 def run_routing(
@@ -147,20 +148,41 @@ def run_routing(
 
         typer.echo(json.dumps(to_routing_json(_bench("routing")(jobs), machine_facts())))
     else:
-        _run_and_print(["routing"], as_json=False, rounds=jobs)
+        _run_and_print("routing", as_json=False, rounds=jobs)
 
 
-def _run_and_print(names: list[str], *, as_json: bool, rounds: int | None = None) -> None:
+def _run_all_and_print(*, as_json: bool) -> None:
+    """Run all benches that can run here: what the others took minutes for is not lost to one that cannot."""
+    results, skipped = [], {}
+    for name in BENCHES:
+        try:
+            results.append(_measured(name))
+        except LabUnavailable as error:
+            skipped[name] = str(error)
+            typer.echo(f"{name} was skipped: {error}", err=True)
+    _print(results, as_json=as_json, skipped=skipped)
+
+
+def _run_and_print(name: str, *, as_json: bool, rounds: int | None = None) -> None:
+    _print([_measured(name, rounds)], as_json=as_json)
+
+
+def _measured(name: str, rounds: int | None = None) -> "BenchResult":
+    from rich.console import Console  # noqa: PLC0415 -- keep `gpunode --help` quick
+
+    with Console(stderr=True).status(f"measuring: {name}"):
+        return _bench(name)() if rounds is None else _bench(name)(rounds)
+
+
+def _print(results: "Sequence[BenchResult]", *, as_json: bool, skipped: Mapping[str, str] | None = None) -> None:
+    """Print the results; skipped: reasons by bench, where all were to run."""
     from rich.console import Console  # noqa: PLC0415 -- keep `gpunode --help` quick
 
     from gpunode_benchmarks.report import machine_facts, to_json, to_tables  # noqa: PLC0415 -- keep --help quick
 
-    results = []
-    for name in names:
-        with Console(stderr=True).status(f"measuring: {name}"):
-            results.append(_bench(name)() if rounds is None else _bench(name)(rounds))
     if as_json:
-        typer.echo(json.dumps(to_json(results, machine_facts())))
+        more = {} if skipped is None else {"skipped": dict(skipped)}
+        typer.echo(json.dumps(to_json(results, machine_facts()) | more))
     else:
         Console().print(to_tables(results, machine_facts()))
 

@@ -54,13 +54,20 @@ def run_failover_bench(runs: int = RUNS) -> BenchResult:
         BenchmarkFailed: a process ended that nobody killed, or the network did not come up.
         ClientError: a question got no answer at all.
     """
-    load_before = load_average()
+    load_before, began_at = load_average(), time.monotonic()
     with failover_network() as network:
         run = cut_answers(network, runs, Random(_SEED))  # noqa: S311 -- when to kill is no secret
     return BenchResult(
         bench="failover",
         about="the node that answers is killed in the middle of the answer",
-        settings={"model": MODEL, "nodes": NODES, "prompts": len(PROMPTS), "max_tokens": MAX_TOKENS, "seed": _SEED},
+        settings={
+            "model": MODEL,
+            "nodes": NODES,
+            "prompts": len(PROMPTS),
+            "max_tokens": MAX_TOKENS,
+            "seed": _SEED,
+            "seconds": round(time.monotonic() - began_at),
+        },
         measures=tuple(measures_of(run)),
         load_before=load_before,
         load_after=load_average(),

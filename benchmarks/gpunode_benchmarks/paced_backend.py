@@ -1,7 +1,7 @@
 """A backend that computes nothing: it puts out tokens at fixed times, so that only what carries them is measured.
 
 No node can be told to serve it: it is not in the catalogue, and its name, ``module:Class``, is known to the benches
-and tests alone. It runs in a real engine's child process, chosen by ``paced_engine``.
+and tests alone. It runs in a real engine's child process, chosen by ``overhead_engines.PacedEngine``.
 """
 
 import importlib.metadata

@@ -14,6 +14,8 @@ from gpunode_protocol.identity import PeerId
 
 ACCOUNTS_NEEDED: Final = 3
 """So many different accounts must agree."""
+PLACE_DOUBTFUL: Final = "cannot be where it says: measured round trips contradict it"
+"""What is said of a node whose place is doubtful, after its name."""
 
 
 @dataclass(frozen=True, slots=True)

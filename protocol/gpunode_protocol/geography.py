@@ -12,7 +12,11 @@ EARTH_RADIUS_KM: Final = 6371.0088
 """The mean radius of WGS 84; with a sphere, distances are off by at most 0.6 %."""
 
 KM_PER_RTT_MS: Final = 100
-"""How far light in fibre goes and comes back in a millisecond, about (refractive index 1.47): never is it farther."""
+"""How far away an answer through fibre can come from, for each millisecond of round trip.
+
+Light in fibre makes 299,792 km/s / 1.468 = 204 km per ms (group index of Corning SMF-28 at 1,550 nm: 1.4682), there and
+back 102 km per ms. What this rounds off is 412 km at half the Earth's circumference.
+"""
 
 
 @dataclass(frozen=True, slots=True)

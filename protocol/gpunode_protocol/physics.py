@@ -6,18 +6,15 @@ Delay can be added, never taken away: a long round trip proves nothing, a short 
 from dataclasses import dataclass
 from typing import Final
 
-from gpunode_protocol.geography import Position, distance_km
+from gpunode_protocol.geography import KM_PER_RTT_MS, Position, distance_km
 from gpunode_protocol.region_outlines import distance_to_region_km
 from gpunode_protocol.regions import Region
 
-REACH_KM_PER_MS: Final = 100
-"""How far away an answer can come from, for each millisecond of round trip.
-
-Light in fibre makes 299,792 km/s / 1.468 = 204 km per ms (group index of Corning SMF-28 at 1,550 nm: 1.4682), there and
-back 102 km per ms. What this rounds off is 412 km at half the Earth's circumference, less than the margin.
-"""
 MARGIN_KM: Final = 500
-"""What a claim may be too far away by: radio links are faster than fibre, and clocks and databases are not exact."""
+"""What a claim may be too far away by: radio links are faster than fibre, and clocks and databases are not exact.
+
+It is more than the 412 km that ``KM_PER_RTT_MS`` rounds off at most.
+"""
 ROUNDING_KM: Final = 80
 """Whole degrees put a place at most 78.6 km off: half a degree each way at the equator."""
 
@@ -45,4 +42,4 @@ def contradicts(claim: Claim, observer: Position, rtt_ms: int, *, allowance_km: 
         rtt_ms: of a probe, rounded up.
         allowance_km: what both stated places may be off beyond the rounding, such as the radii that GeoIP tells.
     """
-    return claim.least_distance_km(observer) > REACH_KM_PER_MS * rtt_ms + MARGIN_KM + allowance_km
+    return claim.least_distance_km(observer) > KM_PER_RTT_MS * rtt_ms + MARGIN_KM + allowance_km

@@ -54,7 +54,7 @@ HEARTBEATS_MISSED = 2
 """A node is off the index after this many missed heartbeats (its adverts expire on their own at 150 s)."""
 MAX_BATCH_ITEMS = 1_000
 MAX_ROUND_TRIPS = 16
-"""Measured round trips in one heartbeat: three rounds of probes, so that two lost heartbeats lose nothing."""
+"""Measured round trips in one heartbeat: three rounds of probes, 5 minutes apart: 10 minutes without one lose none."""
 MAX_RTT_MS = 60_000
 MAX_DOUBTFUL_PLACES = 256
 """Nodes whose place is told to be doubtful, those that most accounts contradict."""

@@ -2,9 +2,11 @@
 
 from collections.abc import Collection
 
+from gpunode_protocol.doubts import PLACE_DOUBTFUL
+
 from gpunode._finder import Placement, Ranking
 from gpunode._selection import TIE_MS, Choice, Standing
-from gpunode.routing import PLACE_DOUBTFUL, CostTerms, RouteCandidate, RouteExplanation
+from gpunode.routing import CostTerms, RouteCandidate, RouteExplanation
 
 _WORDS = {
     "rtt": "RTT",

@@ -20,7 +20,7 @@ from gpunode._network import Network
 from gpunode._other_tasks import how_to_ask
 from gpunode._probe_answer import Probe
 from gpunode._probing import Prober, Worth
-from gpunode._selection import Candidate, Choice, Knowledge, Standing, Wanted, rank, standing_of, to_probe
+from gpunode._selection import Candidate, Choice, Knowledge, Standing, Wanted, rank, standing_of, to_measure, to_probe
 from gpunode.errors import NoNodeFound
 from gpunode.regions import HomeFrom
 
@@ -106,7 +106,7 @@ class Finder:
             NoNodeFound: with the models that there are, and why nodes do not qualify.
         """
         choices = await self._known_choices(placement) or (await self.search(placement)).choices
-        self._widen_if_crowded(choices, placement.question)
+        self._widen_if_crowded(choices, placement)
         return choices
 
     async def search(self, placement: Placement) -> Ranking:
@@ -134,7 +134,7 @@ class Finder:
         choices = self._ranked_at_once(known, placement) or await self._ranked(known, placement)
         if not any(choice.probe is not None for choice in choices):
             return []
-        self._refresh_if_old(placement.question)
+        self._refresh_if_old(placement)
         return choices
 
     async def _rank_found(self, found: Found, placement: Placement) -> Ranking:
@@ -157,24 +157,34 @@ class Finder:
         self._memory.remember(question, found.candidates, network=network, now=self._clock())
         return found
 
-    def _refresh_if_old(self, question: Question) -> None:
+    def _refresh_if_old(self, placement: Placement) -> None:
+        question = placement.question
         if question not in self._refreshing and self._memory.is_old(question, self._clock()):
             self._refreshing.add(question)
-            self._spawn(self._refresh(question))
+            self._spawn(self._refresh(placement))
 
-    def _widen_if_crowded(self, choices: Sequence[Choice], question: Question) -> None:
+    def _widen_if_crowded(self, choices: Sequence[Choice], placement: Placement) -> None:
         """Look beyond the client's own region, behind the caller's back, where it has enough nodes and none is free."""
-        wanted, home = question
-        is_free = any(choice.probe is not None and choice.probe.is_free for choice in choices)
-        is_crowded = len(choices) >= ENOUGH and not is_free
-        if is_crowded and home is not None and wanted.region is None and question not in self._wide:
+        question, wanted = placement.question, placement.wanted
+        is_crowded = len(choices) >= ENOUGH and not _is_any_free(choices)
+        if is_crowded and placement.home is not None and wanted.region is None and question not in self._wide:
             self._wide.add(question)
             self._refreshing.add(question)
-            self._spawn(self._refresh(question))
+            self._spawn(self._refresh(placement))
 
-    async def _refresh(self, question: Question) -> None:
+    async def _refresh(self, placement: Placement) -> None:
+        """Search anew, and ask nodes that jobs ask no more: they go to those that have just answered."""
+        question, home = placement.question, placement.home
         try:
-            await self._search(question)
+            candidates = (await self._search(question)).candidates
+            if home is None:  # it is told by what was measured, of all regions
+                measured = {item.node for item in candidates if self._measurements.rtt_ms(item.node) is not None}
+                await self._prober.refresh(to_measure(candidates, measured, self._random))
+            elif question in self._wide:
+                at_home = [item for item in candidates if item.body.region is home]
+                allowed = [item for item in at_home if placement.objection(item) is None]
+                if _is_any_free(await self._ranked(allowed, placement)):
+                    self._wide.discard(question)
         finally:
             self._refreshing.discard(question)
 
@@ -253,6 +263,12 @@ class Finder:
         cost = cost_of(candidate.body, probe, observed, placement.size, home=home)
         standing = standing_of(candidate.node, probe, blocked=blocked, asked=asked)
         return Choice(candidate, probe, cost, observed, standing)
+
+
+def _is_any_free(choices: Sequence[Choice]) -> bool:
+    """Return whether a job could begin at once, at a node that has not failed lately."""
+    answered = (choice.probe for choice in choices if choice.standing is Standing.ANSWERED)
+    return any(probe is not None and probe.is_free for probe in answered)
 
 
 def _served_under_another_name(model: str, everything: Found) -> Found:

@@ -96,7 +96,7 @@ class HomeKeeper:
             return Home(self._told, "setting")
         kept = self._kept()
         if kept.home.taken_from == "rtt" and not self._is_recent(kept.learned_at, MEASURED_KEPT_S):
-            self._judged_at = self._clock()  # whoever asks now searches everywhere, and so measures other regions too
+            self._judged_at = self._clock()  # whoever asks now searches everywhere, and others are measured meanwhile
             self._keep(_Kept(NOWHERE, 0.0, kept.asked_at))
         elif not self._is_recent(self._judged_at, JUDGE_INTERVAL_S):
             self.judge()
@@ -127,7 +127,8 @@ class HomeKeeper:
         if kept.home.taken_from == "geoip":
             kept = _Kept()
         self._keep(replace(kept, asked_at=now))
-        self.judge()
+        if not self._is_recent(self._judged_at, JUDGE_INTERVAL_S):
+            self.judge()
 
     def judge(self) -> None:
         """Look at what was measured, unless the address told the region already."""

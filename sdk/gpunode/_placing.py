@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from gpunode_protocol.doubts import PLACE_DOUBTFUL
 from gpunode_protocol.payloads import Params, input_tokens_bound, worst_case_output_units
 from gpunode_protocol.prices import MICROCREDITS_PER_CREDIT, PriceTable
 from gpunode_protocol.regions import Region
@@ -15,7 +16,7 @@ from gpunode._home import HomeKeeper
 from gpunode._own_nodes import OwnNodes
 from gpunode._selection import Candidate, Wanted
 from gpunode.errors import InvalidRequest
-from gpunode.routing import PLACE_DOUBTFUL, Limits
+from gpunode.routing import Limits
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Choosing nodes, pure: which adverts qualify, which are probed, and in what order the nodes are tried."""
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -155,6 +156,22 @@ def to_probe(candidates: Sequence[Candidate], known: Knowledge, random: Random) 
 
     shuffled = random.sample(list(candidates), len(candidates))
     return sorted(shuffled, key=distance)[:MAX_PROBES]
+
+
+def to_measure(candidates: Iterable[Candidate], measured: Collection[PeerId], random: Random) -> list[Candidate]:
+    """Return at most 8 candidates that are not measured yet, of each region in turn, those with the fewest first.
+
+    So each region soon has enough of them to tell where the client is, however few of the nodes are there. Nodes behind
+    relays are left out: their detour would be measured.
+    """
+    direct = {item.node: item for item in candidates if item.body.path != "relayed"}
+    in_region = Counter(item.body.region for item in direct.values() if item.node in measured)
+    turns: list[tuple[int, Candidate]] = []
+    for item in random.sample(list(direct.values()), len(direct)):
+        if item.node not in measured:
+            turns.append((in_region[item.body.region], item))
+            in_region[item.body.region] += 1
+    return [item for _, item in sorted(turns, key=lambda turn: turn[0])[:MAX_PROBES]]
 
 
 def _presumed_rtt_ms(candidate: Candidate, known: Knowledge) -> float:

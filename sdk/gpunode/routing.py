@@ -66,9 +66,6 @@ def _is_fingerprint(text: str) -> bool:
     return len(text) == _FINGERPRINT_DIGITS and all(digit in "0123456789abcdef" for digit in text.lower())
 
 
-PLACE_DOUBTFUL: Final = "cannot be where it says: measured round trips contradict it"
-"""What is said of a node whose place is doubtful."""
-
 NO_LIMITS: Final = Limits()
 """Every node may."""
 

@@ -78,7 +78,7 @@ def _tell(told: Path, text: str) -> None:
 
 
 async def found_in_dht(client: dict[str, Any], model: str) -> list[str]:
-    """Return the nodes that a client finds which asks neither the tracker's index nor its own memory."""
+    """Return the nodes that a client finds in the DHT, without those that only the index or its memory tell of."""
     async with AsyncInferenceClient(**client) as asking:
         return [node.node for node in await asking.nodes(model=model) if node.source == "dht"]
 

@@ -6,7 +6,9 @@ import pytest
 import typer
 from gpunode_benchmarks import commands, failover_report, flood_report, overhead_report
 from gpunode_benchmarks.engines import report
+from gpunode_benchmarks.lab.errors import LabUnavailable
 from gpunode_benchmarks.report import BenchResult, Measure
+from gpunode_benchmarks.routing import report as routing_report
 from typer.testing import CliRunner
 
 Run = Callable[..., Any]
@@ -62,6 +64,8 @@ def test_without_a_subcommand_everything_runs(run: Run, calls: list[tuple[object
         (("failover", "--runs", "50"), ("failover", 50)),
         (("overhead",), ("overhead", 10)),
         (("overhead", "--pairs", "20"), ("overhead", 20)),
+        (("routing",), ("routing", 48)),
+        (("routing", "--jobs", "200"), ("routing", 200)),
     ],
     ids=str,
 )
@@ -129,6 +133,54 @@ def test_failover_prints_an_object_of_its_own(
     monkeypatch.setattr(failover_report, "to_failover_json", lambda result, _: {"bench": result.bench})
     assert json.loads(run("failover", "--json").stdout) == {"bench": "failover"}
     assert calls == [("failover", 3)]
+
+
+def test_routing_prints_an_object_of_its_own(
+    run: Run, calls: list[tuple[object, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its figures stand at the top, too."""
+    monkeypatch.setattr(routing_report, "to_routing_json", lambda result, _: {"bench": result.bench})
+    assert json.loads(run("routing", "--json").stdout) == {"bench": "routing"}
+    assert calls == [("routing", 48)]
+
+
+@pytest.fixture
+def no_lab(calls: list[tuple[object, ...]], monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
+    """A machine on which there can be no lab, so that the routing bench says so; return the calls of the others."""
+    others = commands._bench
+
+    def bench(name: str) -> Callable[..., BenchResult]:
+        def unavailable(*_: int) -> BenchResult:
+            raise LabUnavailable("There is no /dev/net/tun here.")
+
+        return unavailable if name == "routing" else others(name)
+
+    monkeypatch.setattr(commands, "_bench", bench)
+    return calls
+
+
+def test_a_bench_that_cannot_run_here_is_skipped(run: Run, no_lab: list[tuple[object, ...]]) -> None:
+    """The others are shown; which one was skipped, and why, is said beside them."""
+    result = run()
+    assert result.exit_code == 0
+    assert all(f"{name}: " in result.stdout for (name,) in no_lab)
+    assert result.stderr.splitlines()[-1] == "routing was skipped: There is no /dev/net/tun here."
+
+
+def test_json_tells_what_was_skipped(run: Run, no_lab: list[tuple[object, ...]]) -> None:
+    """A program sees that the figures are not those of all benches."""
+    told = json.loads(run("--json").stdout)
+    assert told["skipped"] == {"routing": "There is no /dev/net/tun here."}
+    assert set(told["benches"]) == {name for (name,) in no_lab} == set(commands.BENCHES) - {"routing"}
+
+
+@pytest.mark.usefixtures("no_lab")
+@pytest.mark.parametrize("arguments", [("routing",), ("routing", "--json")], ids=str)
+def test_a_bench_that_was_asked_for_is_not_skipped(run: Run, arguments: tuple[str, ...]) -> None:
+    """Without it there is nothing to show."""
+    result = run(*arguments)
+    assert isinstance(result.exception, LabUnavailable)
+    assert result.stdout == ""
 
 
 @pytest.mark.parametrize("name", list(commands.BENCHES))

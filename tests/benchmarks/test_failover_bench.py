@@ -1,11 +1,14 @@
+from contextlib import nullcontext
 from dataclasses import replace
 from random import Random
+from types import SimpleNamespace
 
 import pytest
 from gpunode.types import RouteSegment
+from gpunode_benchmarks import failover_bench
 from gpunode_benchmarks.commands import _FAILOVER_RUNS
 from gpunode_benchmarks.errors import BenchmarkFailed
-from gpunode_benchmarks.failover_bench import RUNS, FailoverRun, cut_answers, measures_of
+from gpunode_benchmarks.failover_bench import RUNS, FailoverRun, cut_answers, measures_of, run_failover_bench
 from gpunode_benchmarks.failover_cuts import Arrival, Cut
 from gpunode_benchmarks.failover_network import FailoverNetwork
 
@@ -47,6 +50,15 @@ def test_an_interrupted_answer_is_counted() -> None:
     assert (values["interrupted"], values["gap"]) == (1, 500.0)
     with pytest.raises(BenchmarkFailed, match="No answer went on"):
         _values(broken)
+
+
+def test_the_bench_says_how_long_it_took(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In whole seconds, the start of the network included."""
+    run = FailoverRun((CUT,), (100.0,), too_late=0, paid=PAID)
+    monkeypatch.setattr(failover_bench, "failover_network", nullcontext)
+    monkeypatch.setattr(failover_bench, "cut_answers", lambda *_: run)
+    monkeypatch.setattr(failover_bench, "time", SimpleNamespace(monotonic=iter((100.0, 128.4)).__next__))
+    assert run_failover_bench().settings["seconds"] == 28
 
 
 def test_a_real_answer_goes_on_at_another_node(failover: FailoverNetwork) -> None:

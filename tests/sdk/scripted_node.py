@@ -45,7 +45,7 @@ class ScriptedNode:
     many tokens, and keeps the stream; with ``pings`` it goes on to send those. cut_with: the error that comes instead
     of the stream's end. drains_after: says after so many tokens that it is about to stop. sign_receipts_as: another key
     than its own. misquotes: its receipt is for another output. finish_reason: of a whole answer. first_token_s,
-    token_s: what tokens take.
+    token_s: what tokens take. probe_s: what the answer to a probe takes.
     """
 
     identity: Identity
@@ -65,6 +65,7 @@ class ScriptedNode:
     pings: bool = False
     cut_with: JobError | None = None
     drains_after: int | None = None
+    probe_s: float = 0.0
     sign_receipts_as: Identity | None = None
     misquotes: bool = False
     finish_reason: str = "stop"
@@ -88,6 +89,9 @@ class ScriptedNode:
         server = ProbeServer()
         while data := await stream.read():
             for probe in server.receive_data(data):
+                await asyncio.sleep(self.probe_s)
+                if stream.closed:
+                    return
                 reply = ProbeReplyFrame(
                     nonce=probe.nonce,
                     active=self.active,

@@ -6,7 +6,8 @@ from gpunode._explaining import explanation_of
 from gpunode._finder import Placement, Ranking
 from gpunode._probe_answer import Probe
 from gpunode._selection import Candidate, Choice, Standing, Wanted
-from gpunode.routing import PLACE_DOUBTFUL, CostTerms
+from gpunode.routing import CostTerms
+from gpunode_protocol.doubts import PLACE_DOUBTFUL
 from gpunode_protocol.identity import Identity
 from gpunode_protocol.regions import Region
 from gpunode_protocol.tasks import Task

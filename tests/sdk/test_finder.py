@@ -1,10 +1,13 @@
 import asyncio
+import json
 from collections import Counter
 
 from gpunode import AsyncInferenceClient
 from gpunode._candidate_memory import REFRESH_AFTER_S
+from gpunode._home import JUDGE_INTERVAL_S, MEASURED_KEPT_S
 from gpunode._probing import FRESH_S
-from gpunode_protocol.messages import PROBE_PROTOCOL
+from gpunode._state import StateDir, write_json
+from gpunode_protocol.messages import JOB_PROTOCOL, PROBE_PROTOCOL
 from gpunode_protocol.regions import Region
 
 from tests.node.virtual_time import virtual_time
@@ -96,6 +99,63 @@ async def test_when_all_that_answered_are_full_others_are_asked(world: World) ->
     async with world.client() as client:
         answers = Counter(await asyncio.gather(*(_answering_node(client) for _ in range(4 * len(nodes)))))
     assert len(answers) > 8
+
+
+@virtual_time
+async def test_a_region_told_by_round_trips_is_compared_with_the_others_after_a_day(world: World) -> None:
+    """A client in steady use with enough nodes there asks nobody else, so it would stay wrong for ever."""
+    for region, probe_s, count in ((Region.ASIA, 0.04, 8), (Region.AMERICA, 0.09, 6), (Region.EUROPE, 0.01, 3)):
+        for _ in range(count):
+            world.add_node(region=region, probe_s=probe_s)
+    home = StateDir(world.config().state_dir).tracker(world.tracker.url).home_path
+    learned_at = world.now - MEASURED_KEPT_S + 2 * REFRESH_AFTER_S
+    write_json(home, {"region": "asia", "from": "rtt", "learned_at": learned_at, "asked_at": world.now})
+    regions = []
+    async with world.client() as client:
+        for _ in range(10):
+            await client.chat(messages=HELLO)
+            regions.append(json.loads(home.read_text())["region"])
+            await _time_passes(world)
+    forgotten = int(JUDGE_INTERVAL_S / REFRESH_AFTER_S)
+    assert regions == ["asia"] * 2 + [None] * forgotten + ["europe"] * 2
+
+
+@virtual_time
+async def test_other_regions_are_left_again_when_a_node_at_home_is_free(world: World) -> None:
+    """Jobs go home, and the search ends there. It is noticed while they go elsewhere and ask nobody at home."""
+    at_home = [world.add_node(active=4) for _ in range(8)]
+    abroad = {world.add_node(region=Region.EUROPE, probe_s=0.05).peer_id for _ in range(8)}
+    answered = []
+    async with world.client(region="asia") as client:
+        for number in range(8):
+            if number == 4:
+                at_home[0].active = 0
+            world.mesh.looked_up.clear()
+            answered.append(await _answering_node(client))
+            await _time_passes(world)
+    assert set(answered[1:4]) <= abroad
+    assert set(answered[6:]) == {at_home[0].peer_id}
+    assert {key.split("/")[5] for key in world.mesh.looked_up} == {"asia"}
+
+
+@virtual_time
+async def test_a_node_that_failed_is_not_the_free_one_at_home(world: World) -> None:
+    """It answers probes, and no jobs: they would all wait at the others, however many are free elsewhere."""
+    for _ in range(8):
+        world.add_node(active=4)
+    broken = world.add_node()
+    del world.mesh.handlers[broken.peer_id, JOB_PROTOCOL]
+    abroad = world.add_node(region=Region.EUROPE, probe_s=0.05)
+    async with world.client(region="asia") as client:
+        assert [await _answering_node(client) for _ in range(2)].count(abroad.peer_id) == 0
+        await asyncio.sleep(FRESH_S)
+        assert await _answering_node(client) == abroad.peer_id
+
+
+async def _time_passes(world: World) -> None:
+    """Until the next job looks the nodes up anew, behind its caller's back."""
+    world.now += REFRESH_AFTER_S
+    await asyncio.sleep(REFRESH_AFTER_S)
 
 
 def _probes_so_far(world: World) -> int:

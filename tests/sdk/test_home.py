@@ -139,6 +139,18 @@ async def test_a_measured_region_does_not_confirm_itself_for_ever(client: _Clien
     assert client.home.current() == Home(Region.OCEANIA, "rtt")
 
 
+async def test_what_was_just_forgotten_is_not_told_by_the_same_measurements(client: _Client) -> None:
+    """The tracker is asked every hour, so also when the day is over: other regions have their minute all the same."""
+    client.rtts_ms = {Region.ASIA: NEAR}
+    assert client.home.current() == BY_ROUND_TRIPS
+    client.now += MEASURED_KEPT_S
+    assert client.home.current() == NOWHERE
+    client.home.learn(regions_reply())
+    assert client.home.current() == NOWHERE
+    client.now += JUDGE_INTERVAL_S
+    assert client.home.current() == BY_ROUND_TRIPS
+
+
 @virtual_time
 async def test_who_cannot_go_on_waits_some_seconds_only(tmp_path: Path) -> None:
     """The answer that comes later is taken all the same; closing does not wait for it."""

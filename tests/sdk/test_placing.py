@@ -7,7 +7,8 @@ from gpunode._own_nodes import OwnNodes
 from gpunode._placing import Demand, Placer, cost_microcredits
 from gpunode._selection import Candidate
 from gpunode.errors import InvalidRequest
-from gpunode.routing import NO_LIMITS, PLACE_DOUBTFUL, Limits
+from gpunode.routing import NO_LIMITS, Limits
+from gpunode_protocol.doubts import PLACE_DOUBTFUL
 from gpunode_protocol.identity import Identity
 from gpunode_protocol.payloads import ChatMessage, LlmParams, input_tokens_bound
 from gpunode_protocol.prices import DEFAULT_PRICES

@@ -15,6 +15,7 @@ from gpunode._selection import (
     objection,
     rank,
     standing_of,
+    to_measure,
     to_probe,
     weight,
     why_not,
@@ -175,3 +176,21 @@ def test_why_a_node_may_not(wanted: Wanted, reason: str | None) -> None:
     """Each demand says what it misses."""
     said = objection(_candidate(1, sandbox=2).body, wanted)
     assert said is None if reason is None else reason in (said or "")
+
+
+def test_of_each_region_as_many_are_measured() -> None:
+    """However many of the nodes are elsewhere; what was measured before counts."""
+    asia = [_candidate(number) for number in range(1, 40)]
+    europe = [_candidate(number, region=Region.EUROPE) for number in range(40, 43)]
+    america = [_candidate(number, region=Region.AMERICA) for number in range(43, 60)]
+    candidates = [*asia, *europe, *america]
+    chosen = to_measure(candidates, {item.node for item in america[:3]}, Random(1))
+    assert Counter(item.body.region for item in chosen) == {Region.ASIA: 4, Region.EUROPE: 3, Region.AMERICA: 1}
+    measured = {item.node for item in candidates[1:]}
+    assert to_measure(candidates, measured, Random(1)) == candidates[:1]
+
+
+def test_a_node_is_measured_once_and_never_through_a_relay() -> None:
+    """It may serve several models; a relay's way is longer than its own."""
+    candidates = [_candidate(1), _candidate(1, model="other"), _candidate(2, path="relayed")]
+    assert [item.node for item in to_measure(candidates, (), Random(1))] == [candidates[0].node]

@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Self
 
+from gpunode_protocol.doubts import PLACE_DOUBTFUL
 from gpunode_protocol.prices import PriceTable
 from gpunode_protocol.revocations import Revocations
 from gpunode_protocol.signing import Signed
@@ -140,11 +141,7 @@ class Tracker:
     def judge_places(self) -> None:
         """Find out anew whose stated place is doubtful, and log who is so from now on."""
         for peer in self.places.judge(self.clock()):
-            logger.info(
-                "%s cannot be where it says: measured round trips contradict it",
-                peer,
-                extra={"event": "place_doubtful", "peer_id": peer},
-            )
+            logger.info("%s %s", peer, PLACE_DOUBTFUL, extra={"event": "place_doubtful", "peer_id": peer})
 
     def network_info(self) -> NetworkInfo:
         """Return what newcomers need."""

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import time
+from collections.abc import Callable, Collection
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Final
@@ -38,7 +39,7 @@ async def ask(
     async with AsyncInferenceClient(**client) as asking:
         await asking.connect()
         records.append(await _ask_one(asking, model, _SHORT, phase=FIRST_CONTACT))
-        await _until_found(asking, model, nodes)
+        await _until_answering(asking, model, lambda answering: len(answering) >= nodes)
         records.append(await _ask_one(asking, model, _SHORT, phase=WARM_UP))
         for number, jobs in enumerate(phases):
             Path(f"{signals}ready-{number}").touch()
@@ -77,16 +78,19 @@ async def crowd(
         ]
         for asking in clients:
             await asking.connect()
-            await _until_found(asking, model, 1)
+            await _until_answering(asking, model, lambda answering: node in answering)
         async with asyncio.TaskGroup() as group:
             for number in range(at_once):
                 group.create_task(keep_asking(clients[number % len(clients)]))
     return records
 
 
-async def _until_found(client: AsyncInferenceClient, model: str, nodes: int) -> None:
+async def _until_answering(
+    client: AsyncInferenceClient, model: str, are_enough: Callable[[Collection[str]], bool]
+) -> None:
+    """Look for nodes until those that answer probes are enough."""
     async with asyncio.timeout(_FIND_TIMEOUT_S):
-        while sum(node.rtt_ms is not None for node in await client.nodes(model=model)) < nodes:  # noqa: ASYNC110 -- no bell
+        while not are_enough({node.node for node in await client.nodes(model=model) if node.rtt_ms is not None}):  # noqa: ASYNC110 -- no bell
             await asyncio.sleep(_POLL_S)
 
 
@@ -114,5 +118,6 @@ async def _ask_one(
         "ttft_ms": result.ttft_ms,
         "prompt_tokens": job.prompt_tokens,
         "output_tokens": job.output_tokens,
+        "disturbed": bool(result.route.failed),
         "ended_at": now - age_s(result.response[-WORD_BYTES:], now),
     }

@@ -14,6 +14,8 @@ def to_routing_json(result: BenchResult, machine: Mapping[str, Any]) -> dict[str
     later. calm, crowded: the same of each phase. over_floor_ms: what the first token took beyond one round trip of the
     world, the queue and reading the prompt, in the calm phase; found_ms: what of it choosing took.
     first_contact_round_trips: what the first token of a client that has just joined took, in round trips to its node.
+    disturbed: jobs that more than one node was asked for, because the first one failed or took long to begin; no other
+    figure counts them.
     """
     measures = {measure.name: measure for measure in result.measures}
 
@@ -27,6 +29,7 @@ def to_routing_json(result: BenchResult, machine: Mapping[str, Any]) -> dict[str
         "over_floor_ms": dict(measures["over_floor"].values),
         "found_ms": dict(measures["found"].values),
         "first_contact_round_trips": dict(measures["first_contact"].values),
+        "disturbed": int(measures["disturbed"].values["median"]),
         "load": result.load_before,
         "load_after": result.load_after,
         "settings": dict(result.settings),

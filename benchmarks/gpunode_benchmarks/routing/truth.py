@@ -15,7 +15,8 @@ class DoneJob:
 
     host: of the client. node: host of the node that did it. phase: negative = not to be judged. chosen_at: when the
     client chose. found_ms: what choosing took. ttft_ms: from the call. ended_at: when the engine put out the last
-    token.
+    token. disturbed: more than one node was asked for it, so that chosen_at, found_ms and ttft_ms may not be of the
+    choice of ``node``, and the job is not to be judged. Others waited for it all the same.
     """
 
     host: str
@@ -27,6 +28,7 @@ class DoneJob:
     prompt_tokens: int
     output_tokens: int
     ended_at: float
+    disturbed: bool
 
 
 @dataclass(frozen=True)
@@ -58,16 +60,20 @@ class Truth:
 
     def cost_ms(self, job: DoneJob, node: str) -> float:
         """Return when the whole answer was due from a node, in ms after the choice."""
-        decode_ms = (job.output_tokens - 1) * self.paces[node].interval_ms
-        return self._rtt_ms(job, node) + self._wait_ms(job, node) + self._prefill_ms(job, node) + decode_ms
+        return self._rtt_ms(job, node) + self._wait_ms(job, node) + self._work_ms(job, node)
 
     def _prefill_ms(self, job: DoneJob, node: str) -> float:
         return job.prompt_tokens * self.paces[node].prefill_ms
+
+    def _work_ms(self, job: DoneJob, node: str) -> float:
+        return self._prefill_ms(job, node) + (job.output_tokens - 1) * self.paces[node].interval_ms
 
     def _rtt_ms(self, job: DoneJob, node: str) -> float:
         return self.rtt_ms[job.host, node]
 
     def _arrival(self, job: DoneJob, node: str) -> float:
+        if job.disturbed:  # it came some time after it chose; when its work began, it was there
+            return job.ended_at - self._work_ms(job, node) / 1000
         return job.chosen_at + self._rtt_ms(job, node) / 2000
 
     def _wait_ms(self, job: DoneJob, node: str) -> float:

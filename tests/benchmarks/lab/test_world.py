@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from gpunode_benchmarks.lab.errors import WorldInvalid
 from gpunode_benchmarks.lab.world import NETWORK, World, find_world, load_world
+from gpunode_protocol.geography import KM_PER_RTT_MS
 from gpunode_protocol.regions import Region
 
-KM_PER_MS = 100
 EARTH_RADIUS_KM = 6_371
 
 GOOD = """
@@ -173,7 +173,7 @@ def test_nothing_in_the_shipped_world_is_faster_than_light_in_fibre() -> None:
     too_fast = {
         (first, second): world.round_trip_ms(first, second)
         for first, second in combinations(world.hosts, 2)
-        if world.round_trip_ms(first, second) < _distance_km(world, first, second) / KM_PER_MS
+        if world.round_trip_ms(first, second) < _distance_km(world, first, second) / KM_PER_RTT_MS
     }
     assert too_fast == {}
 

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from gpunode_benchmarks.commands import _ROUTING_JOBS
@@ -30,10 +31,41 @@ def test_each_phase_has_its_figures() -> None:
     assert measures["first_contact"].values == {"median": 4, "max": 4}
 
 
+def test_jobs_that_several_nodes_were_asked_for_are_not_judged() -> None:
+    """What was chosen, and when, is not known of the node that answered. How many there were is told."""
+    undisturbed = {measure.name: measure for measure in measures_of(Truth(RTT_MS, PACES, DONE))}
+    moved = [
+        replace(job, node="far", chosen_at=job.chosen_at + 1000, ended_at=job.ended_at + 1010, disturbed=True)
+        for job in DONE
+    ]
+    told = {measure.name: measure for measure in measures_of(Truth(RTT_MS, PACES, [*DONE, *moved]))}
+    assert undisturbed.pop("disturbed").values == {"median": 0}
+    counted = told.pop("disturbed")
+    assert (counted.values, counted.count) == ({"median": 4}, 8)  # of two phases and first contact
+    assert {name: (measure.count, measure.values) for name, measure in told.items()} == {
+        name: (measure.count, measure.values) for name, measure in undisturbed.items()
+    }
+
+
+@pytest.mark.parametrize("lost", [{0}, {1}, {FIRST_CONTACT}])
+def test_without_a_job_that_can_be_judged_there_is_no_figure(lost: set[int]) -> None:
+    """Nothing is shown in its place."""
+    jobs = [replace(job, disturbed=job.phase in lost) for job in DONE]
+    with pytest.raises(BenchmarkFailed, match="more than one node"):
+        list(measures_of(Truth(RTT_MS, PACES, jobs)))
+
+
 def test_a_phase_without_jobs_has_no_figure() -> None:
     """Nothing is shown in its place."""
     with pytest.raises(BenchmarkFailed):
         list(measures_of(Truth(RTT_MS, PACES, DONE[:2])))
+
+
+def test_the_bench_says_how_long_it_took(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In whole seconds, the start of the world included."""
+    monkeypatch.setattr(bench, "run_scene", lambda *_: Truth(RTT_MS, PACES, DONE))
+    monkeypatch.setattr(bench, "time", SimpleNamespace(monotonic=iter((100.0, 158.4)).__next__))
+    assert run_routing_bench().settings["seconds"] == 58
 
 
 def test_the_bench_judges_what_the_scene_has_done(monkeypatch: pytest.MonkeyPatch) -> None:

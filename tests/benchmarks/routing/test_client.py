@@ -8,24 +8,26 @@ from typing import Any, Self
 
 import pytest
 from gpunode.routing import Limits
+from gpunode.types import Attempt
 from gpunode_benchmarks.routing import client
 from gpunode_benchmarks.routing.jobs import FIRST_CONTACT, WARM_UP
 from gpunode_benchmarks.time_words import word_of
-from gpunode_protocol.identity import Identity
+from gpunode_protocol.identity import Identity, PeerId
 
-NODES = 2
-NODE = Identity.from_seed(bytes(32)).peer_id
+OTHER, NODE = NODES = [Identity.from_seed(bytes([number]) * 32).peer_id for number in range(2)]
 
 
 class _Client:
-    """Finds one node more at each look. Its jobs end as they are asked for."""
+    """Finds one node more at each look, which answers at the next one. Its jobs end as they are asked for."""
 
     asked: list[dict[str, Any]]
     stop: Path
+    failed: list[tuple[Attempt, ...]]
 
     def __init__(self, **arguments: object) -> None:
         self.arguments = arguments
-        self._found = 0
+        self._found: list[PeerId] = []
+        self._answering: list[PeerId] = []
 
     async def __aenter__(self) -> Self:
         return self
@@ -38,17 +40,18 @@ class _Client:
 
     async def nodes(self, **_: object) -> list[SimpleNamespace]:
         """One of them does not answer yet."""
-        self._found += 1
-        return [*[SimpleNamespace(rtt_ms=1.0)] * (self._found - 1), SimpleNamespace(rtt_ms=None)]
+        self._answering = self._found[:]
+        self._found = NODES[: len(self._found) + 1]
+        return [SimpleNamespace(node=node, rtt_ms=1.0 if node in self._answering else None) for node in self._found]
 
     async def chat(self, **arguments: object) -> SimpleNamespace:
         """The answer tells when it was put out."""
-        self.asked.append(arguments)
+        self.asked.append(arguments | {"answering": self._answering})
         await asyncio.sleep(0)
         if arguments["limits"] is not None and len(self.asked) > 6:
             self.stop.touch()
         return SimpleNamespace(
-            route=SimpleNamespace(node="node"),
+            route=SimpleNamespace(node="node", failed=self.failed.pop(0) if self.failed else ()),
             found_ms=2.0,
             ttft_ms=30.0,
             response="first-" + word_of(time.monotonic()),
@@ -61,6 +64,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict[str, Any
     jobs: list[dict[str, Any]] = []
     monkeypatch.setattr(_Client, "asked", jobs, raising=False)
     monkeypatch.setattr(_Client, "stop", tmp_path / "stop", raising=False)
+    monkeypatch.setattr(_Client, "failed", [], raising=False)
     monkeypatch.setattr(client, "AsyncInferenceClient", _Client)
     monkeypatch.setattr(client, "_POLL_S", 0)
     return jobs
@@ -70,7 +74,7 @@ async def test_phases_begin_when_they_are_told_to(asked: list[dict[str, Any]], t
     """One job at first contact, one when all nodes are known, then each phase's; every job has its record."""
     signals = f"{tmp_path}/"
     phases = [[[100.0, 8.0, 0.0], [50.0, 9.0, 0.0]], [[10.0, 10.0, 0.0]]]
-    running = asyncio.create_task(client.ask({}, "model", NODES, phases, signals))
+    running = asyncio.create_task(client.ask({}, "model", len(NODES), phases, signals))
     for number in range(len(phases)):
         while not (tmp_path / f"ready-{number}").exists():  # noqa: ASYNC110 -- the call makes it, and no bell rings
             await asyncio.sleep(0)
@@ -94,3 +98,13 @@ async def test_a_crowd_stays_until_it_is_told_to_leave(asked: list[dict[str, Any
     assert len(records) == len(asked) >= 6
     assert {record["phase"] for record in records} == {WARM_UP}
     assert {job["limits"] for job in asked} == {Limits(allow_nodes=frozenset({NODE}))}
+    assert all(NODE in job["answering"] for job in asked)  # other nodes are found before it
+
+
+async def test_a_job_that_another_node_was_asked_for_is_marked(asked: list[dict[str, Any]], tmp_path: Path) -> None:
+    """Its choice is not the one that its node and its times belong to."""
+    (tmp_path / "go-0").touch()
+    _Client.failed += [(), (Attempt(OTHER, "asia", "another node began before it"),)]
+    records = await client.ask({}, "model", len(NODES), [[[100.0, 8.0, 0.0]]], f"{tmp_path}/")
+    assert [record["disturbed"] for record in records] == [False, True, False]
+    assert len(asked) == len(records)

@@ -10,10 +10,14 @@ from tests.benchmarks.routing.test_truth import PACES, RTT_MS
 def test_an_operator_finds_what_was_asked_for() -> None:
     """jobs, within_20ms and regret_ms of all, and the same of each phase."""
     measures = tuple(measures_of(Truth(RTT_MS, PACES, DONE)))
-    result = BenchResult(bench="routing", about="", settings={}, measures=measures, load_before=0.5, load_after=1.0)
+    settings = {"seconds": 58}
+    result = BenchResult(
+        bench="routing", about="", settings=settings, measures=measures, load_before=0.5, load_after=1.0
+    )
     told = to_routing_json(result, {"cores": 2})
     assert (told["jobs"], told["calm"]["jobs"], told["crowded"]["jobs"]) == (3, 2, 1)
     assert told["crowded"] == {"jobs": 1, "within_20ms": 1.0, "regret_ms": {"median": 0, "p95": 0}}
+    assert (told["disturbed"], told["settings"]) == (0, settings)
     assert told["first_contact_round_trips"] == {"median": 4, "max": 4}
     assert set(told["over_floor_ms"]) == set(told["found_ms"]) == {"median", "p95"}
     assert (told["load"], told["load_after"], told["machine"]) == (0.5, 1.0, {"cores": 2})

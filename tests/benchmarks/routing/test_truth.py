@@ -16,6 +16,7 @@ JOB = DoneJob(
     prompt_tokens=100,
     output_tokens=5,
     ended_at=100.2,
+    disturbed=False,
 )
 
 
@@ -48,6 +49,15 @@ def test_a_job_that_was_sent_before_can_come_after() -> None:
     """It has the longer way."""
     slower = replace(JOB, host="there", chosen_at=99.95, ended_at=101.0)
     assert Truth(RTT_MS, PACES, [JOB, slower]).cost_ms(JOB, "near") == 200
+
+
+def test_who_went_elsewhere_first_comes_later_than_it_chose() -> None:
+    """It did not come before whoever was there while it waited for another node, and is waited for after that."""
+    before = replace(JOB, chosen_at=99.0, ended_at=100.5, disturbed=True)  # it began at 100.32
+    truth = Truth(RTT_MS, PACES, [JOB, before])
+    assert truth.cost_ms(JOB, "near") == 200
+    late = replace(JOB, chosen_at=100.4)
+    assert truth.cost_ms(late, "near") == pytest.approx(200 + 1000 * (100.5 - 100.41))
 
 
 def test_the_floor_of_a_first_token() -> None:
