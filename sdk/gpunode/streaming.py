@@ -1,5 +1,6 @@
 """Streamed answers: iterators that cancel the job when they are closed early or forgotten."""
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -26,6 +27,8 @@ class AsyncChatStream(AsyncIterator[Chunk]):
     def __init__(self, start: Callable[[], Awaitable[JobRun]], *, monotonic: Callable[[], float]) -> None:
         self._state = ChatState()
         self._chunks: AsyncGenerator[Chunk, None] = chat_chunks(start, self._state, monotonic=monotonic)
+        self._reading: asyncio.Future[Chunk | None] | None = None
+        self._is_closed = False
 
     async def __anext__(self) -> Chunk:
         """Return the next piece.
@@ -33,7 +36,16 @@ class AsyncChatStream(AsyncIterator[Chunk]):
         Raises:
             NoNodeFound, RequestRefused, AnswerInterrupted, VerificationFailed, ClientError: see ``chat``.
         """
-        return await self._chunks.__anext__()
+        self._reading = asyncio.ensure_future(_next_or_none(self._chunks))  # so that closing can end it first
+        try:
+            chunk = await self._reading
+        except asyncio.CancelledError:
+            if not self._is_closed:
+                raise
+            chunk = None
+        if chunk is None:
+            raise StopAsyncIteration
+        return chunk
 
     async def __aenter__(self) -> Self:
         return self
@@ -44,7 +56,11 @@ class AsyncChatStream(AsyncIterator[Chunk]):
         await self.close()
 
     async def close(self) -> None:
-        """Cancel the job unless it is over."""
+        """Cancel the job unless it is over; a task that waits for the next piece is told that there is none."""
+        self._is_closed = True
+        if self._reading is not None and not self._reading.done():
+            self._reading.cancel()
+            await asyncio.wait({self._reading})
         await self._chunks.aclose()
 
     @property
@@ -104,7 +120,7 @@ class ChatStream(Iterator[Chunk]):
         return self._stream.result
 
 
-async def _next_or_none(stream: AsyncChatStream) -> Chunk | None:
+async def _next_or_none(stream: AsyncIterator[Chunk]) -> Chunk | None:
     """Return the next piece, None at the end: StopAsyncIteration cannot leave a task."""
     try:
         return await anext(stream)

@@ -3,7 +3,10 @@ import gc
 
 import pytest
 from gpunode.errors import ClientError, NoNodeFound
+from gpunode.streaming import AsyncChatStream
+from gpunode.types import Chunk
 
+from tests.node.virtual_time import virtual_time
 from tests.sdk.world import HELLO, World
 
 
@@ -49,6 +52,25 @@ async def test_a_forgotten_stream_cancels_the_job(world: World) -> None:
                 await node.cancelled.wait()
         finally:
             gc.enable()
+
+
+@virtual_time
+async def test_a_stream_can_be_closed_while_its_next_piece_is_awaited(world: World) -> None:
+    """Ctrl-C does so, and whoever waits learns that there is no more."""
+    world.add_node(mute_after=1)
+    async with world.client() as client:
+        chunks = await client.chat(messages=HELLO, stream=True)
+        await anext(chunks)
+        reading = asyncio.create_task(_rest(chunks))
+        await asyncio.sleep(1)
+        await chunks.close()
+        assert await reading == []
+        with pytest.raises(StopAsyncIteration):
+            await anext(chunks)
+
+
+async def _rest(chunks: AsyncChatStream) -> list[Chunk]:
+    return [chunk async for chunk in chunks]
 
 
 async def test_closing_the_client_closes_its_streams(world: World) -> None:
