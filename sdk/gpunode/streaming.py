@@ -41,6 +41,7 @@ class AsyncChatStream(AsyncIterator[Chunk]):
             chunk = await self._reading
         except asyncio.CancelledError:
             if not self._is_closed:
+                await self._chunks.aclose()  # the piece may have come in the same moment
                 raise
             chunk = None
         if chunk is None:
