@@ -18,9 +18,12 @@ run: $(STAMP) ## Chat with a real model through a network of three nodes on this
 	@$(BIN)/gpunode demo
 
 # The recipe's last line is pytest's closing line. Two workers: one is busy with the acceptance tests' network, which
-# mostly waits, while the other runs the rest.
-test: lint types layers ## Linters, types, layers and tests (about ten minutes)
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadscope
+# mostly waits, while the other runs the rest. mypy finds its place beside them.
+test: lint layers ## Linters, layers, types and tests (about a quarter of an hour)
+	@$(BIN)/mypy & types=$$!; status=0; \
+	  $(BIN)/python -m pytest --numprocesses 2 --dist loadscope || status=$$?; \
+	  wait $$types || { echo "gpunode: mypy failed, see above" >&2; status=1; }; \
+	  exit $$status
 
 test-full: lint types layers ## All tests, those that take long too
 	@$(BIN)/python -m pytest -m "" --hypothesis-profile full

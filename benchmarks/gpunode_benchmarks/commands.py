@@ -29,7 +29,7 @@ BENCHES: Final[Mapping[str, str]] = {
 _FEWEST_ENGINE_PAIRS: Final = 10
 _FEWEST_OVERHEAD_PAIRS: Final = 10
 _FAILOVER_RUNS: Final = 3
-_ROUTING_JOBS: Final = 48
+_ROUTING_JOBS: Final = 30
 _FEWEST_ROUTING_JOBS: Final = 6
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object for programs.")]

@@ -98,6 +98,7 @@ def test_a_question(folder: Path) -> None:
     _assert_nothing_is_left(folder)
 
 
+@pytest.mark.full
 def test_a_picture(folder: Path) -> None:
     """The same object with the file's path; the file is a picture that says how it was made."""
     out = folder / "home" / "seven.png"
@@ -116,7 +117,9 @@ def test_a_picture(folder: Path) -> None:
     _assert_nothing_is_left(folder)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.full)]
+)
 def test_an_end_in_the_middle(folder: Path, number: signal.Signals, code: int) -> None:
     """Ctrl-C and SIGTERM leave no process and no file either."""
     demo = _start(folder, "--json", "--prompt", QUESTION)
@@ -165,6 +168,7 @@ def test_a_chat_at_a_terminal(folder: Path) -> None:
     _assert_nothing_is_left(folder)
 
 
+@pytest.mark.full
 def test_ctrl_c_in_the_middle_of_an_answer(folder: Path) -> None:
     """The first piece is on the terminal when the signal comes."""
     demo = _start(folder, "--prompt", STORY)

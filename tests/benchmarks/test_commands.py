@@ -64,7 +64,7 @@ def test_without_a_subcommand_everything_runs(run: Run, calls: list[tuple[object
         (("failover", "--runs", "50"), ("failover", 50)),
         (("overhead",), ("overhead", 10)),
         (("overhead", "--pairs", "20"), ("overhead", 20)),
-        (("routing",), ("routing", 48)),
+        (("routing",), ("routing", 30)),
         (("routing", "--jobs", "200"), ("routing", 200)),
     ],
     ids=str,
@@ -141,7 +141,7 @@ def test_routing_prints_an_object_of_its_own(
     """Its figures stand at the top, too."""
     monkeypatch.setattr(routing_report, "to_routing_json", lambda result, _: {"bench": result.bench})
     assert json.loads(run("routing", "--json").stdout) == {"bench": "routing"}
-    assert calls == [("routing", 48)]
+    assert calls == [("routing", 30)]
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from gpunode_benchmarks.failover_network import MODEL, FailoverNetwork, failover
 from gpunode_protocol.identity import Identity
 
 
+@pytest.mark.full
 def test_a_killed_node_is_back_after_a_start(failover: FailoverNetwork) -> None:
     """Under its old identity; until then it counts as dead, and its ledger goes on."""
     failover.start_killed()
@@ -26,6 +27,7 @@ def test_only_own_nodes_can_be_killed(failover: FailoverNetwork) -> None:
         failover.kill(Identity.generate().peer_id)
 
 
+@pytest.mark.full
 def test_a_network_that_does_not_come_up_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """With the words of the process that ended."""
     monkeypatch.setattr("gpunode_benchmarks.failover_network.MODEL", "no-such-model")

@@ -1,3 +1,4 @@
+import pytest
 from gpunode_benchmarks.flood_bench import measures_of
 from gpunode_benchmarks.flood_scene import Durations, attacker_of, flood
 from gpunode_benchmarks.overhead_network import OverheadNetwork
@@ -7,6 +8,7 @@ SHORT = Durations(warm_up_s=0.5, before_s=1.0, held_s=0.5, look_s=30.0, after_s=
 """By the end of such a look the node has ended even those that are silent."""
 
 
+@pytest.mark.full
 async def test_a_small_flood_of_a_running_node(overhead: OverheadNetwork) -> None:
     """Every stream of the attacker is accounted for, honest ones go on, and each phase has its figures."""
     with attacker_of(overhead, nice=0) as attacker:

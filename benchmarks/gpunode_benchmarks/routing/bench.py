@@ -16,8 +16,8 @@ from gpunode_benchmarks.routing.scene import CLIENTS, CROWD, MODEL, PACES, WORLD
 from gpunode_benchmarks.routing.truth import Truth
 from gpunode_benchmarks.stats import latency_summary, median
 
-JOBS: Final = 48
-"""Eight of each of three clients in each of two phases; ``seconds`` of the result tells how long that took."""
+JOBS: Final = 30
+"""Five of each of three clients in each of two phases; ``seconds`` of the result tells how long that took."""
 GOOD_MS: Final = 20.0
 PHASES: Final = ("calm", "crowded")
 _SEED: Final = 5

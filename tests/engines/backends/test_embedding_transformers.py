@@ -103,6 +103,7 @@ async def test_the_model_is_small_enough_to_stay(tmp_path: Path) -> None:
     assert plan.memory_bytes == weights.stat().st_size
 
 
+@pytest.mark.full
 async def test_less_at_once_gives_the_same_vectors(engine: SupervisedEngine, tmp_path: Path) -> None:
     """As a model is loaded whose memory ran out: smaller batches."""
     inputs = [f"number {number} " * (1 + number % 60) for number in range(70)]

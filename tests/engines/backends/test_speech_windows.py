@@ -78,12 +78,16 @@ def test_without_vad_there_are_no_windows(backend: WhisperBackend, speech: bytes
     assert word_error_rate(THRICE, "".join(segment.text for segment in segments)) <= 0.25
 
 
+@pytest.mark.full
 def test_a_temperature_is_drawn_at(backend: WhisperBackend, speech: bytes) -> None:
     """Decoding window by window does that; words may differ, so only that there are some is asked."""
     assert _run(backend, speech, temperature=0.4)
 
 
-@pytest.mark.parametrize(("limit", "value"), [("_MIN_MEAN_LOGPROB", 0.0), ("_MAX_COMPRESSION_RATIO", 0.0)])
+@pytest.mark.parametrize(
+    ("limit", "value"),
+    [("_MIN_MEAN_LOGPROB", 0.0), pytest.param("_MAX_COMPRESSION_RATIO", 0.0, marks=pytest.mark.full)],
+)
 def test_windows_that_went_wrong_are_decoded_again(
     backend: WhisperBackend, speech: bytes, monkeypatch: pytest.MonkeyPatch, limit: str, value: float
 ) -> None:
