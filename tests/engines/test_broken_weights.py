@@ -26,7 +26,10 @@ OUTPUT_NORM = struct.pack("<Q", 18) + b"output_norm.weight" + struct.pack("<IQ",
 BFLOAT16 = 30
 
 
-@pytest.fixture(params=[(BLOCK_COUNT, 2**31 - 1), (OUTPUT_NORM, BFLOAT16)], ids=["layers", "tensor"])
+@pytest.fixture(
+    params=[(BLOCK_COUNT, 2**31 - 1), pytest.param((OUTPUT_NORM, BFLOAT16), marks=pytest.mark.full)],
+    ids=["layers", "tensor"],
+)
 def broken(request: pytest.FixtureRequest, smollm2_path: Path, tmp_path: Path) -> Path:
     """The real model's file with one wrong number, at which llama.cpp ends its process by an assertion.
 

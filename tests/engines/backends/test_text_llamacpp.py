@@ -146,7 +146,9 @@ async def test_context_overflow_is_an_error(engine: SupervisedEngine) -> None:
     assert len(ids_of(events)) == 4
 
 
-@pytest.mark.parametrize("received", [1, 5, 9])
+@pytest.mark.parametrize(
+    "received", [pytest.param(1, marks=pytest.mark.full), 5, pytest.param(9, marks=pytest.mark.full)]
+)
 async def test_resumed_answers_continue(engine: SupervisedEngine, received: int) -> None:
     """What comes after a resume is the rest of the uninterrupted answer: ids, text and reason."""
     question = "Repeat exactly: 🎉🎉🎉 and then say goodbye."
