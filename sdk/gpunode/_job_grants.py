@@ -1,5 +1,6 @@
 """Which grant a job shows to which node, and what it does when a node refuses one."""
 
+import logging
 from typing import Final
 
 from gpunode_protocol.errors import ErrorCode
@@ -7,6 +8,9 @@ from gpunode_protocol.identity import PeerId
 
 from gpunode._grants import GrantStore, HeldGrant
 from gpunode._job_requests import Job
+from gpunode.errors import TrackerUnreachable
+
+_log = logging.getLogger(__name__)
 
 _NEEDS_NEW_GRANT: Final = frozenset(
     {
@@ -43,13 +47,21 @@ class JobGrants:
         """Get another grant if that helps against a refusal; return whether the node is to be asked again.
 
         A node limits what it does for one open grant; a second refusal means that the job alone is beyond that limit,
-        and a grant in the node's own name is funded in full.
+        and a grant in the node's own name is funded in full. While the tracker cannot be reached there is no other
+        grant, but this one may serve at another node.
 
         Raises:
             ClientError: no grant could be had.
         """
         if code not in _NEEDS_NEW_GRANT:
             return False
+        try:
+            return await self._replace(node, code)
+        except TrackerUnreachable as error:
+            _log.warning("the grant was not replaced: %s", error, extra={"event": "grant_not_replaced"})
+            return False
+
+    async def _replace(self, node: PeerId, code: ErrorCode | None) -> bool:
         job, cost = self._job, self._job.cost_microcredits
         self._replaced += 1
         if self._replaced == 1:

@@ -1,10 +1,11 @@
 """Together with whole jobs: see ``test_job_run``."""
 
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 from gpunode._grants import GrantStore
 from gpunode._job_grants import JobGrants
 from gpunode._job_requests import Job
+from gpunode.errors import TrackerUnreachable
 from gpunode_protocol.errors import ErrorCode
 from gpunode_protocol.identity import Identity
 from gpunode_protocol.payloads import ChatMessage, LlmParams
@@ -58,3 +59,15 @@ async def test_no_grant_helps_against_other_errors() -> None:
     assert not await grants.replace(NODE, ErrorCode.BUSY)
     assert not await grants.replace(NODE, None)
     assert store.asked == []
+
+
+async def test_without_a_tracker_there_is_no_other_grant() -> None:
+    """The job is not over by that: another node may take the one that it has."""
+    grants, store = _grants()
+
+    async def unreachable(*_: object, **__: object) -> NoReturn:
+        raise TrackerUnreachable("nobody there")
+
+    store.replace = unreachable  # type: ignore[method-assign]  # -- as when it is cut off
+    assert not await grants.replace(NODE, ErrorCode.REPLAY_MEMORY_FULL)
+    assert grants.for_node(NODE).grant.jti == "first"
