@@ -86,6 +86,7 @@ def _become(order: Launch, close_inherited: Callable[[], None], unblocked: Colle
         os.chdir(order.folder)
         if order.command:
             os.execvpe(order.command[0], list(order.command), dict(order.environment))  # noqa: S606 -- no shell is wanted
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # as in every program of Python: a broken pipe is an exception
         os.environ.clear()
         os.environ.update(order.environment)
         tempfile.tempdir = None  # the host has its own

@@ -27,6 +27,17 @@ def fail() -> None:
     raise RuntimeError("failed on purpose")
 
 
+def write_into_a_broken_pipe() -> str:
+    """Return the name of the exception that it raises."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        os.write(writer, b"nobody reads this")
+    except OSError as error:
+        return type(error).__name__
+    return ""
+
+
 def surroundings() -> dict[str, Any]:
     """Return what this process sees of its host."""
     return {

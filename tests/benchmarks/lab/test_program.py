@@ -18,6 +18,11 @@ def test_a_call_returns_its_result(lab: Lab) -> None:
     assert lab.call("london-1", f"{HOSTS}:double", number=4) == 8
 
 
+def test_a_broken_pipe_is_an_exception(lab: Lab) -> None:
+    """As in every program of Python; a client whose node is killed meets some."""
+    assert lab.call("london-1", f"{HOSTS}:write_into_a_broken_pipe") == "BrokenPipeError"
+
+
 def test_a_failing_call_raises_with_its_traceback(lab: Lab) -> None:
     """Whoever runs the bench sees where it happened."""
     with pytest.raises(LabFailed, match=r"(?s)on london-1 failed.*on_hosts\.py.*failed on purpose"):
