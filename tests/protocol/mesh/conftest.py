@@ -4,11 +4,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from secrets import token_hex
 
 import pytest
 import pytest_asyncio
 from gpunode_protocol.mesh import MeshConfig
 from gpunode_protocol.mesh._hivemind import HivemindMesh
+from gpunode_protocol.mesh._hivemind_api import PeerID
 from gpunode_protocol.mesh._hivemind_link import Link
 from gpunode_protocol.mesh.multiaddrs import is_quic
 from gpunode_protocol.mesh.rate_limit import PeerBench
@@ -16,6 +18,13 @@ from gpunode_protocol.mesh.rate_limit import PeerBench
 from tests.protocol.mesh.plain_records import PlainValidator
 
 MeshFactory = Callable[..., Awaitable[HivemindMesh]]
+
+_GREET_TIMEOUT_S = 10.0
+
+
+def fresh(name: str) -> str:
+    """Return a key or protocol that was never used: a test that is run once more must not meet what it left."""
+    return f"{name}/{token_hex(4)}"
 
 
 def mesh_config(folder: Path, **changes: object) -> MeshConfig:
@@ -73,15 +82,26 @@ async def shared_network(tmp_path_factory: pytest.TempPathFactory) -> AsyncItera
         yield Network(bootstrap, alice, bob, client)
 
 
-@pytest.fixture
-def network(shared_network: Network) -> Network:
-    """The shared network; use fresh keys, and leave its members alive.
+@pytest_asyncio.fixture(loop_scope="session")
+async def network(shared_network: Network) -> Network:
+    """The shared network; use fresh keys and protocols, and leave its members alive.
 
-    Who failed in the test before, or was flooded in it, is asked again as if nothing had been.
+    Who failed in the test before, or was flooded in it, is asked again as if nothing had been; and whoever was given up
+    meanwhile (one call that a busy machine answers late is enough) is known again.
     """
     for mesh in (*shared_network.servers, shared_network.client):
         link_of(mesh).protocol.bench = PeerBench()
+        for server in shared_network.servers:
+            if server is not mesh:
+                await _make_known(mesh, server)
     return shared_network
+
+
+async def _make_known(mesh: HivemindMesh, server: HivemindMesh) -> None:
+    link, peer = link_of(mesh), PeerID.from_base58(server.peer_id)
+    if peer not in link.protocol.routing_table:
+        await link.p2p.dial(peer, [await tcp_address(server)], _GREET_TIMEOUT_S)
+        assert await link.protocol.greet(peer) is not None
 
 
 @pytest_asyncio.fixture(loop_scope="session")

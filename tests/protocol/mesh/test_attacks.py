@@ -22,7 +22,7 @@ from gpunode_protocol.mesh.record_store import StoreLimits
 from gpunode_protocol.mesh.records import key_id_of, pack_value
 from gpunode_protocol.mesh.stream_limits import MAX_STREAMS_PER_ADDRESS
 
-from tests.protocol.mesh.conftest import MeshFactory, Network, link_of, tcp_address
+from tests.protocol.mesh.conftest import MeshFactory, Network, fresh, link_of, tcp_address
 from tests.protocol.mesh.plain_records import plain_record, plain_value
 from tests.protocol.mesh.sybils import Answer, distance, ground_identities, sybils
 
@@ -68,7 +68,7 @@ async def found_by(mesh: HivemindMesh, key: str) -> dict[str, int]:
 async def test_a_ten_year_record_blocks_nobody(network: Network, make_mesh: MeshFactory) -> None:
     """Under stock hivemind it kept the owner out; here it is stored under nobody's name."""
     attacker = await make_mesh("attacker", bootstrap=(await tcp_address(network.bootstrap),), quic=False)
-    key, alice = "attacks/outlived", network.alice
+    key, alice = fresh("attacks/outlived"), network.alice
     for subkey in (attacker.peer_id, alice.peer_id):
         expires_at = int(time.time()) + TEN_YEARS_S
         value = plain_value(1, expires_at)
@@ -82,7 +82,7 @@ async def test_a_ten_year_record_blocks_nobody(network: Network, make_mesh: Mesh
 async def test_a_record_under_anothers_name_replaces_nothing(network: Network, make_mesh: MeshFactory) -> None:
     """However new it is and however proper its lifetime: a peer stores its own records only."""
     attacker = await make_mesh("attacker", bootstrap=(await tcp_address(network.bootstrap),), quic=False)
-    key, alice = "attacks/overwritten", network.alice
+    key, alice = fresh("attacks/overwritten"), network.alice
     await alice.announce(plain_record(alice.peer_id, key, 5))
     value = plain_value(9, int(time.time()) + 100)
     for server in network.servers:
@@ -96,7 +96,7 @@ async def test_a_replayed_record_replaces_nothing(network: Network, make_mesh: M
     Under its own it cannot either where records are signed, which these are not: see tests/acceptance.
     """
     attacker = await make_mesh("attacker", bootstrap=(await tcp_address(network.bootstrap),), quic=False)
-    key, alice = "attacks/replayed", network.alice
+    key, alice = fresh("attacks/replayed"), network.alice
     older = plain_record(alice.peer_id, key, 7)
     await alice.announce(older)
     await alice.announce(plain_record(alice.peer_id, key, 8))
@@ -122,13 +122,14 @@ async def test_a_flood_of_valid_records_is_bounded(network: Network, make_mesh: 
         assert server.status.records_stored - before[server.peer_id] <= limit
         assert server.status.records_rejected["rate_limited"] > 0
     bob = network.bob
-    assert await bob.announce(plain_record(bob.peer_id, "attacks/flooded")) >= len(network.servers)
-    assert await found_by(network.client, "attacks/flooded") == {bob.peer_id: 1}
+    key = fresh("attacks/flooded")
+    assert await bob.announce(plain_record(bob.peer_id, key)) >= len(network.servers)
+    assert await found_by(network.client, key) == {bob.peer_id: 1}
 
 
 async def test_peers_of_one_address_share_its_streams(network: Network, make_mesh: MeshFactory) -> None:
     """Three peers, none with more than a peer may have: those beyond the address's 1,024 are cut, later ones served."""
-    server, protocol = network.bob, "/gpunode-test/1/held"
+    server, protocol = network.bob, fresh("/gpunode-test/1/held")
     end = asyncio.Event()
 
     async def hold(stream: MeshStream) -> None:
@@ -164,7 +165,7 @@ async def _drop(streams: StreamFlood) -> None:
 
 async def test_sybils_that_name_only_each_other_do_not_end_a_search(network: Network, tmp_path: Path) -> None:
     """Five with chosen ids around a key, as many as stock hivemind has replicas, hold five of its eight places."""
-    key = "attacks/surrounded"
+    key = fresh("attacks/surrounded")
     identities = list(
         itertools.islice(ground_identities(key, min(distance(server.peer_id, key) for server in network.servers)), 5)
     )
@@ -180,7 +181,7 @@ async def test_sybils_that_name_only_each_other_do_not_end_a_search(network: Net
 
 async def test_a_sybil_lies_about_what_it_keeps(network: Network, tmp_path: Path) -> None:
     """That is what the look-ups above must cope with: it says yes to a store and finds nothing."""
-    key = "attacks/liar"
+    key = fresh("attacks/liar")
     identities = list(itertools.islice(ground_identities(key, 2**160), 1))
     bootstrap = (await tcp_address(network.bootstrap),)
     async with sybils(identities, bootstrap, tmp_path, (Answer.EMPTY_FOREVER,)) as (liar,):
@@ -195,7 +196,7 @@ async def test_a_sybil_lies_about_what_it_keeps(network: Network, tmp_path: Path
 
 async def test_dead_nodes_nearest_to_a_key_hide_nobody(network: Network, tmp_path: Path) -> None:
     """Whoever fills a routing table with ids near a key and leaves but one takes no places with them."""
-    key, alice = "attacks/deserted", network.alice
+    key, alice = fresh("attacks/deserted"), network.alice
     await alice.announce(plain_record(alice.peer_id, key))
     nearest = min(distance(server.peer_id, key) for server in network.servers)
     left, *gone = itertools.islice(ground_identities(key, nearest), BUCKET_SIZE)

@@ -14,7 +14,7 @@ from gpunode_protocol.mesh._hivemind_api import P2PContext, PeerID, dht_pb2
 from gpunode_protocol.mesh.record_store import StoredRecord
 from gpunode_protocol.mesh.records import key_id_of, node_id_of, pack_value
 
-from tests.protocol.mesh.conftest import MeshFactory, Network, link_of, tcp_address
+from tests.protocol.mesh.conftest import MeshFactory, Network, fresh, link_of, tcp_address
 from tests.protocol.mesh.plain_records import plain_record, plain_value
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -148,7 +148,7 @@ async def test_nested_extensions_over_the_wire_kill_nobody(network: Network, hos
 
 async def test_foreign_record_is_not_stored_over_the_wire(network: Network, hostile: HivemindMesh) -> None:
     """libp2p proves the sender, so nobody stores, replays or overwrites under another's name."""
-    key = "foreign"
+    key = fresh("foreign")
     await announce_honestly(network, key)
     alice = network.alice.peer_id
     expires_at = int(time.time()) + 170
@@ -164,7 +164,7 @@ async def test_replicas_are_remembered_and_refreshed_directly(
     network: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second announcement of a key asks nobody for directions; when replicas fail, they are looked up again."""
-    node, alice = node_of(network.alice), network.alice
+    node, alice, key = node_of(network.alice), network.alice, fresh("remembered")
     lookups: list[bytes] = []
     original = RecordNode.find_nearest
 
@@ -173,13 +173,13 @@ async def test_replicas_are_remembered_and_refreshed_directly(
         return await original(self, target, deadline_s)
 
     monkeypatch.setattr(RecordNode, "find_nearest", counted)
-    key_id = key_id_of("remembered")
+    key_id = key_id_of(key)
     for sequence in (1, 2):
-        assert await alice.announce(plain_record(alice.peer_id, "remembered", sequence)) == len(network.servers)
+        assert await alice.announce(plain_record(alice.peer_id, key, sequence)) == len(network.servers)
     assert lookups.count(key_id) == 1
     gone = [PeerID(bytes.fromhex("002408011220") + bytes([number]) * 32) for number in (1, 2)]
     node._memory.learn(key_id, gone, time.monotonic())
-    assert await alice.announce(plain_record(alice.peer_id, "remembered", 3)) == len(network.servers)
+    assert await alice.announce(plain_record(alice.peer_id, key, 3)) == len(network.servers)
     assert lookups.count(key_id) == 2
 
 
@@ -205,17 +205,19 @@ async def test_stock_algorithms_are_closed(network: Network) -> None:
 async def test_benched_peers_are_asked_when_there_is_nobody_else(network: Network) -> None:
     """If failures bench everyone, the bench is ignored."""
     protocol = node_of(network.client).protocol
-    await network.alice.announce(plain_record(network.alice.peer_id, "benched"))
+    key = fresh("benched")
+    await network.alice.announce(plain_record(network.alice.peer_id, key))
     for server in network.servers:
         protocol.bench.failed(server.peer_id, time.monotonic())
-    assert len((await network.client.find("benched")).records) == 1
+    assert len((await network.client.find(key)).records) == 1
 
 
 async def test_own_storage_counts_as_a_replica(network: Network) -> None:
     """A server that holds the key itself finds it without the others."""
-    record = plain_record(network.alice.peer_id, "own")
+    key = fresh("own")
+    record = plain_record(network.alice.peer_id, key)
     stored = StoredRecord(
-        peer_id=record.subkey, sequence=1, expires_at=record.expires_at, packed=pack_value("own", record.value)
+        peer_id=record.subkey, sequence=1, expires_at=record.expires_at, packed=pack_value(key, record.value)
     )
-    node_of(network.alice).protocol.records.put(key_id_of("own"), stored)
-    assert len((await network.alice.find("own")).records) == 1
+    node_of(network.alice).protocol.records.put(key_id_of(key), stored)
+    assert len((await network.alice.find(key)).records) == 1

@@ -23,7 +23,7 @@ from gpunode_protocol.mesh._hivemind_streams import MAX_OPENS_IN_FLIGHT
 from gpunode_protocol.mesh._hivemind_wear import ConnectionWear
 from gpunode_protocol.mesh.records import MAX_VALUE_BYTES, DhtRecord
 
-from tests.protocol.mesh.conftest import MeshFactory, Network, link_of, mesh_config, tcp_address
+from tests.protocol.mesh.conftest import MeshFactory, Network, fresh, link_of, mesh_config, tcp_address
 from tests.protocol.mesh.plain_records import PlainValidator, plain_record
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -54,35 +54,38 @@ async def test_everyone_has_joined_and_nobody_lists_the_client(network: Network)
 
 async def test_announced_records_are_found_by_everyone(network: Network) -> None:
     """A record is stored by every one of the few servers, and the client finds what servers announced."""
+    key = fresh("announced")
     announcers = (*network.servers, network.client)
     for mesh in announcers:
-        assert await mesh.announce(plain_record(mesh.peer_id, "announced")) == len(network.servers)
+        assert await mesh.announce(plain_record(mesh.peer_id, key)) == len(network.servers)
     for mesh in announcers:
-        found = await mesh.find("announced")
+        found = await mesh.find(key)
         assert {record.peer_id for record in found.records} == {other.peer_id for other in announcers}
         assert (found.replicas_answered, dict(found.dropped)) == (len(network.servers), {})
 
 
 async def test_client_stores_nothing_for_others(network: Network) -> None:
     """Client mode takes part without storage."""
-    await network.alice.announce(plain_record(network.alice.peer_id, "not at the client"))
+    await network.alice.announce(plain_record(network.alice.peer_id, fresh("not at the client")))
     assert network.client.status.records_stored == 0
 
 
 async def test_newer_sequence_replaces_and_older_is_refused(network: Network) -> None:
     """Readers see the newest; going back is not possible."""
+    key = fresh("sequence")
     alice = network.alice
     for sequence, replicas in ((1, 3), (3, 3), (2, 0)):
-        assert await alice.announce(plain_record(alice.peer_id, "sequence", sequence)) == replicas
-    assert [record.sequence for record in (await network.client.find("sequence")).records] == [3]
+        assert await alice.announce(plain_record(alice.peer_id, key, sequence)) == replicas
+    assert [record.sequence for record in (await network.client.find(key)).records] == [3]
 
 
 async def test_tombstone_hides_its_peer_only(network: Network) -> None:
     """A drained node is not found any more, the others are."""
+    key = fresh("tombstone")
     for mesh in (network.alice, network.bob):
-        await mesh.announce(plain_record(mesh.peer_id, "tombstone"))
-    await network.bob.announce(plain_record(network.bob.peer_id, "tombstone", 2, tombstone=True))
-    assert await peers_found(network.client, "tombstone") == {network.alice.peer_id}
+        await mesh.announce(plain_record(mesh.peer_id, key))
+    await network.bob.announce(plain_record(network.bob.peer_id, key, 2, tombstone=True))
+    assert await peers_found(network.client, key) == {network.alice.peer_id}
 
 
 async def test_bad_announcements_store_nothing(network: Network) -> None:
@@ -105,14 +108,15 @@ async def test_key_that_nobody_announced_is_empty(network: Network) -> None:
 
 async def test_streams_reach_a_peer_by_its_id_alone(network: Network) -> None:
     """libp2p finds the address of a peer that the client never dialled; both ends know who is there."""
+    protocol = fresh("/test/echo")
     seen = []
 
     async def remember_and_echo(stream: MeshStream) -> None:
         seen.append(stream.remote_peer_id)
         await echo(stream)
 
-    await network.bob.serve("/test/echo", remember_and_echo)
-    stream = await network.client.open_stream(network.bob.peer_id, "/test/echo")
+    await network.bob.serve(protocol, remember_and_echo)
+    stream = await network.client.open_stream(network.bob.peer_id, protocol)
     await stream.write(b"frame")
     assert await stream.read() == b"frame"
     await stream.close()
@@ -133,11 +137,12 @@ async def test_unserved_protocol_and_unknown_peer_are_unreachable(network: Netwo
 
 async def test_four_hundred_opens_at_once_all_arrive(network: Network) -> None:
     """Ungated, some of 250 are dropped in silence; the gate keeps at most 64 under way."""
-    await network.bob.serve("/test/many", echo)
+    protocol = fresh("/test/many")
+    await network.bob.serve(protocol, echo)
     addresses = await network.bob.addresses()
 
     async def ask(number: int) -> bool:
-        stream = await network.alice.open_stream(network.bob.peer_id, "/test/many", addresses, deadline_s=30)
+        stream = await network.alice.open_stream(network.bob.peer_id, protocol, addresses, deadline_s=30)
         try:
             await stream.write(b"%d" % number)
             return await stream.read() == b"%d" % number
@@ -153,6 +158,7 @@ async def test_short_answers_before_a_close_all_arrive(network: Network, monkeyp
 
     Retries, which would hide that, are off; so now and then a stream that p2pd opened dead counts as a loss too.
     """
+    protocol = fresh("/test/refuse")
     monkeypatch.setattr(_hivemind_streams, "DEAD_STREAM_RETRIES", 0)
     answers = Counter[bytes]()
 
@@ -160,9 +166,9 @@ async def test_short_answers_before_a_close_all_arrive(network: Network, monkeyp
         await stream.read()
         await stream.write(b"no")
 
-    await network.bob.serve("/test/refuse", refuse)
+    await network.bob.serve(protocol, refuse)
     for _ in range(50):
-        stream = await network.alice.open_stream(network.bob.peer_id, "/test/refuse")
+        stream = await network.alice.open_stream(network.bob.peer_id, protocol)
         await stream.write(b"please")
         answers[await stream.read()] += 1
         await stream.close()
@@ -171,24 +177,25 @@ async def test_short_answers_before_a_close_all_arrive(network: Network, monkeyp
 
 async def test_a_worn_connection_is_renewed_between_streams(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
     """QUIC's leak of streams would make a peer unreachable; an open stream is not cut, and the next ones work."""
+    protocol = fresh("/test/worn")
     wear = ConnectionWear(max_streams=3)
     monkeypatch.setattr(network.alice, "_wear", wear)
     monkeypatch.setattr(wear, "opened", lambda peer, _: ConnectionWear.opened(wear, peer, "/quic-v1"))  # even over TCP
-    await network.bob.serve("/test/worn", echo)
+    await network.bob.serve(protocol, echo)
 
     async def ask(stream: MeshStream) -> None:
         await stream.write(b"?")
         assert await stream.read() == b"?"
 
-    held = await network.alice.open_stream(network.bob.peer_id, "/test/worn")
+    held = await network.alice.open_stream(network.bob.peer_id, protocol)
     for _ in range(5):
-        stream = await network.alice.open_stream(network.bob.peer_id, "/test/worn")
+        stream = await network.alice.open_stream(network.bob.peer_id, protocol)
         await ask(stream)
         await stream.close()
     await ask(held)
     await held.close()
     before = wear._of_peer[network.bob.peer_id].opened
-    stream = await network.alice.open_stream(network.bob.peer_id, "/test/worn", await network.bob.addresses())
+    stream = await network.alice.open_stream(network.bob.peer_id, protocol, await network.bob.addresses())
     await ask(stream)
     await stream.close()
     assert (before, wear._of_peer[network.bob.peer_id].opened) == (6, 1)
@@ -198,6 +205,7 @@ async def test_a_peer_just_spoken_to_is_dialled_only_when_its_connection_has_gon
     network: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Dialling costs as much as opening; but whoever came back at another address must be dialled there."""
+    protocol = fresh("/test/again")
     alice, p2p = network.alice, link_of(network.alice).p2p
     dialled: list[str] = []
     dial = p2p.dial
@@ -208,15 +216,15 @@ async def test_a_peer_just_spoken_to_is_dialled_only_when_its_connection_has_gon
 
     monkeypatch.setattr(p2p, "dial", note_and_dial)
     monkeypatch.setattr(alice, "_connections", {})
-    await network.bob.serve("/test/again", echo)
+    await network.bob.serve(protocol, echo)
     for _ in range(3):
-        stream = await alice.open_stream(network.bob.peer_id, "/test/again", await network.bob.addresses())
+        stream = await alice.open_stream(network.bob.peer_id, protocol, await network.bob.addresses())
         await stream.close()
     assert dialled == [network.bob.peer_id]
     gone = Identity.generate().peer_id
     alice._connections[gone] = link_of(alice), asyncio.get_running_loop().time()
     with pytest.raises(PeerUnreachable):
-        await alice.open_stream(gone, "/test/again", ["/ip4/127.0.0.1/tcp/1"], deadline_s=5)
+        await alice.open_stream(gone, protocol, ["/ip4/127.0.0.1/tcp/1"], deadline_s=5)
     assert gone in dialled
 
 
