@@ -27,6 +27,11 @@ def secret_hash(secret: str) -> bytes:
     return hashlib.sha256(secret.encode(errors="surrogateescape")).digest()
 
 
+def public_key_id(key: str) -> str:
+    """Return how an API key is named in lists and logs: 16 hex digits of its hash, which tell nothing of the key."""
+    return secret_hash(key).hex()[:16]
+
+
 async def add_account(connection: AsyncConnection, account: Account, *, created_at: int) -> None:
     """Keep a new account."""
     values = {"id": account.id, "name": account.name, "promotional": account.promotional, "created_at": created_at}
@@ -35,7 +40,13 @@ async def add_account(connection: AsyncConnection, account: Account, *, created_
 
 async def add_api_key(connection: AsyncConnection, account_id: str, key: str, *, created_at: int) -> None:
     """Keep the hash of a new API key."""
-    values = {"key_hash": secret_hash(key), "account_id": account_id, "created_at": created_at}
+    values = {
+        "key_hash": secret_hash(key),
+        "account_id": account_id,
+        "created_at": created_at,
+        "id": public_key_id(key),
+        "name": "",
+    }
     await connection.execute(insert(api_keys).values(**values))
 
 

@@ -5,6 +5,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -13,6 +14,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 metadata = MetaData(
@@ -60,6 +62,12 @@ api_keys = Table(
     Column("key_hash", LargeBinary, primary_key=True),  # SHA-256; the key itself was shown once
     Column("account_id", ForeignKey("accounts.id"), nullable=False, index=True),
     Column("created_at", BigInteger, nullable=False),
+    Column("id", Text, nullable=False, unique=True),  # public: names the key in lists and in the audit log
+    Column("name", Text, nullable=False),
+    Column("scopes", JSON(none_as_null=True)),  # names of ``scopes.Scope``; NULL = all but administration
+    Column("expires_at", BigInteger),
+    Column("revoked_at", BigInteger),
+    Column("requests_per_minute", Integer),  # NULL = the tracker's limits only
 )
 
 nodes = Table(
@@ -218,4 +226,140 @@ reports = Table(
     Column("detail", Text, nullable=False),
     Column("evidence", LargeBinary, nullable=False),
     Column("received_at", BigInteger, nullable=False),
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("id", Text, primary_key=True),  # UUID
+    Column("name", Text, nullable=False),
+    Column("status", Text, nullable=False),  # online, busy or offline, as told last; see ``workers.presence``
+    Column("region", Text, nullable=False),
+    Column("country", Text, nullable=False),
+    Column("city", Text, nullable=False),
+    Column("latitude", Integer),  # by GeoIP of its address, whole degrees; NULL when unknown
+    Column("longitude", Integer),
+    Column("gpu_model", Text, nullable=False),
+    Column("gpu_memory_gb", Float, nullable=False),
+    Column("memory_used_gb", Float, nullable=False),
+    Column("supported_types", JSON, nullable=False),
+    Column("models", JSON, nullable=False),  # empty = whatever comes of its types
+    Column("avg_latency_ms", Integer),  # these three are computed here, never claimed
+    Column("success_rate", Float, nullable=False),
+    Column("total_jobs", Integer, nullable=False),
+    Column("maintenance", Boolean, nullable=False),
+    Column("last_heartbeat", BigInteger, index=True),
+    Column("registered_at", BigInteger, nullable=False),
+    Column("deregistered_at", BigInteger),
+    Column("peer", Text, index=True),  # its key as a peer id; NULL: it has none, signs nothing and is not paid
+    Column("auth_token_hash", LargeBinary, unique=True),  # SHA-256; NULL after it left
+    Column("old_token_hash", LargeBinary, unique=True),  # before the last rotation, valid until ``old_token_until``
+    Column("old_token_until", BigInteger),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", Text, primary_key=True),  # UUIDv7
+    Column("type", Text, nullable=False),
+    Column("status", Text, nullable=False),  # queued, running, completed, failed, cancelled
+    Column("priority", Integer, nullable=False),
+    Column("region", Text),
+    Column("model", Text),
+    Column("lane", Text, nullable=False),  # type, region and model together: who may take it, see ``jobs.lanes``
+    Column("rank", BigInteger, nullable=False),  # the smallest goes first, see ``jobs.queue_order``
+    Column("params", LargeBinary, nullable=False),  # sealed JSON, see ``sealing``
+    Column("result", LargeBinary),  # likewise
+    Column("error", Text),
+    Column("attempt", Integer, nullable=False),  # number of the newest lease; fences older holders
+    Column("worker_id", ForeignKey("workers.id")),
+    Column("node", Text),  # peer id of the mesh node that holds or ended it
+    Column("lease_expires_at", BigInteger),
+    Column("created_at", BigInteger, nullable=False),
+    Column("started_at", BigInteger),
+    Column("completed_at", BigInteger),
+    Column("processing_ms", BigInteger),
+    Column("account_id", ForeignKey("accounts.id"), nullable=False),
+    Column("client_id", Text, nullable=False),  # id of the API key
+    Column("client_address", Text, nullable=False),
+    Column("client_region", Text),  # by GeoIP of the address
+    Column("jti", ForeignKey("grants.jti")),  # the reservation that pays it
+    Column("request", LargeBinary),  # sealed: the signed request of the newest lease
+    Column("receipt_digest", LargeBinary),
+    Index(
+        "ix_jobs_lane_rank",
+        "lane",
+        "rank",
+        "id",
+        sqlite_where=text("status = 'queued'"),
+        postgresql_where=text("status = 'queued'"),
+    ),
+    Index(
+        "ix_jobs_lease_expires_at",
+        "lease_expires_at",
+        sqlite_where=text("status = 'running'"),
+        postgresql_where=text("status = 'running'"),
+    ),
+    Index("ix_jobs_account_id_id", "account_id", "id"),
+    Index("ix_jobs_completed_at", "completed_at"),
+    Index("ix_jobs_status", "status"),
+    Index("ix_jobs_region", "region"),
+    Index("ix_jobs_priority_created_at", "priority", "created_at"),
+)
+
+job_attempts = Table(
+    "job_attempts",
+    metadata,
+    Column("job_id", ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    Column("holder", Text, nullable=False),  # worker:<id> or node:<peer>
+    Column("started_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger),
+    Column("failure", Text),  # NULL while it runs, and after a success
+    Index("ix_job_attempts_holder", "holder", "started_at"),
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("account_id", ForeignKey("accounts.id"), primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("body_digest", LargeBinary, nullable=False),  # the same key with another body is a mistake
+    Column("job_id", ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False),
+    Column("created_at", BigInteger, nullable=False, index=True),
+)
+
+webhooks = Table(
+    "webhooks",
+    metadata,
+    Column("job_id", ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("url", LargeBinary, nullable=False),  # sealed
+    Column("secret", LargeBinary, nullable=False),  # sealed
+    Column("tries", Integer, nullable=False),
+    Column("due_at", BigInteger),  # NULL: the job has not ended, or nothing is to be sent any more
+    Column("delivered_at", BigInteger),
+    Column("problem", Text),
+    Index("ix_webhooks_due_at", "due_at"),
+)
+
+bans = Table(
+    "bans",
+    metadata,
+    Column("kind", Text, primary_key=True),  # account, address, worker or node
+    Column("subject", Text, primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("until", BigInteger),  # NULL = for good
+)
+
+audit_log = Table(
+    "audit_log",
+    metadata,
+    Column("id", RowId, primary_key=True, autoincrement=True),
+    Column("at", BigInteger, nullable=False, index=True),
+    Column("actor", Text, nullable=False),  # key:<id>, worker:<id> or operator
+    Column("address", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("detail", JSON, nullable=False),
 )

@@ -1,0 +1,1 @@
+"""Queued jobs: their order, who may take them, leases and attempts. Pure; ``storage.jobs`` keeps them."""

@@ -1,0 +1,253 @@
+"""The queue in the database. Every change is one conditional UPDATE, so that a late or double caller changes nothing.
+
+On PostgreSQL several trackers take jobs at once (``FOR UPDATE SKIP LOCKED``); on SQLite writers take turns anyway.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from gpunode_protocol.jobs_api import MAX_ATTEMPTS
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    exists,
+    func,
+    insert,
+    literal_column,
+    select,
+    union_all,
+    update,
+)
+from sqlalchemy.engine import Row
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gpunode_tracker.jobs.job import WORKER_HOLDER, JobStatus, Lease, Outcome, StoredJob
+from gpunode_tracker.storage.tables import job_attempts, jobs
+
+SHUN_S: Final = 60
+"""A worker that failed a job gets it again only when nobody else took it for so long."""
+
+# written out, not bound: only so do the partial indices of the queue and of the leases serve
+_QUEUED: Final[ColumnElement[bool]] = jobs.c.status == literal_column("'queued'")
+_RUNNING: Final[ColumnElement[bool]] = jobs.c.status == literal_column("'running'")
+
+
+async def add_job(connection: AsyncConnection, job: StoredJob) -> None:
+    """Keep a new job."""
+    await connection.execute(insert(jobs).values(**vars(job)))
+
+
+async def find_job(connection: AsyncConnection, job_id: str, *, account_id: str | None = None) -> StoredJob | None:
+    """Return a job; None if there is none, or if it is not ``account_id``'s."""
+    query = select(jobs).where(jobs.c.id == job_id)
+    if account_id is not None:
+        query = query.where(jobs.c.account_id == account_id)
+    row = (await connection.execute(query)).first()
+    return _job(row) if row else None
+
+
+async def jobs_of_account(
+    connection: AsyncConnection,
+    account_id: str,
+    *,
+    status: str | None = None,
+    task: str | None = None,
+    before_id: str | None = None,
+    limit: int,
+) -> list[StoredJob]:
+    """Return an account's jobs, newest first (their ids are in order of time), older than ``before_id`` if given."""
+    query = select(jobs).where(jobs.c.account_id == account_id)
+    if status is not None:
+        query = query.where(jobs.c.status == status)
+    if task is not None:
+        query = query.where(jobs.c.type == task)
+    if before_id is not None:
+        query = query.where(jobs.c.id < before_id)
+    return [_job(row) for row in await connection.execute(query.order_by(jobs.c.id.desc()).limit(limit))]
+
+
+async def claim_job(
+    connection: AsyncConnection, holder: str, lanes: Sequence[str], *, now: int, lease_s: int
+) -> StoredJob | None:
+    """Give the first job of some lanes to a holder, as running under a new attempt; None if there is none for it."""
+    heads = await connection.execute(heads_query(holder, lanes, now=now))
+    for head in heads.all():
+        query = _takeable(holder, head.lane, now=now).with_for_update(skip_locked=True)
+        row = (await connection.execute(query)).first()
+        if row is not None and (job := await _lease(connection, row.id, holder, now=now, lease_s=lease_s)):
+            return job
+    return None
+
+
+def heads_query(holder: str, lanes: Sequence[str], *, now: int) -> Select[Any]:
+    """Return the query for the first job of each lane that has one for the holder, in order of rank."""
+    heads = [select(_takeable(holder, lane, now=now).subquery()) for lane in lanes]
+    found = union_all(*heads).subquery()
+    return select(found.c.lane, found.c.rank).order_by(found.c.rank)
+
+
+def _takeable(holder: str, lane: str, *, now: int) -> Select[Any]:
+    failed_lately = exists().where(
+        job_attempts.c.job_id == jobs.c.id,
+        job_attempts.c.holder == holder,
+        job_attempts.c.started_at > now - SHUN_S,
+    )
+    query = select(jobs.c.id, jobs.c.lane, jobs.c.rank).where(_QUEUED, jobs.c.lane == lane, ~failed_lately)
+    return query.order_by(jobs.c.rank, jobs.c.id).limit(1)
+
+
+async def _lease(connection: AsyncConnection, job_id: str, holder: str, *, now: int, lease_s: int) -> StoredJob | None:
+    values = {
+        "status": JobStatus.RUNNING,
+        "attempt": jobs.c.attempt + 1,
+        "worker_id": holder.removeprefix(WORKER_HOLDER) if holder.startswith(WORKER_HOLDER) else None,
+        "node": None,
+        "request": None,
+        "lease_expires_at": now + lease_s,
+        "started_at": func.coalesce(jobs.c.started_at, now),
+    }
+    taken = update(jobs).where(jobs.c.id == job_id, _QUEUED).values(**values).returning(jobs)
+    row = (await connection.execute(taken)).first()
+    if row is None:
+        return None
+    job = _job(row)
+    attempt = {"job_id": job.id, "attempt": job.attempt, "holder": holder, "started_at": now}
+    await connection.execute(insert(job_attempts).values(**attempt))
+    return job
+
+
+async def keep_request(connection: AsyncConnection, lease: Lease, request: bytes) -> bool:
+    """Note the sealed signed request that the holder has to answer; return whether the lease is in force."""
+    changed = update(jobs).where(*_held(lease)).values(request=request)
+    return (await connection.execute(changed)).rowcount > 0
+
+
+async def renew_lease(connection: AsyncConnection, lease: Lease, *, now: int, lease_s: int) -> bool:
+    """Let a holder have the job for longer; return whether it holds it."""
+    changed = update(jobs).where(*_held(lease)).values(lease_expires_at=now + lease_s)
+    return (await connection.execute(changed)).rowcount > 0
+
+
+async def complete_job(connection: AsyncConnection, lease: Lease, outcome: Outcome, *, now: int) -> StoredJob | None:
+    """End a job with its result; None, and nothing is changed, if the holder does not hold it (any more)."""
+    values = {"status": JobStatus.COMPLETED, "completed_at": now, "lease_expires_at": None, "error": None}
+    values |= {name: value for name, value in vars(outcome).items() if value is not None}
+    row = (await connection.execute(update(jobs).where(*_held(lease)).values(**values).returning(jobs))).first()
+    if row is None:
+        return None
+    await _end_attempt(connection, lease, None, now=now)
+    return _job(row)
+
+
+async def fail_attempt(
+    connection: AsyncConnection, lease: Lease, reason: str, *, now: int, retryable: bool = True
+) -> StoredJob | None:
+    """End an attempt: the job is queued again in its old place, or has failed after the last one.
+
+    Args:
+        reason: kept, and shown to the job's owner.
+        retryable: False = no other worker could do it either (bad parameters).
+
+    Returns:
+        The job as it is now; None, and nothing is changed, if the holder does not hold it (any more).
+    """
+    is_last = not retryable or lease.attempt >= MAX_ATTEMPTS
+    values: dict[str, Any] = {"lease_expires_at": None}
+    if is_last:
+        values |= {"status": JobStatus.FAILED, "error": reason, "completed_at": now}
+    else:
+        values |= {"status": JobStatus.QUEUED, "worker_id": None, "node": None, "request": None}
+    row = (await connection.execute(update(jobs).where(*_held(lease)).values(**values).returning(jobs))).first()
+    if row is None:
+        return None
+    await _end_attempt(connection, lease, reason, now=now)
+    return _job(row)
+
+
+async def cancel_job(connection: AsyncConnection, job_id: str, *, now: int) -> StoredJob | None:
+    """End a job that has not ended; whoever holds it learns that at its next word. None if it had ended already."""
+    values = {"status": JobStatus.CANCELLED, "completed_at": now, "lease_expires_at": None}
+    is_open = jobs.c.status.in_([JobStatus.QUEUED, JobStatus.RUNNING])
+    changed = update(jobs).where(jobs.c.id == job_id, is_open).values(**values).returning(jobs)
+    row = (await connection.execute(changed)).first()
+    if row is None:
+        return None
+    job = _job(row)
+    ended = job_attempts.c.job_id == job_id, job_attempts.c.attempt == job.attempt
+    await connection.execute(update(job_attempts).where(*ended).values(ended_at=now, failure="cancelled"))
+    return job
+
+
+async def expired_leases(connection: AsyncConnection, *, now: int, limit: int) -> list[Lease]:
+    """Return leases whose holders were not heard in time; end each with ``fail_attempt``."""
+    query = (
+        select(jobs.c.id, job_attempts.c.holder, jobs.c.attempt)
+        .join(job_attempts, (job_attempts.c.job_id == jobs.c.id) & (job_attempts.c.attempt == jobs.c.attempt))
+        .where(_RUNNING, jobs.c.lease_expires_at <= now)
+        .order_by(jobs.c.lease_expires_at)
+        .limit(limit)
+    )
+    return [Lease(job_id=row.id, holder=row.holder, attempt=row.attempt) for row in await connection.execute(query)]
+
+
+async def lease_of(connection: AsyncConnection, job_id: str) -> Lease | None:
+    """Return who holds a job now."""
+    query = (
+        select(job_attempts.c.holder, jobs.c.attempt)
+        .join(job_attempts, (job_attempts.c.job_id == jobs.c.id) & (job_attempts.c.attempt == jobs.c.attempt))
+        .where(jobs.c.id == job_id, _RUNNING)
+    )
+    row = (await connection.execute(query)).first()
+    return Lease(job_id=job_id, holder=row.holder, attempt=row.attempt) if row else None
+
+
+async def failures_of(connection: AsyncConnection, job_id: str) -> list[str]:
+    """Return why each failed attempt failed, in order."""
+    query = select(job_attempts.c.failure).where(job_attempts.c.job_id == job_id, job_attempts.c.failure.is_not(None))
+    return list((await connection.execute(query.order_by(job_attempts.c.attempt))).scalars())
+
+
+async def jobs_ahead(connection: AsyncConnection, job: StoredJob, lanes: Sequence[str], *, limit: int) -> int:
+    """Return how many queued jobs of some lanes go before a job; counts ``limit`` of a lane at most."""
+    counted = 0
+    for lane in lanes:
+        before = select(jobs.c.id).where(_QUEUED, jobs.c.lane == lane, jobs.c.rank < job.rank).limit(limit).subquery()
+        counted += int((await connection.execute(select(func.count()).select_from(before))).scalar_one())
+    return counted
+
+
+async def queued_by_lane(connection: AsyncConnection) -> dict[str, int]:
+    """Return how many jobs wait in each lane; walks over the queue's whole index, so not for every request."""
+    query = select(jobs.c.lane, func.count()).where(_QUEUED).group_by(jobs.c.lane)
+    return {lane: int(count) for lane, count in await connection.execute(query)}
+
+
+async def jobs_to_delete(connection: AsyncConnection, *, completed_before: int, limit: int) -> list[str]:
+    """Return ids of jobs that ended before an instant."""
+    query = select(jobs.c.id).where(jobs.c.completed_at < completed_before).order_by(jobs.c.completed_at).limit(limit)
+    return list((await connection.execute(query)).scalars())
+
+
+async def delete_jobs(connection: AsyncConnection, ids: Sequence[str]) -> None:
+    """Forget jobs with their attempts, webhooks and idempotency keys. The ledger keeps what was paid."""
+    await connection.execute(jobs.delete().where(jobs.c.id.in_(ids)))
+
+
+async def _end_attempt(connection: AsyncConnection, lease: Lease, failure: str | None, *, now: int) -> None:
+    ended = job_attempts.c.job_id == lease.job_id, job_attempts.c.attempt == lease.attempt
+    await connection.execute(update(job_attempts).where(*ended).values(ended_at=now, failure=failure))
+
+
+def _held(lease: Lease) -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions under which a lease is in force."""
+    holds = exists().where(
+        job_attempts.c.job_id == jobs.c.id,
+        job_attempts.c.attempt == lease.attempt,
+        job_attempts.c.holder == lease.holder,
+    )
+    return jobs.c.id == lease.job_id, _RUNNING, jobs.c.attempt == lease.attempt, holds
+
+
+def _job(row: Row[Any]) -> StoredJob:
+    columns = dict(row._mapping)  # noqa: SLF001 -- SQLAlchemy's public name for a row as a mapping
+    return StoredJob(**columns | {"status": JobStatus(columns["status"])})
