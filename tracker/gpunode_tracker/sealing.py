@@ -2,8 +2,8 @@
 
 Whoever gets hold of the database alone, or of a copy of it, reads no prompt and no answer.
 
-A sealed value is ``version (1 byte, 1) ‖ key id (4 bytes) ‖ nonce (12 bytes) ‖ ciphertext and tag``. Its context (table,
-column and row) is authenticated, so that a value cannot be moved to another place.
+A sealed value is ``version (1 byte, 1) ‖ key id (4 bytes) ‖ nonce (12 bytes) ‖ ciphertext and tag``. Its context, which
+is table, column and row, is authenticated, so that a value cannot be moved to another place.
 """
 
 import base64
