@@ -22,7 +22,9 @@ from gpunode_tracker.challenges import SECRET_BYTES, Challenges
 from gpunode_tracker.config import TrackerSettings
 from gpunode_tracker.geoip import GeoIp
 from gpunode_tracker.jobs.desk import JobDesk
+from gpunode_tracker.jobs.mesh_capacity import MeshCapacities
 from gpunode_tracker.jobs.news import JobNews
+from gpunode_tracker.jobs.outlook import Outlook
 from gpunode_tracker.keys import KeyRing, open_keys, read_keys
 from gpunode_tracker.mesh_peer import MeshPeer
 from gpunode_tracker.metrics import Metrics
@@ -121,6 +123,12 @@ class Tracker:
     def desk(self) -> JobDesk:
         """Where queued jobs are submitted, ended and paid."""
         return JobDesk(self)
+
+    @cached_property
+    def outlook(self) -> Outlook:
+        """Who could do a queued job, and when; whoever knows of more workers adds to its ``sources``."""
+        nodes = MeshCapacities(self.index, self.settings.default_models, self.clock, lambda: self.mesh is not None)
+        return Outlook(self.database, self.clock, [nodes])
 
     @property
     def now(self) -> int:
