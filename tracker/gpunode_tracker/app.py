@@ -23,7 +23,7 @@ def create_app(tracker: Tracker, monotonic: Callable[[], float] = time.monotonic
     app[TRACKER] = tracker
     settings = tracker.settings
     app[GUARD] = RequestGuard(settings.limits, settings.proxy_networks, MemoryRateBuckets(monotonic))
-    app.add_routes(ROUTES)
+    app.add_routes([route.definition for route in ROUTES])
     app.cleanup_ctx.append(_run_upkeep)
     return app
 
