@@ -18,6 +18,7 @@ from gpunode_tracker import Clock
 from gpunode_tracker.challenges import SECRET_BYTES, Challenges
 from gpunode_tracker.config import TrackerSettings
 from gpunode_tracker.geoip import GeoIp
+from gpunode_tracker.jobs.news import JobNews
 from gpunode_tracker.keys import KeyRing, open_keys, read_keys
 from gpunode_tracker.mesh_peer import MeshPeer
 from gpunode_tracker.metrics import Metrics
@@ -25,6 +26,7 @@ from gpunode_tracker.place_watch import PlaceWatch
 from gpunode_tracker.region_index import RegionIndex
 from gpunode_tracker.registration import Registrar
 from gpunode_tracker.revocation_list import current_revocations
+from gpunode_tracker.sealing import Sealer
 from gpunode_tracker.sequencer import Sequencer
 from gpunode_tracker.settling import Settling
 from gpunode_tracker.sharding import Sharding
@@ -42,6 +44,7 @@ class Tracker:
     """One tracker process. ``keys``, ``prices`` and ``revocations`` are replaced by newer ones (see ``upkeep``).
 
     wake_sequencer: set after every write to the ledger, so that a head is signed soon.
+    wake_webhooks: set after a webhook became due, so that it is sent soon.
     """
 
     settings: TrackerSettings
@@ -57,10 +60,13 @@ class Tracker:
     index: RegionIndex
     sharding: Sharding
     geoip: GeoIp
+    sealer: Sealer
+    news: JobNews = field(default_factory=JobNews)
     places: PlaceWatch = field(default_factory=PlaceWatch)
     metrics: Metrics = field(default_factory=Metrics)
     mesh: MeshPeer | None = None
     wake_sequencer: asyncio.Event = field(default_factory=asyncio.Event)
+    wake_webhooks: asyncio.Event = field(default_factory=asyncio.Event)
 
     @classmethod
     async def open(cls, settings: TrackerSettings, clock: Clock = time.time) -> Self:
@@ -95,6 +101,7 @@ class Tracker:
                 index=RegionIndex(random.Random()),  # noqa: S311 -- picks a sample, guards nothing
                 sharding=sharding,
                 geoip=GeoIp(settings.geoip_database),
+                sealer=Sealer.from_file(settings.data_dir / "sealing_keys.json"),
             )
         except BaseException:
             await database.close()

@@ -161,7 +161,8 @@ def _headers(status: int) -> JsonObject:
 
 
 def _security(route: Route) -> list[JsonObject]:
-    key, token = {_KEY: [route.scope] if route.scope else []}, {_TOKEN: []}
+    key: JsonObject = {_KEY: [route.scope] if route.scope else []}
+    token: JsonObject = {_TOKEN: []}
     return {
         Auth.NOTHING: [],
         Auth.OPTIONAL: [{}, key, token],

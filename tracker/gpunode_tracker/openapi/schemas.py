@@ -33,7 +33,7 @@ def schemas_of(
         *((model, "serialization") for model in dict.fromkeys(replies)),
     ]
     references, definitions = models_json_schema(wanted, ref_template=REF_TEMPLATE, schema_generator=_WireSchema)
-    return references, definitions.get("$defs", {})
+    return {(model, mode): references[model, mode] for model, mode in wanted}, definitions.get("$defs", {})
 
 
 class _WireSchema(GenerateJsonSchema):
