@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from annotated_types import Ge, Gt, Le, MaxLen, MinLen
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError, WithJsonSchema
 from pydantic_core import ErrorDetails
 
 from gpunode_protocol.errors import InvalidPeerId
@@ -21,7 +21,12 @@ def _peer_id(value: str) -> PeerId:
         raise ValueError(str(error)) from error
 
 
-PeerIdField = Annotated[PeerId, AfterValidator(_peer_id)]
+PEER_ID_PATTERN = "^12D3KooW[1-9A-HJ-NP-Za-km-z]{44}$"
+"""What all peer ids look like; most texts that look so are none."""
+
+PeerIdField = Annotated[
+    PeerId, AfterValidator(_peer_id), WithJsonSchema({"type": "string", "pattern": PEER_ID_PATTERN})
+]
 """A peer id that holds an ed25519 key."""
 
 Digest = Annotated[bytes, MinLen(32), MaxLen(32)]

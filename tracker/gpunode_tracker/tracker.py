@@ -51,6 +51,7 @@ class Tracker:
 
     sealer: for what clients entrust to the queue. dispatch: signs requests and vouchers of queued jobs.
     news: of queued jobs. wake_sequencer: set after every write to the ledger, so that a head is signed soon.
+    wake_webhooks: set after a webhook became due, so that it is sent soon.
     """
 
     settings: TrackerSettings
@@ -73,6 +74,7 @@ class Tracker:
     metrics: Metrics = field(default_factory=Metrics)
     mesh: MeshPeer | None = None
     wake_sequencer: asyncio.Event = field(default_factory=asyncio.Event)
+    wake_webhooks: asyncio.Event = field(default_factory=asyncio.Event)
 
     @classmethod
     async def open(cls, settings: TrackerSettings, clock: Clock = time.time) -> Self:
