@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager
 
 from aiohttp import web
 
-from gpunode_tracker.app_keys import GUARD, TRACKER
+from gpunode_tracker.app_keys import GUARD, STOPPING, TRACKER
 from gpunode_tracker.middleware import MIDDLEWARES
 from gpunode_tracker.rate_buckets import MemoryRateBuckets
 from gpunode_tracker.request_guard import RequestGuard
@@ -33,9 +33,15 @@ def create_app(
     settings = tracker.settings
     app[GUARD] = RequestGuard(settings.limits, settings.proxy_networks, MemoryRateBuckets(monotonic))
     app.add_routes([route.definition for route in ROUTES])
+    app[STOPPING] = asyncio.Event()
+    app.on_shutdown.append(_stop_waiting)
     app.cleanup_ctx.append(_run_upkeep)
     app.cleanup_ctx.append(_webhooks_by(open_deliverer))
     return app
+
+
+async def _stop_waiting(app: web.Application) -> None:
+    app[STOPPING].set()
 
 
 async def _run_upkeep(app: web.Application) -> AsyncIterator[None]:
