@@ -3,11 +3,13 @@
 from aiohttp import web
 
 from gpunode_tracker.in_flight import Visit
+from gpunode_tracker.openapi.static_files import StaticFile
 from gpunode_tracker.request_guard import Charge, RequestGuard
 from gpunode_tracker.tracker import Tracker
 
 TRACKER = web.AppKey("tracker", Tracker)
 GUARD = web.AppKey("guard", RequestGuard)
+OPENAPI = web.AppKey("openapi", StaticFile)
 REQUEST_ID = web.RequestKey("request_id", str)
 CLIENT = web.RequestKey("client", str)
 """The address that the request comes from, behind trusted proxies."""
