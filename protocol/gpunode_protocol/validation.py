@@ -38,7 +38,8 @@ Fingerprint = Digest
 NetworkId = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 """First 20 bytes of SHA-256 of the network's root key, as hex."""
 
-JobId = Annotated[str, Field(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$")]
+JOB_ID_PATTERN = "^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$"
+JobId = Annotated[str, Field(pattern=JOB_ID_PATTERN)]
 """UUIDv7 in text form (RFC 9562)."""
 
 Name = Annotated[str, MinLen(1), MaxLen(64), Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._:-]*$")]
@@ -85,6 +86,7 @@ def _in_words(problem: ErrorDetails) -> str:
 
 
 _WORDS = {
+    "extra_forbidden": "is not known here",
     "bool_parsing": "must be true or false",
     "bool_type": "must be true or false",
     "float_parsing": "must be a number",

@@ -9,7 +9,7 @@ from functools import cache
 
 from aiohttp import web
 
-from gpunode_tracker.app_keys import GUARD, OPENAPI, TRACKER
+from gpunode_tracker.app_keys import GUARD, OPENAPI, STOPPING, TRACKER
 from gpunode_tracker.middleware import MIDDLEWARES
 from gpunode_tracker.openapi.document import openapi_document
 from gpunode_tracker.openapi.static_files import StaticFile
@@ -38,6 +38,8 @@ def create_app(
     app[GUARD] = RequestGuard(settings.limits, settings.proxy_networks, MemoryRateBuckets(monotonic))
     app[OPENAPI] = _openapi()
     app.add_routes([route.definition for route in ROUTES])
+    app[STOPPING] = asyncio.Event()
+    app.on_shutdown.append(_stop_waiting)
     app.cleanup_ctx.append(_run_upkeep)
     app.cleanup_ctx.append(_webhooks_by(open_deliverer))
     return app
@@ -48,6 +50,10 @@ def _openapi() -> StaticFile:
     """Return the document; it is made once in a process."""
     text = json.dumps(openapi_document(ROUTES), ensure_ascii=False, separators=(",", ":"))
     return StaticFile.of(text.encode(), "application/json")
+
+
+async def _stop_waiting(app: web.Application) -> None:
+    app[STOPPING].set()
 
 
 async def _run_upkeep(app: web.Application) -> AsyncIterator[None]:

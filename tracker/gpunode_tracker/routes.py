@@ -1,13 +1,26 @@
 """The URL table: what is served, and what the OpenAPI document says of it."""
 
+from gpunode_protocol import jobs_api
 from gpunode_protocol import tracker_api as api
 from gpunode_protocol.ledger_proofs import ReceiptProof
 from gpunode_protocol.regions import Region
 from gpunode_protocol.tasks import Task
-from gpunode_protocol.validation import MAX_INT64
+from gpunode_protocol.validation import JOB_ID_PATTERN, MAX_INT64
 
-from gpunode_tracker.handlers import accounts, docs, grants, health, ledger, network, nodes, reports, settlements
-from gpunode_tracker.openapi.route import ANY_FILE, HTML, JSON_OBJECT, PLAIN_TEXT, Auth, Route, choice, number, text
+from gpunode_tracker.handlers import accounts, docs, grants, health, jobs, ledger, network, nodes, reports, settlements
+from gpunode_tracker.jobs.job import JobStatus
+from gpunode_tracker.openapi.route import (
+    ANY_FILE,
+    EVENT_STREAM,
+    HTML,
+    JSON_OBJECT,
+    PLAIN_TEXT,
+    Auth,
+    Route,
+    choice,
+    number,
+    text,
+)
 
 METRICS_PATH = "/metrics"
 OPENAPI_PATH = "/openapi.json"
@@ -127,6 +140,44 @@ ROUTES: tuple[Route, ...] = (
         auth=Auth.KEY_OR_WORKER,
         problems=(404, 422),
     ),
+    Route(
+        "POST",
+        jobs_api.JOBS_PATH,
+        jobs.post_job,
+        body=jobs_api.JobSubmission,
+        reply=jobs_api.JobTicket,
+        status=202,
+        also={200: jobs_api.JobTicket},
+        auth=Auth.KEY,
+        headers=(jobs_api.IDEMPOTENCY_KEY_HEADER,),
+        problems=(402,),
+    ),
+    Route(
+        "POST",
+        jobs_api.SYNC_JOB_PATH,
+        jobs.post_sync_job,
+        body=jobs_api.JobSubmission,
+        reply=jobs_api.JobView,
+        auth=Auth.KEY,
+        headers=(jobs_api.IDEMPOTENCY_KEY_HEADER,),
+        problems=(402, 504),
+    ),
+    Route(
+        "GET",
+        jobs_api.JOBS_PATH,
+        jobs.get_jobs,
+        reply=jobs_api.JobsPage,
+        auth=Auth.KEY,
+        query=(
+            choice("status", "Only jobs that are so.", JobStatus),
+            choice("type", "Only jobs of this type.", Task),
+            text("cursor", "As the page before gave it in `next_cursor`.", pattern=JOB_ID_PATTERN),
+            number("limit", "Jobs of the page; 0 = as many as is usual.", highest=jobs_api.MAX_PAGE),
+        ),
+    ),
+    Route("GET", jobs_api.JOB_PATH, jobs.get_job, reply=jobs_api.JobView, auth=Auth.KEY, problems=(404,)),
+    Route("DELETE", jobs_api.JOB_PATH, jobs.delete_job, reply=jobs_api.JobView, auth=Auth.KEY, problems=(404, 409)),
+    Route("GET", jobs_api.JOB_EVENTS_PATH, jobs.get_job_events, reply=EVENT_STREAM, auth=Auth.KEY, problems=(404,)),
     Route("GET", api.HEALTH_PATH, health.get_health, reply=health.Health),
     Route("GET", api.READY_PATH, health.get_ready, reply=health.Readiness),
     Route("GET", METRICS_PATH, health.get_metrics, reply=PLAIN_TEXT),

@@ -53,6 +53,11 @@ REPLY_HEADERS: Final[Mapping[str, Mapping[str, Any]]] = {
         "description": "That budget: q = requests at once, w = seconds in which so many come back.",
         "schema": {"type": "string", "pattern": '^"[a-z_]+";q=[0-9]+;w=[0-9]+$'},
     },
+    "Location": {
+        "description": "The path of the job.",
+        "required": True,
+        "schema": {"type": "string", "pattern": "^/api/v1/jobs/"},
+    },
     "Retry-After": {
         "description": "Seconds after which trying again makes sense.",
         "required": True,
@@ -68,8 +73,10 @@ REPLY_HEADERS: Final[Mapping[str, Mapping[str, Any]]] = {
 
 ALL_REPLIES: Final = ("X-Request-ID", "RateLimit", "RateLimit-Policy")
 BESIDE: Final[Mapping[int, tuple[str, ...]]] = {
+    202: ("Location",),
     401: ("WWW-Authenticate",),
     429: ("Retry-After",),
     503: ("Retry-After",),
+    504: ("Location",),
 }
 """Headers that answers of a status have beside those that all have."""
