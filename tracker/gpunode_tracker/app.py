@@ -1,14 +1,18 @@
 """The HTTP application around an open tracker."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
+from functools import cache
 
 from aiohttp import web
 
-from gpunode_tracker.app_keys import GUARD, STOPPING, TRACKER
+from gpunode_tracker.app_keys import GUARD, OPENAPI, STOPPING, TRACKER
 from gpunode_tracker.middleware import MIDDLEWARES
+from gpunode_tracker.openapi.document import openapi_document
+from gpunode_tracker.openapi.static_files import StaticFile
 from gpunode_tracker.rate_buckets import MemoryRateBuckets
 from gpunode_tracker.request_guard import RequestGuard
 from gpunode_tracker.routes import ROUTES
@@ -32,12 +36,20 @@ def create_app(
     app[TRACKER] = tracker
     settings = tracker.settings
     app[GUARD] = RequestGuard(settings.limits, settings.proxy_networks, MemoryRateBuckets(monotonic))
+    app[OPENAPI] = _openapi()
     app.add_routes([route.definition for route in ROUTES])
     app[STOPPING] = asyncio.Event()
     app.on_shutdown.append(_stop_waiting)
     app.cleanup_ctx.append(_run_upkeep)
     app.cleanup_ctx.append(_webhooks_by(open_deliverer))
     return app
+
+
+@cache
+def _openapi() -> StaticFile:
+    """Return the document; it is made once in a process."""
+    text = json.dumps(openapi_document(ROUTES), ensure_ascii=False, separators=(",", ":"))
+    return StaticFile.of(text.encode(), "application/json")
 
 
 async def _stop_waiting(app: web.Application) -> None:

@@ -7,11 +7,25 @@ from gpunode_protocol.regions import Region
 from gpunode_protocol.tasks import Task
 from gpunode_protocol.validation import JOB_ID_PATTERN, MAX_INT64
 
-from gpunode_tracker.handlers import accounts, grants, health, jobs, ledger, network, nodes, reports, settlements
+from gpunode_tracker.handlers import accounts, docs, grants, health, jobs, ledger, network, nodes, reports, settlements
 from gpunode_tracker.jobs.job import JobStatus
-from gpunode_tracker.openapi.route import EVENT_STREAM, PLAIN_TEXT, Auth, Route, choice, number, text
+from gpunode_tracker.openapi.route import (
+    ANY_FILE,
+    EVENT_STREAM,
+    HTML,
+    JSON_OBJECT,
+    PLAIN_TEXT,
+    Auth,
+    Route,
+    choice,
+    number,
+    text,
+)
 
 METRICS_PATH = "/metrics"
+OPENAPI_PATH = "/openapi.json"
+DOCS_PATH = "/docs"
+DOCS_ASSET_PATH = "/docs/assets/{asset}"
 
 ROUTES: tuple[Route, ...] = (
     Route("GET", api.NETWORK_PATH, network.get_network, reply=api.NetworkInfo),
@@ -167,4 +181,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", api.HEALTH_PATH, health.get_health, reply=health.Health),
     Route("GET", api.READY_PATH, health.get_ready, reply=health.Readiness),
     Route("GET", METRICS_PATH, health.get_metrics, reply=PLAIN_TEXT),
+    Route("GET", OPENAPI_PATH, docs.get_openapi, reply=JSON_OBJECT, also={304: None}),
+    Route("GET", DOCS_PATH, docs.get_docs, reply=HTML, also={304: None}),
+    Route("GET", DOCS_ASSET_PATH, docs.get_docs_asset, reply=ANY_FILE, also={304: None}, problems=(404,)),
 )

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from gpunode_protocol.signing import WireModel
 from gpunode_protocol.tracker_api import Problem
+from gpunode_protocol.webhook_notices import SIGNATURE_HEADER, WebhookNotice
 
 from gpunode_tracker.auth import WORKER_TOKEN_HEADER
 from gpunode_tracker.openapi.parameters import ALL_REPLIES, BESIDE, REPLY_HEADERS, REQUEST_HEADERS, VARIABLES
@@ -40,7 +41,7 @@ def openapi_document(routes: Sequence[Route]) -> JsonObject:
         KeyError: a route has a variable or header that ``parameters`` does not know.
     """
     bodies = [route.body for route in routes if route.body is not None]
-    models, schemas = schemas_of(bodies, [*_reply_models(routes), Problem])
+    models, schemas = schemas_of(bodies, [*_reply_models(routes), Problem, WebhookNotice])
     statuses = sorted({status for route in routes for status in route.problem_statuses})
     paths: dict[str, JsonObject] = {}
     for route in routes:
@@ -56,6 +57,7 @@ def openapi_document(routes: Sequence[Route]) -> JsonObject:
         "servers": [{"url": "/"}],
         "tags": _tags(routes),
         "paths": paths,
+        "webhooks": {"jobEnded": {"post": _webhook(models)}},
         "components": {
             "schemas": dict(sorted(schemas.items())),
             "responses": {_problem_name(status): _problem_reply(status, models) for status in statuses},
@@ -102,8 +104,8 @@ def _path_parameters(route: Route) -> list[JsonObject]:
             "name": name,
             "in": "path",
             "required": True,
-            "description": VARIABLES[name]["about"],
-            "schema": {"type": "string", "pattern": VARIABLES[name]["pattern"]},
+            "description": VARIABLES[name].about,
+            "schema": {"type": "string", "pattern": VARIABLES[name].pattern, "examples": [VARIABLES[name].example]},
         }
         for name in route.variables
     ]
@@ -133,6 +135,26 @@ def _header_parameters(route: Route) -> list[JsonObject]:
         }
         for name in route.headers
     ]
+
+
+def _webhook(models: Models) -> JsonObject:
+    """Describe what the tracker itself sends, to the ``webhook`` of a job."""
+    schema = models[WebhookNotice, "serialization"]
+    return {
+        "summary": "A job has ended",
+        "description": "Sent to the job's `webhook`, again with growing pauses until it is answered with 2xx.",
+        "parameters": [
+            {
+                "name": SIGNATURE_HEADER,
+                "in": "header",
+                "required": True,
+                "description": "HMAC-SHA-256 of `<t>.<body>` with the job's `webhook_secret`.",
+                "schema": {"type": "string", "pattern": "^t=[0-9]+,v1=[0-9a-f]{64}$"},
+            }
+        ],
+        "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
+        "responses": {"2XX": {"description": "It has arrived."}, "default": {"description": "It comes again."}},
+    }
 
 
 def _reply(status: int, reply: Reply, models: Models) -> JsonObject:

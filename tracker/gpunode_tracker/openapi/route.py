@@ -47,6 +47,7 @@ EVENT_STREAM: Final = Content(
 )
 HTML: Final = Content("text/html")
 PLAIN_TEXT: Final = Content("text/plain")
+ANY_FILE: Final = Content("*/*", {})
 JSON_OBJECT: Final = Content("application/json", {"type": "object"})
 
 
