@@ -10,6 +10,7 @@ from random import Random, SystemRandom
 from typing import Final
 
 from gpunode_protocol.errors import GpunodeError
+from gpunode_protocol.job_ids import new_job_id
 from gpunode_protocol.mesh import Mesh, MeshConfig, RecordValidator, create_mesh
 from gpunode_protocol.mesh.advert_records import AdvertValidator
 from gpunode_protocol.mesh.keyfile import load_or_create_identity
@@ -27,7 +28,7 @@ from gpunode._finder import Finder, Placement
 from gpunode._good_nodes import GoodNodes
 from gpunode._grants import GrantStore, GrantTerms
 from gpunode._home import HomeKeeper
-from gpunode._job_requests import Job, JobSigner, new_job_id, patience_with, worst_cost_microcredits
+from gpunode._job_requests import Job, JobSigner, patience_with, worst_cost_microcredits
 from gpunode._job_run import JobRun
 from gpunode._job_services import JobServices
 from gpunode._job_wish import JobWish
