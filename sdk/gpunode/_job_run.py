@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final, NoReturn
@@ -52,6 +52,8 @@ class JobRun:
         nodes: whom to ask.
         grant: to present first.
         inputs: blobs that the parameters refer to.
+
+    ``on_route`` is called whenever a node is asked, or begins to answer.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class JobRun:
         self.job = job
         self.answer = Answer(job)
         self.route: Route | None = None
+        self.on_route: Callable[[Route], None] = _nobody_listens
         self.chosen_at = nodes.made_at
         self.first_output_at: float | None = None
         self._services = services
@@ -151,6 +154,7 @@ class JobRun:
             failed=tuple(self._failed),
             segments=tuple(self.answer.parts),
         )
+        self.on_route(self.route)
 
     async def _begin(self, part: Part) -> tuple[Part, list[JobEvent]]:
         """Wait for the first output; the node that gives it does the job."""
@@ -380,3 +384,7 @@ class JobRun:
             attempts=self._failed,
             is_only_load=self._is_only_load,
         )
+
+
+def _nobody_listens(_route: Route) -> None:
+    """Nobody wants to know who is asked."""

@@ -184,14 +184,17 @@ class Session:
         )
         return JobRun(services, job, nodes, grant, wish.inputs)
 
-    async def choices(self, demand: Demand) -> list[Choice]:
+    async def choices(self, demand: Demand, *, anew: bool = False) -> list[Choice]:
         """Return whom a job would ask now, best first, at least one.
+
+        anew: search, also if nodes are known from before.
 
         Raises:
             NoNodeFound: nobody serves it. InvalidRequest: see ``Placer``. ClientError: the network is not reachable.
         """
-        ready = await self.ready()
-        return await ready.finder.choices(await self._placement(demand))
+        finder = (await self.ready()).finder
+        placement = await self._placement(demand)
+        return (await finder.search(placement)).choices if anew else await finder.choices(placement)
 
     async def nodes(self, wanted: Wanted) -> list[Choice]:
         """Return live nodes, probed, best first."""

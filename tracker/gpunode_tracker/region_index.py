@@ -1,7 +1,7 @@
 """Live adverts in memory, by task, model and region: the second source of nodes beside the DHT."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from gpunode_protocol.adverts import MAX_MODELS, Advert, position_of
@@ -36,6 +36,7 @@ class RegionIndex:
         """rng: picks the sample when there are too many."""
         self._rng = rng
         self._listed: dict[str, dict[_Key, _Listed]] = {}  # by peer
+        self.on_new: Callable[[], None] = lambda: None  # called when a node begins to serve a model
 
     def update(self, advert: Signed[Advert], now: float) -> bool:
         """List an advert; return False if a newer one is known. now: Unix seconds.
@@ -51,6 +52,8 @@ class RegionIndex:
             if body.sequence == known.advert.body.sequence and not known.live:
                 return False
         of_peer[key] = _Listed(advert, now, not body.tombstone)
+        if not body.tombstone and (known is None or not known.live):
+            self.on_new()
         if len(of_peer) > MAX_LISTED_OF_PEER:
             del of_peer[min(of_peer, key=lambda other: of_peer[other].advert.body.sequence)]
         return True
@@ -92,6 +95,14 @@ class RegionIndex:
             and (region is None or item.advert.body.region is region)
         ]
         return self._rng.sample(found, MAX_ANSWER_NODES) if len(found) > MAX_ANSWER_NODES else found
+
+    def served(self, now: float) -> dict[tuple[Task, str], frozenset[Region]]:
+        """Return the regions in which live nodes serve each model, by task and its name."""
+        found: dict[tuple[Task, str], set[Region]] = {}
+        for item in self._live(now):
+            body = item.advert.body
+            found.setdefault((body.model.task, body.model.name), set()).add(body.region)
+        return {key: frozenset(regions) for key, regions in found.items()}
 
     def regions(self, now: float) -> tuple[RegionCount, ...]:
         """Return the number of live nodes of each region, and by model, for all five regions."""
