@@ -20,6 +20,7 @@ class Metrics:
         self.dispatch_ends = self._counter(
             "dispatch_ends", "What came of them: completed, failed, retried, returned or lost.", "type", "end"
         )
+        self.webhooks = self._counter("webhooks", "Webhooks sent, by what came of each try.", "outcome")
         self.leaves = self._counter("ledger_leaves", "Ledger entries numbered in the log.")
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:

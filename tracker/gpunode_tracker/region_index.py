@@ -96,13 +96,9 @@ class RegionIndex:
         ]
         return self._rng.sample(found, MAX_ANSWER_NODES) if len(found) > MAX_ANSWER_NODES else found
 
-    def served(self, now: float) -> dict[tuple[Task, str], frozenset[Region]]:
-        """Return the regions in which live nodes serve each model, by task and its name."""
-        found: dict[tuple[Task, str], set[Region]] = {}
-        for item in self._live(now):
-            body = item.advert.body
-            found.setdefault((body.model.task, body.model.name), set()).add(body.region)
-        return {key: frozenset(regions) for key, regions in found.items()}
+    def live(self, now: float) -> Iterator[Advert]:
+        """Yield all live adverts."""
+        return (item.advert.body for item in self._live(now))
 
     def regions(self, now: float) -> tuple[RegionCount, ...]:
         """Return the number of live nodes of each region, and by model, for all five regions."""

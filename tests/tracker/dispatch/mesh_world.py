@@ -168,8 +168,8 @@ class MeshWorld:
 
     def live_regions(self, lane: str) -> frozenset[Region]:
         """Return where nodes live that can do the jobs of a lane."""
-        served = self.tracker.index.served(self.tracker.clock())
-        return Abilities(served, self.tracker.settings.default_models).regions_for(lane)
+        live = self.tracker.index.live(self.tracker.clock())
+        return Abilities.of(live, self.tracker.settings.default_models).regions_for(lane)
 
     @asynccontextmanager
     async def dispatcher(self) -> AsyncIterator[Dispatcher]:

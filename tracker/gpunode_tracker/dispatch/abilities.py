@@ -1,9 +1,11 @@
 """What live mesh nodes can do, by the tracker's own index. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Self
 
 from gpunode._model_names import resolve_name
+from gpunode_protocol.adverts import Advert
 from gpunode_protocol.regions import Region
 from gpunode_protocol.tasks import Task
 
@@ -19,6 +21,14 @@ class Abilities:
 
     served: Mapping[tuple[Task, str], frozenset[Region]]
     default_models: Mapping[Task, str]
+
+    @classmethod
+    def of(cls, live: Iterable[Advert], default_models: Mapping[Task, str]) -> Self:
+        """Return what nodes can do, by their live adverts."""
+        served: dict[tuple[Task, str], set[Region]] = {}
+        for advert in live:
+            served.setdefault((advert.model.task, advert.model.name), set()).add(advert.region)
+        return cls({key: frozenset(regions) for key, regions in served.items()}, default_models)
 
     def regions_for(self, lane: str) -> frozenset[Region]:
         """Return the regions in which a live node can do the jobs of a lane, none if nobody can."""

@@ -254,6 +254,6 @@ class Dispatcher:
     def _refresh_abilities(self) -> None:
         now = self._monotonic()
         if now >= self._abilities_until:
-            served = self._tracker.index.served(self._tracker.clock())
-            self._abilities = Abilities(served, self._tracker.settings.default_models)
+            live = self._tracker.index.live(self._tracker.clock())
+            self._abilities = Abilities.of(live, self._tracker.settings.default_models)
             self._abilities_until = now + ABILITIES_LAST_S
