@@ -5,17 +5,22 @@ import logging
 import random
 import secrets
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Self
 
 from gpunode_protocol.doubts import PLACE_DOUBTFUL
 from gpunode_protocol.identity import Identity
 from gpunode_protocol.mesh.keyfile import load_or_create_identity
 from gpunode_protocol.prices import PriceTable
+from gpunode_protocol.regions import Region
 from gpunode_protocol.revocations import Revocations
-from gpunode_protocol.signing import Signed
-from gpunode_protocol.tracker_api import NetworkInfo
+from gpunode_protocol.signing import Signed, sign
+from gpunode_protocol.tasks import Task
+from gpunode_protocol.tracker_api import NetworkInfo, NodesReply, SettlementItem, SettlementResult
+from gpunode_protocol.trust import NodeIndex
 
 from gpunode_tracker import Clock
 from gpunode_tracker.challenges import SECRET_BYTES, Challenges
@@ -42,6 +47,7 @@ from gpunode_tracker.storage.prices import ensure_prices
 
 logger = logging.getLogger(__name__)
 
+DISPATCH_KEY_FILE = "dispatch.key"
 _SHARDING = "sharding"
 
 
@@ -110,7 +116,7 @@ class Tracker:
                 sharding=sharding,
                 geoip=GeoIp(settings.geoip_database),
                 sealer=Sealer.from_file(settings.data_dir / "sealing_keys.json"),
-                dispatch=load_or_create_identity(settings.data_dir / "dispatch.key"),
+                dispatch=load_or_create_identity(settings.data_dir / DISPATCH_KEY_FILE),
             )
         except BaseException:
             await database.close()
@@ -133,6 +139,11 @@ class Tracker:
         return Outlook(self.database, self.clock, [nodes])
 
     @property
+    def dispatch_key_path(self) -> Path:
+        """Where the dispatch key is."""
+        return self.settings.data_dir / DISPATCH_KEY_FILE
+
+    @property
     def now(self) -> int:
         """Whole Unix seconds."""
         return int(self.clock())
@@ -152,6 +163,15 @@ class Tracker:
         if self.mesh is not None:
             self.mesh.trust(self.keys.trust, self.revocations.body)
 
+    async def settle(self, items: Sequence[SettlementItem]) -> list[SettlementResult]:
+        """Settle vouchers and count what came of them; see ``Settling.settle``."""
+        results = await self.settling.settle(items)
+        self.wake_sequencer.set()
+        for result in results:
+            self.metrics.settlements.labels(result.status).inc()
+            self.metrics.paid_microcredits.inc(result.paid_microcredits)
+        return results
+
     async def sequence(self) -> None:
         """Number the ledger's new entries and sign a head, now."""
         self.metrics.leaves.inc(await self.sequencer.run_once(self.keys))
@@ -169,6 +189,14 @@ class Tracker:
         """Find out anew whose stated place is doubtful, and log who is so from now on."""
         for peer in self.places.judge(self.clock()):
             logger.info("%s %s", peer, PLACE_DOUBTFUL, extra={"event": "place_doubtful", "peer_id": peer})
+
+    def signed_index(self, *, task: Task | None, model: str | None, region: Region | None) -> NodesReply:
+        """Return live adverts that fit, at most 256, signed as a whole."""
+        found = self.index.find(self.clock(), task=task, region=region, model=model)
+        kid, signer = self.keys.signer(self.now)
+        adverts = tuple(advert.envelope for advert in found)
+        index = NodeIndex(network=self.keys.network, issued_at=self.now, adverts=adverts, kid=kid)
+        return NodesReply(index=sign(signer, index).envelope)
 
     def network_info(self) -> NetworkInfo:
         """Return what newcomers need."""

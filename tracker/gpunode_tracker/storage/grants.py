@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, func, insert, select, update
+from sqlalchemy import Select, case, func, insert, select, update
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -90,6 +90,24 @@ def grants_to_return_query(*, now: int, limit: int) -> Select[Any]:
 async def mark_returned(connection: AsyncConnection, jti: str, *, now: int) -> None:
     """Note that the reservation went back."""
     await connection.execute(update(grants).where(grants.c.jti == jti).values(returned_at=now))
+
+
+async def prolong(connection: AsyncConnection, jti: str, *, client: str, added: int, expires_at: int) -> None:
+    """Let a reservation last at least until an instant, for whoever signs for it now.
+
+    Args:
+        client: peer id that signs its requests and vouchers from now on.
+        added: micro-credits by which it has been raised.
+        expires_at: Unix seconds.
+    """
+    later = case((grants.c.expires_at < expires_at, expires_at), else_=grants.c.expires_at)
+    values = {
+        "client": client,
+        "reserved": grants.c.reserved + added,
+        "expires_at": later,
+        "release_at": later + SETTLEMENT_PERIOD_S,
+    }
+    await connection.execute(update(grants).where(grants.c.jti == jti).values(**values))
 
 
 async def release_early(connection: AsyncConnection, jti: str, *, at: int) -> None:

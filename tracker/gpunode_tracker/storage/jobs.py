@@ -161,6 +161,11 @@ async def keep_request(connection: AsyncConnection, lease: Lease, request: bytes
     return (await connection.execute(changed)).rowcount > 0
 
 
+async def note_node(connection: AsyncConnection, lease: Lease, node: str) -> None:
+    """Note which mesh node does a job for its holder; node: peer id."""
+    await connection.execute(update(jobs).where(*_held(lease)).values(node=node))
+
+
 async def renew_lease(connection: AsyncConnection, lease: Lease, *, now: int, lease_s: int) -> bool:
     """Let a holder have the job for longer; return whether it holds it."""
     changed = update(jobs).where(*_held(lease)).values(lease_expires_at=now + lease_s)
@@ -202,6 +207,33 @@ async def fail_attempt(
     if row is None:
         return None
     await _end_attempt(connection, lease, reason, now=now)
+    return _job(row)
+
+
+async def undo_lease(connection: AsyncConnection, lease: Lease) -> StoredJob | None:
+    """Queue a job again in its old place as if it had not been taken: nobody failed, so no attempt is counted.
+
+    The attempt's number is given anew. So the holder must have ended whatever it did for it: nothing fences that out
+    when the same holder takes the job once more.
+
+    Returns:
+        The job as it is now; None, and nothing is changed, if the holder does not hold it (any more).
+    """
+    values = {
+        "status": JobStatus.QUEUED,
+        "attempt": jobs.c.attempt - 1,
+        "worker_id": None,
+        "node": None,
+        "request": None,
+        "lease_expires_at": None,
+        "started_at": jobs.c.started_at if lease.attempt > 1 else None,
+    }
+    changed = update(jobs).where(*_held(lease)).values(**values).returning(*_WITHOUT_LARGE)
+    row = (await connection.execute(changed)).first()
+    if row is None:
+        return None
+    undone = job_attempts.c.job_id == lease.job_id, job_attempts.c.attempt == lease.attempt
+    await connection.execute(job_attempts.delete().where(*undone))
     return _job(row)
 
 
