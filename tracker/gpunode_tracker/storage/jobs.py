@@ -14,6 +14,7 @@ from sqlalchemy import (
     exists,
     func,
     insert,
+    literal,
     literal_column,
     select,
     tuple_,
@@ -261,9 +262,21 @@ async def fail_queued(connection: AsyncConnection, job_id: str, reason: str, *, 
 
 async def stale_jobs(connection: AsyncConnection, *, created_before: int, limit: int) -> list[str]:
     """Return ids of jobs that wait since before an instant."""
-    # a job's rank is at most its age in milliseconds, and ranks are in the queue's index
+    return list((await connection.execute(stale_jobs_query(created_before=created_before, limit=limit))).scalars())
+
+
+def stale_jobs_query(*, created_before: int, limit: int) -> Select[Any]:
+    """Return the query for them, which looks at the front of each lane: a rank is at most the age in milliseconds."""
+    lanes = select(_first_lane_after(None).label("lane")).cte("lanes", recursive=True)
+    before = lanes.alias("before")
+    lanes = lanes.union_all(select(_first_lane_after(before.c.lane)).where(before.c.lane.is_not(None)))
     old = _QUEUED, jobs.c.rank < 1000 * created_before, jobs.c.created_at < created_before
-    return list((await connection.execute(select(jobs.c.id).where(*old).limit(limit))).scalars())
+    return select(jobs.c.id).join_from(lanes, jobs, jobs.c.lane == lanes.c.lane).where(*old).limit(limit)
+
+
+def _first_lane_after(lane: ColumnElement[str] | None) -> Any:
+    query = select(func.min(jobs.c.lane)).where(_QUEUED)
+    return (query if lane is None else query.where(jobs.c.lane > lane)).scalar_subquery()
 
 
 async def expired_leases(connection: AsyncConnection, *, now: int, limit: int) -> list[Lease]:
@@ -297,7 +310,8 @@ async def failures_of(connection: AsyncConnection, job_id: str) -> list[str]:
 
 async def jobs_ahead(connection: AsyncConnection, job: StoredJob, lanes: Sequence[str], *, limit: int) -> int:
     """Return how many queued jobs of some lanes go before a job; counts ``limit`` of a lane at most."""
-    earlier = tuple_(jobs.c.rank, jobs.c.id) < tuple_(job.rank, job.id)
+    place = tuple_(literal(job.rank, jobs.c.rank.type), literal(job.id, jobs.c.id.type))
+    earlier = tuple_(jobs.c.rank, jobs.c.id) < place
     counts = [
         select(func.count())
         .select_from(select(jobs.c.id).where(_QUEUED, jobs.c.lane == lane, earlier).limit(limit).subquery())
