@@ -135,8 +135,11 @@ class Tracker:
     @cached_property
     def outlook(self) -> Outlook:
         """Who could do a queued job, and when; whoever knows of more workers adds to its ``sources``."""
-        nodes = MeshCapacities(self.index, self.settings.default_models, self.clock, lambda: self.mesh is not None)
+        nodes = MeshCapacities(self.index, self.settings.default_models, self.clock, self._sends_jobs)
         return Outlook(self.database, self.clock, [nodes])
+
+    def _sends_jobs(self) -> bool:
+        return self.mesh is not None and self.settings.dispatch
 
     @property
     def dispatch_key_path(self) -> Path:

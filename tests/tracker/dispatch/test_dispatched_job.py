@@ -64,7 +64,7 @@ async def test_an_answer_that_broke_off_goes_on_at_another_node(mesh: MeshWorld)
     assert await mesh.earned([second]) == 30 * 2 + 10 * (7 + 2)
     assert (await mesh.spent(), await mesh.reserved(job)) == (ANSWER_COST + 10 * 2, 0)
     served_by = [data["served_by"] for name, data in mesh.told(job) if name == JobEventName.RUNNING]
-    assert served_by == [f"node:{first.peer_id}", f"node:{second.peer_id}"]
+    assert served_by == [None, f"node:{first.peer_id}", f"node:{second.peer_id}"]
     assert (await mesh.find(job)).node == second.peer_id
 
 

@@ -17,6 +17,7 @@ from gpunode._session import Session
 from gpunode.types import Route
 from gpunode_protocol.client_job import Completed
 from gpunode_protocol.errors import GpunodeError
+from gpunode_protocol.identity import PeerId
 from gpunode_protocol.job_params import JobOrder, read_job_params
 from gpunode_protocol.jobs_api import JobEventName, JsonObject
 from gpunode_protocol.regions import Region
@@ -34,6 +35,7 @@ from gpunode_tracker.dispatch.verdicts import End, end_after
 from gpunode_tracker.errors import StorageUnavailable
 from gpunode_tracker.jobs.job import JobStatus, Lease, StoredJob
 from gpunode_tracker.jobs.news import Word
+from gpunode_tracker.jobs.views import NODE
 from gpunode_tracker.storage.jobs import find_job_state, note_node, undo_lease
 from gpunode_tracker.storage.reports import add_report
 
@@ -84,8 +86,8 @@ class DispatchedJob:
         self._debts = Debts()
         self._reader: AnswerReader | None = None
         self._run: JobRun | None = None
-        self._node: str | None = None
-        self._notes: set[asyncio.Task[None]] = set()
+        self._node: PeerId | None = None
+        self._noting: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
         self._is_ending = False
 
@@ -99,6 +101,7 @@ class DispatchedJob:
         Raises:
             StorageUnavailable: the database did not take it for long; the lease will expire.
         """
+        self._tell_running(None)
         work = asyncio.create_task(self._work())
         lost = asyncio.create_task(self._keeper.until_lost())
         stopping = asyncio.create_task(self._stopping.wait())
@@ -111,7 +114,7 @@ class DispatchedJob:
             return await self._withdraw(is_lost=lost.done())
         finally:
             self.started.set()
-            tasks = {work, lost, stopping, *self._notes}
+            tasks = [task for task in (work, lost, stopping, self._noting) if task is not None]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -172,21 +175,24 @@ class DispatchedJob:
 
     def _asked(self, route: Route) -> None:
         """Tell who does the job now."""
-        if route.node == self._node:
-            return
-        self._node = route.node
-        data = {"attempt": self._lease.attempt, "served_by": f"node:{route.node}"}
-        self._tracker.news.tell(Word(self.job.id, JobEventName.RUNNING, data))
-        note = asyncio.create_task(self._note(route.node))
-        self._notes.add(note)
-        note.add_done_callback(self._notes.discard)
+        node = PeerId(route.node)
+        if node != self._node:
+            self._node = node
+            self._noting = asyncio.create_task(self._note(node, self._noting))
 
-    async def _note(self, node: str) -> None:
+    async def _note(self, node: PeerId, before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            await asyncio.wait({before})
         try:
             async with self._tracker.database.write() as connection:
                 await note_node(connection, self._lease, node)
         except StorageUnavailable as error:
-            logger.info("Who does a job was not noted: %s", error, extra={"event": "node_not_noted"})
+            logger.info("Who does a job was not noted: %s", error, extra=self._extra("node_not_noted"))
+        self._tell_running(node)
+
+    def _tell_running(self, node: PeerId | None) -> None:
+        data = {"attempt": self._lease.attempt, "served_by": None if node is None else f"{NODE}{node}"}
+        self._tracker.news.tell(Word(self.job.id, JobEventName.RUNNING, data))
 
     # Ends
 
@@ -264,8 +270,10 @@ class DispatchedJob:
     # Money
 
     async def _pay(self, last: Signed[Voucher] | None = None) -> None:
-        """Settle what is owed so far, and keep complaints. last: a voucher that will be settled after these."""
+        """Settle what is owed so far, keep complaints. last: a voucher that will be settled after these."""
         debts, tracker = self._debts, self._tracker
+        if self._noting is not None:
+            await asyncio.wait({self._noting})  # nothing is told of a job after its end
         if debts.items:
             last_due = 0 if last is None else cost_of(last.body, tracker.prices)
             try:
