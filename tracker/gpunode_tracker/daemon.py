@@ -170,6 +170,7 @@ def _tls(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
     if certificate is None:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2  # RFC 8996; Python's own choice, but the system may set another
     try:
         context.load_cert_chain(certificate, key)
     except OSError as error:  # ssl.SSLError is one

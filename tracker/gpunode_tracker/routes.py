@@ -1,9 +1,25 @@
 """The URL table."""
 
 from aiohttp import web
+from gpunode_protocol import admin_api
 from gpunode_protocol import tracker_api as api
 
-from gpunode_tracker.handlers import accounts, grants, health, ledger, network, nodes, reports, settlements
+from gpunode_tracker.handlers import (
+    accounts,
+    admin_accounts,
+    admin_audit,
+    admin_bans,
+    admin_keys,
+    admin_prices,
+    grants,
+    health,
+    ledger,
+    network,
+    nodes,
+    own_keys,
+    reports,
+    settlements,
+)
 
 METRICS_PATH = "/metrics"
 
@@ -32,4 +48,24 @@ ROUTES: tuple[web.RouteDef, ...] = (
     web.get(api.HEALTH_PATH, health.get_health),
     web.get(api.READY_PATH, health.get_ready),
     web.get(METRICS_PATH, health.get_metrics),
+    web.get(admin_api.KEYS_PATH, own_keys.get_keys),
+    web.post(admin_api.KEYS_PATH, own_keys.post_key),
+    web.post(admin_api.KEY_ROTATION_PATH, own_keys.post_rotation),
+    web.delete(admin_api.KEY_PATH, own_keys.delete_key),
+    web.get(admin_api.ADMIN_ACCOUNTS_PATH, admin_accounts.get_accounts),
+    web.post(admin_api.ADMIN_ACCOUNTS_PATH, admin_accounts.post_account),
+    web.get(admin_api.ADMIN_ACCOUNT_PATH, admin_accounts.get_account),
+    web.post(admin_api.ADMIN_CREDITS_PATH, admin_accounts.post_credits),
+    web.get(admin_api.ADMIN_ACCOUNT_KEYS_PATH, admin_keys.get_account_keys),
+    web.post(admin_api.ADMIN_ACCOUNT_KEYS_PATH, admin_keys.post_key),
+    web.get(admin_api.ADMIN_KEYS_PATH, admin_keys.get_keys),
+    web.post(admin_api.ADMIN_KEY_ROTATION_PATH, admin_keys.post_rotation),
+    web.delete(admin_api.ADMIN_KEY_PATH, admin_keys.delete_key),
+    web.get(admin_api.ADMIN_BANS_PATH, admin_bans.get_bans),
+    web.post(admin_api.ADMIN_BANS_PATH, admin_bans.post_ban),
+    web.delete(admin_api.ADMIN_BANS_PATH, admin_bans.delete_ban),
+    web.get(admin_api.ADMIN_PRICES_PATH, admin_prices.get_prices),
+    web.post(admin_api.ADMIN_PRICES_PATH, admin_prices.post_prices),
+    web.get(admin_api.ADMIN_PRICE_HISTORY_PATH, admin_prices.get_history),
+    web.get(admin_api.ADMIN_AUDIT_PATH, admin_audit.get_audit),
 )

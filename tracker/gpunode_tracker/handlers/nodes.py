@@ -1,7 +1,5 @@
 """Nodes: registration, heartbeats, the signed index, balances, links."""
 
-from typing import TypeVar
-
 from aiohttp import web
 from gpunode_protocol.identity import PeerId, parse_peer_id
 from gpunode_protocol.regions import Region
@@ -20,19 +18,20 @@ from gpunode_protocol.tracker_api import (
 )
 from gpunode_protocol.trust import NodeIndex
 
-from gpunode_tracker.app_keys import CLIENT, TRACKER
+from gpunode_tracker.app_keys import CLIENT, NODES_BY_TOKEN, TRACKER
+from gpunode_tracker.audit import Action
 from gpunode_tracker.auth import WORKER_TOKEN_HEADER, account_of, node_of
 from gpunode_tracker.balances import node_balance
 from gpunode_tracker.bodies import read_body, reply
+from gpunode_tracker.entries import node_name
 from gpunode_tracker.errors import Forbidden, InvalidRequest, NotFound
 from gpunode_tracker.geoip import Place
 from gpunode_tracker.place_watch import Observer
+from gpunode_tracker.queries import read_choice
 from gpunode_tracker.region_overview import seen_place
 from gpunode_tracker.registration import check_adverts
-from gpunode_tracker.storage import nodes
+from gpunode_tracker.storage import audit, nodes
 from gpunode_tracker.tracker import Tracker
-
-E = TypeVar("E", Task, Region)
 
 
 async def post_challenge(request: web.Request) -> web.Response:
@@ -47,7 +46,10 @@ async def post_register(request: web.Request) -> web.Response:
     body = await read_body(request, RegisterRequest)
     found = tracker.geoip.find(request[CLIENT])
     seen = found if isinstance(found, Place) else None
-    node = await tracker.registrar.register(tracker.keys, body.registration, seen=seen, now=tracker.now)
+    node = await tracker.registrar.register(
+        tracker.keys, body.registration, seen=seen, address=request[CLIENT], now=tracker.now
+    )
+    request.app[NODES_BY_TOKEN].forget(node.peer)
     return reply(
         RegisterReply(
             node_id=node.peer,
@@ -115,7 +117,7 @@ async def _note_round_trips(tracker: Tracker, node: nodes.StoredNode, body: Hear
 async def get_nodes(request: web.Request) -> web.Response:
     """GET /api/v1/nodes?task=&model=&region=: live adverts, signed as a whole."""
     tracker = request.app[TRACKER]
-    task, region = _choice(request, "task", Task), _choice(request, "region", Region)
+    task, region = read_choice(request, "task", Task), read_choice(request, "region", Region)
     found = tracker.index.find(tracker.clock(), task=task, region=region, model=request.query.get("model") or None)
     kid, signer = tracker.keys.signer(tracker.now)
     adverts = tuple(advert.envelope for advert in found)
@@ -130,6 +132,9 @@ async def delete_node(request: web.Request) -> web.Response:
     tracker.index.remove(node.peer)
     async with tracker.database.write() as connection:
         await nodes.remove_token(connection, node.peer)
+        name = node_name(node.peer)
+        await audit.record(connection, name, Action.NODE_LEFT, name, address=request[CLIENT], at=tracker.now)
+    request.app[NODES_BY_TOKEN].forget(node.peer)
     return web.Response(status=204)
 
 
@@ -140,7 +145,10 @@ async def post_link(request: web.Request) -> web.Response:
     body = await read_body(request, LinkRequest)
     if read_signed_body(Link, body.link).peer != parse_peer_id(request.match_info["peer"]):
         raise InvalidRequest("The path names another node than the signed link.")
-    _, answer = await tracker.registrar.link(tracker.keys, body.link, account, now=tracker.now)
+    peer, answer = await tracker.registrar.link(
+        tracker.keys, body.link, account, address=request[CLIENT], now=tracker.now
+    )
+    request.app[NODES_BY_TOKEN].forget(peer)
     tracker.wake_sequencer.set()
     return reply(answer)
 
@@ -160,13 +168,3 @@ async def get_node_balance(request: web.Request) -> web.Response:
         if node.account_id != account.id:
             raise Forbidden("This node is not linked to your account.")
         return reply(await node_balance(connection, node))
-
-
-def _choice(request: web.Request, name: str, kind: type[E]) -> E | None:
-    text = request.query.get(name)
-    if not text:
-        return None
-    try:
-        return kind(text)
-    except ValueError as error:
-        raise InvalidRequest(f"There is no {name} {text[:32]!r}; it is one of {', '.join(kind)}.") from error

@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from gpunode_tracker.errors import StorageUnavailable
+from gpunode_tracker.storage.driver_logs import silence_drivers
 from gpunode_tracker.storage.migrate import upgrade
 
 _BEGIN = "gpunode_begin"
@@ -33,6 +34,7 @@ class Database:
 
     def __init__(self, url: str) -> None:
         """Prepare the engine; nothing is opened yet."""
+        silence_drivers()
         self._engine = create_async_engine(url, hide_parameters=True)
         self._turn = asyncio.Lock()
         if self._engine.dialect.name == "sqlite":
