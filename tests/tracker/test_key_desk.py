@@ -180,16 +180,14 @@ async def test_own_keys_are_of_the_own_account(desk: KeyDesk) -> None:
             await act
 
 
-async def test_own_keys_are_limited_in_number(
-    desk: KeyDesk, clock: TestClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_own_keys_are_limited_in_number(desk: KeyDesk, clock: TestClock, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those that work and those of the last day; the operator may go beyond."""
     monkeypatch.setattr(key_desk, "MAX_OWN_KEYS", 3)
     own, _ = await _asking(desk)
     second = await own.create("a", KeyTerms())
     await own.rotate(second.key.id, grace_s=0)
     for act in (own.create("a", KeyTerms()), own.rotate(own.asking.id, grace_s=0)):  # type: ignore[union-attr]  # -- set
-        with pytest.raises(Forbidden, match="has 3 keys.*may make 3"):
+        with pytest.raises(Forbidden, match=r"has 3 keys.*may make 3"):
             await act
     await desk.create("a", KeyTerms(expires_at=START_AT + 60))
     clock.advance(24 * 3600 + 1)

@@ -65,12 +65,12 @@ async def test_secrets_are_cut_out(tracker: Tracker) -> None:
 async def test_an_entry_shares_its_transactions_fate(tracker: Tracker) -> None:
     """What was not done was not noted."""
 
-    class NotDone(Exception):  # noqa: N818 -- a name for the test
-        pass
-
-    with pytest.raises(NotDone):
+    async def fail() -> None:
         async with tracker.database.write() as connection:
             await record(connection, "operator", Action.BANNED, "account:a", at=START_AT)
-            raise NotDone
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        await fail()
     async with tracker.database.read() as connection:
         assert await newest_records(connection, ALL, before_id=MAX_INT64, limit=10) == []

@@ -7,22 +7,26 @@ from gpunode_tracker.admin_access import admin_of
 from gpunode_tracker.admin_views import key_terms, key_view
 from gpunode_tracker.app_keys import KEY_HOLDERS, TRACKER
 from gpunode_tracker.bodies import read_body, reply
-from gpunode_tracker.key_desk import KeyDesk
+from gpunode_tracker.key_desk import KeyDesk, no_account
 from gpunode_tracker.queries import read_id, read_limit, read_text
+from gpunode_tracker.storage.accounts import find_account
 
 MAX_ID_CHARS = 64
 
 
 async def get_keys(request: web.Request) -> web.Response:
-    """GET /api/v1/admin/keys?account=&cursor=&limit=: all keys, or an account's, without their secrets."""
+    """GET /api/v1/admin/keys?cursor=&limit=: all keys, without their secrets."""
     desk = (await admin_of(request)).api_keys
-    return await keys_page(request, desk, read_text(request, "account", max_chars=MAX_ID_CHARS))
+    return await keys_page(request, desk, None)
 
 
 async def get_account_keys(request: web.Request) -> web.Response:
     """GET /api/v1/admin/accounts/{account}/keys?cursor=&limit=: an account's keys."""
-    desk = (await admin_of(request)).api_keys
-    return await keys_page(request, desk, read_id(request, "account"))
+    admin, account_id = await admin_of(request), read_id(request, "account")
+    async with admin.database.read() as connection:
+        if await find_account(connection, account_id) is None:
+            raise no_account(account_id)
+    return await keys_page(request, admin.api_keys, account_id)
 
 
 async def post_key(request: web.Request) -> web.Response:
