@@ -7,6 +7,7 @@ from gpunode_protocol.regions import Region
 from gpunode_protocol.tasks import Task
 from gpunode_protocol.validation import JOB_ID_PATTERN, MAX_INT64
 
+from gpunode_tracker.admin_routes import ADMIN_ROUTES
 from gpunode_tracker.handlers import accounts, docs, grants, health, jobs, ledger, network, nodes, reports, settlements
 from gpunode_tracker.jobs.job import JobStatus
 from gpunode_tracker.openapi.route import (
@@ -184,4 +185,5 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", OPENAPI_PATH, docs.get_openapi, reply=JSON_OBJECT, also={304: None}),
     Route("GET", DOCS_PATH, docs.get_docs, reply=HTML, also={304: None}),
     Route("GET", DOCS_ASSET_PATH, docs.get_docs_asset, reply=ANY_FILE, also={304: None}, problems=(404,)),
+    *ADMIN_ROUTES,
 )

@@ -74,7 +74,7 @@ def test_an_operation_tells_what_the_docstring_does() -> None:
     """The first line is its summary, the rest its description; the module is its group."""
     operation = _operation()
     assert (operation["summary"], operation["description"]) == ("Keep a thing.", "It stays.")
-    assert (operation["operationId"], operation["tags"]) == ("post_thing", ["test_document"])
+    assert (operation["operationId"], operation["tags"]) == ("test_document_post_thing", ["test_document"])
 
 
 def test_a_variable_of_the_path_has_its_pattern() -> None:

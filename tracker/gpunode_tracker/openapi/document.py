@@ -79,7 +79,7 @@ def _docstring(route: Route) -> str:
 
 def _operation(route: Route, models: Models) -> JsonObject:
     operation: JsonObject = {
-        "operationId": route.handler.__name__,
+        "operationId": f"{_tag(route)}_{route.handler.__name__}",
         "tags": [_tag(route)],
         "summary": summary_of(route),
     }

@@ -9,6 +9,7 @@ from gpunode_protocol.jobs_api import IDEMPOTENCY_KEY_HEADER
 from gpunode_protocol.validation import PEER_ID_PATTERN
 
 _UUID: Final = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
+_ID: Final = "^[A-Za-z0-9_-]{1,64}$"
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ VARIABLES: Final[Mapping[str, Variable]] = {
         _UUID, "A worker's id, as its registration returned it.", "7f0c2a9e-51d4-4c3b-9a57-2f6e8d1b0c4a"
     ),
     "receipt": Variable("^[0-9a-f]{64}$", "SHA-256 of a receipt's body, as hex.", hashlib.sha256().hexdigest()),
+    "account": Variable(_ID, "An account's id.", "acct-9f86d081"),
+    "key": Variable(_ID, "An API key's public id.", "k-9f86d081884c7d65"),
     "asset": Variable("^[a-z0-9.-]{1,64}$", "Name of a part of the documentation's page.", "start.js"),
 }
 """By name."""

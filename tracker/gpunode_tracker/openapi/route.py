@@ -66,15 +66,18 @@ def number(name: str, about: str, *, highest: int) -> Query:
     return Query(name, {"type": "integer", "minimum": 0, "maximum": highest}, about)
 
 
-def choice(name: str, about: str, kind: type[StrEnum]) -> Query:
+def choice(name: str, about: str, kind: type[StrEnum], *, required: bool = False) -> Query:
     """Return a parameter that is one of some names."""
-    return Query(name, {"type": "string", "enum": [str(value) for value in kind]}, about)
+    return Query(name, {"type": "string", "enum": [str(value) for value in kind]}, about, required)
 
 
-def text(name: str, about: str, *, pattern: str | None = None, max_chars: int | None = None) -> Query:
+def text(
+    name: str, about: str, *, pattern: str | None = None, max_chars: int | None = None, required: bool = False
+) -> Query:
     """Return a parameter that is text."""
     limits = {"pattern": pattern, "maxLength": max_chars}
-    return Query(name, {"type": "string"} | {key: value for key, value in limits.items() if value is not None}, about)
+    schema = {"type": "string"} | {key: value for key, value in limits.items() if value is not None}
+    return Query(name, schema, about, required)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from gpunode_protocol.prices import DEFAULT_PRICES, PriceTable
 from sqlalchemy import insert, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gpunode_tracker.storage.tables import price_tables
@@ -27,3 +28,19 @@ async def ensure_prices(connection: AsyncConnection) -> PriceTable:
         return found
     await connection.execute(insert(price_tables).values(version=DEFAULT_PRICES.version, body=DEFAULT_PRICES.to_map()))
     return DEFAULT_PRICES
+
+
+async def prices_before(connection: AsyncConnection, version: int, *, limit: int) -> list[PriceTable]:
+    """Return tables, newest first, those before a version."""
+    query = select(price_tables.c.body).where(price_tables.c.version < version).order_by(price_tables.c.version.desc())
+    return [PriceTable.from_map(body) for body in (await connection.execute(query.limit(limit))).scalars()]
+
+
+async def add_prices(connection: AsyncConnection, table: PriceTable) -> bool:
+    """Publish a table; return False, and nothing is changed, if its version exists already."""
+    try:
+        async with connection.begin_nested():
+            await connection.execute(insert(price_tables).values(version=table.version, body=table.to_map()))
+    except IntegrityError:
+        return False
+    return True
