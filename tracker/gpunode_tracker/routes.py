@@ -18,6 +18,7 @@ from gpunode_tracker.openapi.route import (
     PLAIN_TEXT,
     Auth,
     Route,
+    SpecialProblem,
     choice,
     number,
     text,
@@ -151,6 +152,7 @@ ROUTES: tuple[Route, ...] = (
         also={200: jobs_api.JobTicket},
         auth=Auth.KEY,
         headers=(jobs_api.IDEMPOTENCY_KEY_HEADER,),
+        reply_headers={202: ("Location",), 200: ("Location",)},
         problems=(402,),
     ),
     Route(
@@ -159,9 +161,11 @@ ROUTES: tuple[Route, ...] = (
         jobs.post_sync_job,
         body=jobs_api.JobSubmission,
         reply=jobs_api.JobView,
+        also={504: SpecialProblem(jobs_api.JobProblem)},
         auth=Auth.KEY,
         headers=(jobs_api.IDEMPOTENCY_KEY_HEADER,),
-        problems=(402, 504),
+        reply_headers={504: ("Location",)},
+        problems=(402,),
     ),
     Route(
         "GET",
