@@ -87,7 +87,8 @@ async def serve(settings: TrackerSettings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    tls = _tls(settings.tls_cert, settings.tls_key)
+    certificate, key = settings.tls_cert, settings.tls_key
+    tls = tls_context(certificate, key) if certificate is not None else None
     tracker = await Tracker.open(settings)
     async with _http(tracker, tls) as url:
         try:
@@ -169,15 +170,14 @@ async def _http(tracker: Tracker, tls: ssl.SSLContext | None) -> AsyncIterator[s
         await runner.cleanup()
 
 
-def _tls(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
-    """Return the TLS settings of the certificate.
+def tls_context(certificate: Path, key: Path | None) -> ssl.SSLContext:
+    """Return the TLS settings of a certificate: version 1.2 or later.
 
     Raises:
         InvalidSettings: the files cannot be used.
     """
-    if certificate is None:
-        return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2  # RFC 8996; Python's own choice, but the system may set another
     try:
         context.load_cert_chain(certificate, key)
     except OSError as error:  # ssl.SSLError is one

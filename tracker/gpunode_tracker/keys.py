@@ -12,7 +12,9 @@ from gpunode_protocol.signing import Envelope, Signed, sign
 from gpunode_protocol.trust import Trust
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gpunode_tracker.audit import OPERATOR, Action, Actor
 from gpunode_tracker.errors import KeysUnusable, NotFound
+from gpunode_tracker.storage import audit
 from gpunode_tracker.storage.database import Database
 from gpunode_tracker.storage.documents import DocumentKind, add, constant, find_constant, newest
 from gpunode_tracker.storage.locks import Lock, take
@@ -111,7 +113,13 @@ async def read_keys(database: Database, data_dir: Path) -> KeyRing:
 
 
 async def rotate(
-    database: Database, data_dir: Path, *, root_key: Path | None = None, now: float, lead_time_s: int = KEY_LEAD_TIME_S
+    database: Database,
+    data_dir: Path,
+    *,
+    root_key: Path | None = None,
+    now: float,
+    lead_time_s: int = KEY_LEAD_TIME_S,
+    actor: Actor = OPERATOR,
 ) -> KeySet:
     """Publish a new signing key that takes over after the lead time.
 
@@ -119,6 +127,7 @@ async def rotate(
         root_key: file of the root key; None = in the data folder.
         now: Unix seconds.
         lead_time_s: seconds until the switch; 0 only after a loss or theft of the key in use.
+        actor: who acts, for the audit log.
 
     Raises:
         KeysUnusable: the root key is not here or not this network's, or another switch is still to come.
@@ -140,6 +149,10 @@ async def rotate(
         new_key = _new_signing_key(data_dir, not_before=int(now) + lead_time_s)
         keyset = successor(old, new_key, now=int(now))
         await _publish(connection, root, keyset)
+        subject, detail = f"signing_key:{new_key.kid}", {"not_before": new_key.not_before}
+        await audit.record(
+            connection, actor.name, Action.SIGNING_KEY_ROTATED, subject, detail, actor.address, at=int(now)
+        )
     return keyset
 
 

@@ -7,6 +7,7 @@ from gpunode_protocol.regions import Region
 from gpunode_protocol.tasks import Task
 from gpunode_protocol.validation import JOB_ID_PATTERN, MAX_INT64
 
+from gpunode_tracker.admin_routes import ADMIN_ROUTES
 from gpunode_tracker.handlers import accounts, docs, grants, health, jobs, ledger, network, nodes, reports, settlements
 from gpunode_tracker.jobs.job import JobStatus
 from gpunode_tracker.openapi.route import (
@@ -17,6 +18,7 @@ from gpunode_tracker.openapi.route import (
     PLAIN_TEXT,
     Auth,
     Route,
+    SpecialProblem,
     choice,
     number,
     text,
@@ -150,6 +152,7 @@ ROUTES: tuple[Route, ...] = (
         also={200: jobs_api.JobTicket},
         auth=Auth.KEY,
         headers=(jobs_api.IDEMPOTENCY_KEY_HEADER,),
+        reply_headers={202: ("Location",), 200: ("Location",)},
         problems=(402,),
     ),
     Route(
@@ -158,9 +161,11 @@ ROUTES: tuple[Route, ...] = (
         jobs.post_sync_job,
         body=jobs_api.JobSubmission,
         reply=jobs_api.JobView,
+        also={504: SpecialProblem(jobs_api.JobProblem)},
         auth=Auth.KEY,
         headers=(jobs_api.IDEMPOTENCY_KEY_HEADER,),
-        problems=(402, 504),
+        reply_headers={504: ("Location",)},
+        problems=(402,),
     ),
     Route(
         "GET",
@@ -184,4 +189,5 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", OPENAPI_PATH, docs.get_openapi, reply=JSON_OBJECT, also={304: None}),
     Route("GET", DOCS_PATH, docs.get_docs, reply=HTML, also={304: None}),
     Route("GET", DOCS_ASSET_PATH, docs.get_docs_asset, reply=ANY_FILE, also={304: None}, problems=(404,)),
+    *ADMIN_ROUTES,
 )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Self
 
 from gpunode_protocol.doubts import PLACE_DOUBTFUL
-from gpunode_protocol.identity import Identity
+from gpunode_protocol.identity import Identity, PeerId
 from gpunode_protocol.mesh.keyfile import load_or_create_identity
 from gpunode_protocol.prices import PriceTable
 from gpunode_protocol.regions import Region
@@ -23,6 +23,7 @@ from gpunode_protocol.tracker_api import NetworkInfo, NodesReply, SettlementItem
 from gpunode_protocol.trust import NodeIndex
 
 from gpunode_tracker import Clock
+from gpunode_tracker.bans import BanKind, Bans
 from gpunode_tracker.challenges import SECRET_BYTES, Challenges
 from gpunode_tracker.config import TrackerSettings
 from gpunode_tracker.geoip import GeoIp
@@ -41,9 +42,10 @@ from gpunode_tracker.sealing import Sealer
 from gpunode_tracker.sequencer import Sequencer
 from gpunode_tracker.settling import Settling
 from gpunode_tracker.sharding import Sharding
+from gpunode_tracker.storage.bans import all_bans
 from gpunode_tracker.storage.database import Database
 from gpunode_tracker.storage.documents import constant, find_constant, replace_value
-from gpunode_tracker.storage.prices import ensure_prices
+from gpunode_tracker.storage.prices import ensure_prices, newest_prices
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +77,7 @@ class Tracker:
     geoip: GeoIp
     sealer: Sealer
     dispatch: Identity
+    bans: Bans
     news: JobNews = field(default_factory=JobNews)
     places: PlaceWatch = field(default_factory=PlaceWatch)
     metrics: Metrics = field(default_factory=Metrics)
@@ -98,6 +101,8 @@ class Tracker:
                 secret = await constant(connection, "challenge_secret", secrets.token_bytes(SECRET_BYTES))
                 sharding = Sharding.from_json(await find_constant(connection, _SHARDING), now=int(clock()))
                 log = await constant(connection, "log_id", secrets.token_hex(16).encode())
+                bans = Bans(clock)
+                bans.replace(await all_bans(connection, now=int(clock())))
             challenges = Challenges(secret, clock)
             sequencer = Sequencer(database, log.decode(), clock)
             await sequencer.start(keys)
@@ -117,6 +122,7 @@ class Tracker:
                 geoip=GeoIp(settings.geoip_database),
                 sealer=Sealer.from_file(settings.data_dir / "sealing_keys.json"),
                 dispatch=load_or_create_identity(settings.data_dir / DISPATCH_KEY_FILE),
+                bans=bans,
             )
         except BaseException:
             await database.close()
@@ -157,7 +163,9 @@ class Tracker:
         return self.mesh.addresses if self.mesh is not None else ()
 
     async def refresh(self) -> None:
-        """Read what the operator's commands may have changed: keys and revocations."""
+        """Read what others may have changed: bans, prices, keys and revocations."""
+        await self.refresh_bans()
+        await self.refresh_prices()
         self.keys = await read_keys(self.database, self.settings.data_dir)
         known = self.revocations.body.sequence
         self.revocations = await current_revocations(self.database, self.keys, now=self.now)
@@ -174,6 +182,19 @@ class Tracker:
             self.metrics.settlements.labels(result.status).inc()
             self.metrics.paid_microcredits.inc(result.paid_microcredits)
         return results
+
+    async def refresh_bans(self) -> None:
+        """Read the bans, and take nodes off the index that are shut out from now on."""
+        async with self.database.read() as connection:
+            found = await all_bans(connection, now=self.now)
+        if self.bans.replace(found):
+            for peer in self.bans.of_kind(BanKind.NODE):
+                self.index.remove(PeerId(peer))
+
+    async def refresh_prices(self) -> None:
+        """Read the prices in force."""
+        async with self.database.read() as connection:
+            self.prices = await newest_prices(connection) or self.prices
 
     async def sequence(self) -> None:
         """Number the ledger's new entries and sign a head, now."""

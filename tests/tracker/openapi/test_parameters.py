@@ -7,13 +7,15 @@ import uuid
 from gpunode_protocol.identity import Identity, peer_id_of, public_key_of
 from gpunode_tracker.openapi.parameters import ALL_REPLIES, BESIDE, REPLY_HEADERS, REQUEST_HEADERS, VARIABLES
 
+from tests.tracker.parties import job_id
+
 
 def test_patterns_fit_what_the_tracker_hands_out() -> None:
     """Peer ids, the extreme ones too; ids of jobs and workers; digests."""
     peers = [peer_id_of(bytes(32)), peer_id_of(b"\xff" * 32), Identity.generate().peer_id]
     assert all(re.search(VARIABLES["peer"].pattern, peer) for peer in peers)
-    for name in ("job", "worker"):
-        assert re.search(VARIABLES[name].pattern, str(uuid.uuid4()))
+    assert re.search(VARIABLES["job"].pattern, job_id(1))
+    assert re.search(VARIABLES["worker"].pattern, str(uuid.uuid4()))
     assert re.search(VARIABLES["receipt"].pattern, hashlib.sha256().hexdigest())
 
 

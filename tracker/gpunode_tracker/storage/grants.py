@@ -8,7 +8,7 @@ from sqlalchemy import Select, case, func, insert, select, update
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gpunode_tracker.storage.tables import grants, transfers
+from gpunode_tracker.storage.tables import grants, jobs, transfers
 
 SETTLEMENT_PERIOD_S = 2 * 3600
 """A reservation lasts this long after its grant's end, so that late receipts are paid."""
@@ -65,6 +65,18 @@ async def revoke_grant(connection: AsyncConnection, jti: str, *, now: int) -> bo
         .values(revoked_at=now, release_at=now + SETTLEMENT_PERIOD_S)
     )
     return result.rowcount > 0
+
+
+async def revoke_direct_grants(connection: AsyncConnection, account_id: str, *, now: int) -> None:
+    """Let an account's live grants end now, but those that pay its queued jobs."""
+    of_jobs = select(jobs.c.jti).where(jobs.c.account_id == account_id, jobs.c.jti.is_not(None))
+    query = update(grants).where(
+        grants.c.account_id == account_id,
+        grants.c.revoked_at.is_(None),
+        grants.c.expires_at > now,
+        grants.c.jti.not_in(of_jobs),
+    )
+    await connection.execute(query.values(revoked_at=now, release_at=now + SETTLEMENT_PERIOD_S))
 
 
 async def revoked_grants(connection: AsyncConnection, *, now: int) -> list[str]:
