@@ -16,9 +16,11 @@ from gpunode_protocol.errors import (
 from gpunode_protocol.tracker_api import Problem
 
 from gpunode_tracker.errors import (
+    Conflict,
     Forbidden,
     InsufficientCredits,
     InvalidRequest,
+    KeyReused,
     NotFound,
     Overloaded,
     Rejected,
@@ -39,6 +41,8 @@ _STATUS_OF: dict[type[GpunodeError], tuple[HTTPStatus, str]] = {
     NotFound: (HTTPStatus.NOT_FOUND, "not_found"),
     ProtocolError: (HTTPStatus.BAD_REQUEST, "malformed"),
     InvalidPeerId: (HTTPStatus.BAD_REQUEST, "malformed"),
+    Conflict: (HTTPStatus.CONFLICT, "conflict"),
+    KeyReused: (HTTPStatus.UNPROCESSABLE_ENTITY, "idempotency_key_reused"),
     InvalidRequest: (HTTPStatus.UNPROCESSABLE_ENTITY, "invalid"),
     JobError: (HTTPStatus.UNPROCESSABLE_ENTITY, "invalid"),
     VerificationFailed: (HTTPStatus.UNPROCESSABLE_ENTITY, "verification_failed"),
