@@ -14,7 +14,7 @@ EVENT_BODY_BYTES: Final = 640 * 1024
 
 
 async def get_next_job(request: web.Request) -> web.Response:
-    """GET /api/v1/workers/{worker}/next-job?wait=: a job, after up to 30 s of waiting; or the counted reasons why not."""
+    """GET /api/v1/workers/{worker}/next-job?wait=: a job, waited for up to 30 s, or the counted reasons why not."""
     worker = await worker_of(request)
     wait_s = read_number(request, "wait", 0, highest=api.LONG_POLL_MAX_S)
     with request[VISIT].waiting():

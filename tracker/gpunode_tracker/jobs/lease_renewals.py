@@ -86,9 +86,7 @@ class LeaseRenewals:
     async def _renewed(self, connection: AsyncConnection, leases: set[Lease]) -> frozenset[Lease]:
         now = self._now()
         ordered = sorted(leases, key=lambda lease: lease.job_id)  # one order everywhere, so that nobody locks crosswise
-        return frozenset(
-            [lease for lease in ordered if await renew_lease(connection, lease, now=now, lease_s=LEASE_S)]
-        )
+        return frozenset([lease for lease in ordered if await renew_lease(connection, lease, now=now, lease_s=LEASE_S)])
 
     def _remember(self, batch: _Batch) -> None:
         at = self._monotonic()

@@ -8,7 +8,7 @@ import asyncio
 import itertools
 import logging
 import random
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -177,5 +177,3 @@ class WaitingPolls:
 def _weight(worker: LiveWorker, now: float) -> float:
     stored = worker.stored
     return weight_of(stored.gpu_memory_gb, stored.statistics.success_rate, worker.status_at(now))
-
-

@@ -116,9 +116,7 @@ class Completing:
             )
         else:
             result = await asyncio.to_thread(_checked, Task(job.type), body.result)
-            ended = await outcomes.complete(
-                lease, result, processing_ms=processing_ms, started_at=attempt.started_at
-            )
+            ended = await outcomes.complete(lease, result, processing_ms=processing_ms, started_at=attempt.started_at)
         if ended is None:  # it went while the answer was being read; or another call said the same meanwhile
             job, attempt = await self._find(worker, job_id, attempt.attempt)
             return await self._said_before(job, attempt, body)
@@ -178,9 +176,9 @@ def _checked(task: Task, result: JsonObject | None) -> JsonObject:
     name, kind = _RESULT_FIELDS[task]
     if result is None or not isinstance(result.get(name), kind):
         what = "text" if kind is str else "a list"
-        raise InvalidRequest(f"A result of {task} is an object with {name!r}, which is {what}. Send it again with that.")
+        raise InvalidRequest(f"A result of {task} is an object with {name!r}, which is {what}. Send it again so.")
     try:
         json.dumps(result, allow_nan=False)
     except (ValueError, RecursionError) as error:
-        raise InvalidRequest("The result has a number that JSON does not know, such as NaN. Send it without.") from error
+        raise InvalidRequest("The result is too deep, or has a number that JSON does not know, such as NaN.") from error
     return result

@@ -7,6 +7,7 @@ from gpunode_protocol.client_job import Completed
 from gpunode_protocol.identity import PeerId
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gpunode_tracker.jobs.desk import Also
 from gpunode_tracker.jobs.job import WORKER_HOLDER, Lease, StoredJob
 from gpunode_tracker.storage import workers
 from gpunode_tracker.storage.jobs import expired_leases
@@ -96,7 +97,7 @@ class Outcomes:
         self,
         lease: Lease,
         change: Change,
-        end: Callable[[Callable[[AsyncConnection], Awaitable[None]]], Awaitable[StoredJob | None]],
+        end: Callable[[Also], Awaitable[StoredJob | None]],
     ) -> StoredJob | None:
         """Let ``end`` end an attempt, with the change of the worker's statistics in the same transaction."""
         pool, worker_id, changed = self._tracker.workers, _worker_id(lease), list[Statistics]()

@@ -3,6 +3,7 @@
 Silence is measured on a monotonic clock, so that a wall clock that jumps makes nobody appear or vanish.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -19,6 +20,7 @@ SILENT_WITH_JOB_S: Final = float(LEASE_S)
 WRITE_INTERVAL_S: Final = 30.0
 """A worker that only goes on living is written to the database this often; what changes is written at once."""
 
+COUNTS_LAST_S: Final = 1.0
 MAX_LEAD_S: Final = 5.0
 """Replicas' clocks may differ by this much."""
 
@@ -96,6 +98,8 @@ class Presence:
         self.clock = clock
         self._workers: dict[str, LiveWorker] = {}
         self._changed: set[str] = set()
+        self._counts: Counter[str] = Counter()
+        self._counted_at = float("-inf")
 
     def __len__(self) -> int:
         """Return how many are remembered."""
@@ -118,6 +122,13 @@ class Presence:
         """Return the workers that are there, those in maintenance too."""
         now = self.monotonic()
         return [worker for worker in self._workers.values() if worker.status_at(now) is not WorkerStatus.OFFLINE]
+
+    def by_region(self) -> Mapping[str, int]:
+        """Return how many are there in each region, as of a second ago at most."""
+        now = self.monotonic()
+        if not 0 <= now - self._counted_at < COUNTS_LAST_S:
+            self._counts, self._counted_at = Counter(worker.stored.region for worker in self.live()), now
+        return self._counts
 
     # What is heard
 
@@ -149,9 +160,7 @@ class Presence:
         if worker.stated is WorkerStatus.OFFLINE:
             worker.stated = WorkerStatus.ONLINE
             self._touch(worker)
-        elif was_lost:
-            self._touch(worker)
-        elif worker.heard_at - worker.written_at >= WRITE_INTERVAL_S:
+        elif was_lost or worker.heard_at - worker.written_at >= WRITE_INTERVAL_S:
             self._touch(worker)
 
     def beat(self, worker: LiveWorker, heartbeat: WorkerHeartbeat) -> None:

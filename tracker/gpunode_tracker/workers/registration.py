@@ -103,9 +103,7 @@ class WorkerRegistrar:
         return token, hashes
 
 
-def _new_worker(
-    body: WorkerRegistration, proof: Registration | None, *, seen: Place | None, now: int
-) -> StoredWorker:
+def _new_worker(body: WorkerRegistration, proof: Registration | None, *, seen: Place | None, now: int) -> StoredWorker:
     region = body.region or (proof.region if proof else None) or (seen.region if seen else None)
     if region is None:
         raise InvalidRequest(

@@ -10,7 +10,7 @@ from gpunode_protocol.jobs_api import LEASE_S, JobEventName, NextJob
 from gpunode_protocol.signing import Envelope
 from gpunode_protocol.tasks import Task
 
-from gpunode_tracker.errors import KeysUnusable
+from gpunode_tracker.errors import Conflict, KeysUnusable
 from gpunode_tracker.jobs.job import Lease, StoredJob, worker_holder
 from gpunode_tracker.jobs.news import Word
 from gpunode_tracker.storage import workers
@@ -77,6 +77,8 @@ class JobTaking:
             lease = Lease(job_id=job.id, holder=worker_holder(worker.id), attempt=job.attempt)
             try:
                 return await self._offer(worker, job, lease)
+            except Conflict:  # it was cancelled meanwhile
+                self._tracker.workers.presence.release(worker.id, job.id)
             except (KeysUnusable, JobError) as error:
                 logger.error("%s", error, extra={"event": "job_unusable", "job": job.id})  # noqa: TRY400 -- it says all
                 self._tracker.workers.presence.release(worker.id, job.id)

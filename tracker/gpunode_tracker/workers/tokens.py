@@ -31,7 +31,8 @@ class TokenHashes:
             return True
         if token_hash != self.old or self.old_until is None:
             return False
-        return self.old_until - OLD_TOKEN_S - MAX_LEAD_S <= now < self.old_until  # a clock that jumped back adds nothing
+        # the lower bound: a clock that was set back does not make it valid for longer
+        return self.old_until - OLD_TOKEN_S - MAX_LEAD_S <= now < self.old_until
 
 
 class TokenCache:
