@@ -1,5 +1,6 @@
 """Pull workers for the tracker's tests: they speak plain HTTP, and sign what real ones would sign."""
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from gpunode_protocol.requests import JobRequest
 from gpunode_protocol.signing import Envelope, Signed, WireModel, open_self_named
 from gpunode_protocol.tasks import Task
 from gpunode_tracker.jobs.job import StoredJob
+from gpunode_tracker.jobs.waiting import WaitingPolls
 from gpunode_tracker.storage.accounts import find_account
 from gpunode_tracker.storage.jobs import find_job
 
@@ -151,3 +153,28 @@ async def stored_job(world: World, job_id: str | None) -> StoredJob:
     assert job is not None
     return job
 
+
+class _WatchedPolls(dict[Any, None]):
+    """The waiting polls, whose comings and goings are seen."""
+
+    def __init__(self, polls: dict[Any, None]) -> None:
+        super().__init__(polls)
+        self.changed = asyncio.Event()
+
+    def __setitem__(self, key: Any, value: None) -> None:
+        super().__setitem__(key, value)
+        self.changed.set()
+
+    def __delitem__(self, key: Any) -> None:
+        super().__delitem__(key)
+        self.changed.set()
+
+
+async def until_waiting(waiting: WaitingPolls, count: int) -> None:
+    """Return when so many polls wait for a job."""
+    if not isinstance(waiting._polls, _WatchedPolls):
+        waiting._polls = _WatchedPolls(waiting._polls)
+    async with asyncio.timeout(20):
+        while len(waiting) != count:
+            waiting._polls.changed.clear()
+            await waiting._polls.changed.wait()

@@ -1,6 +1,5 @@
 """The contract of the workers' table, on both databases."""
 
-import pytest
 from gpunode_protocol.identity import Identity
 from gpunode_tracker.storage import workers
 from gpunode_tracker.storage.tables import bans, nodes
