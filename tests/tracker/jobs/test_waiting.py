@@ -255,6 +255,7 @@ async def test_the_queue_wakes_it(scene: Scene) -> None:
     async with asyncio.timeout(20):
         job = await scene.polls[worker.id]
     running.cancel()
+    await asyncio.wait({running})
     assert job is not None
     assert job.job_id == job_id(1)
 
@@ -279,6 +280,7 @@ async def test_a_database_that_is_away(
     async with asyncio.timeout(20):
         job = await scene.polls[worker.id]
     running.cancel()
+    await asyncio.wait({running})
     assert job is not None
     assert job.job_id == job_id(1)
     assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
