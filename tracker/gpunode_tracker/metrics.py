@@ -18,6 +18,7 @@ class Metrics:
         self.worker_heartbeats = self._counter("worker_heartbeats", "Heartbeats of pull workers.")
         self.worker_jobs = self._counter("worker_jobs", "Attempts that pull workers ended, by how.", "outcome")
         self.adverts_refused = self._counter("adverts_refused", "Adverts in heartbeats that were not valid.")
+        self.webhooks = self._counter("webhooks", "Webhooks sent, by what came of each try.", "outcome")
         self.leaves = self._counter("ledger_leaves", "Ledger entries numbered in the log.")
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:

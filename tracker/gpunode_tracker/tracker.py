@@ -22,7 +22,9 @@ from gpunode_tracker.challenges import SECRET_BYTES, Challenges
 from gpunode_tracker.config import TrackerSettings
 from gpunode_tracker.geoip import GeoIp
 from gpunode_tracker.jobs.desk import JobDesk
+from gpunode_tracker.jobs.mesh_capacity import MeshCapacities
 from gpunode_tracker.jobs.news import JobNews
+from gpunode_tracker.jobs.outlook import Outlook
 from gpunode_tracker.keys import KeyRing, open_keys, read_keys
 from gpunode_tracker.mesh_peer import MeshPeer
 from gpunode_tracker.metrics import Metrics
@@ -37,6 +39,7 @@ from gpunode_tracker.sharding import Sharding
 from gpunode_tracker.storage.database import Database
 from gpunode_tracker.storage.documents import constant, find_constant, replace_value
 from gpunode_tracker.storage.prices import ensure_prices
+from gpunode_tracker.workers.capacity import WorkerCapacities
 from gpunode_tracker.workers.pool import WorkerPool
 
 logger = logging.getLogger(__name__)
@@ -50,6 +53,7 @@ class Tracker:
 
     sealer: for what clients entrust to the queue. dispatch: signs requests and vouchers of queued jobs.
     news: of queued jobs. wake_sequencer: set after every write to the ledger, so that a head is signed soon.
+    wake_webhooks: set after a webhook became due, so that it is sent soon.
     """
 
     settings: TrackerSettings
@@ -73,6 +77,7 @@ class Tracker:
     metrics: Metrics = field(default_factory=Metrics)
     mesh: MeshPeer | None = None
     wake_sequencer: asyncio.Event = field(default_factory=asyncio.Event)
+    wake_webhooks: asyncio.Event = field(default_factory=asyncio.Event)
 
     @classmethod
     async def open(cls, settings: TrackerSettings, clock: Clock = time.time, monotonic: Clock = time.monotonic) -> Self:
@@ -133,6 +138,12 @@ class Tracker:
     def workers(self) -> WorkerPool:
         """The pull workers."""
         return WorkerPool(self, random.Random())  # noqa: S311 -- draws who gets a job, guards nothing
+
+    @cached_property
+    def outlook(self) -> Outlook:
+        """Who could do a queued job, and when; whoever knows of more workers adds to its ``sources``."""
+        nodes = MeshCapacities(self.index, self.settings.default_models, self.clock, lambda: self.mesh is not None)
+        return Outlook(self.database, self.clock, [nodes, WorkerCapacities(self.workers.presence)])
 
     @property
     def now(self) -> int:
