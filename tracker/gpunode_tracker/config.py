@@ -65,6 +65,7 @@ class TrackerSettings(LayeredSettings):
             ``DATABASE_URL``, else None = SQLite in ``data_dir``.
         default_models: model for jobs that name none, by task.
         geoip_database: GeoLite2 City file (.mmdb); None = the bundled one of 2018.
+        worker_jobs: jobs that one pull worker may hold at once.
         limits: what one client may ask for, see ``Limits``.
         sync_timeout_s: how long ``POST /api/v1/jobs/sync`` waits for the job's end.
         job_retention_s: ended jobs are deleted so long after their end.
@@ -98,6 +99,7 @@ class TrackerSettings(LayeredSettings):
     )
     default_models: dict[Task, Name] = Field(default_factory=lambda: dict(DEFAULT_MODELS))
     geoip_database: Path | None = None
+    worker_jobs: Annotated[int, Ge(1), Le(64)] = 4
     limits: Limits = Field(default_factory=Limits)
     sync_timeout_s: Annotated[float, Gt(0), Le(600)] = SYNC_TIMEOUT_S
     job_retention_s: Annotated[int, Ge(60), Le(10 * 365 * 24 * 3600)] = 7 * 24 * 3600
