@@ -24,6 +24,7 @@ from gpunode_protocol.tasks import Task
 
 from gpunode_node.admission_desk import AdmissionDesk
 from gpunode_node.advert_builder import AdvertBuilder
+from gpunode_node.advert_judge import advert_judge
 from gpunode_node.announcer import Announcer
 from gpunode_node.config import NodeSettings
 from gpunode_node.credentials import CredentialsFile
@@ -37,6 +38,7 @@ from gpunode_node.job_session import JobStreams
 from gpunode_node.ledger_watch import LedgerWatch
 from gpunode_node.memory_watch import MemoryWatch, own_resident_bytes
 from gpunode_node.mesh_membership import MeshMembership, join_mesh, wait_for_peers
+from gpunode_node.mesh_presence import MeshPresence
 from gpunode_node.model_choice import default_choice
 from gpunode_node.model_loading import CatalogueEngines, EngineFactory, load_models, stop_models
 from gpunode_node.network_state import NetworkState
@@ -243,9 +245,8 @@ class Startup:
         parts = PausedParts(
             intake=intake,
             registry=registry,
-            announcer=announcer,
+            presence=MeshPresence(announcer, lambda: link.beat(vitals_of(announcer, intake, distances))),
             pool=pool,
-            beat=lambda: link.beat(vitals_of(announcer, intake, distances)),
             file=self._folder.paused,
             drain_timeout_s=self._settings.drain_timeout_s,
         )
@@ -262,7 +263,8 @@ class Startup:
             quic=settings.quic,
         )
         handlers = {JOB_PROTOCOL: JobStreams(intake).serve, PROBE_PROTOCOL: ProbeStreams(intake).serve}
-        return await join_mesh(lambda choice: self._world.create_mesh(choice, network.validator), config, handlers)
+        judge = advert_judge(network)
+        return await join_mesh(lambda choice: self._world.create_mesh(choice, judge), config, handlers)
 
 
 def _description(settings: NodeSettings, machine: Machine, entries: list[CatalogueEntry]) -> SelfDescription:
