@@ -53,11 +53,11 @@ class JobOutbox(Protocol):
         """Why new jobs cannot be taken, empty when they can."""
         ...
 
-    def put(self, key: JobKey, voucher: Signed[Voucher], receipt: Signed[Receipt] | None = None) -> None:
+    def put(self, key: JobKey, voucher: Signed[Voucher], receipt: Signed[Receipt] | None = None, /) -> None:
         """Keep the newest voucher of a segment, with the final one its receipt."""
         ...
 
-    def release(self, key: JobKey) -> None:
+    def release(self, key: JobKey, /) -> None:
         """Let the tracker have it: no better one comes any more."""
         ...
 

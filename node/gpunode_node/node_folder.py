@@ -6,10 +6,12 @@
     ├── identity.key     the node's key (libp2p format, mode 0600); earnings belong to it
     ├── network.json     pinned root key and the tracker's last network info
     ├── worker.json      worker token and certificate (mode 0600)
+    ├── pull.json        worker id and token of a pull worker (mode 0600)
     ├── paused.json      while the owner has paused the node, also across restarts
     ├── ledger.json      the ledger's last signed head, and one that contradicted it
     ├── admission.db     requests that were worked on
     ├── outbox.db        vouchers and receipts on their way to the tracker
+    ├── completions.db   results of pulled jobs on their way to the tracker
     ├── mesh/            peers met before
     ├── run.json         while a daemon is ready: pid, peer id, addresses, models, region
     ├── control.sock     while a daemon runs
@@ -42,10 +44,12 @@ class NodeFolder:
         self.identity = self.path / "identity.key"
         self.network = self.path / "network.json"
         self.worker = self.path / "worker.json"
+        self.pull = self.path / "pull.json"
         self.paused = self.path / "paused.json"
         self.ledger_head = self.path / "ledger.json"
         self.admission = self.path / "admission.db"
         self.outbox = self.path / "outbox.db"
+        self.completions = self.path / "completions.db"
         self.mesh = self.path / "mesh"
         self.run = self.path / "run.json"
         self._lock: BaseFileLock | None = None
