@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import sqlite3
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -87,6 +88,7 @@ class CompletionOutbox:
         self._writing = asyncio.Lock()
         self._writer: asyncio.Task[None] | None = None
         self._problem = ""
+        self.on_problem: Callable[[], None] = lambda: None  #: called when ``problem`` came or went
 
     async def open(self) -> tuple[Completion, ...]:
         """Open the file; return what an earlier process did not deliver.
@@ -185,7 +187,9 @@ class CompletionOutbox:
             logger.warning("%s", problem, extra={"event": "completions_unwritable"})
         elif self._problem and not problem:
             logger.info("results of jobs can be written again", extra={"event": "completions_writable"})
-        self._problem = problem
+        changed, self._problem = bool(problem) != bool(self._problem), problem
+        if changed:
+            self.on_problem()
 
 
 class VoucherlessOutbox:

@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from gpunode_protocol.framing import FrameParser
-from gpunode_protocol.jobs_api import WorkerEvent
+from gpunode_protocol.job_results import ResultReader
+from gpunode_protocol.jobs_api import JobEventName, WorkerEvent
 from gpunode_protocol.messages import NODE_FRAMES, ProgressFrame, SegmentFrame, TokensFrame, decode_frame
 
 from gpunode_node.errors import TrackerBusy, TrackerRefused, TrackerUnreachable
@@ -18,6 +19,8 @@ logger = logging.getLogger(__name__)
 TELL_INTERVAL_S: Final = 0.25
 MAX_TEXT_CHARS: Final = 100_000
 """Of one event, see ``WorkerEvent``."""
+
+_TOLD: Final = (TokensFrame, SegmentFrame, ProgressFrame)
 
 Tell = Callable[[WorkerEvent], Awaitable[None]]
 """Posts one event; raises TrackerUnreachable or TrackerRefused."""
@@ -35,6 +38,7 @@ class JobTeller:
         self._attempt = attempt
         self._tell = tell
         self._parser = FrameParser()
+        self._reader: ResultReader | None = None
         self._cursor = 0
         self._text = ""
         self._progress: tuple[int, int] | None = None
@@ -63,13 +67,17 @@ class JobTeller:
         return bool(self._text) or self._progress is not None
 
     def _read(self, run: JobRun) -> None:
+        """Note what the new frames say, in the words that a mesh node's client would be told."""
         frames = run.job.frames
+        reader = self._reader = self._reader or ResultReader(run.request.body.read_params())
         while self._cursor < len(frames):
             for payload in self._parser.feed(frames[self._cursor]):
-                match decode_frame(payload, NODE_FRAMES):
-                    case TokensFrame(text=text) | SegmentFrame(text=text):
+                message = decode_frame(payload, NODE_FRAMES)
+                told = reader.take(message) if isinstance(message, _TOLD) else None
+                match told:
+                    case JobEventName.TOKENS, {"text": str(text)}:
                         self._text += text
-                    case ProgressFrame(step=step, total=total):
+                    case JobEventName.PROGRESS, {"step": int(step), "total": int(total)}:
                         self._progress = step, total
             self._cursor += 1
 

@@ -6,7 +6,7 @@ import logging
 from gpunode_protocol.blobs import Blob, blob_frames
 from gpunode_protocol.errors import ErrorCode, GpunodeError, JobError, ProtocolError, job_error
 from gpunode_protocol.job_params import read_job_params
-from gpunode_protocol.jobs_api import JobCompletion, NextJob
+from gpunode_protocol.jobs_api import LEASE_S, JobCompletion, NextJob
 from gpunode_protocol.node_stream import job_error_of
 from gpunode_protocol.payloads import input_refs
 from gpunode_protocol.requests import JobRequest, task_of
@@ -37,6 +37,7 @@ class PulledJob:
         self._run: JobRun | None = None
         self.job_id = job.job_id or ""
         self.attempt = job.attempt
+        self.lease_s = job.lease_s or LEASE_S
         self.model = _model_of(job)  #: what the request names, empty where there is none
 
     @property

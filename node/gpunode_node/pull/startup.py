@@ -88,6 +88,7 @@ class PullStartup:
         intake = JobIntake(self._services(known, desk, outbox, memory), registry, models)
         courier = Courier(outbox, known.link.complete)
         bench = self._bench(known.link, intake, courier, undelivered)
+        outbox.on_problem = bench.bell.ring
         vitals = Vitals(intake, bench, self._surroundings.detect_machine, settings.heartbeat_interval_s)
 
         async def beat() -> bool:

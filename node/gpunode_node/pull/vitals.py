@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Final
 
 from gpunode_engines.devices import Machine
 from gpunode_protocol.jobs_api import LEASE_HEARTBEAT_INTERVAL_S, GpuInfo, WorkerStatusName
@@ -10,6 +11,8 @@ from gpunode_node.job_intake import JobIntake
 from gpunode_node.pull.offer import Offer
 from gpunode_node.pull.workbench import Workbench
 from gpunode_node.pull.worker_link import BYTES_PER_GB, WorkerVitals
+
+HEARTBEATS_A_LEASE: Final = 3
 
 
 class Vitals:
@@ -46,8 +49,10 @@ class Vitals:
         )
 
     def interval_s(self) -> float:
-        """Return seconds to the next heartbeat: whoever holds a job is heard more often."""
-        return min(self._interval_s, LEASE_HEARTBEAT_INTERVAL_S) if self._bench.holding else self._interval_s
+        """Return seconds to the next heartbeat: whoever holds a job is heard three times in a lease."""
+        if not self._bench.holding:
+            return self._interval_s
+        return min(self._interval_s, LEASE_HEARTBEAT_INTERVAL_S, self._bench.lease_s / HEARTBEATS_A_LEASE)
 
     def _status(self, offer: Offer) -> WorkerStatusName:
         if self._intake.closed:

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
-from gpunode_protocol.jobs_api import NextJob, WorkerEvent
+from gpunode_protocol.jobs_api import LEASE_S, NextJob, WorkerEvent
 
 from gpunode_node.bell import Bell
 from gpunode_node.job_intake import JobIntake
@@ -53,6 +53,11 @@ class Workbench:
         if len(self._running) + len(self._delivering) >= MAX_HELD:
             return Offer()
         return offer_of(self._intake.models, (job.model for job in self._running.values()))
+
+    @property
+    def lease_s(self) -> int:
+        """How long the worker may be silent before it loses one of these jobs, in seconds."""
+        return min((job.lease_s for job in self._running.values()), default=LEASE_S)
 
     @property
     def running(self) -> int:
