@@ -289,6 +289,7 @@ async def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         first = queue.put()
         await _until(lambda: worker.parts.outbox.problem)
         assert "full" in worker.parts.outbox.problem
+        await queue.until(lambda: queue.aborted_polls)
         queue.put(2)
         del queue.answers["complete"]
         (ended,) = await queue.until_ended()
