@@ -190,7 +190,7 @@ def _start_pull_worker(given: dict[str, Any], tracker: str | None) -> int:
     return _run(PullDaemon(settings), factory)
 
 
-def _run(daemon: Any, loop_factory: "Callable[[], asyncio.AbstractEventLoop] | None") -> int:
+def _run(daemon: Any, loop_factory: "Callable[[], asyncio.AbstractEventLoop] | None" = None) -> int:
     import asyncio  # noqa: PLC0415 -- keep `gpunode --help` quick
 
     with asyncio.Runner(loop_factory=loop_factory) as runner:

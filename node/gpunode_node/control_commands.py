@@ -41,5 +41,6 @@ class ControlCommands:
         return await earnings_of(self._parts)
 
     async def _link(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        reply = await self._parts.link.link(api_key_of(arguments))
+        api_key = api_key_of(arguments)
+        reply = await self._parts.link.link(api_key)
         return {"account": reply.account, "moved_microcredits": reply.moved_microcredits}
