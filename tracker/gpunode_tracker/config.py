@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Self
 
 import platformdirs
-from annotated_types import Ge, Le
+from annotated_types import Ge, Gt, Le
 from gpunode_protocol.errors import GpunodeError
+from gpunode_protocol.jobs_api import SYNC_TIMEOUT_S
 from gpunode_protocol.settings import LayeredSettings
 from gpunode_protocol.tasks import Task
 from gpunode_protocol.validation import Name
@@ -57,6 +58,8 @@ class TrackerSettings(LayeredSettings):
         default_models: model for jobs that name none, by task.
         geoip_database: GeoLite2 City file (.mmdb); None = the bundled one of 2018.
         limits: what one client may ask for, see ``Limits``.
+        sync_timeout_s: how long ``POST /api/v1/jobs/sync`` waits for the job's end.
+        job_retention_s: ended jobs are deleted so long after their end.
     """
 
     section: ClassVar[str] = "tracker"
@@ -84,6 +87,8 @@ class TrackerSettings(LayeredSettings):
     default_models: dict[Task, Name] = Field(default_factory=lambda: dict(DEFAULT_MODELS))
     geoip_database: Path | None = None
     limits: Limits = Field(default_factory=Limits)
+    sync_timeout_s: Annotated[float, Gt(0), Le(600)] = SYNC_TIMEOUT_S
+    job_retention_s: Annotated[int, Ge(60), Le(10 * 365 * 24 * 3600)] = 7 * 24 * 3600
 
     @field_validator("mesh_listen", "announce_address", "trusted_proxies", mode="before")
     @classmethod

@@ -13,7 +13,9 @@
     ├── Unauthenticated         no valid API key or worker token
     ├── Forbidden               authenticated, but not for this
     ├── NotFound                no such account, node, receipt or path
+    ├── Conflict                it contradicts what there is already
     ├── InvalidRequest          understood, but its values cannot be used
+    │   └── KeyReused           an idempotency key that came with another body before
     └── InsufficientCredits     the account cannot reserve as much
 """
 
@@ -76,8 +78,16 @@ class NotFound(TrackerError):
     """There is no such thing here."""
 
 
+class Conflict(TrackerError):
+    """This contradicts what has happened already; nothing was changed."""
+
+
 class InvalidRequest(TrackerError):
     """The request's values cannot be used."""
+
+
+class KeyReused(InvalidRequest):
+    """This Idempotency-Key came with another body before, and names that job. Use a new key for a new job."""
 
 
 class InsufficientCredits(TrackerError):

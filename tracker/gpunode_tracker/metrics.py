@@ -16,6 +16,7 @@ class Metrics:
         self.grants = self._counter("grants", "Grants issued.")
         self.heartbeats = self._counter("heartbeats", "Heartbeats of nodes.")
         self.adverts_refused = self._counter("adverts_refused", "Adverts in heartbeats that were not valid.")
+        self.webhooks = self._counter("webhooks", "Webhooks sent, by what came of each try.", "outcome")
         self.leaves = self._counter("ledger_leaves", "Ledger entries numbered in the log.")
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:

@@ -16,9 +16,11 @@ from gpunode_protocol.errors import (
 from gpunode_protocol.tracker_api import Problem
 
 from gpunode_tracker.errors import (
+    Conflict,
     Forbidden,
     InsufficientCredits,
     InvalidRequest,
+    KeyReused,
     NotFound,
     Overloaded,
     Rejected,
@@ -39,6 +41,8 @@ _STATUS_OF: dict[type[GpunodeError], tuple[HTTPStatus, str]] = {
     NotFound: (HTTPStatus.NOT_FOUND, "not_found"),
     ProtocolError: (HTTPStatus.BAD_REQUEST, "malformed"),
     InvalidPeerId: (HTTPStatus.BAD_REQUEST, "malformed"),
+    Conflict: (HTTPStatus.CONFLICT, "conflict"),
+    KeyReused: (HTTPStatus.UNPROCESSABLE_ENTITY, "idempotency_key_reused"),
     InvalidRequest: (HTTPStatus.UNPROCESSABLE_ENTITY, "invalid"),
     JobError: (HTTPStatus.UNPROCESSABLE_ENTITY, "invalid"),
     VerificationFailed: (HTTPStatus.UNPROCESSABLE_ENTITY, "verification_failed"),
@@ -64,8 +68,12 @@ def problem_of(error: Exception) -> web.Response | None:
 def problem(status: HTTPStatus | int, detail: str, code: str) -> web.Response:
     """Return a problem response."""
     known = HTTPStatus(status)
-    body = Problem(title=known.phrase, status=known.value, detail=detail, code=code)
-    return web.Response(text=body.model_dump_json(), status=known.value, content_type=CONTENT_TYPE)
+    return problem_reply(Problem(title=known.phrase, status=known.value, detail=detail, code=code))
+
+
+def problem_reply(body: Problem) -> web.Response:
+    """Return the response of a problem that may have members of its own."""
+    return web.Response(text=body.model_dump_json(), status=body.status, content_type=CONTENT_TYPE)
 
 
 def problem_of_http(error: web.HTTPException) -> web.Response:

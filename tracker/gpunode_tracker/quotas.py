@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from aiohttp import web
+from gpunode_protocol import jobs_api
 from gpunode_protocol import tracker_api as api
 
 from gpunode_tracker.app_keys import CHARGES, CLIENT, GUARD, VISIT
@@ -28,6 +29,8 @@ IDENTITY_BUDGETS: Final[Mapping[tuple[str, str], Budget]] = {
     ("POST", api.GRANTS_PATH): Budget.SUBMITS,
     ("POST", api.REPORTS_PATH): Budget.SUBMITS,
     ("POST", api.SETTLEMENTS_PATH): Budget.SETTLEMENTS,
+    ("POST", jobs_api.JOBS_PATH): Budget.SUBMITS,
+    ("POST", jobs_api.SYNC_JOB_PATH): Budget.SUBMITS,
 }
 """What is counted by account or node; all else counts as ``Budget.LOOKUPS``."""
 
@@ -110,6 +113,11 @@ def hold_body(request: web.Request, count: int) -> None:
         TooManyRequests, Overloaded: there is no room for more.
     """
     request[VISIT].hold(count)
+
+
+def free_body(request: web.Request) -> None:
+    """Say that a large body is not in memory any more, although the request goes on."""
+    request[VISIT].free()
 
 
 def quota_headers(charges: Sequence[Charge]) -> dict[str, str]:

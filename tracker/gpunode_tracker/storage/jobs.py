@@ -15,6 +15,7 @@ from sqlalchemy import (
     insert,
     literal_column,
     select,
+    tuple_,
     union_all,
     update,
 )
@@ -27,9 +28,14 @@ from gpunode_tracker.storage.tables import job_attempts, jobs
 SHUN_S: Final = 60
 """A worker that failed a job gets it again only when nobody else took it for so long."""
 
+_RECENT_JOBS: Final = 500
+
 # written out, not bound: only so do the partial indices of the queue and of the leases serve
 _QUEUED: Final[ColumnElement[bool]] = jobs.c.status == literal_column("'queued'")
 _RUNNING: Final[ColumnElement[bool]] = jobs.c.status == literal_column("'running'")
+
+_LARGE: Final = ("params", "result", "request")
+_WITHOUT_LARGE: Final = tuple(column for column in jobs.c if column.name not in _LARGE)
 
 
 async def add_job(connection: AsyncConnection, job: StoredJob) -> None:
@@ -39,7 +45,27 @@ async def add_job(connection: AsyncConnection, job: StoredJob) -> None:
 
 async def find_job(connection: AsyncConnection, job_id: str, *, account_id: str | None = None) -> StoredJob | None:
     """Return a job; None if there is none, or if it is not ``account_id``'s."""
-    query = select(jobs).where(jobs.c.id == job_id)
+    return await _find(connection, select(jobs), job_id, account_id)
+
+
+async def find_job_without_params(
+    connection: AsyncConnection, job_id: str, *, account_id: str | None = None
+) -> StoredJob | None:
+    """Return a job likewise, with empty ``params``, which may have megabytes that nobody needs to read."""
+    return await _find(connection, select(*_WITHOUT_LARGE, jobs.c.result, jobs.c.request), job_id, account_id)
+
+
+async def find_job_state(
+    connection: AsyncConnection, job_id: str, *, account_id: str | None = None
+) -> StoredJob | None:
+    """Return a job likewise, with neither ``params`` nor ``result`` nor ``request``."""
+    return await _find(connection, select(*_WITHOUT_LARGE), job_id, account_id)
+
+
+async def _find(
+    connection: AsyncConnection, columns: Select[Any], job_id: str, account_id: str | None
+) -> StoredJob | None:
+    query = columns.where(jobs.c.id == job_id)
     if account_id is not None:
         query = query.where(jobs.c.account_id == account_id)
     row = (await connection.execute(query)).first()
@@ -55,8 +81,11 @@ async def jobs_of_account(
     before_id: str | None = None,
     limit: int,
 ) -> list[StoredJob]:
-    """Return an account's jobs, newest first (their ids are in order of time), older than ``before_id`` if given."""
-    query = select(jobs).where(jobs.c.account_id == account_id)
+    """Return an account's jobs, newest first (their ids are in order of time), older than ``before_id`` if given.
+
+    Without their params, results and requests.
+    """
+    query = select(*_WITHOUT_LARGE).where(jobs.c.account_id == account_id)
     if status is not None:
         query = query.where(jobs.c.status == status)
     if task is not None:
@@ -132,7 +161,8 @@ async def complete_job(connection: AsyncConnection, lease: Lease, outcome: Outco
     """End a job with its result; None, and nothing is changed, if the holder does not hold it (any more)."""
     values = {"status": JobStatus.COMPLETED, "completed_at": now, "lease_expires_at": None, "error": None}
     values |= {name: value for name, value in vars(outcome).items() if value is not None}
-    row = (await connection.execute(update(jobs).where(*_held(lease)).values(**values).returning(jobs))).first()
+    changed = update(jobs).where(*_held(lease)).values(**values).returning(*_WITHOUT_LARGE)
+    row = (await connection.execute(changed)).first()
     if row is None:
         return None
     await _end_attempt(connection, lease, None, now=now)
@@ -157,7 +187,8 @@ async def fail_attempt(
         values |= {"status": JobStatus.FAILED, "error": reason, "completed_at": now}
     else:
         values |= {"status": JobStatus.QUEUED, "worker_id": None, "node": None, "request": None}
-    row = (await connection.execute(update(jobs).where(*_held(lease)).values(**values).returning(jobs))).first()
+    changed = update(jobs).where(*_held(lease)).values(**values).returning(*_WITHOUT_LARGE)
+    row = (await connection.execute(changed)).first()
     if row is None:
         return None
     await _end_attempt(connection, lease, reason, now=now)
@@ -168,7 +199,7 @@ async def cancel_job(connection: AsyncConnection, job_id: str, *, now: int) -> S
     """End a job that has not ended; whoever holds it learns that at its next word. None if it had ended already."""
     values = {"status": JobStatus.CANCELLED, "completed_at": now, "lease_expires_at": None}
     is_open = jobs.c.status.in_([JobStatus.QUEUED, JobStatus.RUNNING])
-    changed = update(jobs).where(jobs.c.id == job_id, is_open).values(**values).returning(jobs)
+    changed = update(jobs).where(jobs.c.id == job_id, is_open).values(**values).returning(*_WITHOUT_LARGE)
     row = (await connection.execute(changed)).first()
     if row is None:
         return None
@@ -176,6 +207,21 @@ async def cancel_job(connection: AsyncConnection, job_id: str, *, now: int) -> S
     ended = job_attempts.c.job_id == job_id, job_attempts.c.attempt == job.attempt
     await connection.execute(update(job_attempts).where(*ended).values(ended_at=now, failure="cancelled"))
     return job
+
+
+async def fail_queued(connection: AsyncConnection, job_id: str, reason: str, *, now: int) -> StoredJob | None:
+    """Let a job fail that still waits; None, and nothing is changed, if it does not."""
+    values = {"status": JobStatus.FAILED, "error": reason, "completed_at": now}
+    changed = update(jobs).where(jobs.c.id == job_id, _QUEUED).values(**values).returning(*_WITHOUT_LARGE)
+    row = (await connection.execute(changed)).first()
+    return _job(row) if row else None
+
+
+async def stale_jobs(connection: AsyncConnection, *, created_before: int, limit: int) -> list[str]:
+    """Return ids of jobs that wait since before an instant."""
+    # a job's rank is at most its age in milliseconds, and ranks are in the queue's index
+    old = _QUEUED, jobs.c.rank < 1000 * created_before, jobs.c.created_at < created_before
+    return list((await connection.execute(select(jobs.c.id).where(*old).limit(limit))).scalars())
 
 
 async def expired_leases(connection: AsyncConnection, *, now: int, limit: int) -> list[Lease]:
@@ -209,11 +255,27 @@ async def failures_of(connection: AsyncConnection, job_id: str) -> list[str]:
 
 async def jobs_ahead(connection: AsyncConnection, job: StoredJob, lanes: Sequence[str], *, limit: int) -> int:
     """Return how many queued jobs of some lanes go before a job; counts ``limit`` of a lane at most."""
-    counted = 0
-    for lane in lanes:
-        before = select(jobs.c.id).where(_QUEUED, jobs.c.lane == lane, jobs.c.rank < job.rank).limit(limit).subquery()
-        counted += int((await connection.execute(select(func.count()).select_from(before))).scalar_one())
-    return counted
+    earlier = tuple_(jobs.c.rank, jobs.c.id) < tuple_(job.rank, job.id)
+    counts = [
+        select(func.count())
+        .select_from(select(jobs.c.id).where(_QUEUED, jobs.c.lane == lane, earlier).limit(limit).subquery())
+        .scalar_subquery()
+        for lane in lanes
+    ]
+    return sum((await connection.execute(select(*counts))).one())
+
+
+async def recent_processing_ms(connection: AsyncConnection) -> dict[str, float]:
+    """Return how long jobs of each type took on average, of the last few hundred that ended."""
+    recent = (
+        select(jobs.c.type, jobs.c.processing_ms)
+        .where(jobs.c.completed_at.is_not(None))
+        .order_by(jobs.c.completed_at.desc())
+        .limit(_RECENT_JOBS)
+        .subquery()
+    )
+    query = select(recent.c.type, func.avg(recent.c.processing_ms)).where(recent.c.processing_ms.is_not(None))
+    return {task: float(mean) for task, mean in await connection.execute(query.group_by(recent.c.type))}
 
 
 async def queued_by_lane(connection: AsyncConnection) -> dict[str, int]:
@@ -250,4 +312,4 @@ def _held(lease: Lease) -> tuple[ColumnElement[bool], ...]:
 
 def _job(row: Row[Any]) -> StoredJob:
     columns = dict(row._mapping)  # noqa: SLF001 -- SQLAlchemy's public name for a row as a mapping
-    return StoredJob(**columns | {"status": JobStatus(columns["status"])})
+    return StoredJob(**{"params": b""} | columns | {"status": JobStatus(columns["status"])})
