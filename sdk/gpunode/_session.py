@@ -11,9 +11,9 @@ from typing import Final
 
 from gpunode_protocol.errors import GpunodeError
 from gpunode_protocol.job_ids import new_job_id
+from gpunode_protocol.keyfile import load_or_create_identity
 from gpunode_protocol.mesh import Mesh, MeshConfig, RecordValidator, create_mesh
 from gpunode_protocol.mesh.advert_records import AdvertValidator
-from gpunode_protocol.mesh.keyfile import load_or_create_identity
 from gpunode_protocol.mesh.knock import Door, all_refuse
 from gpunode_protocol.patience import Patience
 from gpunode_protocol.tracker_api import NodesReply

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gpunode_protocol.identity import Identity
+from gpunode_protocol.keyfile import load_identity, load_or_create_identity
 from gpunode_protocol.keyset import KEY_LEAD_TIME_S, KeySet, TrackerKey, key_id_of, network_id_of
-from gpunode_protocol.mesh.keyfile import load_identity, load_or_create_identity
 from gpunode_protocol.signing import Envelope, Signed, sign
 from gpunode_protocol.trust import Trust
 from sqlalchemy.ext.asyncio import AsyncConnection

@@ -13,7 +13,7 @@ from typing import Self
 
 from gpunode_protocol.doubts import PLACE_DOUBTFUL
 from gpunode_protocol.identity import Identity, PeerId
-from gpunode_protocol.mesh.keyfile import load_or_create_identity
+from gpunode_protocol.keyfile import load_or_create_identity
 from gpunode_protocol.prices import PriceTable
 from gpunode_protocol.regions import Region
 from gpunode_protocol.revocations import Revocations
