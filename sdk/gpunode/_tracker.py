@@ -5,7 +5,7 @@ import logging
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from random import SystemRandom
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import aiohttp
 from gpunode_protocol import tracker_api as api
@@ -33,6 +33,52 @@ _MAX_REPLY_BYTES: Final = 8 * 1024 * 1024
 _TOO_MANY_REQUESTS: Final = 429
 
 R = TypeVar("R", bound=WireModel)
+
+
+class SessionTracker(Protocol):
+    """What a session needs of a tracker: by HTTP, or in the tracker's own process. All calls raise ``ClientError``.
+
+    url: names the folder in which what is learned of it is kept. api_key: None = it needs none.
+    """
+
+    url: str
+    api_key: str | None
+
+    async def close(self) -> None:
+        """Close connections."""
+        ...
+
+    async def network(self) -> api.NetworkInfo:
+        """Return what a newcomer needs."""
+        ...
+
+    async def nodes(self, *, task: str, model: str | None, region: str | None) -> api.NodesReply:
+        """Return the signed index of live nodes."""
+        ...
+
+    async def regions(self) -> api.RegionsReply:
+        """Return live nodes by region, and where this client is."""
+        ...
+
+    async def grant(self, request: api.GrantRequest) -> api.GrantReply:
+        """Issue a grant."""
+        ...
+
+    async def settle(self, batch: api.SettlementBatch) -> api.SettlementReply:
+        """Take vouchers."""
+        ...
+
+    async def report(self, request: api.ReportRequest) -> None:
+        """Take a complaint."""
+        ...
+
+    async def balance(self) -> api.BalanceReply:
+        """Return the account's balance."""
+        ...
+
+    async def own_nodes(self) -> api.OwnNodesReply:
+        """Return the nodes that are linked to the account."""
+        ...
 
 
 class TrackerClient:

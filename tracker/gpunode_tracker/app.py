@@ -60,6 +60,7 @@ def _openapi() -> StaticFile:
 
 async def _stop_waiting(app: web.Application) -> None:
     app[STOPPING].set()
+    app[TRACKER].workers.waiting.close()
 
 
 async def _run_upkeep(app: web.Application) -> AsyncIterator[None]:

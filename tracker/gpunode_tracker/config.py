@@ -57,12 +57,15 @@ class TrackerSettings(LayeredSettings):
         mesh_listen: multiaddrs instead of that.
         announce_address: multiaddrs without ``/p2p`` that others use instead of the ones that p2pd sees.
         quic: False also drops QUIC (p2pd's is of 2023: CVE-2024-22189).
+        dispatch: send queued jobs to mesh nodes; needs the mesh. Without, only pull workers do them.
+        dispatch_jobs: so many of them at once.
         initial_credits: credits for each account that the operator creates.
         open_registration: anybody may make an account; its credits are promotional.
         database_url: ``postgresql://…`` as libpq reads it, or ``sqlite+aiosqlite:///FILE``. Without one:
             ``DATABASE_URL``, else None = SQLite in ``data_dir``.
         default_models: model for jobs that name none, by task.
         geoip_database: GeoLite2 City file (.mmdb); None = the bundled one of 2018.
+        worker_jobs: jobs that one pull worker may hold at once.
         limits: what one client may ask for, see ``Limits``.
         sync_timeout_s: how long ``POST /api/v1/jobs/sync`` waits for the job's end.
         job_retention_s: ended jobs are deleted so long after their end.
@@ -87,6 +90,8 @@ class TrackerSettings(LayeredSettings):
     mesh_listen: Texts = ()
     announce_address: Texts = ()
     quic: bool = True
+    dispatch: bool = True
+    dispatch_jobs: Annotated[int, Ge(1), Le(1_000)] = 8
     initial_credits: Credits = 1_000
     open_registration: bool = False
     database_url: SecretStr | None = Field(
@@ -94,6 +99,7 @@ class TrackerSettings(LayeredSettings):
     )
     default_models: dict[Task, Name] = Field(default_factory=lambda: dict(DEFAULT_MODELS))
     geoip_database: Path | None = None
+    worker_jobs: Annotated[int, Ge(1), Le(64)] = 4
     limits: Limits = Field(default_factory=Limits)
     sync_timeout_s: Annotated[float, Gt(0), Le(600)] = SYNC_TIMEOUT_S
     job_retention_s: Annotated[int, Ge(60), Le(10 * 365 * 24 * 3600)] = 7 * 24 * 3600

@@ -15,9 +15,11 @@
     │   ├── MissingScope        the API key is not good for this: ``scope``
     │   └── Banned              the operator shut the account, address, worker or node out
     ├── NotFound                no such account, node, receipt or path
-    ├── Conflict                what is there now does not go with the request
+    ├── Conflict                it contradicts what there is already
+    │   └── LeaseLost           a worker has a job no more
     ├── InvalidRequest          understood, but its values cannot be used
-    │   └── KeyReused           an idempotency key that came with another body before
+    │   ├── KeyReused           an idempotency key that came with another body before
+    │   └── TranscriptRefused   a worker's transcript proves nothing
     └── InsufficientCredits     the account cannot reserve as much
 """
 
@@ -105,12 +107,25 @@ class Conflict(TrackerError):
     """What is there now does not go with the request. Look at it, and send the request anew."""
 
 
+class LeaseLost(Conflict):
+    """You hold this job no more."""
+
+    def __init__(self, failure: str | None = None) -> None:
+        """failure: why the attempt ended, None = it is not known or was completed."""
+        why = f": {failure.rstrip('.')}" if failure else ""
+        super().__init__(f"You hold this job no more{why}. Stop it, drop what came of it, and ask for the next job.")
+
+
 class InvalidRequest(TrackerError):
     """The request's values cannot be used."""
 
 
 class KeyReused(InvalidRequest):
     """This Idempotency-Key came with another body before, and names that job. Use a new key for a new job."""
+
+
+class TranscriptRefused(InvalidRequest):
+    """What the worker sent proves nothing; its attempt has failed."""
 
 
 class InsufficientCredits(TrackerError):

@@ -5,17 +5,22 @@ import logging
 import random
 import secrets
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Self
 
 from gpunode_protocol.doubts import PLACE_DOUBTFUL
 from gpunode_protocol.identity import Identity, PeerId
-from gpunode_protocol.mesh.keyfile import load_or_create_identity
+from gpunode_protocol.keyfile import load_or_create_identity
 from gpunode_protocol.prices import PriceTable
+from gpunode_protocol.regions import Region
 from gpunode_protocol.revocations import Revocations
-from gpunode_protocol.signing import Signed
-from gpunode_protocol.tracker_api import NetworkInfo
+from gpunode_protocol.signing import Signed, sign
+from gpunode_protocol.tasks import Task
+from gpunode_protocol.tracker_api import NetworkInfo, NodesReply, SettlementItem, SettlementResult
+from gpunode_protocol.trust import NodeIndex
 
 from gpunode_tracker import Clock
 from gpunode_tracker.bans import BanKind, Bans
@@ -41,9 +46,12 @@ from gpunode_tracker.storage.bans import all_bans
 from gpunode_tracker.storage.database import Database
 from gpunode_tracker.storage.documents import constant, find_constant, replace_value
 from gpunode_tracker.storage.prices import ensure_prices, newest_prices
+from gpunode_tracker.workers.capacity import WorkerCapacities
+from gpunode_tracker.workers.pool import WorkerPool
 
 logger = logging.getLogger(__name__)
 
+DISPATCH_KEY_FILE = "dispatch.key"
 _SHARDING = "sharding"
 
 
@@ -72,6 +80,7 @@ class Tracker:
     sealer: Sealer
     dispatch: Identity
     bans: Bans
+    monotonic: Clock = time.monotonic
     news: JobNews = field(default_factory=JobNews)
     places: PlaceWatch = field(default_factory=PlaceWatch)
     metrics: Metrics = field(default_factory=Metrics)
@@ -80,8 +89,12 @@ class Tracker:
     wake_webhooks: asyncio.Event = field(default_factory=asyncio.Event)
 
     @classmethod
-    async def open(cls, settings: TrackerSettings, clock: Clock = time.time) -> Self:
+    async def open(cls, settings: TrackerSettings, clock: Clock = time.time, monotonic: Clock = time.monotonic) -> Self:
         """Open database and keys, making both the first time; the mesh is attached by the caller.
+
+        Args:
+            settings: how it runs.
+            clock: Unix seconds. monotonic: seconds of a clock that nobody sets.
 
         Raises:
             StorageUnavailable, KeysUnusable, IdentityFileError: with what to do.
@@ -115,8 +128,9 @@ class Tracker:
                 sharding=sharding,
                 geoip=GeoIp(settings.geoip_database),
                 sealer=Sealer.from_file(settings.data_dir / "sealing_keys.json"),
-                dispatch=load_or_create_identity(settings.data_dir / "dispatch.key"),
+                dispatch=load_or_create_identity(settings.data_dir / DISPATCH_KEY_FILE),
                 bans=bans,
+                monotonic=monotonic,
             )
         except BaseException:
             await database.close()
@@ -133,10 +147,23 @@ class Tracker:
         return JobDesk(self)
 
     @cached_property
+    def workers(self) -> WorkerPool:
+        """The pull workers."""
+        return WorkerPool(self, random.Random())  # noqa: S311 -- draws who gets a job, guards nothing
+
+    @cached_property
     def outlook(self) -> Outlook:
         """Who could do a queued job, and when; whoever knows of more workers adds to its ``sources``."""
-        nodes = MeshCapacities(self.index, self.settings.default_models, self.clock, lambda: self.mesh is not None)
-        return Outlook(self.database, self.clock, [nodes])
+        nodes = MeshCapacities(self.index, self.settings.default_models, self.clock, self._sends_jobs)
+        return Outlook(self.database, self.clock, [nodes, WorkerCapacities(self.workers.presence)])
+
+    def _sends_jobs(self) -> bool:
+        return self.mesh is not None and self.settings.dispatch
+
+    @property
+    def dispatch_key_path(self) -> Path:
+        """Where the dispatch key is."""
+        return self.settings.data_dir / DISPATCH_KEY_FILE
 
     @property
     def now(self) -> int:
@@ -159,6 +186,15 @@ class Tracker:
             self.index.remove_revoked(frozenset(self.revocations.body.certificates))
         if self.mesh is not None:
             self.mesh.trust(self.keys.trust, self.revocations.body)
+
+    async def settle(self, items: Sequence[SettlementItem]) -> list[SettlementResult]:
+        """Settle vouchers and count what came of them; see ``Settling.settle``."""
+        results = await self.settling.settle(items)
+        self.wake_sequencer.set()
+        for result in results:
+            self.metrics.settlements.labels(result.status).inc()
+            self.metrics.paid_microcredits.inc(result.paid_microcredits)
+        return results
 
     async def refresh_bans(self) -> None:
         """Read the bans, and take nodes off the index that are shut out from now on."""
@@ -190,6 +226,14 @@ class Tracker:
         """Find out anew whose stated place is doubtful, and log who is so from now on."""
         for peer in self.places.judge(self.clock()):
             logger.info("%s %s", peer, PLACE_DOUBTFUL, extra={"event": "place_doubtful", "peer_id": peer})
+
+    def signed_index(self, *, task: Task | None, model: str | None, region: Region | None) -> NodesReply:
+        """Return live adverts that fit, at most 256, signed as a whole."""
+        found = self.index.find(self.clock(), task=task, region=region, model=model)
+        kid, signer = self.keys.signer(self.now)
+        adverts = tuple(advert.envelope for advert in found)
+        index = NodeIndex(network=self.keys.network, issued_at=self.now, adverts=adverts, kid=kid)
+        return NodesReply(index=sign(signer, index).envelope)
 
     def network_info(self) -> NetworkInfo:
         """Return what newcomers need."""

@@ -4,7 +4,6 @@ from aiohttp import web
 from gpunode_protocol.identity import PeerId, parse_peer_id
 from gpunode_protocol.regions import Region
 from gpunode_protocol.signing import read_body as read_signed_body
-from gpunode_protocol.signing import sign
 from gpunode_protocol.tasks import Task
 from gpunode_protocol.tracker_api import (
     ChallengeReply,
@@ -12,11 +11,9 @@ from gpunode_protocol.tracker_api import (
     HeartbeatRequest,
     Link,
     LinkRequest,
-    NodesReply,
     RegisterReply,
     RegisterRequest,
 )
-from gpunode_protocol.trust import NodeIndex
 
 from gpunode_tracker.app_keys import CLIENT, NODES_BY_TOKEN, TRACKER
 from gpunode_tracker.audit import Action
@@ -118,11 +115,7 @@ async def get_nodes(request: web.Request) -> web.Response:
     """GET /api/v1/nodes?task=&model=&region=: live adverts, signed as a whole."""
     tracker = request.app[TRACKER]
     task, region = read_choice(request, "task", Task), read_choice(request, "region", Region)
-    found = tracker.index.find(tracker.clock(), task=task, region=region, model=request.query.get("model") or None)
-    kid, signer = tracker.keys.signer(tracker.now)
-    adverts = tuple(advert.envelope for advert in found)
-    index = NodeIndex(network=tracker.keys.network, issued_at=tracker.now, adverts=adverts, kid=kid)
-    return reply(NodesReply(index=sign(signer, index).envelope))
+    return reply(tracker.signed_index(task=task, region=region, model=request.query.get("model") or None))
 
 
 async def delete_node(request: web.Request) -> web.Response:
