@@ -2,9 +2,12 @@
 
 from gpunode_tracker.storage import grants
 from gpunode_tracker.storage.accounts import Account, add_account
+from gpunode_tracker.storage.tables import jobs
 from gpunode_tracker.tracker import Tracker
+from sqlalchemy import insert
 from sqlalchemy.dialects import postgresql
 
+from tests.tracker.databases import ON_BOTH
 from tests.tracker.parties import START_AT
 
 
@@ -50,6 +53,38 @@ async def test_revocation_and_return(tracker: Tracker) -> None:
         assert [grant.jti for grant in await grants.grants_to_return(connection, now=due_at, limit=9)] == ["g"]
         await grants.mark_returned(connection, "g", now=due_at)
         assert await grants.grants_to_return(connection, now=due_at, limit=9) == []
+
+
+@ON_BOTH
+async def test_an_accounts_direct_grants_end(tracker: Tracker) -> None:
+    """Live ones only, no other account's, and none that pays a queued job."""
+    async with tracker.database.write() as connection:
+        for account in ("a", "b"):
+            await add_account(connection, Account(account, account, False), created_at=START_AT)
+        for grant in (_grant("direct"), _grant("queued"), _grant("other", account_id="b")):
+            await grants.add_grant(connection, grant)
+        await grants.add_grant(connection, _grant("over", expires_at=START_AT + 5))
+        job = dict.fromkeys(column.name for column in jobs.columns) | {
+            "id": "j",
+            "type": "llm",
+            "status": "queued",
+            "priority": 0,
+            "lane": "l",
+            "rank": 0,
+            "params": b"",
+            "attempt": 0,
+            "created_at": START_AT,
+            "account_id": "a",
+            "client_id": "k",
+            "client_address": "",
+            "jti": "queued",
+        }
+        await connection.execute(insert(jobs).values(**job))
+        await grants.revoke_direct_grants(connection, "a", now=START_AT + 10)
+        assert await grants.revoked_grants(connection, now=START_AT + 10) == ["direct"]
+        ended = await grants.find_grant(connection, "direct")
+        assert ended is not None
+        assert ended.release_at == START_AT + 10 + grants.SETTLEMENT_PERIOD_S
 
 
 def test_returning_locks_what_settling_locks() -> None:
