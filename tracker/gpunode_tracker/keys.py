@@ -17,6 +17,7 @@ from gpunode_tracker.errors import KeysUnusable, NotFound
 from gpunode_tracker.storage import audit
 from gpunode_tracker.storage.database import Database
 from gpunode_tracker.storage.documents import DocumentKind, add, constant, find_constant, newest
+from gpunode_tracker.storage.locks import Lock, take
 
 logger = logging.getLogger(__name__)
 
@@ -83,6 +84,7 @@ async def open_keys(database: Database, data_dir: Path, *, now: float, may_creat
         IdentityFileError: a key file cannot be used.
     """
     async with database.write() as connection:
+        await take(connection, Lock.KEYS)
         envelope = await newest(connection, DocumentKind.KEYSET)
         root_path = data_dir / ROOT_KEY_FILE
         if envelope is None:
@@ -137,6 +139,7 @@ async def rotate(
         )
     root = load_identity(path)
     async with database.write() as connection:
+        await take(connection, Lock.KEYS)
         if await find_constant(connection, _ROOT_PUBLIC_KEY) != root.public_key:
             raise KeysUnusable(f"{path} is the root key of another network.")
         envelope = await newest(connection, DocumentKind.KEYSET)

@@ -73,6 +73,7 @@ class Registrar:
         region = registration.region or (seen.region if seen else None)
         token = WORKER_TOKEN_PREFIX + secrets.token_urlsafe(32)
         async with self._database.write() as connection:
+            await _refuse_shut_out(connection, registration.peer, now)
             await _use(connection, registration.challenge, expires_at)
             await nodes.save_node(connection, registration, region=region, seen=seen, token=token, now=now)
             certificate = await _certify(connection, keys, registration.peer, now)
@@ -84,13 +85,15 @@ class Registrar:
         """Note a heartbeat; return a fresh certificate when the newest is past half its life, or was revoked.
 
         Raises:
-            Forbidden: it would get one, but is shut out.
+            Forbidden: the node was revoked, a moment ago at most. Banned: it would get a certificate, but is shut out.
         """
         async with self._database.write() as connection:
-            await nodes.note_heartbeat(connection, peer, now=now)
+            if not await nodes.note_heartbeat(connection, peer, now=now):
+                raise _shut_out()
             issued_at = await nodes.newest_certificate_at(connection, peer)
             if issued_at is not None and now - issued_at < CERTIFICATE_LIFETIME_S // 2:
                 return None
+            await _refuse_shut_out(connection, peer, now)
             return await _certify(connection, keys, peer, now)
 
     async def link(
@@ -107,7 +110,7 @@ class Registrar:
         if account.promotional:
             raise Forbidden("Nodes cannot be linked to a promotional account: its credits pay nothing spendable.")
         async with self._database.write() as connection:
-            if await nodes.find_node(connection, link.peer) is None:
+            if await nodes.find_node(connection, link.peer, lock=True) is None:
                 raise NotFound("This node is not registered here. Start it once, then link it.")
             await _use(connection, link.challenge, expires_at)
             await nodes.set_account(connection, link.peer, account.id)
@@ -148,13 +151,16 @@ def _open(model: type[_Proof], envelope: Envelope, network: str) -> _Proof:
     return body
 
 
+def _shut_out() -> Forbidden:
+    return Forbidden("This node was shut out by the tracker's operator. Ask the operator for the reason.")
+
+
 async def _use(connection: AsyncConnection, challenge: bytes, expires_at: int) -> None:
     if not await nodes.use_challenge(connection, challenge, expires_at=expires_at):
         raise InvalidRequest("The challenge was used before. Ask for a new one and sign that.")
 
 
 async def _certify(connection: AsyncConnection, keys: KeyRing, peer: PeerId, now: int) -> Envelope:
-    await _refuse_shut_out(connection, peer, now)
     kid, signer = keys.signer(now)
     certificate = certificate_for(peer, network=keys.network, kid=kid, now=now)
     await nodes.add_certificate(connection, certificate)
@@ -162,10 +168,13 @@ async def _certify(connection: AsyncConnection, keys: KeyRing, peer: PeerId, now
 
 
 async def _refuse_shut_out(connection: AsyncConnection, peer: PeerId, now: int) -> None:
-    """Ask the database, not the process's memory of it: a certificate that is given by mistake lives for days."""
-    known = await nodes.find_node(connection, peer)
+    """Ask the database, not the process's memory of it: a certificate that is given by mistake lives for days.
+
+    The node's row is locked, as it is for a ban: either sees what the other did.
+    """
+    known = await nodes.find_node(connection, peer, lock=True)
     if known is not None and known.revoked_at is not None:
-        raise Forbidden("This node was shut out by the tracker's operator. Ask the operator for the reason.")
+        raise _shut_out()
     subjects = [(BanKind.NODE, str(peer))]
     if known is not None and known.account_id is not None:
         subjects.append((BanKind.ACCOUNT, known.account_id))

@@ -48,7 +48,7 @@ async def add_account(connection: AsyncConnection, account: Account, *, created_
 async def find_account(connection: AsyncConnection, account_id: str, *, lock: bool = False) -> Account | None:
     """Return an account; ``lock`` keeps others from reserving its credits until the transaction ends."""
     query = _accounts().where(accounts.c.id == account_id)
-    row = (await connection.execute(query.with_for_update() if lock else query)).first()
+    row = (await connection.execute(query.with_for_update(key_share=True) if lock else query)).first()
     return Account(*row) if row else None
 
 

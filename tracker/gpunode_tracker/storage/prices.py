@@ -1,11 +1,11 @@
 """Published price tables, all versions: a job is paid by the version that its grant names."""
 
 from gpunode_protocol.prices import DEFAULT_PRICES, PriceTable
-from sqlalchemy import insert, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gpunode_tracker.storage.tables import price_tables
+from gpunode_tracker.storage.upserts import insert_if_new
 
 
 async def newest_prices(connection: AsyncConnection) -> PriceTable | None:
@@ -26,8 +26,8 @@ async def ensure_prices(connection: AsyncConnection) -> PriceTable:
     found = await newest_prices(connection)
     if found is not None:
         return found
-    await connection.execute(insert(price_tables).values(version=DEFAULT_PRICES.version, body=DEFAULT_PRICES.to_map()))
-    return DEFAULT_PRICES
+    await add_prices(connection, DEFAULT_PRICES)
+    return await newest_prices(connection) or DEFAULT_PRICES
 
 
 async def prices_before(connection: AsyncConnection, version: int, *, limit: int) -> list[PriceTable]:
@@ -38,9 +38,4 @@ async def prices_before(connection: AsyncConnection, version: int, *, limit: int
 
 async def add_prices(connection: AsyncConnection, table: PriceTable) -> bool:
     """Publish a table; return False, and nothing is changed, if its version exists already."""
-    try:
-        async with connection.begin_nested():
-            await connection.execute(insert(price_tables).values(version=table.version, body=table.to_map()))
-    except IntegrityError:
-        return False
-    return True
+    return await insert_if_new(connection, price_tables, {"version": table.version, "body": table.to_map()})
