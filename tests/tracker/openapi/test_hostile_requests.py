@@ -150,7 +150,7 @@ async def test_nesting_that_is_not_read_is_refused_or_kept(hostile: Hostile) -> 
 
 
 async def test_ten_megabytes_are_too_many(hostile: Hostile) -> None:
-    """Whether they are announced or come without end; who takes more for good reasons takes no nonsense of that size."""
+    """Announced or not; who takes more for good reasons takes no nonsense of that size."""
     huge = b'{"name":"' + b"x" * (10 * MIB) + b'"}'
     for route in WITH_BODY:
         taken = {422} if route.path in LARGE else {413}
