@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from random import SystemRandom
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import aiohttp
 from gpunode_protocol import tracker_api as api
@@ -44,6 +44,52 @@ class CallLimits:
 
     timeout_s: float = REQUEST_TIMEOUT_S
     max_bytes: int = _MAX_REPLY_BYTES
+
+
+class SessionTracker(Protocol):
+    """What a session needs of a tracker: by HTTP, or in the tracker's own process. All calls raise ``ClientError``.
+
+    url: names the folder in which what is learned of it is kept. api_key: None = it needs none.
+    """
+
+    url: str
+    api_key: str | None
+
+    async def close(self) -> None:
+        """Close connections."""
+        ...
+
+    async def network(self) -> api.NetworkInfo:
+        """Return what a newcomer needs."""
+        ...
+
+    async def nodes(self, *, task: str, model: str | None, region: str | None) -> api.NodesReply:
+        """Return the signed index of live nodes."""
+        ...
+
+    async def regions(self) -> api.RegionsReply:
+        """Return live nodes by region, and where this client is."""
+        ...
+
+    async def grant(self, request: api.GrantRequest) -> api.GrantReply:
+        """Issue a grant."""
+        ...
+
+    async def settle(self, batch: api.SettlementBatch) -> api.SettlementReply:
+        """Take vouchers."""
+        ...
+
+    async def report(self, request: api.ReportRequest) -> None:
+        """Take a complaint."""
+        ...
+
+    async def balance(self) -> api.BalanceReply:
+        """Return the account's balance."""
+        ...
+
+    async def own_nodes(self) -> api.OwnNodesReply:
+        """Return the nodes that are linked to the account."""
+        ...
 
 
 class TrackerClient:

@@ -13,6 +13,7 @@ EXTRA_OF_PACKAGE: Final = {
     "hivemind": "mesh",
     "multiaddr": "mesh",
     "torch": "mesh",
+    "filelock": "pull",
     "huggingface_hub": "pull",
     "psutil": "pull",
     "pynvml": "pull",
@@ -20,10 +21,12 @@ EXTRA_OF_PACKAGE: Final = {
     "xllamacpp": "llamacpp",
     "aiosqlite": "tracker",
     "alembic": "tracker",
+    "asyncpg": "tracker",
     "geoip2": "tracker",
     "geolite2": "tracker",
     "maxminddb": "tracker",
     "prometheus_client": "tracker",
+    "redis": "tracker",
     "sqlalchemy": "tracker",
 }
 

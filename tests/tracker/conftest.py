@@ -1,13 +1,18 @@
-"""A tracker in process, without mesh, on a real SQLite file and with a clock that tests turn."""
+"""A tracker in process, without mesh, on a real database and with a clock that tests turn.
+
+Which database: SQLite, or what ``tests.tracker.databases`` says of a test. ``make test-full`` runs every test that
+opens one on both.
+"""
 
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import pytest_asyncio
+import redis.asyncio as redis_client
 from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
 from gpunode_protocol import tracker_api as api
@@ -15,14 +20,64 @@ from gpunode_protocol.identity import Identity
 from gpunode_protocol.signing import Envelope, sign
 from gpunode_protocol.tasks import Task
 from gpunode_tracker.administration import Administration
+from gpunode_tracker.api_keys import KeyTerms
 from gpunode_tracker.app import create_app
 from gpunode_tracker.config import TrackerSettings
 from gpunode_tracker.limits import Limits
+from gpunode_tracker.scopes import Scope
 from gpunode_tracker.storage.tables import evidence
 from gpunode_tracker.tracker import Tracker
 from sqlalchemy import select
 
+from tests.tracker.databases import FULL_RUN, SQLITE
 from tests.tracker.parties import Job, TestClock
+from tests.tracker.postgres import NO_POSTGRES, Postgres, find_binaries
+from tests.tracker.redis_server import NO_REDIS, Redis, find_redis
+
+M = TypeVar("M", bound=api.WireModel)
+
+_TEMPLATE = "fresh_tracker"
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Let tests that open a database and do not say on which one run on SQLite, and in a full run on both."""
+    names = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
+    if "database_kind" in metafunc.fixturenames and "database_kind" not in names:
+        metafunc.parametrize("database_kind", FULL_RUN, indirect=True)
+
+
+@pytest.fixture
+def database_kind(request: pytest.FixtureRequest) -> str:
+    """``sqlite`` or ``postgresql``."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A running PostgreSQL, shared by the run: take a database of it, and do not stop it."""
+    binaries = find_binaries()
+    if binaries is None:
+        pytest.skip(NO_POSTGRES)
+    with Postgres(binaries) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[Redis]:
+    """A running Redis, shared by the run: do not stop it."""
+    program = find_redis()
+    if program is None:
+        pytest.skip(NO_REDIS)
+    with Redis(program) as running:
+        yield running
+
+
+@pytest.fixture
+async def redis_url(redis_server: Redis) -> str:
+    """The URL of a Redis that holds nothing."""
+    async with redis_client.from_url(redis_server.url) as client:
+        await client.flushall()
+    return redis_server.url
 
 
 @pytest.fixture
@@ -40,18 +95,46 @@ async def fresh_data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def fresh_postgres_data_dir(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data folder that belongs to the database ``_TEMPLATE``, after a first start on PostgreSQL."""
+    path = tmp_path_factory.mktemp("tracker-postgresql") / "data"
+    postgres.create_database(_TEMPLATE)
+    values = {"data_dir": path, "mesh": False, "database_url": postgres.url(_TEMPLATE)}
+    tracker = await Tracker.open(TrackerSettings.load(values), TestClock())
+    await tracker.close()
+    return path
+
+
 @pytest.fixture
-def settings(fresh_data_dir: Path, tmp_path: Path) -> TrackerSettings:
-    """Settings with a data folder of the test's own."""
+def settings(database_kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[TrackerSettings]:
+    """Settings with a data folder and a database of the test's own."""
     path = tmp_path / "tracker"
-    shutil.copytree(fresh_data_dir, path)
-    return TrackerSettings.load({"data_dir": path, "mesh": False})
+    if database_kind == SQLITE:
+        shutil.copytree(request.getfixturevalue("fresh_data_dir"), path)
+        yield TrackerSettings.load({"data_dir": path, "mesh": False})
+    else:
+        shutil.copytree(request.getfixturevalue("fresh_postgres_data_dir"), path)
+        server: Postgres = request.getfixturevalue("postgres")
+        with server.new_database(_TEMPLATE) as url:
+            yield TrackerSettings.load({"data_dir": path, "mesh": False, "database_url": url})
+
+
+@pytest.fixture
+def empty_database_url(database_kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of a database without any table."""
+    if database_kind == SQLITE:
+        yield f"sqlite+aiosqlite:///{tmp_path / 'empty.db'}"
+    else:
+        server: Postgres = request.getfixturevalue("postgres")
+        with server.new_database() as url:
+            yield url
 
 
 @pytest.fixture
 async def tracker(settings: TrackerSettings, clock: TestClock) -> AsyncIterator[Tracker]:
     """An open tracker."""
-    opened = await Tracker.open(settings, clock)
+    opened = await Tracker.open(settings, clock, clock)
     yield opened
     await opened.close()
 
@@ -69,6 +152,12 @@ class World:
         account = await self.admin.create_account("test", credits_given=credits_given, promotional=promotional)
         return account.id, await self.admin.create_key(account.id)
 
+    async def key(self, *scopes: Scope, account: str | None = None, **terms: Any) -> str:
+        """Return a new API key, of a new account unless one is named, with these scopes or the default ones."""
+        if account is None:
+            account = (await self.admin.create_account("test", credits_given=0)).id
+        return await self.admin.create_key(account, KeyTerms(scopes=frozenset(scopes) or None, **terms))
+
     async def evidence(self) -> list[str]:
         """Return why each piece of evidence was kept."""
         async with self.tracker.database.read() as connection:
@@ -78,6 +167,27 @@ class World:
     async def post(self, path: str, body: api.WireModel, **headers: str) -> ClientResponse:
         """Send a model as JSON; ``key``, ``token`` and ``address`` become headers."""
         return await self.http.post(path, data=body.model_dump_json(exclude_none=True), headers=_headers(headers))
+
+    async def read(self, model: type[M], path: str, **headers: str) -> M:
+        """Get a path that answers with a model."""
+        response = await self.get(path, **headers)
+        assert response.status == 200, await response.text()
+        return model.model_validate_json(await response.text())
+
+    async def made(self, model: type[M], path: str, body: api.WireModel, **headers: str) -> M:
+        """Send a body by which something is made, and return the answer."""
+        response = await self.post(path, body, **headers)
+        assert response.status == 201, await response.text()
+        return model.model_validate_json(await response.text())
+
+    async def delete(self, path: str, **headers: str) -> ClientResponse:
+        """Delete what a path names."""
+        return await self.http.delete(path, headers=_headers(headers))
+
+    async def problem(self, response: ClientResponse) -> api.Problem:
+        """Return what a refusal says."""
+        assert response.content_type == "application/problem+json", await response.text()
+        return api.Problem.model_validate_json(await response.text())
 
     async def get(self, path: str, **headers: str) -> ClientResponse:
         """Get a path."""
@@ -172,7 +282,7 @@ def limits() -> Limits:
 async def limited(settings: TrackerSettings, clock: TestClock, limits: Limits) -> AsyncIterator[World]:
     """A tracker with ``limits``, whose rates are counted by ``clock``, and which believes X-Forwarded-For."""
     strict = settings.model_copy(update={"limits": limits, "trusted_proxies": ("127.0.0.1",)})
-    tracker = await Tracker.open(strict, clock)
+    tracker = await Tracker.open(strict, clock, clock)
     async with TestClient(TestServer(create_app(tracker, clock))) as http:
         yield World(tracker, http, Administration(strict, tracker.database, tracker.keys, tracker.clock))
 

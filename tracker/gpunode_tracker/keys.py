@@ -6,15 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gpunode_protocol.identity import Identity
+from gpunode_protocol.keyfile import load_identity, load_or_create_identity
 from gpunode_protocol.keyset import KEY_LEAD_TIME_S, KeySet, TrackerKey, key_id_of, network_id_of
-from gpunode_protocol.mesh.keyfile import load_identity, load_or_create_identity
 from gpunode_protocol.signing import Envelope, Signed, sign
 from gpunode_protocol.trust import Trust
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gpunode_tracker.audit import OPERATOR, Action, Actor
 from gpunode_tracker.errors import KeysUnusable, NotFound
+from gpunode_tracker.storage import audit
 from gpunode_tracker.storage.database import Database
 from gpunode_tracker.storage.documents import DocumentKind, add, constant, find_constant, newest
+from gpunode_tracker.storage.locks import Lock, take
 
 logger = logging.getLogger(__name__)
 
@@ -81,6 +84,7 @@ async def open_keys(database: Database, data_dir: Path, *, now: float, may_creat
         IdentityFileError: a key file cannot be used.
     """
     async with database.write() as connection:
+        await take(connection, Lock.KEYS)
         envelope = await newest(connection, DocumentKind.KEYSET)
         root_path = data_dir / ROOT_KEY_FILE
         if envelope is None:
@@ -109,7 +113,13 @@ async def read_keys(database: Database, data_dir: Path) -> KeyRing:
 
 
 async def rotate(
-    database: Database, data_dir: Path, *, root_key: Path | None = None, now: float, lead_time_s: int = KEY_LEAD_TIME_S
+    database: Database,
+    data_dir: Path,
+    *,
+    root_key: Path | None = None,
+    now: float,
+    lead_time_s: int = KEY_LEAD_TIME_S,
+    actor: Actor = OPERATOR,
 ) -> KeySet:
     """Publish a new signing key that takes over after the lead time.
 
@@ -117,6 +127,7 @@ async def rotate(
         root_key: file of the root key; None = in the data folder.
         now: Unix seconds.
         lead_time_s: seconds until the switch; 0 only after a loss or theft of the key in use.
+        actor: who acts, for the audit log.
 
     Raises:
         KeysUnusable: the root key is not here or not this network's, or another switch is still to come.
@@ -128,6 +139,7 @@ async def rotate(
         )
     root = load_identity(path)
     async with database.write() as connection:
+        await take(connection, Lock.KEYS)
         if await find_constant(connection, _ROOT_PUBLIC_KEY) != root.public_key:
             raise KeysUnusable(f"{path} is the root key of another network.")
         envelope = await newest(connection, DocumentKind.KEYSET)
@@ -137,6 +149,10 @@ async def rotate(
         new_key = _new_signing_key(data_dir, not_before=int(now) + lead_time_s)
         keyset = successor(old, new_key, now=int(now))
         await _publish(connection, root, keyset)
+        subject, detail = f"signing_key:{new_key.kid}", {"not_before": new_key.not_before}
+        await audit.record(
+            connection, actor.name, Action.SIGNING_KEY_ROTATED, subject, detail, actor.address, at=int(now)
+        )
     return keyset
 
 

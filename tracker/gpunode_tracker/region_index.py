@@ -1,7 +1,7 @@
 """Live adverts in memory, by task, model and region: the second source of nodes beside the DHT."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from gpunode_protocol.adverts import MAX_MODELS, Advert, position_of
@@ -36,6 +36,7 @@ class RegionIndex:
         """rng: picks the sample when there are too many."""
         self._rng = rng
         self._listed: dict[str, dict[_Key, _Listed]] = {}  # by peer
+        self.on_new: Callable[[], None] = lambda: None  # called when a node begins to serve a model
 
     def update(self, advert: Signed[Advert], now: float) -> bool:
         """List an advert; return False if a newer one is known. now: Unix seconds.
@@ -51,6 +52,8 @@ class RegionIndex:
             if body.sequence == known.advert.body.sequence and not known.live:
                 return False
         of_peer[key] = _Listed(advert, now, not body.tombstone)
+        if not body.tombstone and (known is None or not known.live):
+            self.on_new()
         if len(of_peer) > MAX_LISTED_OF_PEER:
             del of_peer[min(of_peer, key=lambda other: of_peer[other].advert.body.sequence)]
         return True

@@ -9,6 +9,7 @@ from typing import Any, Final
 from gpunode_protocol.jobs_api import MAX_ATTEMPTS
 from sqlalchemy import (
     ColumnElement,
+    Exists,
     Select,
     exists,
     func,
@@ -23,17 +24,19 @@ from sqlalchemy import (
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gpunode_tracker.jobs.job import WORKER_HOLDER, JobStatus, Lease, Outcome, StoredJob
+from gpunode_tracker.jobs.job import DISPATCH_HOLDER, WORKER_HOLDER, JobStatus, Lease, Outcome, StoredJob
 from gpunode_tracker.storage.tables import job_attempts, jobs
 
 SHUN_S: Final = 60
-"""A worker that failed a job gets it again only when nobody else took it for so long."""
+"""A worker that failed a job gets it again only when nobody else took it for so long after that, in seconds."""
 
 _RECENT_JOBS: Final = 500
 
 # written out, not bound: only so do the partial indices of the queue and of the leases serve
 _QUEUED: Final[ColumnElement[bool]] = jobs.c.status == literal_column("'queued'")
 _RUNNING: Final[ColumnElement[bool]] = jobs.c.status == literal_column("'running'")
+# likewise: PostgreSQL takes a bound limit for a tenth of the table, and may sort that
+_ONE: Final[ColumnElement[int]] = literal_column("1")
 
 _LARGE: Final = ("params", "result", "request")
 _WITHOUT_LARGE: Final = tuple(column for column in jobs.c if column.name not in _LARGE)
@@ -102,7 +105,7 @@ async def claim_job(
     """Give the first job of some lanes to a holder, as running under a new attempt; None if there is none for it."""
     heads = await connection.execute(heads_query(holder, lanes, now=now))
     for head in heads.all():
-        query = _takeable(holder, head.lane, now=now).with_for_update(skip_locked=True)
+        query = takeable_query(holder, head.lane, now=now).with_for_update(skip_locked=True)
         row = (await connection.execute(query)).first()
         if row is not None and (job := await _lease(connection, row.id, holder, now=now, lease_s=lease_s)):
             return job
@@ -111,19 +114,26 @@ async def claim_job(
 
 def heads_query(holder: str, lanes: Sequence[str], *, now: int) -> Select[Any]:
     """Return the query for the first job of each lane that has one for the holder, in order of rank."""
-    heads = [select(_takeable(holder, lane, now=now).subquery()) for lane in lanes]
+    heads = [select(takeable_query(holder, lane, now=now).subquery()) for lane in lanes]
     found = union_all(*heads).subquery()
     return select(found.c.lane, found.c.rank).order_by(found.c.rank)
 
 
-def _takeable(holder: str, lane: str, *, now: int) -> Select[Any]:
-    failed_lately = exists().where(
+def takeable_query(holder: str, lane: str, *, now: int) -> Select[Any]:
+    """Return the query for the first job of a lane that the holder may have."""
+    query = select(jobs.c.id, jobs.c.lane, jobs.c.rank).where(_QUEUED, jobs.c.lane == lane)
+    if not holder.startswith(DISPATCH_HOLDER):  # what stands behind it chooses another node each time by itself
+        query = query.where(~_failed_lately(holder, now=now))
+    return query.order_by(jobs.c.rank, jobs.c.id).limit(_ONE)
+
+
+def _failed_lately(holder: str, *, now: int) -> Exists:
+    return exists().where(
         job_attempts.c.job_id == jobs.c.id,
-        job_attempts.c.holder == holder,
-        job_attempts.c.started_at > now - SHUN_S,
+        # an expression, so that the index by holder does not serve: that has thousands of attempts, and a job has three
+        job_attempts.c.holder.concat(literal_column("''")) == holder,
+        job_attempts.c.ended_at > now - SHUN_S,
     )
-    query = select(jobs.c.id, jobs.c.lane, jobs.c.rank).where(_QUEUED, jobs.c.lane == lane, ~failed_lately)
-    return query.order_by(jobs.c.rank, jobs.c.id).limit(1)
 
 
 async def _lease(connection: AsyncConnection, job_id: str, holder: str, *, now: int, lease_s: int) -> StoredJob | None:
@@ -152,10 +162,20 @@ async def keep_request(connection: AsyncConnection, lease: Lease, request: bytes
     return (await connection.execute(changed)).rowcount > 0
 
 
+async def note_node(connection: AsyncConnection, lease: Lease, node: str) -> None:
+    """Note which mesh node does a job for its holder; node: peer id."""
+    await connection.execute(update(jobs).where(*_held(lease)).values(node=node))
+
+
 async def renew_lease(connection: AsyncConnection, lease: Lease, *, now: int, lease_s: int) -> bool:
     """Let a holder have the job for longer; return whether it holds it."""
     changed = update(jobs).where(*_held(lease)).values(lease_expires_at=now + lease_s)
     return (await connection.execute(changed)).rowcount > 0
+
+
+async def renew_all_leases(connection: AsyncConnection, *, now: int, lease_s: int) -> int:
+    """Let every holder have its job for longer; return how many there are."""
+    return (await connection.execute(update(jobs).where(_RUNNING).values(lease_expires_at=now + lease_s))).rowcount
 
 
 async def complete_job(connection: AsyncConnection, lease: Lease, outcome: Outcome, *, now: int) -> StoredJob | None:
@@ -193,6 +213,33 @@ async def fail_attempt(
     if row is None:
         return None
     await _end_attempt(connection, lease, reason, now=now)
+    return _job(row)
+
+
+async def undo_lease(connection: AsyncConnection, lease: Lease) -> StoredJob | None:
+    """Queue a job again in its old place as if it had not been taken: nobody failed, so no attempt is counted.
+
+    The attempt's number is given anew. So the holder must have ended whatever it did for it: nothing fences that out
+    when the same holder takes the job once more.
+
+    Returns:
+        The job as it is now; None, and nothing is changed, if the holder does not hold it (any more).
+    """
+    values = {
+        "status": JobStatus.QUEUED,
+        "attempt": jobs.c.attempt - 1,
+        "worker_id": None,
+        "node": None,
+        "request": None,
+        "lease_expires_at": None,
+        "started_at": jobs.c.started_at if lease.attempt > 1 else None,
+    }
+    changed = update(jobs).where(*_held(lease)).values(**values).returning(*_WITHOUT_LARGE)
+    row = (await connection.execute(changed)).first()
+    if row is None:
+        return None
+    undone = job_attempts.c.job_id == lease.job_id, job_attempts.c.attempt == lease.attempt
+    await connection.execute(job_attempts.delete().where(*undone))
     return _job(row)
 
 
