@@ -42,6 +42,7 @@ def create_app(
 
 async def _stop_waiting(app: web.Application) -> None:
     app[STOPPING].set()
+    app[TRACKER].workers.waiting.close()
 
 
 async def _run_upkeep(app: web.Application) -> AsyncIterator[None]:

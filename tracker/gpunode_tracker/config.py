@@ -1,6 +1,7 @@
 """Settings of the tracker: option > ``GPUNODE_TRACKER_*`` > ``[tracker]`` in TOML > default."""
 
 import ipaddress
+import os
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Self
 
@@ -11,7 +12,7 @@ from gpunode_protocol.jobs_api import SYNC_TIMEOUT_S
 from gpunode_protocol.settings import LayeredSettings
 from gpunode_protocol.tasks import Task
 from gpunode_protocol.validation import Name
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import (
     NoDecode,
     SettingsConfigDict,
@@ -20,6 +21,7 @@ from pydantic_settings import (
 from gpunode_tracker.client_addresses import Network, parse_network
 from gpunode_tracker.errors import InvalidSettings
 from gpunode_tracker.limits import Limits
+from gpunode_tracker.storage.database_urls import driver_url
 
 DEFAULT_PORT: Final = 8470
 DEFAULT_MESH_PORT: Final = 4001
@@ -30,6 +32,9 @@ DEFAULT_MODELS: Final = {
     Task.EMBEDDING: "all-minilm-l6-v2",
 }
 """Small models that packages ship: every node can serve them without a download. Operators name larger ones."""
+
+DATABASE_VARIABLE: Final = "DATABASE_URL"
+"""Where hosting platforms put a database's URL."""
 
 Credits = Annotated[int, Ge(0), Le(9_000_000_000_000)]
 """Whole credits; the largest amount still fits the ledger's 64 bits in micro-credits."""
@@ -56,9 +61,11 @@ class TrackerSettings(LayeredSettings):
         dispatch_jobs: so many of them at once.
         initial_credits: credits for each account that the operator creates.
         open_registration: anybody may make an account; its credits are promotional.
-        database_url: SQLAlchemy URL; None = SQLite in ``data_dir``.
+        database_url: ``postgresql://…`` as libpq reads it, or ``sqlite+aiosqlite:///FILE``. Without one:
+            ``DATABASE_URL``, else None = SQLite in ``data_dir``.
         default_models: model for jobs that name none, by task.
         geoip_database: GeoLite2 City file (.mmdb); None = the bundled one of 2018.
+        worker_jobs: jobs that one pull worker may hold at once.
         limits: what one client may ask for, see ``Limits``.
         sync_timeout_s: how long ``POST /api/v1/jobs/sync`` waits for the job's end.
         job_retention_s: ended jobs are deleted so long after their end.
@@ -87,9 +94,12 @@ class TrackerSettings(LayeredSettings):
     dispatch_jobs: Annotated[int, Ge(1), Le(1_000)] = 8
     initial_credits: Credits = 1_000
     open_registration: bool = False
-    database_url: str | None = Field(default=None, repr=False)
+    database_url: SecretStr | None = Field(
+        default_factory=lambda: SecretStr(url) if (url := os.environ.get(DATABASE_VARIABLE)) else None
+    )
     default_models: dict[Task, Name] = Field(default_factory=lambda: dict(DEFAULT_MODELS))
     geoip_database: Path | None = None
+    worker_jobs: Annotated[int, Ge(1), Le(64)] = 4
     limits: Limits = Field(default_factory=Limits)
     sync_timeout_s: Annotated[float, Gt(0), Le(600)] = SYNC_TIMEOUT_S
     job_retention_s: Annotated[int, Ge(60), Le(10 * 365 * 24 * 3600)] = 7 * 24 * 3600
@@ -111,6 +121,7 @@ class TrackerSettings(LayeredSettings):
             raise InvalidSettings(
                 f"trusted_proxies: {error}. Give addresses or networks, such as 10.0.0.7 or fd00::/64."
             ) from error
+        _ = self.sqlalchemy_url
         host, _ = self.http_address
         if not self.tls and not self.insecure and not _is_loopback(host):
             raise InvalidSettings(
@@ -146,8 +157,14 @@ class TrackerSettings(LayeredSettings):
 
     @property
     def sqlalchemy_url(self) -> str:
-        """Where the database is."""
-        return self.database_url or f"sqlite+aiosqlite:///{self.sqlite_path}"
+        """Where the database is. Secret: it may hold a password.
+
+        Raises:
+            InvalidSettings: ``database_url`` cannot be used.
+        """
+        if self.database_url is None:
+            return f"sqlite+aiosqlite:///{self.sqlite_path}"
+        return driver_url(self.database_url.get_secret_value())
 
     @property
     def sqlite_path(self) -> Path:

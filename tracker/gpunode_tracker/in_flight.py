@@ -99,6 +99,10 @@ class Visit:
         self._holder = holder
         self.large_bytes = 0
 
+    def waiting(self) -> AbstractContextManager[None]:
+        """Return a context in which the request is not counted as being worked on: long polls are only connections."""
+        return self._counts.pause(self._holder)
+
     def hold(self, count: int) -> None:
         """Take more bytes; they are free again when the request ends.
 
@@ -113,7 +117,3 @@ class Visit:
         if self.large_bytes:
             self._counts.give_bytes(self._holder, self.large_bytes)
             self.large_bytes = 0
-
-    def waiting(self) -> AbstractContextManager[None]:
-        """Return a context in which the request is not counted as being worked on: long polls are only connections."""
-        return self._counts.pause(self._holder)

@@ -7,9 +7,22 @@ from gpunode_protocol.regions import Region
 from gpunode_protocol.tasks import Task
 from gpunode_protocol.validation import JOB_ID_PATTERN, MAX_INT64
 
-from gpunode_tracker.handlers import accounts, grants, health, jobs, ledger, network, nodes, reports, settlements
+from gpunode_tracker.handlers import (
+    accounts,
+    grants,
+    health,
+    jobs,
+    ledger,
+    network,
+    nodes,
+    reports,
+    settlements,
+    worker_jobs,
+    workers,
+)
 from gpunode_tracker.jobs.job import JobStatus
 from gpunode_tracker.openapi.route import EVENT_STREAM, PLAIN_TEXT, Auth, Route, choice, number, text
+from gpunode_tracker.workers.worker import WORKER_ID_PATTERN, WorkerStatus
 
 METRICS_PATH = "/metrics"
 
@@ -164,6 +177,88 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", jobs_api.JOB_PATH, jobs.get_job, reply=jobs_api.JobView, auth=Auth.KEY, problems=(404,)),
     Route("DELETE", jobs_api.JOB_PATH, jobs.delete_job, reply=jobs_api.JobView, auth=Auth.KEY, problems=(404, 409)),
     Route("GET", jobs_api.JOB_EVENTS_PATH, jobs.get_job_events, reply=EVENT_STREAM, auth=Auth.KEY, problems=(404,)),
+    Route(
+        "POST",
+        jobs_api.JOB_EVENTS_PATH,
+        worker_jobs.post_job_event,
+        body=jobs_api.WorkerEvent,
+        reply=None,
+        status=204,
+        auth=Auth.WORKER,
+        problems=(404, 409),
+    ),
+    Route(
+        "POST",
+        jobs_api.COMPLETE_PATH,
+        worker_jobs.post_job_complete,
+        body=jobs_api.JobCompletion,
+        reply=jobs_api.CompletionReply,
+        auth=Auth.WORKER,
+        problems=(404, 409),
+    ),
+    Route(
+        "POST",
+        jobs_api.WORKER_REGISTER_PATH,
+        workers.post_worker_register,
+        body=jobs_api.WorkerRegistration,
+        reply=jobs_api.WorkerCredentials,
+        status=201,
+        problems=(403,),
+    ),
+    Route(
+        "GET",
+        jobs_api.WORKERS_PATH,
+        workers.get_workers,
+        reply=jobs_api.WorkersPage,
+        auth=Auth.KEY_OR_WORKER,
+        query=(
+            choice("region", "Only workers there.", Region),
+            choice("type", "Only workers that support this type.", Task),
+            choice("status", "Only workers that are so.", WorkerStatus),
+            text("cursor", "As the page before gave it in `next_cursor`.", pattern=WORKER_ID_PATTERN),
+            number("limit", "Workers of the page; 0 = as many as is usual.", highest=jobs_api.MAX_PAGE),
+        ),
+    ),
+    Route(
+        "GET",
+        jobs_api.WORKER_PATH,
+        workers.get_worker,
+        reply=jobs_api.WorkerView,
+        auth=Auth.KEY_OR_WORKER,
+        problems=(404,),
+    ),
+    Route("DELETE", jobs_api.WORKER_PATH, workers.delete_worker, reply=None, status=204, auth=Auth.WORKER),
+    Route(
+        "POST",
+        jobs_api.WORKER_HEARTBEAT_PATH,
+        workers.post_worker_heartbeat,
+        body=jobs_api.WorkerHeartbeat,
+        reply=jobs_api.WorkerHeartbeatReply,
+        auth=Auth.WORKER,
+    ),
+    Route(
+        "POST",
+        jobs_api.WORKER_MAINTENANCE_PATH,
+        workers.post_worker_maintenance,
+        body=jobs_api.MaintenanceRequest,
+        reply=jobs_api.WorkerView,
+        auth=Auth.WORKER,
+    ),
+    Route(
+        "POST",
+        jobs_api.WORKER_TOKEN_PATH,
+        workers.post_worker_token,
+        reply=jobs_api.WorkerCredentials,
+        auth=Auth.WORKER,
+    ),
+    Route(
+        "GET",
+        jobs_api.NEXT_JOB_PATH,
+        worker_jobs.get_next_job,
+        reply=jobs_api.NextJob,
+        auth=Auth.WORKER,
+        query=(number("wait", "Seconds to wait for a job.", highest=jobs_api.LONG_POLL_MAX_S),),
+    ),
     Route("GET", api.HEALTH_PATH, health.get_health, reply=health.Health),
     Route("GET", api.READY_PATH, health.get_ready, reply=health.Readiness),
     Route("GET", METRICS_PATH, health.get_metrics, reply=PLAIN_TEXT),

@@ -44,6 +44,8 @@ from gpunode_tracker.sharding import Sharding
 from gpunode_tracker.storage.database import Database
 from gpunode_tracker.storage.documents import constant, find_constant, replace_value
 from gpunode_tracker.storage.prices import ensure_prices
+from gpunode_tracker.workers.capacity import WorkerCapacities
+from gpunode_tracker.workers.pool import WorkerPool
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +77,7 @@ class Tracker:
     geoip: GeoIp
     sealer: Sealer
     dispatch: Identity
+    monotonic: Clock = time.monotonic
     news: JobNews = field(default_factory=JobNews)
     places: PlaceWatch = field(default_factory=PlaceWatch)
     metrics: Metrics = field(default_factory=Metrics)
@@ -83,8 +86,12 @@ class Tracker:
     wake_webhooks: asyncio.Event = field(default_factory=asyncio.Event)
 
     @classmethod
-    async def open(cls, settings: TrackerSettings, clock: Clock = time.time) -> Self:
+    async def open(cls, settings: TrackerSettings, clock: Clock = time.time, monotonic: Clock = time.monotonic) -> Self:
         """Open database and keys, making both the first time; the mesh is attached by the caller.
+
+        Args:
+            settings: how it runs.
+            clock: Unix seconds. monotonic: seconds of a clock that nobody sets.
 
         Raises:
             StorageUnavailable, KeysUnusable, IdentityFileError: with what to do.
@@ -117,6 +124,7 @@ class Tracker:
                 geoip=GeoIp(settings.geoip_database),
                 sealer=Sealer.from_file(settings.data_dir / "sealing_keys.json"),
                 dispatch=load_or_create_identity(settings.data_dir / DISPATCH_KEY_FILE),
+                monotonic=monotonic,
             )
         except BaseException:
             await database.close()
@@ -133,10 +141,15 @@ class Tracker:
         return JobDesk(self)
 
     @cached_property
+    def workers(self) -> WorkerPool:
+        """The pull workers."""
+        return WorkerPool(self, random.Random())  # noqa: S311 -- draws who gets a job, guards nothing
+
+    @cached_property
     def outlook(self) -> Outlook:
         """Who could do a queued job, and when; whoever knows of more workers adds to its ``sources``."""
         nodes = MeshCapacities(self.index, self.settings.default_models, self.clock, self._sends_jobs)
-        return Outlook(self.database, self.clock, [nodes])
+        return Outlook(self.database, self.clock, [nodes, WorkerCapacities(self.workers.presence)])
 
     def _sends_jobs(self) -> bool:
         return self.mesh is not None and self.settings.dispatch

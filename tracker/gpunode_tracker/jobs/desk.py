@@ -5,6 +5,7 @@
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 IDEMPOTENCY_S: Final = 24 * 3600
 """An idempotency key names its job for so long."""
 MAX_ERROR_CHARS: Final = 2_000
+Also = Callable[[AsyncConnection], Awaitable[None]]
 
 
 @dataclass(frozen=True)
@@ -206,6 +208,7 @@ class JobDesk:
         node: str | None = None,
         voucher: Signed[Voucher] | None = None,
         receipt: Signed[Receipt] | None = None,
+        also: Also | None = None,
     ) -> StoredJob | None:
         """End a job with its result, and pay who did it, in one step.
 
@@ -215,6 +218,7 @@ class JobDesk:
             processing_ms: as measured by whoever did it.
             node: peer id that did it, if it has one.
             voucher, receipt: the final ones, which agree; without them nothing is paid.
+            also: what is to be written with it, both or neither.
 
         Returns:
             The job; None, and nothing is changed or paid, if the lease is not in force (any more).
@@ -230,16 +234,21 @@ class JobDesk:
                 return None
             if claim is not None:
                 await tracker.settling.settle_within(connection, claim)
+            if also is not None:
+                await also(connection)
             await self._end(connection, job, now)
         self._told(job)
         return job
 
-    async def fail(self, lease: Lease, reason: str, *, retryable: bool = True) -> StoredJob | None:
+    async def fail(
+        self, lease: Lease, reason: str, *, retryable: bool = True, also: Also | None = None
+    ) -> StoredJob | None:
         """End an attempt: the job is queued again, or has failed. Vouchers of the attempt must have been settled.
 
         Args:
             reason: shown to the job's owner.
             retryable: False = nobody else could do it either.
+            also: what is to be written with it, both or neither.
 
         Returns:
             The job as it is now; None, and nothing is changed, if the lease is not in force (any more).
@@ -249,6 +258,8 @@ class JobDesk:
             job = await jobs.fail_attempt(connection, lease, _shown(reason), now=now, retryable=retryable)
             if job is None:
                 return None
+            if also is not None:
+                await also(connection)
             if job.status.is_final:
                 await self._end(connection, job, now)
         if job.status.is_final:

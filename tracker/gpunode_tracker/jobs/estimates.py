@@ -27,7 +27,7 @@ class Capacity:
     Args:
         who: ``worker:<id>`` or ``node:<peer>``, the same for all capacities of one participant.
         tasks: that it can do.
-        models: that it serves, by name.
+        models: that it serves, by name; None = whatever comes of its tasks.
         takes_unnamed: whether it gets jobs that name no model.
         region: None = nobody knows, so it gets no job of a region.
         slots: jobs at once, ≥ 1.
@@ -37,7 +37,7 @@ class Capacity:
 
     who: str
     tasks: frozenset[Task]
-    models: frozenset[str] = frozenset()
+    models: frozenset[str] | None = frozenset()
     takes_unnamed: bool = True
     region: Region | None = None
     slots: int = 1
@@ -100,11 +100,17 @@ def fit_of(capacity: Capacity, wanted: Wanted) -> Fit:
     """Return how far a capacity fits."""
     if wanted.task not in capacity.tasks:
         return Fit.OTHER_TYPE
-    if not (capacity.takes_unnamed if wanted.model is None else wanted.model in capacity.models):
+    if not _serves(capacity, wanted.model):
         return Fit.LACKS_THE_MODEL
     if wanted.region is not None and wanted.region is not capacity.region:
         return Fit.ELSEWHERE
     return Fit.ABLE
+
+
+def _serves(capacity: Capacity, model: str | None) -> bool:
+    if model is None:
+        return capacity.takes_unnamed
+    return capacity.models is None or model in capacity.models
 
 
 def supply_of(wanted: Wanted, capacities: Iterable[Capacity]) -> Supply:
@@ -131,7 +137,7 @@ def _lanes(wanted: Wanted, able: Sequence[Capacity]) -> tuple[str, ...]:
     """Return the lanes whose jobs are before the same workers, the job's own first; at most 48."""
     own = lane_of(*wanted)
     regions = {capacity.region for capacity in able} | {None, wanted.region}
-    models = {model for capacity in able for model in capacity.models} | {None, wanted.model}
+    models = {model for capacity in able for model in capacity.models or ()} | {None, wanted.model}
     if len(regions) * len(models) > _MAX_LANES:
         models = {None, wanted.model}
     others = {lane_of(wanted.task, region, model) for region in regions for model in models} - {own}

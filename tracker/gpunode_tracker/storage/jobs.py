@@ -162,6 +162,11 @@ async def renew_lease(connection: AsyncConnection, lease: Lease, *, now: int, le
     return (await connection.execute(changed)).rowcount > 0
 
 
+async def renew_all_leases(connection: AsyncConnection, *, now: int, lease_s: int) -> int:
+    """Let every holder have its job for longer; return how many there are."""
+    return (await connection.execute(update(jobs).where(_RUNNING).values(lease_expires_at=now + lease_s))).rowcount
+
+
 async def complete_job(connection: AsyncConnection, lease: Lease, outcome: Outcome, *, now: int) -> StoredJob | None:
     """End a job with its result; None, and nothing is changed, if the holder does not hold it (any more)."""
     values = {"status": JobStatus.COMPLETED, "completed_at": now, "lease_expires_at": None, "error": None}
