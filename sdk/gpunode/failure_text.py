@@ -20,10 +20,12 @@ EXTRA_OF_PACKAGE: Final = {
     "xllamacpp": "llamacpp",
     "aiosqlite": "tracker",
     "alembic": "tracker",
+    "asyncpg": "tracker",
     "geoip2": "tracker",
     "geolite2": "tracker",
     "maxminddb": "tracker",
     "prometheus_client": "tracker",
+    "redis": "tracker",
     "sqlalchemy": "tracker",
 }
 

@@ -1,13 +1,18 @@
-"""A tracker in process, without mesh, on a real SQLite file and with a clock that tests turn."""
+"""A tracker in process, without mesh, on a real database and with a clock that tests turn.
+
+Which database: SQLite, or what ``tests.tracker.databases`` says of a test. ``make test-full`` runs every test that
+opens one on both.
+"""
 
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
+import redis.asyncio as redis_client
 from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
 from gpunode_protocol import tracker_api as api
@@ -22,7 +27,53 @@ from gpunode_tracker.storage.tables import evidence
 from gpunode_tracker.tracker import Tracker
 from sqlalchemy import select
 
+from tests.tracker.databases import FULL_RUN, SQLITE
 from tests.tracker.parties import Job, TestClock
+from tests.tracker.postgres import NO_POSTGRES, Postgres, find_binaries
+from tests.tracker.redis_server import NO_REDIS, Redis, find_redis
+
+_TEMPLATE = "fresh_tracker"
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Let tests that open a database and do not say on which one run on SQLite, and in a full run on both."""
+    names = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
+    if "database_kind" in metafunc.fixturenames and "database_kind" not in names:
+        metafunc.parametrize("database_kind", FULL_RUN, indirect=True)
+
+
+@pytest.fixture
+def database_kind(request: pytest.FixtureRequest) -> str:
+    """``sqlite`` or ``postgresql``."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A running PostgreSQL, shared by the run: take a database of it, and do not stop it."""
+    binaries = find_binaries()
+    if binaries is None:
+        pytest.skip(NO_POSTGRES)
+    with Postgres(binaries) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[Redis]:
+    """A running Redis, shared by the run: do not stop it."""
+    program = find_redis()
+    if program is None:
+        pytest.skip(NO_REDIS)
+    with Redis(program) as running:
+        yield running
+
+
+@pytest.fixture
+async def redis_url(redis_server: Redis) -> str:
+    """The URL of a Redis that holds nothing."""
+    async with redis_client.from_url(redis_server.url) as client:
+        await client.flushall()
+    return redis_server.url
 
 
 @pytest.fixture
@@ -40,12 +91,40 @@ async def fresh_data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def fresh_postgres_data_dir(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data folder that belongs to the database ``_TEMPLATE``, after a first start on PostgreSQL."""
+    path = tmp_path_factory.mktemp("tracker-postgresql") / "data"
+    postgres.create_database(_TEMPLATE)
+    values = {"data_dir": path, "mesh": False, "database_url": postgres.url(_TEMPLATE)}
+    tracker = await Tracker.open(TrackerSettings.load(values), TestClock())
+    await tracker.close()
+    return path
+
+
 @pytest.fixture
-def settings(fresh_data_dir: Path, tmp_path: Path) -> TrackerSettings:
-    """Settings with a data folder of the test's own."""
+def settings(database_kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[TrackerSettings]:
+    """Settings with a data folder and a database of the test's own."""
     path = tmp_path / "tracker"
-    shutil.copytree(fresh_data_dir, path)
-    return TrackerSettings.load({"data_dir": path, "mesh": False})
+    if database_kind == SQLITE:
+        shutil.copytree(request.getfixturevalue("fresh_data_dir"), path)
+        yield TrackerSettings.load({"data_dir": path, "mesh": False})
+    else:
+        shutil.copytree(request.getfixturevalue("fresh_postgres_data_dir"), path)
+        server: Postgres = request.getfixturevalue("postgres")
+        with server.new_database(_TEMPLATE) as url:
+            yield TrackerSettings.load({"data_dir": path, "mesh": False, "database_url": url})
+
+
+@pytest.fixture
+def empty_database_url(database_kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of a database without any table."""
+    if database_kind == SQLITE:
+        yield f"sqlite+aiosqlite:///{tmp_path / 'empty.db'}"
+    else:
+        server: Postgres = request.getfixturevalue("postgres")
+        with server.new_database() as url:
+            yield url
 
 
 @pytest.fixture

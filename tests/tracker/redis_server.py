@@ -1,82 +1,45 @@
-"""A real Redis server of a test's own, on a Unix socket, which can be stopped, killed and started again."""
+"""A real Redis for tests, which keeps nothing on disk."""
 
-import asyncio
-import os
 import shutil
-import signal
-import subprocess
-import tempfile
+import socket
 from pathlib import Path
-from typing import Final
 
-import pytest
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from tests.tracker.servers import Server
 
-START_TIMEOUT_S: Final = 30
+NO_REDIS = "redis-server is not installed (Debian: apt-get install redis-server)"
 
 
-class RedisServer:
-    """One server process at a time; nothing is kept on disk."""
+def find_redis() -> Path | None:
+    """Return the program; None: it is not installed."""
+    found = shutil.which("redis-server")
+    return Path(found) if found is not None else None
 
-    def __init__(self) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="gpnr-"))  # a test's folder is too deep for a socket's path
-        self._process: subprocess.Popen[bytes] | None = None
+
+class Redis(Server):
+    """One server, reached by a Unix socket."""
+
+    def __init__(self, program: Path) -> None:
+        """It does not run yet."""
+        super().__init__()
+        self._program = program
+        self._socket = self.folder / "redis.sock"
+
+    def command(self) -> list[str]:
+        """Return the program and its arguments."""
+        kept = ["--save", "", "--appendonly", "no", "--dir", str(self.folder)]
+        return [str(self._program), "--port", "0", "--unixsocket", str(self._socket), *kept]
+
+    def answers(self) -> bool:
+        """Return whether it serves."""
+        with socket.socket(socket.AF_UNIX) as asked:
+            try:
+                asked.connect(str(self._socket))
+                asked.sendall(b"PING\r\n")
+                return asked.recv(7).startswith(b"+PONG")
+            except OSError:
+                return False
 
     @property
     def url(self) -> str:
-        """For ``redis_url``."""
+        """The URL of its first database."""
         return f"unix://{self._socket}"
-
-    @property
-    def _socket(self) -> Path:
-        return self._folder / "r.sock"
-
-    @property
-    def is_running(self) -> bool:
-        """Whether there is a process."""
-        return self._process is not None
-
-    async def start(self) -> None:
-        """Start it and wait until it answers."""
-        command = ["redis-server", "--port", "0", "--unixsocket", str(self._socket), "--save", "", "--appendonly", "no"]
-        command += ["--dir", str(self._folder)]
-        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)  # noqa: ASYNC220 -- a fork takes no time
-        async with asyncio.timeout(START_TIMEOUT_S), Redis.from_url(self.url) as client:
-            while True:
-                try:
-                    await client.ping()
-                except RedisError:
-                    await asyncio.sleep(0.01)
-                else:
-                    return
-
-    def kill(self) -> None:
-        """End it at once; what it kept is gone."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-
-    def hang(self) -> None:
-        """Let it take connections and answer nothing."""
-        self._signal(signal.SIGSTOP)
-
-    def go_on(self) -> None:
-        """Let it answer again."""
-        self._signal(signal.SIGCONT)
-
-    def remove(self) -> None:
-        """End it and take its folder away."""
-        self.kill()
-        shutil.rmtree(self._folder)
-
-    def _signal(self, number: signal.Signals) -> None:
-        assert self._process is not None
-        os.kill(self._process.pid, number)
-
-
-def require_redis() -> None:
-    """Skip a test where no Redis is installed."""
-    if shutil.which("redis-server") is None:
-        pytest.skip("redis-server is not installed")

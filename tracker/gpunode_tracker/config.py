@@ -1,6 +1,7 @@
 """Settings of the tracker: option > ``GPUNODE_TRACKER_*`` > ``[tracker]`` in TOML > default."""
 
 import ipaddress
+import os
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Self
 
@@ -10,7 +11,7 @@ from gpunode_protocol.errors import GpunodeError
 from gpunode_protocol.settings import LayeredSettings
 from gpunode_protocol.tasks import Task
 from gpunode_protocol.validation import Name
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import (
     NoDecode,
     SettingsConfigDict,
@@ -19,6 +20,7 @@ from pydantic_settings import (
 from gpunode_tracker.client_addresses import Network, parse_network
 from gpunode_tracker.errors import InvalidSettings
 from gpunode_tracker.limits import Limits
+from gpunode_tracker.storage.database_urls import driver_url
 
 DEFAULT_PORT: Final = 8470
 DEFAULT_MESH_PORT: Final = 4001
@@ -29,6 +31,9 @@ DEFAULT_MODELS: Final = {
     Task.EMBEDDING: "all-minilm-l6-v2",
 }
 """Small models that packages ship: every node can serve them without a download. Operators name larger ones."""
+
+DATABASE_VARIABLE: Final = "DATABASE_URL"
+"""Where hosting platforms put a database's URL."""
 
 Credits = Annotated[int, Ge(0), Le(9_000_000_000_000)]
 """Whole credits; the largest amount still fits the ledger's 64 bits in micro-credits."""
@@ -53,7 +58,8 @@ class TrackerSettings(LayeredSettings):
         quic: False also drops QUIC (p2pd's is of 2023: CVE-2024-22189).
         initial_credits: credits for each account that the operator creates.
         open_registration: anybody may make an account; its credits are promotional.
-        database_url: SQLAlchemy URL; None = SQLite in ``data_dir``.
+        database_url: ``postgresql://…`` as libpq reads it, or ``sqlite+aiosqlite:///FILE``. Without one:
+            ``DATABASE_URL``, else None = SQLite in ``data_dir``.
         default_models: model for jobs that name none, by task.
         geoip_database: GeoLite2 City file (.mmdb); None = the bundled one of 2018.
         limits: what one client may ask for, see ``Limits``.
@@ -80,7 +86,9 @@ class TrackerSettings(LayeredSettings):
     quic: bool = True
     initial_credits: Credits = 1_000
     open_registration: bool = False
-    database_url: str | None = Field(default=None, repr=False)
+    database_url: SecretStr | None = Field(
+        default_factory=lambda: SecretStr(url) if (url := os.environ.get(DATABASE_VARIABLE)) else None
+    )
     default_models: dict[Task, Name] = Field(default_factory=lambda: dict(DEFAULT_MODELS))
     geoip_database: Path | None = None
     limits: Limits = Field(default_factory=Limits)
@@ -102,6 +110,7 @@ class TrackerSettings(LayeredSettings):
             raise InvalidSettings(
                 f"trusted_proxies: {error}. Give addresses or networks, such as 10.0.0.7 or fd00::/64."
             ) from error
+        _ = self.sqlalchemy_url
         host, _ = self.http_address
         if not self.tls and not self.insecure and not _is_loopback(host):
             raise InvalidSettings(
@@ -137,8 +146,14 @@ class TrackerSettings(LayeredSettings):
 
     @property
     def sqlalchemy_url(self) -> str:
-        """Where the database is."""
-        return self.database_url or f"sqlite+aiosqlite:///{self.sqlite_path}"
+        """Where the database is. Secret: it may hold a password.
+
+        Raises:
+            InvalidSettings: ``database_url`` cannot be used.
+        """
+        if self.database_url is None:
+            return f"sqlite+aiosqlite:///{self.sqlite_path}"
+        return driver_url(self.database_url.get_secret_value())
 
     @property
     def sqlite_path(self) -> Path:

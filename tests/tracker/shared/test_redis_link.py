@@ -2,13 +2,14 @@
 
 import asyncio
 import logging
+import signal
 from collections.abc import AsyncIterator
 
 import pytest
 from gpunode_tracker.errors import InvalidSettings
 from gpunode_tracker.shared.redis_link import RedisAway, RedisLink, check_redis_url
 
-from tests.tracker.redis_server import RedisServer
+from tests.tracker.redis_server import Redis
 from tests.tracker.shared.conftest import PATIENT_S
 
 WAIT_S = 60
@@ -35,15 +36,14 @@ class Watched:
 
 
 @pytest.fixture
-async def watched(redis_server: RedisServer) -> AsyncIterator[Watched]:
+async def watched(own_redis: Redis) -> AsyncIterator[Watched]:
     """A started link to a running server."""
-    item = Watched(redis_server.url)
+    item = Watched(own_redis.url)
     await item.link.start()
     if not item.link.is_up:
         await item.becomes(True)
     yield item
-    if redis_server.is_running:
-        redis_server.go_on()
+    own_redis.thaw()
     await item.link.stop()
 
 
@@ -58,25 +58,25 @@ async def test_calls_are_answered(link: RedisLink) -> None:
     assert await _ping(link)
 
 
-async def test_away_at_the_start(redis_server: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
+async def test_away_at_the_start(own_redis: Redis, caplog: pytest.LogCaptureFixture) -> None:
     """The start does not wait and does not fail; it is said once, and Redis is used as soon as it is there."""
-    redis_server.kill()
-    item = Watched(redis_server.url)
+    own_redis.stop(signal.SIGKILL)
+    item = Watched(own_redis.url)
     await item.link.start()
     assert not item.link.is_up
     assert item.link.problem
     with pytest.raises(RedisAway):
         await _ping(item.link)
-    await redis_server.start()
+    own_redis.start()
     await item.becomes(True)
     assert [record.event for record in caplog.records] == ["redis_away", "redis_back"]  # type: ignore[attr-defined]  # -- of `extra`
     assert item.link.problem == ""
     await item.link.stop()
 
 
-async def test_killed_in_the_middle(watched: Watched, redis_server: RedisServer) -> None:
+async def test_killed_in_the_middle(watched: Watched, own_redis: Redis) -> None:
     """The first call fails, later ones are not even tried; when it is back, calls are answered without a word."""
-    redis_server.kill()
+    own_redis.stop(signal.SIGKILL)
     with pytest.raises(RedisAway):
         await _ping(watched.link)
     await watched.becomes(False)
@@ -85,33 +85,33 @@ async def test_killed_in_the_middle(watched: Watched, redis_server: RedisServer)
         with pytest.raises(RedisAway):
             await _ping(watched.link)
     assert watched.failures == tried
-    await redis_server.start()
+    own_redis.start()
     await watched.becomes(True)
     await watched.link.wait_until_up()
 
 
-async def test_a_server_that_hangs(watched: Watched, redis_server: RedisServer) -> None:
+async def test_a_server_that_hangs(watched: Watched, own_redis: Redis) -> None:
     """Calls under way end after the time-out, later ones at once, and when it goes on it is used again."""
-    redis_server.hang()
+    own_redis.freeze()
     calls = await asyncio.gather(*(_ping(watched.link) for _ in range(50)), return_exceptions=True)
     assert all(isinstance(outcome, RedisAway) for outcome in calls)
     await watched.becomes(False)
     assert "100 ms" in watched.link.problem
-    redis_server.go_on()
+    own_redis.thaw()
     await watched.becomes(True)
 
 
-async def test_nobody_waits_for_a_server_that_hangs(redis_server: RedisServer) -> None:
+async def test_nobody_waits_for_a_server_that_hangs(own_redis: Redis) -> None:
     """However many calls come while it hangs, only the first one is tried."""
-    item = Watched(redis_server.url, timeout_s=PATIENT_S)
+    item = Watched(own_redis.url, timeout_s=PATIENT_S)
     await item.link.start()
-    redis_server.hang()
+    own_redis.freeze()
     item.link._timeout_s = 0.1
     for _ in range(1_000):
         with pytest.raises(RedisAway):
             await _ping(item.link)
     assert item.failures == 1
-    redis_server.go_on()
+    own_redis.thaw()
     await item.link.stop()
 
 
@@ -124,9 +124,9 @@ async def test_one_slow_answer_is_no_outage(link: RedisLink, caplog: pytest.LogC
     assert caplog.records == []
 
 
-async def test_a_full_server_is_away(redis_server: RedisServer) -> None:
+async def test_a_full_server_is_away(own_redis: Redis) -> None:
     """It answers, but takes nothing: that is said like any other outage."""
-    item = Watched(redis_server.url, timeout_s=PATIENT_S)
+    item = Watched(own_redis.url, timeout_s=PATIENT_S)
     await item.link.start()
     await item.link.call(lambda redis: redis.config_set("maxmemory", "1"))
     await item.becomes(False)

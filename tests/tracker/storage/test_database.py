@@ -96,7 +96,7 @@ async def _limit_connection(database: Database, pages: int, barrier: asyncio.Bar
 
 async def test_another_process_that_writes_too_long(settings: TrackerSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     """After the busy timeout the request may be sent again soon."""
-    monkeypatch.setattr("gpunode_tracker.storage.database._PRAGMAS", ("busy_timeout=10",))
+    monkeypatch.setattr("gpunode_tracker.storage.engines._PRAGMAS", ("busy_timeout=10",))
     database = Database(settings.sqlalchemy_url)
     other = sqlite3.connect(settings.sqlite_path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")

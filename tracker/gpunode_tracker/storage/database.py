@@ -1,52 +1,64 @@
 """Connections, transactions and migrations."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
+from types import TracebackType
+from typing import Any, Final
 
-from sqlalchemy import event
-from sqlalchemy.exc import DBAPIError, IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from gpunode_tracker.errors import StorageUnavailable
+from gpunode_tracker.errors import StorageUnavailable, TrackerError
+from gpunode_tracker.storage.database_urls import driver_url, is_postgresql
+from gpunode_tracker.storage.engines import BEGIN, USUAL_TIMEOUTS, Timeouts, create_engine, create_patient_engine
+from gpunode_tracker.storage.failures import SOON_S, connect_failure_of, failure_of
+from gpunode_tracker.storage.locks import Lock, take
 from gpunode_tracker.storage.migrate import upgrade
 
-_BEGIN = "gpunode_begin"
-_BUSY_TIMEOUT_MS = 5_000
-_BUSY_RETRY_AFTER_S = 1
-_FULL_RETRY_AFTER_S = 30
-_PRAGMAS = (
-    "journal_mode=WAL",  # the operator's commands read and write while the tracker runs
-    "synchronous=FULL",  # what was answered survives a power cut
-    "foreign_keys=ON",
-    f"busy_timeout={_BUSY_TIMEOUT_MS}",
-)
+logger = logging.getLogger(__name__)
+
+_SNAPSHOT: Final[dict[str, Any]] = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 
 
 class Database:
-    """The tracker's database. Writers take turns; readers see a snapshot.
+    """The tracker's database. Readers see a snapshot.
+
+    On SQLite writers take turns. On PostgreSQL they run at once, those of other replicas too, and each statement sees
+    what was committed before it: whoever decides by what it read locks that first (rows, or ``locks``).
 
     Args:
-        url: SQLAlchemy URL of an async driver.
+        url: as in the settings, see ``database_urls``.
+        timeouts: for PostgreSQL.
     """
 
-    def __init__(self, url: str) -> None:
-        """Prepare the engine; nothing is opened yet."""
-        self._engine = create_async_engine(url, hide_parameters=True)
+    def __init__(self, url: str, timeouts: Timeouts = USUAL_TIMEOUTS) -> None:
+        """Prepare the engine; nothing is opened yet.
+
+        Raises:
+            InvalidSettings: the URL cannot be used.
+        """
+        self._url = driver_url(url)
+        self._timeouts = timeouts
+        self._engine = create_engine(self._url, timeouts)
+        self._is_postgresql = is_postgresql(self._url)
         self._turn = asyncio.Lock()
-        if self._engine.dialect.name == "sqlite":
-            event.listen(self._engine.sync_engine, "connect", _set_up_sqlite)
-            event.listen(self._engine.sync_engine, "begin", _begin_sqlite)
+        self._is_failing = False
 
     async def migrate(self) -> None:
-        """Bring the schema up to date.
+        """Bring the schema up to date; of several replicas one does it, and the others wait for that.
 
         Raises:
             StorageUnavailable: the database cannot be opened or written.
         """
-        async with self.write() as connection:
-            await connection.run_sync(upgrade)
+        engine = create_patient_engine(self._url, self._timeouts) if self._is_postgresql else self._engine
+        try:
+            async with self._write(engine) as connection:
+                await take(connection, Lock.SCHEMA)
+                await connection.run_sync(upgrade)
+        finally:
+            if engine is not self._engine:
+                await engine.dispose()
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
@@ -55,51 +67,78 @@ class Database:
         Raises:
             StorageUnavailable: the database does not answer.
         """
-        with _translated():
-            async with self._engine.connect() as connection, connection.begin():
-                yield connection
-
-    @asynccontextmanager
-    async def write(self) -> AsyncIterator[AsyncConnection]:
-        """Open a transaction that excludes other writers from its first statement on; it commits at the end.
-
-        Raises:
-            StorageUnavailable: nothing was written (disk full, or another process writes for too long).
-        """
-        with _translated():
-            async with self._turn, self._engine.connect() as connection:
-                await connection.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
+        async with self._connected(self._engine) as connection:
+            if self._is_postgresql:
+                await connection.execution_options(**_SNAPSHOT)
+            with _Translated(failure_of, self._note):
                 async with connection.begin():
                     yield connection
+
+    def write(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """Open a transaction that commits at the end.
+
+        On SQLite it excludes other writers from its first statement on.
+
+        Raises:
+            StorageUnavailable: nothing was written (disk full, or another process writes for too long), or the database
+                does not answer.
+            InvalidRequest: the database cannot hold one of the values.
+        """
+        return self._write(self._engine)
+
+    @asynccontextmanager
+    async def _write(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+        turn: AbstractAsyncContextManager[object] = nullcontext() if self._is_postgresql else self._turn
+        async with turn, self._connected(engine) as connection:
+            await connection.execution_options(**{BEGIN: "BEGIN IMMEDIATE"})
+            with _Translated(failure_of, self._note):
+                async with connection.begin():
+                    yield connection
+
+    @asynccontextmanager
+    async def _connected(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+        async with AsyncExitStack() as stack:
+            with _Translated(connect_failure_of, self._note):
+                connection = await stack.enter_async_context(engine.connect())
+            yield connection
+            self._note(None)
 
     async def close(self) -> None:
         """Close all connections."""
         await self._engine.dispose()
 
+    def _note(self, failure: TrackerError | None, error: BaseException | None = None) -> None:
+        """Log that the database fails or works again, once each."""
+        if failure is None and self._is_failing:
+            self._is_failing = False
+            logger.info("The database works again", extra={"event": "database_recovered"})
+        if isinstance(failure, StorageUnavailable) and failure.retry_after_s > SOON_S and not self._is_failing:
+            self._is_failing = True
+            logger.error("%s (%s)", failure, _words_of(error), extra={"event": "database_failed"})
 
-class _translated:  # noqa: N801 -- used like a function
-    """Turn the driver's failures into ``StorageUnavailable``; broken constraints are bugs and pass."""
+
+class _Translated:
+    """Turn the driver's failures into the tracker's errors; broken constraints and other bugs pass."""
+
+    def __init__(
+        self,
+        meaning: Callable[[BaseException], TrackerError | None],
+        note: Callable[[TrackerError, BaseException], None],
+    ) -> None:
+        self._meaning, self._note = meaning, note
 
     def __enter__(self) -> None:
         pass
 
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, DBAPIError) and not isinstance(error, IntegrityError):
-            text = str(error.orig)
-            busy = "locked" in text or "busy" in text
-            raise StorageUnavailable(
-                f"The tracker's database cannot be used now ({text}). Nothing was changed; send it again later.",
-                retry_after_s=_BUSY_RETRY_AFTER_S if busy else _FULL_RETRY_AFTER_S,
-            ) from error
+    def __exit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        failure = self._meaning(error) if error is not None else None
+        if failure is not None and error is not None:
+            self._note(failure, error)
+            raise failure from error
 
 
-def _set_up_sqlite(connection: Any, _record: object) -> None:
-    connection.isolation_level = None  # the driver must not begin transactions by itself: _begin_sqlite does
-    cursor = connection.cursor()
-    for pragma in _PRAGMAS:
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
-
-
-def _begin_sqlite(connection: Any) -> None:
-    connection.exec_driver_sql(connection.get_execution_options().get(_BEGIN, "BEGIN"))
+def _words_of(error: BaseException | None) -> str:
+    """Return what the driver said, without the statement around it."""
+    return str(getattr(error, "orig", error)) or type(error).__name__

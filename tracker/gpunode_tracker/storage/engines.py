@@ -1,0 +1,109 @@
+"""SQLAlchemy's engines: one for each kind of database, set up so that both keep the same promises."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import NullPool, event
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from gpunode_tracker.storage.database_urls import is_postgresql, libpq_url
+
+BEGIN: Final = "gpunode_begin"
+"""Execution option: the statement that begins a transaction on SQLite."""
+POOL_CONNECTIONS: Final = 10
+"""Kept open to PostgreSQL by one process. Its own limit is 100 for all, unless the operator raises it."""
+POOL_OVERFLOW: Final = 10
+"""Opened beyond that while they are needed."""
+_POOL_TIMEOUT_S: Final = 5
+_BUSY_TIMEOUT_MS: Final = 5_000
+_PRAGMAS = (
+    "journal_mode=WAL",  # the operator's commands read and write while the tracker runs
+    "synchronous=FULL",  # what was answered survives a power cut
+    "foreign_keys=ON",
+    f"busy_timeout={_BUSY_TIMEOUT_MS}",
+)
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """How long PostgreSQL may take before its caller is told to come again, in seconds.
+
+    connect_s: for a new connection. lock_s: waiting for rows that others write. statement_s: one statement, ended by
+    the server. silence_s: no word from the server at all, after which the connection is given up.
+    """
+
+    connect_s: float = 5
+    lock_s: float = 5
+    statement_s: float = 10
+    silence_s: float = 12
+
+
+USUAL_TIMEOUTS: Final = Timeouts()
+
+
+def create_engine(url: str, timeouts: Timeouts) -> AsyncEngine:
+    """Return the engine for a driver URL; nothing is opened yet."""
+    if is_postgresql(url):
+        return _postgres_engine(
+            url,
+            timeouts,
+            pool_size=POOL_CONNECTIONS,
+            max_overflow=POOL_OVERFLOW,
+            pool_timeout=_POOL_TIMEOUT_S,
+            pool_pre_ping=True,  # a restart of the database is not felt
+        )
+    engine = create_async_engine(url, hide_parameters=True)
+    event.listen(engine.sync_engine, "connect", _set_up_sqlite)
+    event.listen(engine.sync_engine, "begin", _begin_sqlite)
+    return engine
+
+
+def create_patient_engine(url: str, timeouts: Timeouts) -> AsyncEngine:
+    """Return an engine for PostgreSQL whose statements may take as long as they need: for migrations."""
+    return _postgres_engine(url, Timeouts(timeouts.connect_s, 0, 0, 0), poolclass=NullPool)
+
+
+def _postgres_engine(url: str, timeouts: Timeouts, **pool: Any) -> AsyncEngine:
+    import asyncpg  # noqa: PLC0415 -- of no use on SQLite
+
+    settings = {
+        "application_name": "gpunode-tracker",
+        "jit": "off",  # compiling pays for reports, not for statements of a millisecond
+        "statement_timeout": _milliseconds(timeouts.statement_s),
+        "lock_timeout": _milliseconds(timeouts.lock_s),
+        "idle_in_transaction_session_timeout": _milliseconds(6 * timeouts.statement_s),
+    }
+
+    async def connect() -> Any:
+        # the driver reads the URL as libpq does (sslmode, several hosts, …), and SQLAlchemy never has the password
+        return await asyncpg.connect(
+            libpq_url(url),
+            timeout=timeouts.connect_s,
+            command_timeout=timeouts.silence_s or None,
+            server_settings=settings,
+        )
+
+    return create_async_engine(
+        "postgresql+asyncpg://",
+        async_creator=connect,
+        hide_parameters=True,
+        isolation_level="READ COMMITTED",
+        **pool,
+    )
+
+
+def _milliseconds(seconds: float) -> str:
+    """Return a setting of the server; 0 = no limit."""
+    return str(round(seconds * 1_000))
+
+
+def _set_up_sqlite(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # the driver must not begin transactions by itself: _begin_sqlite does
+    cursor = connection.cursor()
+    for pragma in _PRAGMAS:
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Any) -> None:
+    connection.exec_driver_sql(connection.get_execution_options().get(BEGIN, "BEGIN"))
