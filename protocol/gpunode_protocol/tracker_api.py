@@ -201,7 +201,7 @@ class NodesReply(WireModel):
 
 
 class RegionCount(WireModel):
-    """Live nodes and models of a region.
+    """Live nodes and models of a region; ``workers``: pull workers there, which take queued jobs only.
 
     latitude, longitude: its reference point (``geography``), whole degrees. distances_km: from there to each region's.
     """
@@ -209,6 +209,7 @@ class RegionCount(WireModel):
     region: RegionField
     nodes: Count
     models: dict[str, int]
+    workers: Count = 0
     latitude: Latitude
     longitude: Longitude
     distances_km: dict[str, Count]

@@ -10,6 +10,7 @@ from typing import Final
 
 from gpunode_protocol.blobs import Blob
 from gpunode_protocol.errors import GpunodeError
+from gpunode_protocol.job_ids import new_job_id
 from gpunode_protocol.mesh import Mesh, MeshConfig, RecordValidator, create_mesh
 from gpunode_protocol.mesh.advert_records import AdvertValidator
 from gpunode_protocol.mesh.keyfile import load_or_create_identity
@@ -30,7 +31,7 @@ from gpunode._finder import Finder, Placement
 from gpunode._good_nodes import GoodNodes
 from gpunode._grants import GrantStore, GrantTerms
 from gpunode._home import HomeKeeper
-from gpunode._job_requests import Job, JobSigner, new_job_id, new_salt, patience_with, worst_cost_microcredits
+from gpunode._job_requests import Job, JobSigner, new_salt, patience_with, worst_cost_microcredits
 from gpunode._job_run import JobRun, JobServices
 from gpunode._measurements import Measurements
 from gpunode._network import Network, NetworkKeeper

@@ -24,6 +24,7 @@ def create_app(tracker: Tracker, monotonic: Callable[[], float] = time.monotonic
     settings = tracker.settings
     app[GUARD] = RequestGuard(settings.limits, settings.proxy_networks, MemoryRateBuckets(monotonic))
     app.add_routes(ROUTES)
+    app.on_shutdown.append(_end_long_polls)
     app.cleanup_ctx.append(_run_upkeep)
     return app
 
@@ -34,3 +35,8 @@ async def _run_upkeep(app: web.Application) -> AsyncIterator[None]:
     yield
     await upkeep.stop()
     await app[TRACKER].close()
+
+
+async def _end_long_polls(app: web.Application) -> None:
+    """Answer who waits for a job, so that nobody has to be waited for."""
+    app[TRACKER].workers.waiting.close()

@@ -62,6 +62,7 @@ class TrackerSettings(LayeredSettings):
             ``DATABASE_URL``, else None = SQLite in ``data_dir``.
         default_models: model for jobs that name none, by task.
         geoip_database: GeoLite2 City file (.mmdb); None = the bundled one of 2018.
+        worker_jobs: jobs that one pull worker may hold at once.
         limits: what one client may ask for, see ``Limits``.
     """
 
@@ -91,6 +92,7 @@ class TrackerSettings(LayeredSettings):
     )
     default_models: dict[Task, Name] = Field(default_factory=lambda: dict(DEFAULT_MODELS))
     geoip_database: Path | None = None
+    worker_jobs: Annotated[int, Ge(1), Le(64)] = 4
     limits: Limits = Field(default_factory=Limits)
 
     @field_validator("mesh_listen", "announce_address", "trusted_proxies", mode="before")

@@ -15,6 +15,8 @@ class Metrics:
         self.paid_microcredits = self._counter("paid_microcredits", "Micro-credits paid to nodes.")
         self.grants = self._counter("grants", "Grants issued.")
         self.heartbeats = self._counter("heartbeats", "Heartbeats of nodes.")
+        self.worker_heartbeats = self._counter("worker_heartbeats", "Heartbeats of pull workers.")
+        self.worker_jobs = self._counter("worker_jobs", "Attempts that pull workers ended, by how.", "outcome")
         self.adverts_refused = self._counter("adverts_refused", "Adverts in heartbeats that were not valid.")
         self.leaves = self._counter("ledger_leaves", "Ledger entries numbered in the log.")
 

@@ -16,14 +16,18 @@ from gpunode_protocol.errors import (
 from gpunode_protocol.tracker_api import Problem
 
 from gpunode_tracker.errors import (
+    Conflict,
     Forbidden,
     InsufficientCredits,
     InvalidRequest,
+    KeyReused,
+    LeaseLost,
     NotFound,
     Overloaded,
     Rejected,
     StorageUnavailable,
     TooManyRequests,
+    TranscriptRefused,
     Unauthenticated,
 )
 
@@ -39,6 +43,10 @@ _STATUS_OF: dict[type[GpunodeError], tuple[HTTPStatus, str]] = {
     NotFound: (HTTPStatus.NOT_FOUND, "not_found"),
     ProtocolError: (HTTPStatus.BAD_REQUEST, "malformed"),
     InvalidPeerId: (HTTPStatus.BAD_REQUEST, "malformed"),
+    LeaseLost: (HTTPStatus.CONFLICT, "lease_lost"),
+    Conflict: (HTTPStatus.CONFLICT, "conflict"),
+    KeyReused: (HTTPStatus.UNPROCESSABLE_ENTITY, "idempotency_key_reused"),
+    TranscriptRefused: (HTTPStatus.UNPROCESSABLE_ENTITY, "transcript_refused"),
     InvalidRequest: (HTTPStatus.UNPROCESSABLE_ENTITY, "invalid"),
     JobError: (HTTPStatus.UNPROCESSABLE_ENTITY, "invalid"),
     VerificationFailed: (HTTPStatus.UNPROCESSABLE_ENTITY, "verification_failed"),

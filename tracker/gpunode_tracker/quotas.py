@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from aiohttp import web
+from gpunode_protocol import jobs_api
 from gpunode_protocol import tracker_api as api
 
 from gpunode_tracker.app_keys import CHARGES, CLIENT, GUARD, VISIT
@@ -20,6 +21,7 @@ ADDRESS_BUDGETS: Final[Mapping[tuple[str, str], Budget]] = {
     ("POST", api.CHALLENGE_PATH): Budget.CHALLENGES,
     ("POST", api.REGISTER_PATH): Budget.REGISTRATIONS,
     ("POST", api.ACCOUNTS_PATH): Budget.ACCOUNTS,
+    ("POST", jobs_api.WORKER_REGISTER_PATH): Budget.REGISTRATIONS,
 }
 """What is counted by address, beside ``Budget.ADDRESS``."""
 IDENTITY_BUDGETS: Final[Mapping[tuple[str, str], Budget]] = {
@@ -28,6 +30,12 @@ IDENTITY_BUDGETS: Final[Mapping[tuple[str, str], Budget]] = {
     ("POST", api.GRANTS_PATH): Budget.SUBMITS,
     ("POST", api.REPORTS_PATH): Budget.SUBMITS,
     ("POST", api.SETTLEMENTS_PATH): Budget.SETTLEMENTS,
+    ("POST", jobs_api.WORKER_HEARTBEAT_PATH): Budget.HEARTBEATS,
+    ("GET", jobs_api.NEXT_JOB_PATH): Budget.WORK,
+    ("POST", jobs_api.JOB_EVENTS_PATH): Budget.WORK,
+    ("POST", jobs_api.COMPLETE_PATH): Budget.WORK,
+    ("POST", jobs_api.WORKER_TOKEN_PATH): Budget.SUBMITS,
+    ("POST", jobs_api.WORKER_MAINTENANCE_PATH): Budget.SUBMITS,
 }
 """What is counted by account or node; all else counts as ``Budget.LOOKUPS``."""
 

@@ -15,6 +15,7 @@ _WHOSE = {
     Budget.LOOKUPS: "this key or token",
     Budget.HEARTBEATS: "this token",
     Budget.SETTLEMENTS: "this key or token",
+    Budget.WORK: "this token",
 }
 
 

@@ -1,9 +1,21 @@
 """The URL table."""
 
 from aiohttp import web
+from gpunode_protocol import jobs_api
 from gpunode_protocol import tracker_api as api
 
-from gpunode_tracker.handlers import accounts, grants, health, ledger, network, nodes, reports, settlements
+from gpunode_tracker.handlers import (
+    accounts,
+    grants,
+    health,
+    ledger,
+    network,
+    nodes,
+    reports,
+    settlements,
+    worker_jobs,
+    workers,
+)
 
 METRICS_PATH = "/metrics"
 
@@ -29,6 +41,16 @@ ROUTES: tuple[web.RouteDef, ...] = (
     web.get(api.LEAVES_PATH, ledger.get_leaves),
     web.get(api.CONSISTENCY_PATH, ledger.get_consistency),
     web.get(api.RECEIPT_PATH, ledger.get_receipt),
+    web.post(jobs_api.WORKER_REGISTER_PATH, workers.post_worker_register),
+    web.get(jobs_api.WORKERS_PATH, workers.get_workers),
+    web.get(jobs_api.WORKER_PATH, workers.get_worker),
+    web.delete(jobs_api.WORKER_PATH, workers.delete_worker),
+    web.post(jobs_api.WORKER_HEARTBEAT_PATH, workers.post_worker_heartbeat),
+    web.post(jobs_api.WORKER_MAINTENANCE_PATH, workers.post_worker_maintenance),
+    web.post(jobs_api.WORKER_TOKEN_PATH, workers.post_worker_token),
+    web.get(jobs_api.NEXT_JOB_PATH, worker_jobs.get_next_job),
+    web.post(jobs_api.JOB_EVENTS_PATH, worker_jobs.post_job_event),
+    web.post(jobs_api.COMPLETE_PATH, worker_jobs.post_job_complete),
     web.get(api.HEALTH_PATH, health.get_health),
     web.get(api.READY_PATH, health.get_ready),
     web.get(METRICS_PATH, health.get_metrics),

@@ -6,9 +6,12 @@ import random
 import secrets
 import time
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Self
 
 from gpunode_protocol.doubts import PLACE_DOUBTFUL
+from gpunode_protocol.identity import Identity
+from gpunode_protocol.mesh.keyfile import load_or_create_identity
 from gpunode_protocol.prices import PriceTable
 from gpunode_protocol.revocations import Revocations
 from gpunode_protocol.signing import Signed
@@ -18,6 +21,8 @@ from gpunode_tracker import Clock
 from gpunode_tracker.challenges import SECRET_BYTES, Challenges
 from gpunode_tracker.config import TrackerSettings
 from gpunode_tracker.geoip import GeoIp
+from gpunode_tracker.jobs.desk import JobDesk
+from gpunode_tracker.jobs.news import JobNews
 from gpunode_tracker.keys import KeyRing, open_keys, read_keys
 from gpunode_tracker.mesh_peer import MeshPeer
 from gpunode_tracker.metrics import Metrics
@@ -25,12 +30,14 @@ from gpunode_tracker.place_watch import PlaceWatch
 from gpunode_tracker.region_index import RegionIndex
 from gpunode_tracker.registration import Registrar
 from gpunode_tracker.revocation_list import current_revocations
+from gpunode_tracker.sealing import Sealer
 from gpunode_tracker.sequencer import Sequencer
 from gpunode_tracker.settling import Settling
 from gpunode_tracker.sharding import Sharding
 from gpunode_tracker.storage.database import Database
 from gpunode_tracker.storage.documents import constant, find_constant, replace_value
 from gpunode_tracker.storage.prices import ensure_prices
+from gpunode_tracker.workers.pool import WorkerPool
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +48,8 @@ _SHARDING = "sharding"
 class Tracker:
     """One tracker process. ``keys``, ``prices`` and ``revocations`` are replaced by newer ones (see ``upkeep``).
 
-    wake_sequencer: set after every write to the ledger, so that a head is signed soon.
+    sealer: for what clients entrust to the queue. dispatch: signs requests and vouchers of queued jobs.
+    news: of queued jobs. wake_sequencer: set after every write to the ledger, so that a head is signed soon.
     """
 
     settings: TrackerSettings
@@ -57,14 +65,22 @@ class Tracker:
     index: RegionIndex
     sharding: Sharding
     geoip: GeoIp
+    sealer: Sealer
+    dispatch: Identity
+    monotonic: Clock = time.monotonic
+    news: JobNews = field(default_factory=JobNews)
     places: PlaceWatch = field(default_factory=PlaceWatch)
     metrics: Metrics = field(default_factory=Metrics)
     mesh: MeshPeer | None = None
     wake_sequencer: asyncio.Event = field(default_factory=asyncio.Event)
 
     @classmethod
-    async def open(cls, settings: TrackerSettings, clock: Clock = time.time) -> Self:
+    async def open(cls, settings: TrackerSettings, clock: Clock = time.time, monotonic: Clock = time.monotonic) -> Self:
         """Open database and keys, making both the first time; the mesh is attached by the caller.
+
+        Args:
+            settings: how it runs.
+            clock: Unix seconds. monotonic: seconds of a clock that nobody sets.
 
         Raises:
             StorageUnavailable, KeysUnusable, IdentityFileError: with what to do.
@@ -95,6 +111,9 @@ class Tracker:
                 index=RegionIndex(random.Random()),  # noqa: S311 -- picks a sample, guards nothing
                 sharding=sharding,
                 geoip=GeoIp(settings.geoip_database),
+                sealer=Sealer.from_file(settings.data_dir / "sealing_keys.json"),
+                dispatch=load_or_create_identity(settings.data_dir / "dispatch.key"),
+                monotonic=monotonic,
             )
         except BaseException:
             await database.close()
@@ -104,6 +123,16 @@ class Tracker:
         """Close files and connections."""
         self.geoip.close()
         await self.database.close()
+
+    @cached_property
+    def desk(self) -> JobDesk:
+        """Where queued jobs are submitted, ended and paid."""
+        return JobDesk(self)
+
+    @cached_property
+    def workers(self) -> WorkerPool:
+        """The pull workers."""
+        return WorkerPool(self, random.Random())  # noqa: S311 -- draws who gets a job, guards nothing
 
     @property
     def now(self) -> int:

@@ -20,6 +20,8 @@ from gpunode_tracker.storage.documents import forget_heads
 from gpunode_tracker.storage.grants import grants_to_return, mark_returned
 from gpunode_tracker.storage.nodes import forget_challenges
 from gpunode_tracker.tracker import Tracker
+from gpunode_tracker.workers.lease_watch import LEASE_INTERVAL_S, LeaseWatch
+from gpunode_tracker.workers.live_sync import FLUSH_INTERVAL_S, READ_INTERVAL_S
 
 logger = logging.getLogger(__name__)
 
@@ -89,14 +91,20 @@ class Upkeep:
         self._tracker = tracker
         self._tasks: list[asyncio.Task[None]] = []
         self._last_transfer: int | None = None
+        self._leases = LeaseWatch(tracker)
 
     def start(self) -> None:
         """Start the tasks."""
         tracker = self._tracker
+        workers = tracker.workers
         self._tasks = [
             asyncio.create_task(self._sequence()),
             asyncio.create_task(self._every(REFRESH_INTERVAL_S, tracker.refresh)),
             asyncio.create_task(self._every(TIDY_INTERVAL_S, self._tidy)),
+            asyncio.create_task(self._every(LEASE_INTERVAL_S, self._leases.look)),
+            asyncio.create_task(self._every(FLUSH_INTERVAL_S, workers.sync.flush)),
+            asyncio.create_task(self._every(READ_INTERVAL_S, workers.sync.read)),
+            asyncio.create_task(workers.waiting.run()),
         ]
 
     async def stop(self) -> None:
@@ -104,6 +112,7 @@ class Upkeep:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._attempt(self._tracker.workers.sync.flush)
         await self._attempt(self._tracker.sequence)
 
     async def _sequence(self) -> None:
@@ -125,12 +134,12 @@ class Upkeep:
         await self._tracker.reshard()
         self._last_transfer = await shorten_sums(self._tracker.database, self._last_transfer)
 
-    async def _every(self, interval_s: float, action: Callable[[], Awaitable[None]]) -> None:
+    async def _every(self, interval_s: float, action: Callable[[], Awaitable[object]]) -> None:
         while True:
             await asyncio.sleep(interval_s)
             await self._attempt(action)
 
-    async def _attempt(self, action: Callable[[], Awaitable[None]]) -> None:
+    async def _attempt(self, action: Callable[[], Awaitable[object]]) -> None:
         try:
             await action()
         except NotTheSequencer as error:

@@ -34,5 +34,6 @@ async def get_regions(request: web.Request) -> web.Response:
     """GET /api/v1/regions: live nodes and models of each region, distances, and where the caller's address is."""
     tracker = request.app[TRACKER]
     counts = tracker.index.regions(tracker.clock())
-    answer = regions_reply(counts, tracker.geoip.find(request[CLIENT]), tracker.geoip.built_at)
+    caller, workers = tracker.geoip.find(request[CLIENT]), tracker.workers.presence.by_region()
+    answer = regions_reply(counts, caller, tracker.geoip.built_at, workers)
     return reply(answer, no_store=True)

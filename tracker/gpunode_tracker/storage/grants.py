@@ -80,6 +80,12 @@ async def mark_returned(connection: AsyncConnection, jti: str, *, now: int) -> N
     await connection.execute(update(grants).where(grants.c.jti == jti).values(returned_at=now))
 
 
+async def release_early(connection: AsyncConnection, jti: str, *, at: int) -> None:
+    """Let a reservation go back at an instant, unless it does earlier anyway."""
+    earlier = grants.c.jti == jti, grants.c.release_at > at
+    await connection.execute(update(grants).where(*earlier).values(release_at=at))
+
+
 async def reserved_by(connection: AsyncConnection, account_id: str) -> int:
     """Return what the account's grants hold, in micro-credits."""
     query = (

@@ -31,6 +31,9 @@ SHUN_S: Final = 60
 _QUEUED: Final[ColumnElement[bool]] = jobs.c.status == literal_column("'queued'")
 _RUNNING: Final[ColumnElement[bool]] = jobs.c.status == literal_column("'running'")
 
+_LARGE: Final = ("params", "result", "request")
+_WITHOUT_LARGE: Final = tuple(column for column in jobs.c if column.name not in _LARGE)
+
 
 async def add_job(connection: AsyncConnection, job: StoredJob) -> None:
     """Keep a new job."""
@@ -39,7 +42,27 @@ async def add_job(connection: AsyncConnection, job: StoredJob) -> None:
 
 async def find_job(connection: AsyncConnection, job_id: str, *, account_id: str | None = None) -> StoredJob | None:
     """Return a job; None if there is none, or if it is not ``account_id``'s."""
-    query = select(jobs).where(jobs.c.id == job_id)
+    return await _find(connection, select(jobs), job_id, account_id)
+
+
+async def find_job_without_params(
+    connection: AsyncConnection, job_id: str, *, account_id: str | None = None
+) -> StoredJob | None:
+    """Return a job likewise, with empty ``params``, which may have megabytes that nobody needs to read."""
+    return await _find(connection, select(*_WITHOUT_LARGE, jobs.c.result, jobs.c.request), job_id, account_id)
+
+
+async def find_job_state(
+    connection: AsyncConnection, job_id: str, *, account_id: str | None = None
+) -> StoredJob | None:
+    """Return a job likewise, with neither ``params`` nor ``result`` nor ``request``."""
+    return await _find(connection, select(*_WITHOUT_LARGE), job_id, account_id)
+
+
+async def _find(
+    connection: AsyncConnection, columns: Select[Any], job_id: str, account_id: str | None
+) -> StoredJob | None:
+    query = columns.where(jobs.c.id == job_id)
     if account_id is not None:
         query = query.where(jobs.c.account_id == account_id)
     row = (await connection.execute(query)).first()
@@ -55,8 +78,11 @@ async def jobs_of_account(
     before_id: str | None = None,
     limit: int,
 ) -> list[StoredJob]:
-    """Return an account's jobs, newest first (their ids are in order of time), older than ``before_id`` if given."""
-    query = select(jobs).where(jobs.c.account_id == account_id)
+    """Return an account's jobs, newest first (their ids are in order of time), older than ``before_id`` if given.
+
+    Without their params, results and requests.
+    """
+    query = select(*_WITHOUT_LARGE).where(jobs.c.account_id == account_id)
     if status is not None:
         query = query.where(jobs.c.status == status)
     if task is not None:
@@ -128,11 +154,17 @@ async def renew_lease(connection: AsyncConnection, lease: Lease, *, now: int, le
     return (await connection.execute(changed)).rowcount > 0
 
 
+async def renew_all_leases(connection: AsyncConnection, *, now: int, lease_s: int) -> int:
+    """Let every holder have its job for longer; return how many there are."""
+    return (await connection.execute(update(jobs).where(_RUNNING).values(lease_expires_at=now + lease_s))).rowcount
+
+
 async def complete_job(connection: AsyncConnection, lease: Lease, outcome: Outcome, *, now: int) -> StoredJob | None:
     """End a job with its result; None, and nothing is changed, if the holder does not hold it (any more)."""
     values = {"status": JobStatus.COMPLETED, "completed_at": now, "lease_expires_at": None, "error": None}
     values |= {name: value for name, value in vars(outcome).items() if value is not None}
-    row = (await connection.execute(update(jobs).where(*_held(lease)).values(**values).returning(jobs))).first()
+    changed = update(jobs).where(*_held(lease)).values(**values).returning(*_WITHOUT_LARGE)
+    row = (await connection.execute(changed)).first()
     if row is None:
         return None
     await _end_attempt(connection, lease, None, now=now)
@@ -157,7 +189,8 @@ async def fail_attempt(
         values |= {"status": JobStatus.FAILED, "error": reason, "completed_at": now}
     else:
         values |= {"status": JobStatus.QUEUED, "worker_id": None, "node": None, "request": None}
-    row = (await connection.execute(update(jobs).where(*_held(lease)).values(**values).returning(jobs))).first()
+    changed = update(jobs).where(*_held(lease)).values(**values).returning(*_WITHOUT_LARGE)
+    row = (await connection.execute(changed)).first()
     if row is None:
         return None
     await _end_attempt(connection, lease, reason, now=now)
@@ -168,7 +201,7 @@ async def cancel_job(connection: AsyncConnection, job_id: str, *, now: int) -> S
     """End a job that has not ended; whoever holds it learns that at its next word. None if it had ended already."""
     values = {"status": JobStatus.CANCELLED, "completed_at": now, "lease_expires_at": None}
     is_open = jobs.c.status.in_([JobStatus.QUEUED, JobStatus.RUNNING])
-    changed = update(jobs).where(jobs.c.id == job_id, is_open).values(**values).returning(jobs)
+    changed = update(jobs).where(jobs.c.id == job_id, is_open).values(**values).returning(*_WITHOUT_LARGE)
     row = (await connection.execute(changed)).first()
     if row is None:
         return None
@@ -176,6 +209,21 @@ async def cancel_job(connection: AsyncConnection, job_id: str, *, now: int) -> S
     ended = job_attempts.c.job_id == job_id, job_attempts.c.attempt == job.attempt
     await connection.execute(update(job_attempts).where(*ended).values(ended_at=now, failure="cancelled"))
     return job
+
+
+async def fail_queued(connection: AsyncConnection, job_id: str, reason: str, *, now: int) -> StoredJob | None:
+    """Let a job fail that still waits; None, and nothing is changed, if it does not."""
+    values = {"status": JobStatus.FAILED, "error": reason, "completed_at": now}
+    changed = update(jobs).where(jobs.c.id == job_id, _QUEUED).values(**values).returning(*_WITHOUT_LARGE)
+    row = (await connection.execute(changed)).first()
+    return _job(row) if row else None
+
+
+async def stale_jobs(connection: AsyncConnection, *, created_before: int, limit: int) -> list[str]:
+    """Return ids of jobs that wait since before an instant."""
+    # a job's rank is at most its age in milliseconds, and ranks are in the queue's index
+    old = _QUEUED, jobs.c.rank < 1000 * created_before, jobs.c.created_at < created_before
+    return list((await connection.execute(select(jobs.c.id).where(*old).limit(limit))).scalars())
 
 
 async def expired_leases(connection: AsyncConnection, *, now: int, limit: int) -> list[Lease]:
@@ -250,4 +298,4 @@ def _held(lease: Lease) -> tuple[ColumnElement[bool], ...]:
 
 def _job(row: Row[Any]) -> StoredJob:
     columns = dict(row._mapping)  # noqa: SLF001 -- SQLAlchemy's public name for a row as a mapping
-    return StoredJob(**columns | {"status": JobStatus(columns["status"])})
+    return StoredJob(**{"params": b""} | columns | {"status": JobStatus(columns["status"])})

@@ -95,6 +95,23 @@ async def save_node(
         await connection.execute(insert(nodes).values(peer=registration.peer, **values))
 
 
+async def ensure_node(connection: AsyncConnection, registration: Registration, *, region: str, now: int) -> None:
+    """Keep the key of a pull worker, so that it can be paid; what a node of the same key registered stays."""
+    if await find_node(connection, registration.peer) is not None:
+        return
+    values = {
+        "peer": registration.peer,
+        "name": registration.name,
+        "region": region,
+        "country": registration.country,
+        "gpu_model": registration.gpu_model,
+        "gpu_memory_mb": registration.gpu_memory_mb,
+        "supported_tasks": list(registration.supported_tasks),
+        "registered_at": now,
+    }
+    await connection.execute(insert(nodes).values(**values))
+
+
 async def use_challenge(connection: AsyncConnection, challenge: bytes, *, expires_at: int) -> bool:
     """Use a challenge up; return False if it was used before."""
     try:

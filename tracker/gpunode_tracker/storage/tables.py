@@ -317,6 +317,12 @@ job_attempts = Table(
     Column("ended_at", BigInteger),
     Column("failure", Text),  # NULL while it runs, and after a success
     Index("ix_job_attempts_holder", "holder", "started_at"),
+    Index(
+        "ix_job_attempts_open",
+        "holder",
+        sqlite_where=text("ended_at IS NULL"),
+        postgresql_where=text("ended_at IS NULL"),
+    ),
 )
 
 idempotency_keys = Table(

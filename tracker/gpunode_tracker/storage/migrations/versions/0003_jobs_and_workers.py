@@ -10,6 +10,7 @@ depends_on = None
 
 _QUEUED = sa.text("status = 'queued'")
 _RUNNING = sa.text("status = 'running'")
+_OPEN = sa.text("ended_at IS NULL")
 
 
 def upgrade() -> None:
@@ -144,6 +145,7 @@ def _create_around_jobs() -> None:
         sa.PrimaryKeyConstraint("job_id", "attempt", name="pk_job_attempts"),
     )
     op.create_index("ix_job_attempts_holder", "job_attempts", ["holder", "started_at"])
+    op.create_index("ix_job_attempts_open", "job_attempts", ["holder"], sqlite_where=_OPEN, postgresql_where=_OPEN)
     op.create_table(
         "idempotency_keys",
         sa.Column("account_id", sa.Text(), nullable=False),
