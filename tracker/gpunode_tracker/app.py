@@ -22,10 +22,12 @@ def create_app(tracker: Tracker, monotonic: Callable[[], float] = time.monotonic
     app = web.Application(middlewares=MIDDLEWARES)
     app[TRACKER] = tracker
     settings = tracker.settings
-    app[GUARD] = RequestGuard(settings.limits, settings.proxy_networks, MemoryRateBuckets(monotonic))
+    buckets = tracker.replica.rate_buckets(MemoryRateBuckets(monotonic))
+    app[GUARD] = RequestGuard(settings.limits, settings.proxy_networks, buckets)
     app.add_routes(ROUTES)
     app.on_shutdown.append(_end_long_polls)
     app.cleanup_ctx.append(_run_upkeep)
+    app.cleanup_ctx.append(_share)
     return app
 
 
@@ -35,6 +37,13 @@ async def _run_upkeep(app: web.Application) -> AsyncIterator[None]:
     yield
     await upkeep.stop()
     await app[TRACKER].close()
+
+
+async def _share(app: web.Application) -> AsyncIterator[None]:
+    replica = app[TRACKER].replica
+    await replica.start(app[TRACKER])
+    yield
+    await replica.stop()
 
 
 async def _end_long_polls(app: web.Application) -> None:

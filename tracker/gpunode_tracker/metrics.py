@@ -18,6 +18,8 @@ class Metrics:
         self.worker_heartbeats = self._counter("worker_heartbeats", "Heartbeats of pull workers.")
         self.worker_jobs = self._counter("worker_jobs", "Attempts that pull workers ended, by how.", "outcome")
         self.adverts_refused = self._counter("adverts_refused", "Adverts in heartbeats that were not valid.")
+        self.redis_failures = self._counter("redis_failures", "Calls of Redis that failed.")
+        self.news_dropped = self._counter("news_dropped", "News of jobs that reached no other replica.", "reason")
         self.leaves = self._counter("ledger_leaves", "Ledger entries numbered in the log.")
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:

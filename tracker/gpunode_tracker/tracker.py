@@ -34,6 +34,7 @@ from gpunode_tracker.sealing import Sealer
 from gpunode_tracker.sequencer import Sequencer
 from gpunode_tracker.settling import Settling
 from gpunode_tracker.sharding import Sharding
+from gpunode_tracker.shared.replica import Replica
 from gpunode_tracker.storage.database import Database
 from gpunode_tracker.storage.documents import constant, find_constant, replace_value
 from gpunode_tracker.storage.prices import ensure_prices
@@ -67,6 +68,7 @@ class Tracker:
     geoip: GeoIp
     sealer: Sealer
     dispatch: Identity
+    replica: Replica
     monotonic: Clock = time.monotonic
     news: JobNews = field(default_factory=JobNews)
     places: PlaceWatch = field(default_factory=PlaceWatch)
@@ -113,6 +115,7 @@ class Tracker:
                 geoip=GeoIp(settings.geoip_database),
                 sealer=Sealer.from_file(settings.data_dir / "sealing_keys.json"),
                 dispatch=load_or_create_identity(settings.data_dir / "dispatch.key"),
+                replica=Replica(settings, keys.network),
                 monotonic=monotonic,
             )
         except BaseException:

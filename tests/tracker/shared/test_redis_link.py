@@ -6,8 +6,7 @@ import signal
 from collections.abc import AsyncIterator
 
 import pytest
-from gpunode_tracker.errors import InvalidSettings
-from gpunode_tracker.shared.redis_link import RedisAway, RedisLink, check_redis_url
+from gpunode_tracker.shared.redis_link import RedisAway, RedisLink
 
 from tests.tracker.redis_server import Redis
 from tests.tracker.shared.conftest import PATIENT_S
@@ -141,14 +140,6 @@ async def test_the_password_is_not_shown(caplog: pytest.LogCaptureFixture) -> No
     await link.stop()
     assert link.problem
     assert "hunter2" not in link.problem + caplog.text
-
-
-@pytest.mark.parametrize("url", ["", "http://h", "127.0.0.1:6379", "redis://h:port:hunter2"])
-def test_what_is_no_url_of_redis(url: str) -> None:
-    """It is refused with examples, and not repeated."""
-    with pytest.raises(InvalidSettings, match="redis://127") as refused:
-        check_redis_url(url)
-    assert "hunter2" not in str(refused.value)
 
 
 async def test_no_warning_while_it_is_well(link: RedisLink, caplog: pytest.LogCaptureFixture) -> None:

@@ -13,7 +13,7 @@ async def get_health(_request: web.Request) -> web.Response:
 
 
 async def get_ready(request: web.Request) -> web.Response:
-    """GET /readyz: the database answers (503 if not); says how the mesh is, without which HTTP goes on working."""
+    """GET /readyz: the database answers (503 if not); says how mesh and Redis are, without which HTTP goes on."""
     tracker = request.app[TRACKER]
     async with tracker.database.read() as connection:
         await newest_prices(connection)
@@ -23,6 +23,8 @@ async def get_ready(request: web.Request) -> web.Response:
             "status": "ready",
             "mesh": str(mesh.state) if mesh else "off",
             "mesh_problem": mesh.problem if mesh else "",
+            "redis": tracker.replica.redis_state,
+            "redis_problem": tracker.replica.redis_problem,
             "ledger_size": tracker.sequencer.size,
         }
     )

@@ -17,7 +17,7 @@ from redis.backoff import NoBackoff
 from redis.commands.core import AsyncScript
 from redis.exceptions import RedisError
 
-from gpunode_tracker.errors import InvalidSettings, TrackerError
+from gpunode_tracker.errors import TrackerError
 from gpunode_tracker.shared.task_end import end_tasks
 
 logger = logging.getLogger(__name__)
@@ -40,12 +40,9 @@ class RedisLink:
     """Connections to one Redis server.
 
     Args:
-        url: ``redis://``, ``rediss://`` (TLS) or ``unix://``.
+        url: see ``redis_urls``.
         prefix: of all keys of this network.
         timeout_s: see ``TIMEOUT_S``. watch_interval_s: see ``WATCH_INTERVAL_S``.
-
-    Raises:
-        InvalidSettings: the URL is none of Redis.
     """
 
     def __init__(
@@ -176,30 +173,15 @@ class RedisLink:
                 await self._client.connection_pool.disconnect(inuse_connections=all_of_them)
 
 
-def check_redis_url(url: str) -> None:
-    """Check that a URL is one of Redis.
-
-    Raises:
-        InvalidSettings: it is not; the message does not repeat it, because it may hold a password.
-    """
-    _client(url, TIMEOUT_S)
-
-
 def _client(url: str, timeout_s: float) -> Redis:
-    try:
-        pool = BlockingConnectionPool.from_url(
-            url,
-            max_connections=MAX_CONNECTIONS,
-            timeout=timeout_s,
-            socket_timeout=timeout_s,
-            socket_connect_timeout=timeout_s,
-            retry=Retry(NoBackoff(), 0),
-        )
-    except ValueError as error:
-        raise InvalidSettings(
-            "redis_url is not a URL of Redis; one looks like redis://127.0.0.1:6379/0, rediss://:password@host:6380/0 "
-            "or unix:///run/redis/redis.sock."
-        ) from error
+    pool = BlockingConnectionPool.from_url(
+        url,
+        max_connections=MAX_CONNECTIONS,
+        timeout=timeout_s,
+        socket_timeout=timeout_s,
+        socket_connect_timeout=timeout_s,
+        retry=Retry(NoBackoff(), 0),
+    )
     return Redis(connection_pool=pool)
 
 

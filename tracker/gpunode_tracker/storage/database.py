@@ -45,6 +45,11 @@ class Database:
         self._turn = asyncio.Lock()
         self._is_failing = False
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether several trackers may use it at once."""
+        return self._is_postgresql
+
     async def migrate(self) -> None:
         """Bring the schema up to date; of several replicas one does it, and the others wait for that.
 
