@@ -74,7 +74,7 @@ def _frames(answer: bytes) -> list[object]:
     "protocol",
     [
         JOB_PROTOCOL,
-        DHT_FIND,
+        pytest.param(DHT_FIND, marks=pytest.mark.full),
         pytest.param(PROBE_PROTOCOL, marks=pytest.mark.full),
         pytest.param(DIALBACK, marks=pytest.mark.full),
         pytest.param(LIBP2P_DHT, marks=pytest.mark.full),

@@ -15,7 +15,9 @@ FULL = pytest.mark.full
 ASK = ("chat", "What is the capital of France?", "--max-tokens", "16", "--temperature", "0")
 
 
-@pytest.mark.parametrize("offset_s", [2, pytest.param(-2, marks=FULL), 5, pytest.param(-5, marks=FULL)])
+@pytest.mark.parametrize(
+    "offset_s", [pytest.param(2, marks=FULL), pytest.param(-2, marks=FULL), 5, pytest.param(-5, marks=FULL)]
+)
 def test_a_client_whose_clock_is_a_little_off(network: Network, offset_s: int) -> None:
     """It is served; from 3 s on it is told, with the offset and what to do."""
     result = network.command(*ASK, "--json", state=f"clock{offset_s}", **shifted_clock(offset_s))
@@ -84,7 +86,8 @@ def test_a_node_whose_clock_goes_wrong(network: Network, client: InferenceClient
         node.stop()
 
 
-@pytest.mark.parametrize("offset_s", [pytest.param(5, marks=FULL), -5])
+@FULL
+@pytest.mark.parametrize("offset_s", [5, -5])
 def test_a_node_whose_clock_is_a_little_off(network: Network, client: InferenceClient, offset_s: int) -> None:
     """It joins the mesh and serves; its owner is told."""
     node = network.add_node("africa", name=f"africa-clock{offset_s}", variables=shifted_clock(offset_s))

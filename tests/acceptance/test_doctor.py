@@ -94,7 +94,7 @@ def test_the_lines_for_people(network: Network) -> None:
 @pytest.mark.parametrize(
     ("offset_s", "clock", "mesh"),
     [
-        (2, "ok", "ok"),
+        pytest.param(2, "ok", "ok", marks=pytest.mark.full),
         pytest.param(-2, "ok", "ok", marks=pytest.mark.full),
         pytest.param(5, "warning", "warning", marks=pytest.mark.full),
         (-5, "warning", "warning"),

@@ -49,6 +49,7 @@ def test_sigterm_drains(node: Daemon, client: InferenceClient) -> None:
     assert not (node.data_dir / "run.json").exists()
 
 
+@pytest.mark.full
 def test_a_draining_node_refuses_new_jobs(node: Daemon, raw: RawPeer) -> None:
     """Whoever comes all the same is told so; and a second signal ends the node at once, with its children."""
     family = node.family()

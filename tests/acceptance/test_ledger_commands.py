@@ -128,6 +128,7 @@ def test_a_tampered_proof_fails(network: Network, proof: Path, part: str) -> Non
     assert "verif" in result.stderr or "ledger" in result.stderr
 
 
+@pytest.mark.full
 def test_the_proof_of_a_strangers_receipt(network: Network, proof: Path) -> None:
     """Receipts are shown to their payer and their node only."""
     receipt = json_of(network.command("ledger", "verify", str(proof), "--json"))["receipt"]

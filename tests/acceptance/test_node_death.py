@@ -65,6 +65,7 @@ def test_a_node_killed_before_the_first_token(network: Network, client: Inferenc
     assert result.receipt.verified
 
 
+@pytest.mark.full
 def test_a_silent_node_before_the_first_token(network: Network, client: InferenceClient) -> None:
     """A node that says nothing is given up, and another one answers."""
     stopped, result = _hit_before_the_first_token(

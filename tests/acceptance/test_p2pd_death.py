@@ -49,6 +49,7 @@ def _restarts(node: Daemon) -> int:
     return restarts
 
 
+@pytest.mark.full
 def test_between_two_jobs(node: Daemon, client: InferenceClient) -> None:
     """The daemon goes on with a new p2pd, is found in the DHT again and answers."""
     before, pid = _restarts(node), status_of(node)["pid"]
@@ -76,6 +77,7 @@ def test_in_the_middle_of_an_answer(node: Daemon, client: InferenceClient) -> No
     _wait_found(client, node)
 
 
+@pytest.mark.full
 def test_right_before_the_end(node: Daemon, network: Network) -> None:
     """A node that leaves before it has joined again takes its adverts back all the same."""
     peer_id, before = node.run["peer_id"], _restarts(node)

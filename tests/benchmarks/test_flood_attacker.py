@@ -3,11 +3,13 @@ import json
 from pathlib import Path
 
 import psutil
+import pytest
 from gpunode_benchmarks.flood_attacker import PAYLOADS, lower_priority
 from gpunode_benchmarks.flood_scene import attacker_of
 from gpunode_benchmarks.overhead_network import OverheadNetwork
 
 
+@pytest.mark.full
 async def test_orders_are_obeyed_one_by_one(overhead: OverheadNetwork) -> None:
     """Open, look, close: what it says adds up, and after closing it holds none."""
     with attacker_of(overhead, nice=3) as socket:

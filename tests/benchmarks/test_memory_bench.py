@@ -14,6 +14,7 @@ def result(smollm2_path: Path) -> BenchResult:  # noqa: ARG001 -- skips where th
     return run_memory_bench(2)
 
 
+@pytest.mark.full
 def test_each_process_is_shown_with_and_without_its_p2pd(result: BenchResult) -> None:
     """The names that programs rely on; the sum is right."""
     median = {measure.name: measure.values["median"] for measure in result.measures}
@@ -26,6 +27,7 @@ def test_each_process_is_shown_with_and_without_its_p2pd(result: BenchResult) ->
         assert median[f"{process}_with_p2pd"] == pytest.approx(total, rel=0.05)
 
 
+@pytest.mark.full
 def test_tracker_and_node_are_within_their_limit(result: BenchResult) -> None:
     """Whoever imports a framework into one of them is told."""
     median = {measure.name: measure.values["median"] for measure in result.measures}

@@ -40,6 +40,7 @@ async def test_lags_are_of_the_time_when_all_streams_ran(overhead: OverheadNetwo
     assert min(lags) > 0
 
 
+@pytest.mark.full
 async def test_a_hundred_streams_of_30_tokens_a_second_all_complete(overhead: OverheadNetwork) -> None:
     """Through one node, at once, every token there and every receipt verified."""
     whole: list[int] = []

@@ -67,7 +67,7 @@ async def test_a_crash_while_loading_stays_in_the_child(broken: Path, smollm2_pa
     ("model", "weights"),
     [
         ("whisper-tiny.en", "model.bin"),
-        ("minilm", "model.safetensors"),
+        pytest.param("minilm", "model.safetensors", marks=pytest.mark.full),
         pytest.param("digits", "unet/diffusion_pytorch_model.safetensors", marks=pytest.mark.full),
     ],
 )

@@ -1,9 +1,26 @@
+from collections.abc import AsyncGenerator
+
 import pytest
-from gpunode_engines.base import MeasuredSpeed
+from gpunode_engines import speed as speed_module
+from gpunode_engines.base import Event, GenerateRequest, MeasuredSpeed
 from gpunode_engines.errors import BackendFailed
-from gpunode_engines.speed import OUTPUT_TOKENS, PROMPT_TOKENS, measure_speed
+from gpunode_engines.speed import LONG, SHORT, WARM_UP, measure_speed
 
 from tests.engines.fake_engine import FakeEngine
+
+
+class WatchedEngine(FakeEngine):
+    """Notes the prompts that it gets."""
+
+    def __init__(self, **settings: object) -> None:
+        super().__init__(**settings)  # type: ignore[arg-type]  # -- checked at run time
+        self.prompts: list[tuple[int, ...]] = []
+
+    async def generate(self, request: GenerateRequest) -> AsyncGenerator[Event, None]:
+        """See ``Engine``."""
+        self.prompts.append(request.prompt_ids)
+        async for event in super().generate(request):
+            yield event
 
 
 async def measured(engine: FakeEngine) -> MeasuredSpeed:
@@ -12,11 +29,29 @@ async def measured(engine: FakeEngine) -> MeasuredSpeed:
     return await measure_speed(engine)
 
 
-async def test_prompt_and_output_have_their_sizes() -> None:
-    """Both figures come from the same job."""
-    speed = await measured(FakeEngine())
-    assert (speed.prompt_tokens, speed.output_tokens) == (PROMPT_TOKENS, OUTPUT_TOKENS)
-    assert speed.prefill_tokens_per_s == PROMPT_TOKENS / speed.ttft_s
+async def test_a_fast_engine_gets_a_long_job() -> None:
+    """Both figures come from it alone."""
+    engine = WatchedEngine()
+    speed = await measured(engine)
+    assert [len(prompt) for prompt in engine.prompts] == [size.prompt_tokens for size in (WARM_UP, SHORT, LONG)]
+    assert (speed.prompt_tokens, speed.output_tokens) == LONG
+    assert speed.prefill_tokens_per_s == LONG.prompt_tokens / speed.ttft_s
+
+
+async def test_a_slow_engine_is_not_kept_for_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its short job took long enough to say how fast it is."""
+    monkeypatch.setattr(speed_module, "LONG_ENOUGH_S", 0.0)
+    engine = WatchedEngine()
+    speed = await measured(engine)
+    assert [len(prompt) for prompt in engine.prompts] == [size.prompt_tokens for size in (WARM_UP, SHORT)]
+    assert (speed.prompt_tokens, speed.output_tokens) == SHORT
+
+
+async def test_no_prompt_begins_like_another() -> None:
+    """What a prompt cache holds would not have to be read."""
+    engine = WatchedEngine()
+    await measured(engine)
+    assert len({prompt[:4] for prompt in engine.prompts}) == len(engine.prompts)
 
 
 async def test_a_small_context_is_enough() -> None:
@@ -31,7 +66,8 @@ async def test_the_pace_is_found() -> None:
     assert 0 < speed.decode_tokens_per_s <= 1000
 
 
-async def test_one_token_is_no_measurement() -> None:
+@pytest.mark.parametrize(("answer", "problem"), [("x", "too few tokens"), ("", "no token")])
+async def test_one_token_is_no_measurement(answer: str, problem: str) -> None:
     """Better an error than an invented figure."""
-    with pytest.raises(BackendFailed, match="too few tokens"):
-        await measured(FakeEngine(answer="x"))
+    with pytest.raises(BackendFailed, match=problem):
+        await measured(FakeEngine(answer=answer))

@@ -1,6 +1,8 @@
+import pytest
 from gpunode_benchmarks.engines.whisper import measure_whisper
 
 
+@pytest.mark.full
 async def test_beside_the_ratio_stands_what_chance_makes() -> None:
     """One round with the real model on every side; a side that heard nothing would fail."""
     measures = await measure_whisper(1)

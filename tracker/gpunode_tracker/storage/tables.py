@@ -284,8 +284,6 @@ jobs = Table(
     Column("model", Text),
     Column("lane", Text, nullable=False),  # type, region and model together: who may take it, see ``jobs.lanes``
     Column("rank", BigInteger, nullable=False),  # the smallest goes first, see ``jobs.queue_order``
-    Column("params", LargeBinary, nullable=False),  # sealed JSON, see ``sealing``
-    Column("result", LargeBinary),  # likewise
     Column("error", Text),
     Column("attempt", Integer, nullable=False),  # number of the newest lease; fences older holders
     Column("worker_id", ForeignKey("workers.id")),
@@ -300,8 +298,11 @@ jobs = Table(
     Column("client_address", Text, nullable=False),
     Column("client_region", Text),  # by GeoIP of the address
     Column("jti", ForeignKey("grants.jti")),  # the reservation that pays it
-    Column("request", LargeBinary),  # sealed: the signed request of the newest lease
     Column("receipt_digest", LargeBinary),
+    # last, because SQLite reads all that stands before a column to get at it
+    Column("params", LargeBinary, nullable=False),  # sealed JSON, see ``sealing``
+    Column("result", LargeBinary),  # likewise
+    Column("request", LargeBinary),  # sealed: the signed request of the newest lease
     Index(
         "ix_jobs_lane_rank",
         "lane",
