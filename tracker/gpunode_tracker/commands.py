@@ -46,6 +46,7 @@ def start(  # noqa: PLR0913 -- one parameter an option
         bool | None, typer.Option("--open-registration", help="Anybody may make a promotional account.")
     ] = None,
     database_url: Annotated[str | None, typer.Option(help="SQLAlchemy URL; default SQLite in --data-dir.")] = None,
+    redis_url: Annotated[str | None, typer.Option(help="Redis that several trackers share (REDIS_URL).")] = None,
 ) -> None:
     """Run the tracker until Ctrl-C or SIGTERM."""
     from gpunode_tracker.config import TrackerSettings  # noqa: PLC0415 -- --help stays light
@@ -67,6 +68,7 @@ def start(  # noqa: PLR0913 -- one parameter an option
         "initial_credits": initial_credits,
         "open_registration": open_registration,
         "database_url": database_url,
+        "redis_url": redis_url,
     }
     run(TrackerSettings.load(given))
 

@@ -148,8 +148,11 @@ class Tracker:
         return self.mesh.addresses if self.mesh is not None else ()
 
     async def refresh(self) -> None:
-        """Read what the operator's commands may have changed: keys and revocations."""
+        """Read what the operator's commands or other replicas may have changed: keys, revocations, shards."""
         self.keys = await read_keys(self.database, self.settings.data_dir)
+        async with self.database.read() as connection:
+            kept = await find_constant(connection, _SHARDING)
+        self.sharding = self.sharding.or_newer(kept)
         known = self.revocations.body.sequence
         self.revocations = await current_revocations(self.database, self.keys, now=self.now)
         if self.revocations.body.sequence != known:
