@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +18,18 @@ from gpunode_tracker.config import TrackerSettings
 from gpunode_tracker.entries import Bookkeeper
 from gpunode_tracker.errors import InvalidRequest, NotFound
 from gpunode_tracker.keys import KeyRing
+from gpunode_tracker.sealing_key_file import (
+    NOTICED_S,
+    SEALING_KEYS_FILE,
+    KeyFile,
+    new_key,
+    read_key_file,
+    write_key_file,
+)
 from gpunode_tracker.storage import accounts, grants, ledger, nodes
 from gpunode_tracker.storage.accounts import Account
 from gpunode_tracker.storage.database import Database
+from gpunode_tracker.storage.sealed_values import count_sealed_with
 from gpunode_tracker.tracker import open_database
 
 MAX_CREDITS = 10**9
@@ -131,6 +140,54 @@ class Administration:
         return await tracker_keys.rotate(
             self.database, self.settings.data_dir, root_key=root_key, now=self.clock(), lead_time_s=lead_time_s
         )
+
+    def prepare_sealing_key(self) -> KeyFile:
+        """Add a key that the next rotation brings into use, so that the file can be copied to other trackers first.
+
+        Raises:
+            KeysUnusable: the file cannot be used. InvalidRequest: a key is prepared already.
+        """
+        return self._change_sealing_keys(lambda content: content.with_prepared(new_key()))
+
+    def rotate_sealing_key(self) -> KeyFile:
+        """Let the prepared key seal, or a new one; running trackers notice it and seal old values anew.
+
+        Raises:
+            KeysUnusable: the file cannot be used.
+        """
+        return self._change_sealing_keys(lambda content: content.rotated(new_key(), now=self._now))
+
+    async def drop_old_sealing_keys(self) -> KeyFile:
+        """Take the keys out of the file that seal nothing any more.
+
+        Raises:
+            KeysUnusable: the file cannot be used. InvalidRequest: values are still sealed with them, or may be.
+        """
+        content = read_key_file(self._sealing_path)
+        old_ids = [key.id for key in content.old_keys]
+        age_s = self._now - content.rotated_at
+        if old_ids and age_s < NOTICED_S:
+            raise InvalidRequest(
+                f"The key was rotated {max(0, age_s)} s ago, and a running tracker may not have noticed it yet. Wait "
+                f"until {NOTICED_S} s have passed."
+            )
+        async with self.database.read() as connection:
+            count = await count_sealed_with(connection, old_ids) if old_ids else 0
+        if count:
+            raise InvalidRequest(
+                f"{count} values in the database are still sealed with the old keys, so these are kept. A running "
+                "tracker seals such values anew by itself; start it if it does not run, and try again later."
+            )
+        return self._change_sealing_keys(KeyFile.without_old_keys)
+
+    def _change_sealing_keys(self, change: Callable[[KeyFile], KeyFile]) -> KeyFile:
+        content = change(read_key_file(self._sealing_path))
+        write_key_file(self._sealing_path, content)
+        return content
+
+    @property
+    def _sealing_path(self) -> Path:
+        return self.settings.data_dir / SEALING_KEYS_FILE
 
     @property
     def _now(self) -> int:

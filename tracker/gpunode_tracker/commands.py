@@ -167,6 +167,35 @@ def rotate_key(
     _show(_run(data_dir, act), as_json, "New signing key")
 
 
+@commands.command("rotate-sealing-key")
+def rotate_sealing_key(
+    prepare: Annotated[
+        bool, typer.Option("--prepare", help="Only add the next key, to be copied to other trackers first.")
+    ] = False,
+    drop_old: Annotated[
+        bool, typer.Option("--drop-old", help="Take keys out of the file that seal nothing any more.")
+    ] = False,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Seal what clients entrust to the queue with a new key; running trackers seal what there is anew."""
+    if prepare and drop_old:
+        raise typer.BadParameter("give either --prepare or --drop-old")
+
+    async def act(admin: "Administration") -> dict[str, Any]:
+        if drop_old:
+            content = await admin.drop_old_sealing_keys()
+        else:
+            content = admin.prepare_sealing_key() if prepare else admin.rotate_sealing_key()
+        return {
+            "sealing_key": content.keys[0].id.hex(),
+            "prepared": content.prepared.hex() if content.prepared is not None else None,
+            "old_keys": [key.id.hex() for key in content.old_keys],
+        }
+
+    _show(_run(data_dir, act), as_json, "Sealing keys")
+
+
 @commands.command()
 def show(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Show network, keys, where the tracker runs, and all accounts."""

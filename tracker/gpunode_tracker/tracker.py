@@ -31,6 +31,8 @@ from gpunode_tracker.region_index import RegionIndex
 from gpunode_tracker.registration import Registrar
 from gpunode_tracker.revocation_list import current_revocations
 from gpunode_tracker.sealing import Sealer
+from gpunode_tracker.sealing_key_file import SEALING_KEYS_FILE
+from gpunode_tracker.sealing_watch import SealingWatch
 from gpunode_tracker.sequencer import Sequencer
 from gpunode_tracker.settling import Settling
 from gpunode_tracker.sharding import Sharding
@@ -67,6 +69,7 @@ class Tracker:
     sharding: Sharding
     geoip: GeoIp
     sealer: Sealer
+    sealing_watch: SealingWatch
     dispatch: Identity
     replica: Replica
     monotonic: Clock = time.monotonic
@@ -99,6 +102,7 @@ class Tracker:
             challenges = Challenges(secret, clock)
             sequencer = Sequencer(database, log.decode(), clock)
             await sequencer.start(keys)
+            sealing_path = settings.data_dir / SEALING_KEYS_FILE
             return cls(
                 settings=settings,
                 clock=clock,
@@ -113,7 +117,8 @@ class Tracker:
                 index=RegionIndex(random.Random()),  # noqa: S311 -- picks a sample, guards nothing
                 sharding=sharding,
                 geoip=GeoIp(settings.geoip_database),
-                sealer=Sealer.from_file(settings.data_dir / "sealing_keys.json"),
+                sealing_watch=SealingWatch(sealing_path),  # before it is read: no change is to be missed
+                sealer=Sealer.from_file(sealing_path),
                 dispatch=load_or_create_identity(settings.data_dir / "dispatch.key"),
                 replica=Replica(settings, keys.network),
                 monotonic=monotonic,
@@ -149,6 +154,7 @@ class Tracker:
 
     async def refresh(self) -> None:
         """Read what the operator's commands or other replicas may have changed: keys, revocations, shards."""
+        self.sealer = self.sealing_watch.refreshed(self.sealer)
         self.keys = await read_keys(self.database, self.settings.data_dir)
         async with self.database.read() as connection:
             kept = await find_constant(connection, _SHARDING)

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from gpunode_protocol.errors import GpunodeError
 
 from gpunode_tracker.entries import Bookkeeper, reserved_name
+from gpunode_tracker.resealing import Resealing
 from gpunode_tracker.sequencer import NotTheSequencer
 from gpunode_tracker.storage import ledger
 from gpunode_tracker.storage.checkpoints import (
@@ -92,6 +93,7 @@ class Upkeep:
         self._tasks: list[asyncio.Task[None]] = []
         self._last_transfer: int | None = None
         self._leases = LeaseWatch(tracker)
+        self._resealing = Resealing(tracker.database, lambda: tracker.sealer, tracker.monotonic)
 
     def start(self) -> None:
         """Start the tasks."""
@@ -101,6 +103,7 @@ class Upkeep:
             asyncio.create_task(self._sequence()),
             asyncio.create_task(self._every(REFRESH_INTERVAL_S, tracker.refresh)),
             asyncio.create_task(self._every(TIDY_INTERVAL_S, self._tidy)),
+            asyncio.create_task(self._every(REFRESH_INTERVAL_S, self._resealing.look)),
             asyncio.create_task(self._every(LEASE_INTERVAL_S, self._leases.look)),
             asyncio.create_task(self._every(FLUSH_INTERVAL_S, workers.sync.flush)),
             asyncio.create_task(self._every(READ_INTERVAL_S, workers.sync.read)),
