@@ -6,6 +6,9 @@ STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PACKAGES := protocol engines node tracker sdk benchmarks
 
+# Where Python may not keep what it compiled, each of the tests' many processes would compile gpunode anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-full lint format types layers bench clean
 

@@ -48,9 +48,10 @@ _COLUMNS = (
 )
 
 
-async def find_node(connection: AsyncConnection, peer: str) -> StoredNode | None:
-    """Return a node that registered at some time."""
-    row = (await connection.execute(select(*_COLUMNS).where(nodes.c.peer == peer))).first()
+async def find_node(connection: AsyncConnection, peer: str, *, lock: bool = False) -> StoredNode | None:
+    """Return a node that registered at some time; ``lock`` keeps others that lock it out meanwhile."""
+    query = select(*_COLUMNS).where(nodes.c.peer == peer)
+    row = (await connection.execute(query.with_for_update() if lock else query)).first()
     return StoredNode(*row) if row else None
 
 
@@ -97,8 +98,6 @@ async def save_node(
 
 async def ensure_node(connection: AsyncConnection, registration: Registration, *, region: str, now: int) -> None:
     """Keep the key of a pull worker, so that it can be paid; what a node of the same key registered stays."""
-    if await find_node(connection, registration.peer) is not None:
-        return
     values = {
         "peer": registration.peer,
         "name": registration.name,
@@ -109,7 +108,11 @@ async def ensure_node(connection: AsyncConnection, registration: Registration, *
         "supported_tasks": list(registration.supported_tasks),
         "registered_at": now,
     }
-    await connection.execute(insert(nodes).values(**values))
+    try:
+        async with connection.begin_nested():
+            await connection.execute(insert(nodes).values(**values))
+    except IntegrityError:  # it is there
+        return
 
 
 async def use_challenge(connection: AsyncConnection, challenge: bytes, *, expires_at: int) -> bool:

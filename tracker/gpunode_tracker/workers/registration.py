@@ -74,14 +74,14 @@ class WorkerRegistrar:
     ) -> RegisteredWorker:
         expires_at = self._challenges.check(proof.challenge)
         async with self._database.write() as connection:
-            node = await nodes.find_node(connection, proof.peer)
+            await nodes.ensure_node(connection, proof, region=worker.region, now=now)
+            node = await nodes.find_node(connection, proof.peer, lock=True)
             known = await workers.worker_of_peer(connection, proof.peer)
             ban = await workers.ban_of(connection, known.id if known else None, proof.peer, now=now)
             if ban is not None or (node is not None and node.revoked_at is not None):
                 reason = ban or "its key was revoked"
                 raise Forbidden(f"This worker was shut out by the tracker's operator ({reason}). Ask the operator.")
             await use_up(connection, proof.challenge, expires_at)
-            await nodes.ensure_node(connection, proof, region=worker.region, now=now)
             if known is None:
                 await workers.add_worker(connection, worker, secret_hash(token))
             else:
