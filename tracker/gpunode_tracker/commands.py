@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from gpunode_tracker.backup.commands import backup, restore
+
 if TYPE_CHECKING:
     from gpunode_tracker.administration import Administration
 
@@ -17,6 +19,10 @@ AccountArgument = Annotated[str, typer.Argument(metavar="ACCOUNT", help="Its id,
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 commands = typer.Typer(name="tracker", help="Run a tracker: accounts, ledger, bootstrap peer.", no_args_is_help=True)
+
+
+commands.command("backup")(backup)
+commands.command("restore")(restore)
 
 
 def register(app: typer.Typer) -> None:
@@ -210,31 +216,13 @@ def show(data_dir: DataDir = None, as_json: AsJson = False) -> None:
 
 def _run(data_dir: Path | None, act: Callable[["Administration"], Awaitable[T]]) -> T:
     """Open the data folder, act, close it."""
-    import asyncio  # noqa: PLC0415 -- as above
+    from gpunode_tracker.command_output import run_on_data_folder  # noqa: PLC0415 -- as above
 
-    from gpunode_tracker.administration import administration  # noqa: PLC0415 -- as above
-    from gpunode_tracker.config import TrackerSettings  # noqa: PLC0415 -- as above
-
-    async def run() -> T:
-        async with administration(TrackerSettings.load({"data_dir": data_dir})) as admin:
-            return await act(admin)
-
-    return asyncio.run(run())
+    return run_on_data_folder({"data_dir": data_dir}, act)
 
 
 def _show(facts: dict[str, Any], as_json: bool, title: str, hint: str = "") -> None:
     """Print one object, as JSON or as a table for people."""
-    if as_json:
-        typer.echo(json.dumps(facts))
-        return
-    from rich.console import Console  # noqa: PLC0415 -- as above
-    from rich.table import Table  # noqa: PLC0415 -- as above
-    from rich.text import Text  # noqa: PLC0415 -- as above
+    from gpunode_tracker.command_output import show_facts  # noqa: PLC0415 -- as above
 
-    table = Table(title=title, show_header=False, title_justify="left")
-    for name, value in facts.items():
-        table.add_row(name.replace("_", " "), Text(str(value)))
-    console = Console()
-    console.print(table)
-    if hint:
-        console.print(hint.format(**facts), highlight=False)
+    show_facts(facts, as_json, title, hint)

@@ -40,6 +40,7 @@ ROUTES: tuple[web.RouteDef, ...] = (
     web.get(api.HEAD_PATH, ledger.get_head),
     web.get(api.LEAVES_PATH, ledger.get_leaves),
     web.get(api.CONSISTENCY_PATH, ledger.get_consistency),
+    web.get(api.RESTORATIONS_PATH, ledger.get_restorations),
     web.get(api.RECEIPT_PATH, ledger.get_receipt),
     web.post(jobs_api.WORKER_REGISTER_PATH, workers.post_worker_register),
     web.get(jobs_api.WORKERS_PATH, workers.get_workers),

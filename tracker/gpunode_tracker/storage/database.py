@@ -56,23 +56,50 @@ class Database:
         Raises:
             StorageUnavailable: the database cannot be opened or written.
         """
+        async with self.overhaul() as connection:
+            await connection.run_sync(upgrade)
+
+    @asynccontextmanager
+    async def overhaul(self) -> AsyncIterator[AsyncConnection]:
+        """Open a transaction that changes schema or everything, whose statements may take as long as they need.
+
+        Raises:
+            StorageUnavailable: the database cannot be opened or written; nothing was changed.
+        """
+        async with self._patient_engine() as engine, self._write(engine) as connection:
+            await take(connection, Lock.SCHEMA)
+            yield connection
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[AsyncConnection]:
+        """Open a transaction that reads all there was at one instant, for as long as that takes.
+
+        Raises:
+            StorageUnavailable: the database does not answer.
+        """
+        async with self._patient_engine() as engine, self._read(engine) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def _patient_engine(self) -> AsyncIterator[AsyncEngine]:
         engine = create_patient_engine(self._url, self._timeouts) if self._is_postgresql else self._engine
         try:
-            async with self._write(engine) as connection:
-                await take(connection, Lock.SCHEMA)
-                await connection.run_sync(upgrade)
+            yield engine
         finally:
             if engine is not self._engine:
                 await engine.dispose()
 
-    @asynccontextmanager
-    async def read(self) -> AsyncIterator[AsyncConnection]:
+    def read(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """Open a transaction that only reads.
 
         Raises:
             StorageUnavailable: the database does not answer.
         """
-        async with self._connected(self._engine) as connection:
+        return self._read(self._engine)
+
+    @asynccontextmanager
+    async def _read(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+        async with self._connected(engine) as connection:
             if self._is_postgresql:
                 await connection.execution_options(**_SNAPSHOT)
             with _Translated(failure_of, self._note):
