@@ -43,7 +43,7 @@ def office(tracker: Tracker) -> Office:
 def work(tracker: Tracker, clock: TestClock, monkeypatch: pytest.MonkeyPatch) -> Resealing:
     """Small batches."""
     monkeypatch.setattr(resealing, "BATCH_VALUES", 2)
-    return Resealing(tracker.database, lambda: tracker.sealer, clock)
+    return Resealing(tracker.database, tracker.sealer, clock)
 
 
 async def _count(office: Office, sealer: Sealer) -> int:
@@ -59,7 +59,7 @@ async def test_a_whole_rotation(office: Office, work: Resealing, clock: TestCloc
     filed = [await queue.submit(account, webhook="https://example.com/hook") for _ in range(5)]
     _, lease = await queue.claim()
     assert await tracker.desk.complete(lease, ANSWER, processing_ms=1) is not None
-    old = tracker.sealer
+    old = Sealer(tracker.sealer.keys)
     content = admin.rotate_sealing_key()
     assert [key.id for key in content.old_keys] == [key.id for key in old.keys]
     await tracker.refresh()
@@ -91,10 +91,10 @@ async def test_a_prepared_key_changes_nothing_yet(office: Office, work: Resealin
     """It opens, so that the file can be copied to other trackers; then it seals."""
     account = await office.account()
     await Queue(office.tracker).submit(account)
-    before = office.tracker.sealer
+    before = office.tracker.sealer.keys
     prepared = office.admin.prepare_sealing_key()
     await office.tracker.refresh()
-    assert office.tracker.sealer.keys == (*before.keys, prepared.keys[-1])
+    assert office.tracker.sealer.keys == (*before, prepared.keys[-1])
     assert await work.look() == 0
     assert office.admin.rotate_sealing_key().keys[0].id == prepared.prepared
     await office.tracker.refresh()
@@ -105,13 +105,14 @@ async def test_it_looks_once_and_then_seldom(office: Office, work: Resealing, cl
     """What another tracker sealed late with an old key is found at the next look."""
     account = await office.account()
     queue = Queue(office.tracker)
-    old = office.tracker.sealer
+    old = office.tracker.sealer.keys
     office.admin.rotate_sealing_key()
     await office.tracker.refresh()
     assert await work.look() == 0
-    fresh, office.tracker.sealer = office.tracker.sealer, old
+    fresh = office.tracker.sealer.keys
+    office.tracker.sealer.take_keys(old)
     await queue.submit(account)
-    office.tracker.sealer = fresh
+    office.tracker.sealer.take_keys(fresh)
     assert await work.look() == 0
     clock.advance(AGAIN_S)
     assert await work.look() == 1

@@ -6,7 +6,7 @@ from gpunode_tracker.app_keys import TRACKER
 from gpunode_tracker.entries import account_name, node_name
 from gpunode_tracker.errors import Forbidden, Unauthenticated
 from gpunode_tracker.quotas import charge_identity, note_wrong_key, refuse_guessers
-from gpunode_tracker.storage.accounts import Account, account_of_key
+from gpunode_tracker.storage.accounts import Account, account_of_key, public_key_id
 from gpunode_tracker.storage.nodes import StoredNode, node_of_token
 
 WORKER_TOKEN_HEADER = "X-Worker-Token"  # noqa: S105 -- the header's name
@@ -76,6 +76,11 @@ async def sender_of(request: web.Request) -> str | None:
             return node_name(node.peer) if node is not None else None
         account = await account_of_key(connection, key)
         return account_name(account.id) if account is not None else None
+
+
+def key_id_of(request: web.Request) -> str:
+    """Return the public id of the API key that a request carries, which must have been found."""
+    return public_key_id(_api_key(request))
 
 
 def _api_key(request: web.Request) -> str:

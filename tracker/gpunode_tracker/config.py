@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Self
 
 import platformdirs
-from annotated_types import Ge, Le
+from annotated_types import Ge, Gt, Le
 from gpunode_protocol.errors import GpunodeError
+from gpunode_protocol.jobs_api import SYNC_TIMEOUT_S
 from gpunode_protocol.settings import LayeredSettings
 from gpunode_protocol.tasks import Task
 from gpunode_protocol.validation import Name
@@ -70,6 +71,8 @@ class TrackerSettings(LayeredSettings):
         geoip_database: GeoLite2 City file (.mmdb); None = the bundled one of 2018.
         worker_jobs: jobs that one pull worker may hold at once.
         limits: what one client may ask for, see ``Limits``.
+        sync_timeout_s: how long ``POST /api/v1/jobs/sync`` waits for the job's end.
+        job_retention_s: ended jobs are deleted so long after their end.
     """
 
     section: ClassVar[str] = "tracker"
@@ -103,6 +106,8 @@ class TrackerSettings(LayeredSettings):
     geoip_database: Path | None = None
     worker_jobs: Annotated[int, Ge(1), Le(64)] = 4
     limits: Limits = Field(default_factory=Limits)
+    sync_timeout_s: Annotated[float, Gt(0), Le(600)] = SYNC_TIMEOUT_S
+    job_retention_s: Annotated[int, Ge(60), Le(10 * 365 * 24 * 3600)] = 7 * 24 * 3600
 
     @field_validator("mesh_listen", "announce_address", "trusted_proxies", mode="before")
     @classmethod

@@ -42,8 +42,21 @@ class InFlight:
             yield visit
         finally:
             self._leave(holder)
-            if visit.large_bytes:
-                self._free(holder, visit.large_bytes)
+            visit.free()
+
+    @contextmanager
+    def pause(self, holder: str) -> Iterator[None]:
+        """Do not count a request while it only waits for something to happen."""
+        self._leave(holder)
+        try:
+            yield
+        finally:
+            self._requests[holder] += 1
+
+    def _leave(self, holder: str) -> None:
+        self._requests[holder] -= 1
+        if not self._requests[holder]:
+            del self._requests[holder]
 
     def take_bytes(self, holder: str, count: int) -> None:
         """Take memory for a large body.
@@ -66,21 +79,8 @@ class InFlight:
         self._bytes[holder] += count
         self._bytes_in_all += count
 
-    @contextmanager
-    def pause(self, holder: str) -> Iterator[None]:
-        """Do not count a request while it only waits for something to happen."""
-        self._leave(holder)
-        try:
-            yield
-        finally:
-            self._requests[holder] += 1
-
-    def _leave(self, holder: str) -> None:
-        self._requests[holder] -= 1
-        if not self._requests[holder]:
-            del self._requests[holder]
-
-    def _free(self, holder: str, count: int) -> None:
+    def give_bytes(self, holder: str, count: int) -> None:
+        """Give memory back."""
         self._bytes_in_all -= count
         self._bytes[holder] -= count
         if not self._bytes[holder]:
@@ -111,3 +111,9 @@ class Visit:
         """
         self._counts.take_bytes(self._holder, count)
         self.large_bytes += count
+
+    def free(self) -> None:
+        """Give the bytes back before the request ends."""
+        if self.large_bytes:
+            self._counts.give_bytes(self._holder, self.large_bytes)
+            self.large_bytes = 0

@@ -20,6 +20,7 @@ class Metrics:
         self.adverts_refused = self._counter("adverts_refused", "Adverts in heartbeats that were not valid.")
         self.redis_failures = self._counter("redis_failures", "Calls of Redis that failed.")
         self.news_dropped = self._counter("news_dropped", "News of jobs that reached no other replica.", "reason")
+        self.webhooks = self._counter("webhooks", "Webhooks sent, by what came of each try.", "outcome")
         self.leaves = self._counter("ledger_leaves", "Ledger entries numbered in the log.")
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:

@@ -72,8 +72,12 @@ def problem_of(error: Exception) -> web.Response | None:
 def problem(status: HTTPStatus | int, detail: str, code: str) -> web.Response:
     """Return a problem response."""
     known = HTTPStatus(status)
-    body = Problem(title=known.phrase, status=known.value, detail=detail, code=code)
-    return web.Response(text=body.model_dump_json(), status=known.value, content_type=CONTENT_TYPE)
+    return problem_reply(Problem(title=known.phrase, status=known.value, detail=detail, code=code))
+
+
+def problem_reply(body: Problem) -> web.Response:
+    """Return the response of a problem that may have members of its own."""
+    return web.Response(text=body.model_dump_json(), status=body.status, content_type=CONTENT_TYPE)
 
 
 def problem_of_http(error: web.HTTPException) -> web.Response:

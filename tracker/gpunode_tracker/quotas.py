@@ -36,6 +36,8 @@ IDENTITY_BUDGETS: Final[Mapping[tuple[str, str], Budget]] = {
     ("POST", jobs_api.COMPLETE_PATH): Budget.WORK,
     ("POST", jobs_api.WORKER_TOKEN_PATH): Budget.SUBMITS,
     ("POST", jobs_api.WORKER_MAINTENANCE_PATH): Budget.SUBMITS,
+    ("POST", jobs_api.JOBS_PATH): Budget.SUBMITS,
+    ("POST", jobs_api.SYNC_JOB_PATH): Budget.SUBMITS,
 }
 """What is counted by account or node; all else counts as ``Budget.LOOKUPS``."""
 
@@ -118,6 +120,11 @@ def hold_body(request: web.Request, count: int) -> None:
         TooManyRequests, Overloaded: there is no room for more.
     """
     request[VISIT].hold(count)
+
+
+def free_body(request: web.Request) -> None:
+    """Say that a large body is not in memory any more, although the request goes on."""
+    request[VISIT].free()
 
 
 def quota_headers(charges: Sequence[Charge]) -> dict[str, str]:

@@ -128,6 +128,10 @@ class RegionIndex:
         ]
         return self._rng.sample(found, MAX_ANSWER_NODES) if len(found) > MAX_ANSWER_NODES else found
 
+    def live(self, now: float) -> Iterator[Advert]:
+        """Yield all live adverts."""
+        return (item.advert.body for item in self._live(now))
+
     def regions(self, now: float) -> tuple[RegionCount, ...]:
         """Return the number of live nodes of each region, and by model, for all five regions."""
         peers = self.peers(now)

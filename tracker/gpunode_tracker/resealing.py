@@ -28,11 +28,11 @@ class Resealing:
 
     Args:
         database: where they are.
-        sealer: returns the one in use; it seals with its first key.
+        sealer: the one in use; it seals with its first key.
         monotonic: seconds.
     """
 
-    def __init__(self, database: Database, sealer: Callable[[], Sealer], monotonic: Callable[[], float]) -> None:
+    def __init__(self, database: Database, sealer: Sealer, monotonic: Callable[[], float]) -> None:
         self._database = database
         self._sealer = sealer
         self._monotonic = monotonic
@@ -45,7 +45,7 @@ class Resealing:
         Raises:
             StorageUnavailable: the rest is left for the next time.
         """
-        sealer, now = self._sealer(), self._monotonic()
+        sealer, now = self._sealer, self._monotonic()
         newest = sealer.keys[0].id
         if not sealer.has_old_keys or (self._done_for == newest and now - self._done_at < AGAIN_S):
             return 0

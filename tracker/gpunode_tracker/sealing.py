@@ -24,13 +24,17 @@ HEADER_BYTES: Final = KEY_ID_OFFSET + KEY_ID_BYTES + _NONCE_BYTES
 
 
 class Sealer:
-    """Seals with the first of some keys and opens with all of them.
+    """Seals with the first of some keys and opens with all of them. One for a whole process, which a rotation changes.
 
     Args:
         keys: at least one, the newest first.
     """
 
     def __init__(self, keys: tuple[SealingKey, ...]) -> None:
+        self.take_keys(keys)
+
+    def take_keys(self, keys: tuple[SealingKey, ...]) -> None:
+        """Use these keys from now on."""
         self.keys = keys
         self._ciphers = {key.id: AESGCM(key.secret) for key in keys}
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from gpunode_tracker.sealing import Sealer
+from gpunode_tracker.sealing_key_file import read_key_file
 
 
 class SealingWatch:
@@ -16,18 +17,16 @@ class SealingWatch:
         self._path = path
         self._seen = self._look()
 
-    def refreshed(self, sealer: Sealer) -> Sealer:
-        """Return a sealer with the file's keys; the same one while the file is the same.
+    def refresh(self, sealer: Sealer) -> None:
+        """Give a sealer the file's keys if the file is another one than before.
 
         Raises:
-            KeysUnusable: the file went or is not one of these any more; the sealer of before still works.
+            KeysUnusable: it is not one of these any more; the keys of before still work.
         """
         found = self._look()
-        if found == self._seen:
-            return sealer
-        fresh = Sealer.from_file(self._path) if found is not None else sealer
+        if found != self._seen and found is not None:
+            sealer.take_keys(read_key_file(self._path).keys)
         self._seen = found
-        return fresh
 
     def _look(self) -> tuple[int, int, int] | None:
         try:

@@ -22,7 +22,9 @@ from gpunode_tracker.challenges import SECRET_BYTES, Challenges
 from gpunode_tracker.config import TrackerSettings
 from gpunode_tracker.geoip import GeoIp
 from gpunode_tracker.jobs.desk import JobDesk
+from gpunode_tracker.jobs.mesh_capacity import MeshCapacities
 from gpunode_tracker.jobs.news import JobNews
+from gpunode_tracker.jobs.outlook import Outlook
 from gpunode_tracker.keys import KeyRing, open_keys, read_keys
 from gpunode_tracker.mesh_peer import MeshPeer
 from gpunode_tracker.metrics import Metrics
@@ -40,6 +42,7 @@ from gpunode_tracker.shared.replica import Replica
 from gpunode_tracker.storage.database import Database
 from gpunode_tracker.storage.documents import constant, find_constant, replace_value
 from gpunode_tracker.storage.prices import ensure_prices
+from gpunode_tracker.workers.capacity import WorkerCapacities
 from gpunode_tracker.workers.pool import WorkerPool
 
 logger = logging.getLogger(__name__)
@@ -53,6 +56,7 @@ class Tracker:
 
     sealer: for what clients entrust to the queue. dispatch: signs requests and vouchers of queued jobs.
     news: of queued jobs. wake_sequencer: set after every write to the ledger, so that a head is signed soon.
+    wake_webhooks: set after a webhook became due, so that it is sent soon.
     """
 
     settings: TrackerSettings
@@ -78,6 +82,7 @@ class Tracker:
     metrics: Metrics = field(default_factory=Metrics)
     mesh: MeshPeer | None = None
     wake_sequencer: asyncio.Event = field(default_factory=asyncio.Event)
+    wake_webhooks: asyncio.Event = field(default_factory=asyncio.Event)
 
     @classmethod
     async def open(cls, settings: TrackerSettings, clock: Clock = time.time, monotonic: Clock = time.monotonic) -> Self:
@@ -142,6 +147,12 @@ class Tracker:
         """The pull workers."""
         return WorkerPool(self, random.Random())  # noqa: S311 -- draws who gets a job, guards nothing
 
+    @cached_property
+    def outlook(self) -> Outlook:
+        """Who could do a queued job, and when; whoever knows of more workers adds to its ``sources``."""
+        nodes = MeshCapacities(self.index, self.settings.default_models, self.clock, lambda: self.mesh is not None)
+        return Outlook(self.database, self.clock, [nodes, WorkerCapacities(self.workers.presence)])
+
     @property
     def now(self) -> int:
         """Whole Unix seconds."""
@@ -154,7 +165,7 @@ class Tracker:
 
     async def refresh(self) -> None:
         """Read what the operator's commands or other replicas may have changed: keys, revocations, shards."""
-        self.sealer = self.sealing_watch.refreshed(self.sealer)
+        self.sealing_watch.refresh(self.sealer)
         self.keys = await read_keys(self.database, self.settings.data_dir)
         async with self.database.read() as connection:
             kept = await find_constant(connection, _SHARDING)

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from gpunode_protocol.errors import GpunodeError
 
 from gpunode_tracker.entries import Bookkeeper, reserved_name
+from gpunode_tracker.jobs.retention import delete_old, fail_stale
 from gpunode_tracker.resealing import Resealing
 from gpunode_tracker.sequencer import NotTheSequencer
 from gpunode_tracker.storage import ledger
@@ -93,7 +94,7 @@ class Upkeep:
         self._tasks: list[asyncio.Task[None]] = []
         self._last_transfer: int | None = None
         self._leases = LeaseWatch(tracker)
-        self._resealing = Resealing(tracker.database, lambda: tracker.sealer, tracker.monotonic)
+        self._resealing = Resealing(tracker.database, tracker.sealer, tracker.monotonic)
 
     def start(self) -> None:
         """Start the tasks."""
@@ -133,6 +134,8 @@ class Upkeep:
     async def _tidy(self) -> None:
         await return_expired(self._tracker)
         await drop_expired(self._tracker)
+        await fail_stale(self._tracker)
+        await delete_old(self._tracker)
         self._tracker.judge_places()
         await self._tracker.reshard()
         self._last_transfer = await shorten_sums(self._tracker.database, self._last_transfer)

@@ -56,10 +56,3 @@ def test_what_is_not_there() -> None:
     assert SEALS.request_of(job(request=None)) is None
     with pytest.raises(LookupError):
         SEALS.result_of(job(result=None))
-
-
-def test_webhooks() -> None:
-    """Address and secret, each for its own column."""
-    url, secret = SEALS.seal_webhook("job-1", "https://example.org", "s3cret")
-    assert SEALS.sealer.open(url, "webhooks.url/job-1") == b"https://example.org"
-    assert SEALS.sealer.open(secret, "webhooks.secret/job-1") == b"s3cret"

@@ -1,7 +1,5 @@
 """Nodes: registration, heartbeats, the signed index, balances, links."""
 
-from typing import TypeVar
-
 from aiohttp import web
 from gpunode_protocol.identity import PeerId, parse_peer_id
 from gpunode_protocol.regions import Region
@@ -24,6 +22,7 @@ from gpunode_tracker.app_keys import CLIENT, TRACKER
 from gpunode_tracker.auth import WORKER_TOKEN_HEADER, account_of, node_of
 from gpunode_tracker.balances import node_balance
 from gpunode_tracker.bodies import read_body, reply
+from gpunode_tracker.choices import read_choice
 from gpunode_tracker.errors import Forbidden, InvalidRequest, NotFound
 from gpunode_tracker.geoip import Place
 from gpunode_tracker.place_watch import Observer
@@ -31,8 +30,6 @@ from gpunode_tracker.region_overview import seen_place
 from gpunode_tracker.registration import check_adverts
 from gpunode_tracker.storage import nodes
 from gpunode_tracker.tracker import Tracker
-
-E = TypeVar("E", Task, Region)
 
 
 async def post_challenge(request: web.Request) -> web.Response:
@@ -115,7 +112,7 @@ async def _note_round_trips(tracker: Tracker, node: nodes.StoredNode, body: Hear
 async def get_nodes(request: web.Request) -> web.Response:
     """GET /api/v1/nodes?task=&model=&region=: live adverts, signed as a whole."""
     tracker = request.app[TRACKER]
-    task, region = _choice(request, "task", Task), _choice(request, "region", Region)
+    task, region = read_choice(request, "task", Task), read_choice(request, "region", Region)
     found = tracker.index.find(tracker.clock(), task=task, region=region, model=request.query.get("model") or None)
     kid, signer = tracker.keys.signer(tracker.now)
     adverts = tuple(advert.envelope for advert in found)
@@ -160,13 +157,3 @@ async def get_node_balance(request: web.Request) -> web.Response:
         if node.account_id != account.id:
             raise Forbidden("This node is not linked to your account.")
         return reply(await node_balance(connection, node))
-
-
-def _choice(request: web.Request, name: str, kind: type[E]) -> E | None:
-    text = request.query.get(name)
-    if not text:
-        return None
-    try:
-        return kind(text)
-    except ValueError as error:
-        raise InvalidRequest(f"There is no {name} {text[:32]!r}; it is one of {', '.join(kind)}.") from error

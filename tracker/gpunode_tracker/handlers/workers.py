@@ -17,9 +17,9 @@ from gpunode_tracker.storage import workers
 from gpunode_tracker.tracker import Tracker
 from gpunode_tracker.worker_auth import worker_of
 from gpunode_tracker.workers.presence import Presence
-from gpunode_tracker.workers.worker import StoredWorker, WorkerStatus
+from gpunode_tracker.workers.worker import WORKER_ID_PATTERN, StoredWorker, WorkerStatus
 
-_WORKER_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_WORKER_ID = re.compile(WORKER_ID_PATTERN)
 
 
 async def post_worker_register(request: web.Request) -> web.Response:

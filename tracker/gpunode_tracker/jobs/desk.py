@@ -5,7 +5,6 @@
 """
 
 import asyncio
-import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -33,8 +32,8 @@ from gpunode_tracker.settling import check_item
 from gpunode_tracker.storage import jobs
 from gpunode_tracker.storage.accounts import Account, find_account
 from gpunode_tracker.storage.idempotency import UsedKey, find_used_key, remember_key
-from gpunode_tracker.storage.job_webhooks import add_webhook, make_webhook_due
 from gpunode_tracker.storage.settlements import Claim
+from gpunode_tracker.webhooks import subscription
 
 if TYPE_CHECKING:
     from gpunode_tracker.tracker import Tracker
@@ -42,7 +41,6 @@ if TYPE_CHECKING:
 IDEMPOTENCY_S: Final = 24 * 3600
 """An idempotency key names its job for so long."""
 MAX_ERROR_CHARS: Final = 2_000
-_SECRET_BYTES: Final = 32
 Also = Callable[[AsyncConnection], Awaitable[None]]
 
 
@@ -50,7 +48,7 @@ Also = Callable[[AsyncConnection], Awaitable[None]]
 class FiledJob:
     """What came of a submission. is_new: False = an idempotency key named a job that was there already.
 
-    webhook_secret: signs the webhook of a new job that has one.
+    webhook_secret: signs the job's webhook, if it has one.
     """
 
     job: StoredJob
@@ -111,7 +109,8 @@ class JobDesk:
             if idempotency_key is not None:
                 known = await self._named_before(connection, sender.account, idempotency_key, prepared, now)
                 if known is not None:
-                    return FiledJob(known, is_new=False)
+                    secret = await subscription.secret_of(connection, tracker.sealer, known.id)
+                    return FiledJob(known, is_new=False, webhook_secret=secret)
             filed = await self._file(connection, sender, prepared, model, now)
             if idempotency_key is not None:
                 used = UsedKey(filed.job.id, prepared.digest)
@@ -159,10 +158,8 @@ class JobDesk:
         )
         await jobs.add_job(connection, job)
         secret = None
-        if submission.webhook is not None:
-            secret = secrets.token_urlsafe(_SECRET_BYTES)
-            url, sealed_secret = self._seals.seal_webhook(job_id, submission.webhook, secret)
-            await add_webhook(connection, job_id, url=url, secret=sealed_secret)
+        if prepared.webhook is not None:
+            secret = await subscription.add(connection, tracker.sealer, job_id, prepared.webhook)
         return FiledJob(job, is_new=True, webhook_secret=secret)
 
     def _cost(self, prepared: PreparedJob, model: str | None) -> int:
@@ -296,10 +293,11 @@ class JobDesk:
             await self._reserver(now).end_soon(connection, job.jti)
         else:
             await self._reserver(now).give_back(connection, job.jti)
-        await make_webhook_due(connection, job.id, now=now)
+        await subscription.due(connection, job.id, now)
 
     def _told(self, job: StoredJob) -> None:
         self._tracker.wake_sequencer.set()
+        self._tracker.wake_webhooks.set()
         self._tracker.news.tell(Word(job.id, JobEventName.DONE, {"status": job.status}))
 
     async def _claim(self, voucher: Signed[Voucher] | None, receipt: Signed[Receipt] | None) -> Claim | None:

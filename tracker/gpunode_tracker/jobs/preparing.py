@@ -2,20 +2,19 @@
 
 import hashlib
 import json
-import re
 from dataclasses import dataclass
 from typing import Any, Final
 
 from gpunode._image_defaults import image_defaults
 from gpunode_protocol.digests import SALT_BYTES
-from gpunode_protocol.errors import ErrorCode, job_error
 from gpunode_protocol.job_params import ImageJobParams, JobParams, read_job_params
 from gpunode_protocol.jobs_api import JobSubmission
 from gpunode_protocol.payloads import input_tokens_bound, worst_case_output_units
 
+from gpunode_tracker.webhooks.url import WebhookUrl, check_url
+
 _NO_SALT: Final = bytes(SALT_BYTES)
 _DEFAULTED: Final = ("width", "height", "steps", "guidance")
-_WEBHOOK: Final = re.compile(r"https://[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::443)?(?:[/?][!-~]*)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -23,7 +22,7 @@ class PreparedJob:
     """A submission that can be kept.
 
     params: JSON text, with whatever its price depends on. input_units, output_units: at most, in the price's units.
-    digest: SHA-256 of the submission's content.
+    digest: SHA-256 of the submission's content. webhook: its checked address.
     """
 
     submission: JobSubmission
@@ -31,6 +30,7 @@ class PreparedJob:
     input_units: int
     output_units: int
     digest: bytes
+    webhook: WebhookUrl | None
 
 
 def prepare(submission: JobSubmission, *, model: str | None, now: int) -> PreparedJob:
@@ -42,9 +42,9 @@ def prepare(submission: JobSubmission, *, model: str | None, now: int) -> Prepar
         now: Unix seconds.
 
     Raises:
-        JobError: ``invalid_parameters``, naming what is wrong.
+        JobError: ``invalid_parameters``, naming what is wrong. InvalidRequest: a webhook that can never be told.
     """
-    _check_webhook(submission.webhook)
+    webhook = check_url(submission.webhook) if submission.webhook is not None else None
     params = read_job_params(submission.type, submission.params)
     params, value = _completed(params, submission.params, model)
     order = params.to_order(_NO_SALT, now)
@@ -54,6 +54,7 @@ def prepare(submission: JobSubmission, *, model: str | None, now: int) -> Prepar
         input_units=input_tokens_bound(order.params),
         output_units=worst_case_output_units(order.params),
         digest=hashlib.sha256(json.dumps(submission.model_dump(mode="json"), sort_keys=True).encode()).digest(),
+        webhook=webhook,
     )
 
 
@@ -65,12 +66,3 @@ def _completed(params: JobParams, value: dict[str, Any], model: str | None) -> t
     completed = params.with_defaults(width=width, height=height, steps=steps, guidance=guidance)
     added = {name: getattr(completed, name) for name in _DEFAULTED if getattr(completed, name) is not None}
     return completed, value | added
-
-
-def _check_webhook(url: str | None) -> None:
-    """Refuse what can never be told. Whether the address is a public one is looked at when it is used."""
-    if url is not None and not _WEBHOOK.fullmatch(url):
-        raise job_error(
-            ErrorCode.INVALID_PARAMETERS,
-            "webhook: must be an https address on port 443 without user name, such as https://example.org/done.",
-        )

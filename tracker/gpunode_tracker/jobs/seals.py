@@ -45,10 +45,3 @@ class JobSeals:
         if job.request is None:
             return None
         return Envelope.model_validate_json(self.sealer.open(job.request, f"jobs.request/{job.id}"))
-
-    def seal_webhook(self, job_id: str, url: str, secret: str) -> tuple[bytes, bytes]:
-        """Return a webhook's address and secret, each sealed."""
-        return (
-            self.sealer.seal(url.encode(), f"webhooks.url/{job_id}"),
-            self.sealer.seal(secret.encode(), f"webhooks.secret/{job_id}"),
-        )

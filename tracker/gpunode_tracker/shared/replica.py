@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import secrets
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from gpunode_protocol.errors import GpunodeError
 from prometheus_client import Gauge
@@ -35,7 +35,7 @@ class Replica:
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
-    def redis_state(self) -> str:
+    def redis_state(self) -> Literal["off", "up", "away"]:
         """``off`` (none is set), ``up`` or ``away``."""
         if self.link is None:
             return "off"

@@ -15,6 +15,7 @@ from sqlalchemy import (
     insert,
     literal_column,
     select,
+    tuple_,
     union_all,
     update,
 )
@@ -26,6 +27,8 @@ from gpunode_tracker.storage.tables import job_attempts, jobs
 
 SHUN_S: Final = 60
 """A worker that failed a job gets it again only when nobody else took it for so long."""
+
+_RECENT_JOBS: Final = 500
 
 # written out, not bound: only so do the partial indices of the queue and of the leases serve
 _QUEUED: Final[ColumnElement[bool]] = jobs.c.status == literal_column("'queued'")
@@ -257,11 +260,27 @@ async def failures_of(connection: AsyncConnection, job_id: str) -> list[str]:
 
 async def jobs_ahead(connection: AsyncConnection, job: StoredJob, lanes: Sequence[str], *, limit: int) -> int:
     """Return how many queued jobs of some lanes go before a job; counts ``limit`` of a lane at most."""
-    counted = 0
-    for lane in lanes:
-        before = select(jobs.c.id).where(_QUEUED, jobs.c.lane == lane, jobs.c.rank < job.rank).limit(limit).subquery()
-        counted += int((await connection.execute(select(func.count()).select_from(before))).scalar_one())
-    return counted
+    earlier = tuple_(jobs.c.rank, jobs.c.id) < tuple_(job.rank, job.id)
+    counts = [
+        select(func.count())
+        .select_from(select(jobs.c.id).where(_QUEUED, jobs.c.lane == lane, earlier).limit(limit).subquery())
+        .scalar_subquery()
+        for lane in lanes
+    ]
+    return sum((await connection.execute(select(*counts))).one())
+
+
+async def recent_processing_ms(connection: AsyncConnection) -> dict[str, float]:
+    """Return how long jobs of each type took on average, of the last few hundred that ended."""
+    recent = (
+        select(jobs.c.type, jobs.c.processing_ms)
+        .where(jobs.c.completed_at.is_not(None))
+        .order_by(jobs.c.completed_at.desc())
+        .limit(_RECENT_JOBS)
+        .subquery()
+    )
+    query = select(recent.c.type, func.avg(recent.c.processing_ms)).where(recent.c.processing_ms.is_not(None))
+    return {task: float(mean) for task, mean in await connection.execute(query.group_by(recent.c.type))}
 
 
 async def queued_by_lane(connection: AsyncConnection) -> dict[str, int]:

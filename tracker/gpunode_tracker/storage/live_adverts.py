@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from gpunode_protocol.signing import Envelope
-from sqlalchemy import and_, case, delete, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Executable, and_, case, delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gpunode_tracker.region_index import Listed
 from gpunode_tracker.storage.tables import live_adverts
+from gpunode_tracker.storage.upserts import upsert
 
 PAGE_ROWS: Final = 200
 
@@ -40,7 +40,7 @@ async def write_adverts(connection: AsyncConnection, listed: Iterable[Listed], *
     # one order everywhere, so that replicas do not lock rows crosswise
     rows = sorted((_row(item, now) for item in listed), key=lambda row: (row["peer"], row["task"], row["model"]))
     for start in range(0, len(rows), PAGE_ROWS):
-        await connection.execute(_upsert(connection.dialect.name, rows[start : start + PAGE_ROWS]))
+        await connection.execute(_replacing(connection, rows[start : start + PAGE_ROWS]))
 
 
 def _row(item: Listed, now: int) -> dict[str, Any]:
@@ -59,15 +59,14 @@ def _row(item: Listed, now: int) -> dict[str, Any]:
     }
 
 
-def _upsert(dialect: str, rows: Sequence[dict[str, Any]]) -> Any:
-    insert: Any = postgresql.insert if dialect == "postgresql" else sqlite.insert
-    statement = insert(live_adverts).values(rows)
+def _replacing(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> Executable:
+    statement = upsert(connection, live_adverts).values(rows)
     new, old = statement.excluded, live_adverts.c
     values = {name: new[name] for name in ("sequence", "body", "signature", "expires_at", "changed_at")}
     values["heard_at"] = case((new.heard_at > old.heard_at, new.heard_at), else_=old.heard_at)
     values["is_live"] = case((new.sequence > old.sequence, new.is_live), else_=and_(old.is_live, new.is_live))
     return statement.on_conflict_do_update(
-        index_elements=[old.peer, old.task, old.model], set_=values, where=new.sequence >= old.sequence
+        index_elements=["peer", "task", "model"], set_=values, where=new.sequence >= old.sequence
     )
 
 

@@ -1,0 +1,143 @@
+"""What a route says of itself: aiohttp's routes and the OpenAPI document are both made of it, so they agree."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass, field
+from enum import StrEnum
+from typing import Any, Final, Literal
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+from gpunode_protocol.signing import WireModel
+
+Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
+Schema = Mapping[str, Any]
+"""A JSON schema."""
+
+_VARIABLE: Final = re.compile(r"\{(\w+)\}")
+
+
+class Auth(StrEnum):
+    """What a caller has to show."""
+
+    NOTHING = "nothing"
+    OPTIONAL = "optional"
+    """A key or token is of no need; one that is known names whose budget the request counts on."""
+    KEY = "key"
+    """An account's API key."""
+    WORKER = "worker"
+    """The token of a node or a worker."""
+    KEY_OR_WORKER = "key or worker"
+
+
+@dataclass(frozen=True)
+class Content:
+    """An answer that is no model. media_type: without parameters. schema: of a body, after decoding."""
+
+    media_type: str
+    schema: Schema = field(default_factory=lambda: {"type": "string"})
+
+
+Reply = type[WireModel] | Content | None
+"""What an answer carries; None: no body."""
+
+EVENT_STREAM: Final = Content(
+    "text/event-stream",
+    {"type": "string", "description": "Server-sent events (HTML Living Standard, 9.2); each `data` is a JSON object."},
+)
+HTML: Final = Content("text/html")
+PLAIN_TEXT: Final = Content("text/plain")
+JSON_OBJECT: Final = Content("application/json", {"type": "object"})
+
+
+@dataclass(frozen=True)
+class Query:
+    """One parameter of the query; ``about``: what it does, one sentence."""
+
+    name: str
+    schema: Schema
+    about: str
+    required: bool = False
+
+
+def number(name: str, about: str, *, highest: int) -> Query:
+    """Return a whole number of the query, 0 to ``highest``, as ``bodies.read_number`` reads it."""
+    return Query(name, {"type": "integer", "minimum": 0, "maximum": highest}, about)
+
+
+def choice(name: str, about: str, kind: type[StrEnum]) -> Query:
+    """Return a parameter that is one of some names."""
+    return Query(name, {"type": "string", "enum": [str(value) for value in kind]}, about)
+
+
+def text(name: str, about: str, *, pattern: str | None = None, max_chars: int | None = None) -> Query:
+    """Return a parameter that is text."""
+    limits = {"pattern": pattern, "maxLength": max_chars}
+    return Query(name, {"type": "string"} | {key: value for key, value in limits.items() if value is not None}, about)
+
+
+@dataclass(frozen=True)
+class Route:
+    """One method of one path. Its summary is the handler's docstring: ``METHOD /path: what it does``.
+
+    Args:
+        method: HTTP's. GET serves HEAD too.
+        path: variables in braces; what each may be stands in ``openapi.parameters``.
+        handler: answers.
+        reply: what a success carries.
+        status: of a success.
+        also: other successes, by status.
+        body: what the request has to carry as JSON; None = nothing.
+        auth: what the caller has to show.
+        scope: what the API key must be good for, as its name; None = any key.
+        query: parameters of the query. Others are overlooked.
+        headers: names of request headers that matter here, see ``openapi.parameters``.
+        problems: error statuses beside those that follow from the rest, see ``problem_statuses``.
+    """
+
+    method: Method
+    path: str
+    handler: Handler
+    _: KW_ONLY
+    reply: Reply
+    status: int = 200
+    also: Mapping[int, Reply] = field(default_factory=dict)
+    body: type[WireModel] | None = None
+    auth: Auth = Auth.NOTHING
+    scope: str | None = None
+    query: tuple[Query, ...] = ()
+    headers: tuple[str, ...] = ()
+    problems: tuple[int, ...] = ()
+
+    @property
+    def definition(self) -> web.RouteDef:
+        """The route for aiohttp."""
+        if self.method == "GET":
+            return web.get(self.path, self.handler)
+        return web.route(self.method, self.path, self.handler)
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Names in the path."""
+        return tuple(_VARIABLE.findall(self.path))
+
+    @property
+    def replies(self) -> dict[int, Reply]:
+        """All successes, by status."""
+        return {self.status: self.reply, **self.also}
+
+    @property
+    def problem_statuses(self) -> tuple[int, ...]:
+        """All statuses with a problem body.
+
+        Everything can be too much, fail unforeseen, or find the database closed. A body can be no JSON, come too
+        slowly, be too large or hold wrong values. Keys can be unknown, or not good for this.
+        """
+        found = {429, 500, 503, *self.problems}
+        if self.body is not None:
+            found |= {400, 408, 413, 422}
+        if self.query:
+            found.add(422)
+        if self.auth not in {Auth.NOTHING, Auth.OPTIONAL}:
+            found |= {401, 403}
+        return tuple(sorted(found))
