@@ -16,6 +16,7 @@ from gpunode_tracker.errors import KeysUnusable, NotFound
 from gpunode_tracker.restorations import next_sequence
 from gpunode_tracker.storage.database import Database
 from gpunode_tracker.storage.documents import DocumentKind, add, constant, find_constant, newest
+from gpunode_tracker.storage.locks import Lock, take
 
 logger = logging.getLogger(__name__)
 
@@ -82,6 +83,7 @@ async def open_keys(database: Database, data_dir: Path, *, now: float, may_creat
         IdentityFileError: a key file cannot be used.
     """
     async with database.write() as connection:
+        await take(connection, Lock.KEYS)
         envelope = await newest(connection, DocumentKind.KEYSET)
         root_path = data_dir / ROOT_KEY_FILE
         if envelope is None:
@@ -129,6 +131,7 @@ async def rotate(
         )
     root = load_identity(path)
     async with database.write() as connection:
+        await take(connection, Lock.KEYS)
         if await find_constant(connection, ROOT_PUBLIC_KEY) != root.public_key:
             raise KeysUnusable(f"{path} is the root key of another network.")
         envelope = await newest(connection, DocumentKind.KEYSET)

@@ -67,18 +67,23 @@ class Registrar:
         region = registration.region or (seen.region if seen else None)
         token = WORKER_TOKEN_PREFIX + secrets.token_urlsafe(32)
         async with self._database.write() as connection:
-            known = await nodes.find_node(connection, registration.peer)
+            known = await nodes.find_node(connection, registration.peer, lock=True)
             if known is not None and known.revoked_at is not None:
-                raise Forbidden("This node was shut out by the tracker's operator. Ask the operator for the reason.")
+                raise _shut_out()
             await use_up(connection, registration.challenge, expires_at)
             await nodes.save_node(connection, registration, region=region, seen=seen, token=token, now=now)
             certificate = await _certify(connection, keys, registration.peer, now)
         return Registered(registration.peer, token, certificate, region)
 
     async def beat(self, keys: KeyRing, peer: PeerId, *, now: int) -> Envelope | None:
-        """Note a heartbeat; return a fresh certificate when the newest is past half its life."""
+        """Note a heartbeat; return a fresh certificate when the newest is past half its life.
+
+        Raises:
+            Forbidden: the node was revoked, a moment ago at most.
+        """
         async with self._database.write() as connection:
-            await nodes.note_heartbeat(connection, peer, now=now)
+            if not await nodes.note_heartbeat(connection, peer, now=now):
+                raise _shut_out()
             issued_at = await nodes.newest_certificate_at(connection, peer)
             if issued_at is not None and now - issued_at < CERTIFICATE_LIFETIME_S // 2:
                 return None
@@ -96,7 +101,7 @@ class Registrar:
         if account.promotional:
             raise Forbidden("Nodes cannot be linked to a promotional account: its credits pay nothing spendable.")
         async with self._database.write() as connection:
-            if await nodes.find_node(connection, link.peer) is None:
+            if await nodes.find_node(connection, link.peer, lock=True) is None:
                 raise NotFound("This node is not registered here. Start it once, then link it.")
             await use_up(connection, link.challenge, expires_at)
             await nodes.set_account(connection, link.peer, account.id)
@@ -137,6 +142,10 @@ def open_proof(model: type[_Proof], envelope: Envelope, network: str) -> _Proof:
     if body.network != network:
         raise InvalidRequest("This is signed for another network. Check which tracker the node belongs to.")
     return body
+
+
+def _shut_out() -> Forbidden:
+    return Forbidden("This node was shut out by the tracker's operator. Ask the operator for the reason.")
 
 
 async def use_up(connection: AsyncConnection, challenge: bytes, expires_at: int) -> None:

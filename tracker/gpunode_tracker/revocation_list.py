@@ -9,6 +9,7 @@ from gpunode_tracker.restorations import next_sequence
 from gpunode_tracker.storage.database import Database
 from gpunode_tracker.storage.documents import DocumentKind, add, newest
 from gpunode_tracker.storage.grants import revoked_grants
+from gpunode_tracker.storage.locks import Lock, take
 from gpunode_tracker.storage.nodes import revoked_certificates
 
 _Content = tuple[tuple[str, ...], tuple[str, ...]]
@@ -21,6 +22,7 @@ async def current_revocations(database: Database, keys: KeyRing, *, now: int) ->
         if last is not None and _content_of(last) == await _content(connection, now):
             return last
     async with database.write() as connection:
+        await take(connection, Lock.REVOCATIONS)
         last, content = await _last(connection, keys), await _content(connection, now)
         if last is not None and _content_of(last) == content:
             return last

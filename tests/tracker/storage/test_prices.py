@@ -6,6 +6,10 @@ from gpunode_tracker.storage.tables import price_tables
 from gpunode_tracker.tracker import Tracker
 from sqlalchemy import insert
 
+from tests.tracker.databases import ON_BOTH
+
+pytestmark = ON_BOTH
+
 
 async def test_old_versions_stay(tracker: Tracker) -> None:
     """New prices are in force; jobs under an older grant are paid by the older table."""

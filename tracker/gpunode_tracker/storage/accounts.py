@@ -53,7 +53,7 @@ async def add_api_key(connection: AsyncConnection, account_id: str, key: str, *,
 async def find_account(connection: AsyncConnection, account_id: str, *, lock: bool = False) -> Account | None:
     """Return an account; ``lock`` keeps others from reserving its credits until the transaction ends."""
     query = select(accounts.c.id, accounts.c.name, accounts.c.promotional).where(accounts.c.id == account_id)
-    row = (await connection.execute(query.with_for_update() if lock else query)).first()
+    row = (await connection.execute(query.with_for_update(key_share=True) if lock else query)).first()
     return Account(*row) if row else None
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from gpunode_tracker.errors import StorageUnavailable, TrackerError
+from gpunode_tracker.errors import InvalidSettings, StorageUnavailable, TrackerError
 from gpunode_tracker.storage.database_urls import driver_url, is_postgresql
 from gpunode_tracker.storage.engines import BEGIN, USUAL_TIMEOUTS, Timeouts, create_engine, create_patient_engine
 from gpunode_tracker.storage.failures import SOON_S, connect_failure_of, failure_of
@@ -168,7 +168,8 @@ class _Translated:
         failure = self._meaning(error) if error is not None else None
         if failure is not None and error is not None:
             self._note(failure, error)
-            raise failure from error
+            # what the driver says of a URL that it cannot read has pieces of it
+            raise failure from (None if isinstance(failure, InvalidSettings) else error)
 
 
 def _words_of(error: BaseException | None) -> str:

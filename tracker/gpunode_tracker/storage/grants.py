@@ -1,6 +1,6 @@
 """Grants: what each one reserved, for whom, and until when."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,8 +44,17 @@ async def add_grant(connection: AsyncConnection, grant: StoredGrant) -> None:
 async def find_grant(connection: AsyncConnection, jti: str, *, lock: bool = False) -> StoredGrant | None:
     """Return a grant; ``lock`` keeps others from settling under it until the transaction ends."""
     query = select(grants).where(grants.c.jti == jti)
-    row = (await connection.execute(query.with_for_update() if lock else query)).first()
+    row = (await connection.execute(query.with_for_update(key_share=True) if lock else query)).first()
     return _grant(row) if row else None
+
+
+async def lock_grants(connection: AsyncConnection, jtis: Collection[str]) -> dict[str, StoredGrant]:
+    """Return those of some grants that exist, by id, locked as ``find_grant`` does.
+
+    They are locked in order of their ids, so that two who lock several never wait for each other.
+    """
+    query = select(grants).where(grants.c.jti.in_(jtis)).order_by(grants.c.jti).with_for_update(key_share=True)
+    return {row.jti: _grant(row) for row in await connection.execute(query)}
 
 
 async def revoke_grant(connection: AsyncConnection, jti: str, *, now: int) -> bool:
@@ -70,9 +79,12 @@ async def grants_to_return(connection: AsyncConnection, *, now: int, limit: int)
 
 
 def grants_to_return_query(*, now: int, limit: int) -> Select[Any]:
-    """Return the query for them; it locks the rows, so that nobody settles under them meanwhile."""
+    """Return the query for them; it locks the rows, so that nobody settles under them meanwhile.
+
+    Those under which somebody settles just now are left for the next time.
+    """
     query = select(grants).where(grants.c.returned_at.is_(None), grants.c.release_at <= now)
-    return query.limit(limit).with_for_update()
+    return query.limit(limit).with_for_update(key_share=True, skip_locked=True)
 
 
 async def mark_returned(connection: AsyncConnection, jti: str, *, now: int) -> None:

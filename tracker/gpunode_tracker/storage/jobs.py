@@ -9,6 +9,7 @@ from typing import Any, Final
 from gpunode_protocol.jobs_api import MAX_ATTEMPTS
 from sqlalchemy import (
     ColumnElement,
+    Exists,
     Select,
     exists,
     func,
@@ -22,17 +23,19 @@ from sqlalchemy import (
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gpunode_tracker.jobs.job import WORKER_HOLDER, JobStatus, Lease, Outcome, StoredJob
+from gpunode_tracker.jobs.job import DISPATCH_HOLDER, WORKER_HOLDER, JobStatus, Lease, Outcome, StoredJob
 from gpunode_tracker.storage.tables import job_attempts, jobs
 
 SHUN_S: Final = 60
-"""A worker that failed a job gets it again only when nobody else took it for so long."""
+"""A worker that failed a job gets it again only when nobody else took it for so long after that, in seconds."""
 
 _RECENT_JOBS: Final = 500
 
 # written out, not bound: only so do the partial indices of the queue and of the leases serve
 _QUEUED: Final[ColumnElement[bool]] = jobs.c.status == literal_column("'queued'")
 _RUNNING: Final[ColumnElement[bool]] = jobs.c.status == literal_column("'running'")
+# likewise: PostgreSQL takes a bound limit for a tenth of the table, and may sort that
+_ONE: Final[ColumnElement[int]] = literal_column("1")
 
 _LARGE: Final = ("params", "result", "request")
 _WITHOUT_LARGE: Final = tuple(column for column in jobs.c if column.name not in _LARGE)
@@ -101,7 +104,7 @@ async def claim_job(
     """Give the first job of some lanes to a holder, as running under a new attempt; None if there is none for it."""
     heads = await connection.execute(heads_query(holder, lanes, now=now))
     for head in heads.all():
-        query = _takeable(holder, head.lane, now=now).with_for_update(skip_locked=True)
+        query = takeable_query(holder, head.lane, now=now).with_for_update(skip_locked=True)
         row = (await connection.execute(query)).first()
         if row is not None and (job := await _lease(connection, row.id, holder, now=now, lease_s=lease_s)):
             return job
@@ -110,19 +113,26 @@ async def claim_job(
 
 def heads_query(holder: str, lanes: Sequence[str], *, now: int) -> Select[Any]:
     """Return the query for the first job of each lane that has one for the holder, in order of rank."""
-    heads = [select(_takeable(holder, lane, now=now).subquery()) for lane in lanes]
+    heads = [select(takeable_query(holder, lane, now=now).subquery()) for lane in lanes]
     found = union_all(*heads).subquery()
     return select(found.c.lane, found.c.rank).order_by(found.c.rank)
 
 
-def _takeable(holder: str, lane: str, *, now: int) -> Select[Any]:
-    failed_lately = exists().where(
+def takeable_query(holder: str, lane: str, *, now: int) -> Select[Any]:
+    """Return the query for the first job of a lane that the holder may have."""
+    query = select(jobs.c.id, jobs.c.lane, jobs.c.rank).where(_QUEUED, jobs.c.lane == lane)
+    if not holder.startswith(DISPATCH_HOLDER):  # what stands behind it chooses another node each time by itself
+        query = query.where(~_failed_lately(holder, now=now))
+    return query.order_by(jobs.c.rank, jobs.c.id).limit(_ONE)
+
+
+def _failed_lately(holder: str, *, now: int) -> Exists:
+    return exists().where(
         job_attempts.c.job_id == jobs.c.id,
-        job_attempts.c.holder == holder,
-        job_attempts.c.started_at > now - SHUN_S,
+        # an expression, so that the index by holder does not serve: that has thousands of attempts, and a job has three
+        job_attempts.c.holder.concat(literal_column("''")) == holder,
+        job_attempts.c.ended_at > now - SHUN_S,
     )
-    query = select(jobs.c.id, jobs.c.lane, jobs.c.rank).where(_QUEUED, jobs.c.lane == lane, ~failed_lately)
-    return query.order_by(jobs.c.rank, jobs.c.id).limit(1)
 
 
 async def _lease(connection: AsyncConnection, job_id: str, holder: str, *, now: int, lease_s: int) -> StoredJob | None:

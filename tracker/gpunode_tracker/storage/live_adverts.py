@@ -62,7 +62,7 @@ def _row(item: Listed, now: int) -> dict[str, Any]:
 def _replacing(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> Executable:
     statement = upsert(connection, live_adverts).values(rows)
     new, old = statement.excluded, live_adverts.c
-    values = {name: new[name] for name in ("sequence", "body", "signature", "expires_at", "changed_at")}
+    values: dict[str, Any] = {name: new[name] for name in ("sequence", "body", "signature", "expires_at", "changed_at")}
     values["heard_at"] = case((new.heard_at > old.heard_at, new.heard_at), else_=old.heard_at)
     values["is_live"] = case((new.sequence > old.sequence, new.is_live), else_=and_(old.is_live, new.is_live))
     return statement.on_conflict_do_update(

@@ -26,6 +26,12 @@ metadata = MetaData(
     }
 )
 
+
+def _partial_index(name: str, *columns: str, where: str) -> Index:
+    """Return an index over the few rows of a table that one question is about."""
+    return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
+
+
 RowId = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers only INTEGER keys by itself
 
 meta = Table("meta", metadata, Column("key", Text, primary_key=True), Column("value", LargeBinary, nullable=False))
@@ -99,6 +105,7 @@ certificates = Table(
     Column("issued_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger, nullable=False),
     Column("revoked_at", BigInteger),
+    _partial_index("ix_certificates_expires_at", "expires_at", where="revoked_at IS NOT NULL"),
 )
 
 used_challenges = Table(
@@ -125,6 +132,7 @@ grants = Table(
     Column("returned_at", BigInteger),
     Index("ix_grants_account_id_returned_at", "account_id", "returned_at"),
     Index("ix_grants_returned_at_release_at", "returned_at", "release_at"),
+    _partial_index("ix_grants_expires_at", "expires_at", where="revoked_at IS NOT NULL"),
 )
 
 ledger_entries = Table(
@@ -137,6 +145,7 @@ ledger_entries = Table(
     Column("leaf", LargeBinary, nullable=False),  # canonical bytes
     Column("leaf_hash", LargeBinary, nullable=False),
     Column("position", BigInteger, unique=True),  # number in the log; NULL until sequenced
+    _partial_index("ix_ledger_entries_row", "row", where="position IS NULL"),
 )
 
 transfers = Table(
@@ -348,7 +357,7 @@ idempotency_keys = Table(
     Column("account_id", ForeignKey("accounts.id"), primary_key=True),
     Column("key", Text, primary_key=True),
     Column("body_digest", LargeBinary, nullable=False),  # the same key with another body is a mistake
-    Column("job_id", ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False),
+    Column("job_id", ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False, index=True),
     Column("created_at", BigInteger, nullable=False, index=True),
 )
 
