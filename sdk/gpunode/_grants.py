@@ -54,6 +54,22 @@ class GrantSource(Protocol):
         ...
 
 
+class GrantSupply(Protocol):
+    """Who has grants for jobs; all raise ``GpunodeError`` where there is none."""
+
+    async def get(self, task: Task, *, cost_microcredits: int = 0) -> HeldGrant:
+        """Return a grant that covers a job of this cost."""
+        ...
+
+    async def replace(self, task: Task, *, refused: str, cost_microcredits: int = 0) -> HeldGrant:
+        """Return another one than a node has refused; refused: its ``jti``."""
+        ...
+
+    async def named(self, task: Task, node: PeerId, *, cost_microcredits: int = 0) -> HeldGrant:
+        """Return one for a single node."""
+        ...
+
+
 @dataclass(frozen=True)
 class GrantTerms:
     """client: peer id to which grants are bound. cap_microcredits: what an open grant reserves at least."""

@@ -1,10 +1,13 @@
 import asyncio
+from typing import NoReturn
 
 import pytest
+from gpunode._job_wish import JobWish
 from gpunode._placing import Demand
-from gpunode._session import JobWish, Session
+from gpunode._session import Session
+from gpunode.config import ClientConfig
 from gpunode.errors import ClientError, ClockOff, TrackerUnreachable
-from gpunode_protocol.mesh import Mesh, MeshConfig, RecordValidator
+from gpunode_protocol.mesh import Mesh, MeshConfig, RecordValidator, load_identity
 from gpunode_protocol.payloads import ChatMessage, LlmParams, input_tokens_bound
 from gpunode_protocol.prices import DEFAULT_PRICES, Price
 from gpunode_protocol.regions import Region
@@ -41,6 +44,20 @@ async def test_the_mesh_is_joined_once_as_a_client(world: World) -> None:
     assert mesh.config.bootstrap == ("/ip4/127.0.0.1/tcp/1/p2p/x",)
     await session.close()
     assert not mesh.is_running
+
+
+async def test_key_and_tracker_may_come_from_outside(world: World) -> None:
+    """Who has a key already is known by it; a tracker in this process needs no settings."""
+    key = world.folder / "other.key"
+    session = Session(world.config(), world.surroundings(identity_path=key, create_tracker=_refuse), world.tracker)
+    assert (await session.ready()).mesh.peer_id == load_identity(key).peer_id
+    assert await session.tracker.network() == world.keys.network_info()
+    assert not (world.folder / "client" / "identity.key").exists()
+    await session.close()
+
+
+def _refuse(_config: ClientConfig) -> NoReturn:
+    raise AssertionError("nobody asked for it")
 
 
 async def test_a_failed_start_leaves_nothing_and_may_be_repeated(world: World) -> None:

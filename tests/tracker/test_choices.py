@@ -2,19 +2,20 @@
 
 import pytest
 from aiohttp.test_utils import make_mocked_request
-from gpunode_protocol.regions import Region
+from gpunode_protocol.tasks import Task
 from gpunode_tracker.choices import read_choice
 from gpunode_tracker.errors import InvalidRequest
 
 
-@pytest.mark.parametrize(("query", "expected"), [("", None), ("?region=", None), ("?region=asia", Region.ASIA)])
-def test_what_is_named(query: str, expected: Region | None) -> None:
-    """Left out and empty is nothing."""
-    assert read_choice(make_mocked_request("GET", f"/{query}"), "region", Region) is expected
+def test_one_of_some_names() -> None:
+    """Left out or empty, it is none."""
+    assert read_choice(make_mocked_request("GET", "/?type=llm"), "type", Task) is Task.LLM
+    assert read_choice(make_mocked_request("GET", "/?type="), "type", Task) is None
+    assert read_choice(make_mocked_request("GET", "/"), "type", Task) is None
 
 
-def test_what_there_is_not() -> None:
-    """The answer lists what there is, and repeats little of what was sent."""
-    with pytest.raises(InvalidRequest, match="it is one of asia, europe") as refusal:
-        read_choice(make_mocked_request("GET", f"/?region={'x' * 1_000}"), "region", Region)
-    assert len(str(refusal.value)) < 150
+def test_another_name() -> None:
+    """The message names those that there are, and repeats no long one."""
+    with pytest.raises(InvalidRequest, match="one of llm, image_gen, whisper, embedding") as caught:
+        read_choice(make_mocked_request("GET", "/?type=" + "x" * 1_000), "type", Task)
+    assert len(str(caught.value)) < 200

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import typer
 from gpunode_tracker.commands import commands, register
-from gpunode_tracker.errors import InvalidRequest
 from typer.testing import CliRunner
 
 runner = CliRunner()
@@ -44,17 +43,6 @@ def test_from_account_to_key(data_dir: Path) -> None:
     shown = _json(data_dir, "show")
     assert [item["name"] for item in shown["accounts"]] == ["Alice", "Bob"]
     assert _json(data_dir, "rotate-key")["sequence"] == 2
-
-
-def test_sealing_keys(data_dir: Path) -> None:
-    """Prepared, rotated, dropped: ids only are shown."""
-    prepared = _json(data_dir, "rotate-sealing-key", "--prepare")
-    rotated = _json(data_dir, "rotate-sealing-key")
-    assert rotated == {"sealing_key": prepared["prepared"], "prepared": None, "old_keys": [prepared["sealing_key"]]}
-    with pytest.raises(InvalidRequest, match="Wait until 60 s"):
-        _json(data_dir, "rotate-sealing-key", "--drop-old")
-    refused = runner.invoke(commands, ["rotate-sealing-key", "--drop-old", "--prepare", "--data-dir", str(data_dir)])
-    assert refused.exit_code == 2
 
 
 def test_tables_for_people(data_dir: Path) -> None:

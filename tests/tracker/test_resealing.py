@@ -60,16 +60,16 @@ async def test_a_whole_rotation(office: Office, work: Resealing, clock: TestCloc
     _, lease = await queue.claim()
     assert await tracker.desk.complete(lease, ANSWER, processing_ms=1) is not None
     old = Sealer(tracker.sealer.keys)
-    content = admin.rotate_sealing_key()
+    content = await admin.sealing.rotate()
     assert [key.id for key in content.old_keys] == [key.id for key in old.keys]
     await tracker.refresh()
     assert tracker.sealer.keys[0] == content.keys[0]
     clock.advance(NOTICED_S)
     with pytest.raises(InvalidRequest, match="16 values"):
-        await admin.drop_old_sealing_keys()
+        await admin.sealing.drop_old()
     assert await work.look() == 16
     assert await _count(office, old) == 0
-    assert (await admin.drop_old_sealing_keys()).old_keys == ()
+    assert (await admin.sealing.drop_old()).old_keys == ()
     await tracker.refresh()
     assert tracker.sealer.keys == content.keys[:1]
     for job in [await queue.job(each.id) for each in filed]:
@@ -80,11 +80,11 @@ async def test_a_whole_rotation(office: Office, work: Resealing, clock: TestCloc
 
 async def test_old_keys_are_not_dropped_before_all_noticed(office: Office, clock: TestClock) -> None:
     """A running tracker may seal with one for some seconds more."""
-    office.admin.rotate_sealing_key()
+    await office.admin.sealing.rotate()
     with pytest.raises(InvalidRequest, match="may not have noticed"):
-        await office.admin.drop_old_sealing_keys()
+        await office.admin.sealing.drop_old()
     clock.advance(NOTICED_S)
-    assert (await office.admin.drop_old_sealing_keys()).old_keys == ()
+    assert (await office.admin.sealing.drop_old()).old_keys == ()
 
 
 async def test_a_prepared_key_changes_nothing_yet(office: Office, work: Resealing) -> None:
@@ -92,11 +92,11 @@ async def test_a_prepared_key_changes_nothing_yet(office: Office, work: Resealin
     account = await office.account()
     await Queue(office.tracker).submit(account)
     before = office.tracker.sealer.keys
-    prepared = office.admin.prepare_sealing_key()
+    prepared = await office.admin.sealing.prepare()
     await office.tracker.refresh()
     assert office.tracker.sealer.keys == (*before, prepared.keys[-1])
     assert await work.look() == 0
-    assert office.admin.rotate_sealing_key().keys[0].id == prepared.prepared
+    assert (await office.admin.sealing.rotate()).keys[0].id == prepared.prepared
     await office.tracker.refresh()
     assert await work.look() == 1
 
@@ -106,7 +106,7 @@ async def test_it_looks_once_and_then_seldom(office: Office, work: Resealing, cl
     account = await office.account()
     queue = Queue(office.tracker)
     old = office.tracker.sealer.keys
-    office.admin.rotate_sealing_key()
+    await office.admin.sealing.rotate()
     await office.tracker.refresh()
     assert await work.look() == 0
     fresh = office.tracker.sealer.keys
@@ -138,7 +138,7 @@ async def test_a_lost_value_does_not_stop_the_others(
     damaged = filed[1].params[:-1] + bytes([filed[1].params[-1] ^ 1])
     async with office.tracker.database.write() as connection:
         await connection.execute(update(jobs).where(jobs.c.id == filed[1].id).values(params=damaged))
-    office.admin.rotate_sealing_key()
+    await office.admin.sealing.rotate()
     await office.tracker.refresh()
     assert await work.look() == 4
     assert f"jobs.params/{filed[1].id}" in caplog.text
@@ -149,7 +149,7 @@ async def test_an_interrupted_pass_goes_on(office: Office, work: Resealing, monk
     account = await office.account()
     for _ in range(5):
         await Queue(office.tracker).submit(account)
-    office.admin.rotate_sealing_key()
+    await office.admin.sealing.rotate()
     await office.tracker.refresh()
     write, writes = office.tracker.database.write, iter(range(9))
 

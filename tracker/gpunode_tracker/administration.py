@@ -1,49 +1,71 @@
-"""What the operator's commands do, straight on the database; a running tracker picks it up within seconds."""
+"""What operators do, by command or by REST, straight on the database; a running tracker picks it up within seconds.
+
+Everything that changes something leaves its line in the audit log, in the same transaction.
+"""
 
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from gpunode_protocol.admin_api import MAX_CREDITS
 from gpunode_protocol.keyset import KEY_LEAD_TIME_S, KeySet
 from gpunode_protocol.prices import MICROCREDITS_PER_CREDIT
 from gpunode_protocol.tracker_api import BalanceReply
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gpunode_tracker import Clock
 from gpunode_tracker import keys as tracker_keys
+from gpunode_tracker.api_keys import KeyTerms
+from gpunode_tracker.audit import OPERATOR, Action, Actor
 from gpunode_tracker.balances import account_balance
+from gpunode_tracker.ban_desk import BanDesk
 from gpunode_tracker.config import TrackerSettings
-from gpunode_tracker.entries import Bookkeeper
+from gpunode_tracker.entries import Bookkeeper, node_name
 from gpunode_tracker.errors import InvalidRequest, NotFound
+from gpunode_tracker.key_desk import KeyDesk, no_account
 from gpunode_tracker.keys import KeyRing
-from gpunode_tracker.sealing_key_file import (
-    NOTICED_S,
-    SEALING_KEYS_FILE,
-    KeyFile,
-    new_key,
-    read_key_file,
-    write_key_file,
-)
-from gpunode_tracker.storage import accounts, grants, ledger, nodes
+from gpunode_tracker.price_desk import PriceDesk
+from gpunode_tracker.sealing_desk import SealingDesk
+from gpunode_tracker.sealing_key_file import SEALING_KEYS_FILE
+from gpunode_tracker.storage import accounts, audit, grants, ledger, nodes
 from gpunode_tracker.storage.accounts import Account
 from gpunode_tracker.storage.database import Database
-from gpunode_tracker.storage.sealed_values import count_sealed_with
 from gpunode_tracker.tracker import open_database
-
-MAX_CREDITS = 10**9
-"""Credits given at once at most: balances stay far from 64 bits of micro-credits."""
 
 
 @dataclass(frozen=True)
 class Administration:
-    """Opened on a data folder, while the tracker runs or not."""
+    """Opened on a data folder, while the tracker runs or not; ``actor``: who acts, for the audit log."""
 
     settings: TrackerSettings
     database: Database
     keys: KeyRing
     clock: Clock
+    actor: Actor = OPERATOR
+
+    @property
+    def api_keys(self) -> KeyDesk:
+        """All accounts' API keys."""
+        return KeyDesk(self.database, self.clock, self.actor)
+
+    @property
+    def bans(self) -> BanDesk:
+        """Who is shut out."""
+        return BanDesk(self.database, self.clock, self.actor)
+
+    @property
+    def prices(self) -> PriceDesk:
+        """What work costs."""
+        return PriceDesk(self.database, self.clock, self.actor)
+
+    @property
+    def sealing(self) -> SealingDesk:
+        """The sealing keys."""
+        return SealingDesk(self.settings.data_dir / SEALING_KEYS_FILE, self.database, self.clock, self.actor)
 
     async def create_account(self, name: str, *, credits_given: int, promotional: bool = False) -> Account:
         """Make an account with credits; return it.
@@ -55,8 +77,8 @@ class Administration:
             raise InvalidRequest("An account's name has 1 to 100 printable characters.")
         if credits_given > MAX_CREDITS:
             raise InvalidRequest(f"At most {MAX_CREDITS:,} credits can be given at once.")
-        account = Account(f"a{secrets.token_hex(8)}", name.strip(), promotional)
         now = self._now
+        account = Account(f"a{secrets.token_hex(8)}", name.strip(), promotional, now)
         async with self.database.write() as connection:
             await accounts.add_account(connection, account, created_at=now)
             if credits_given:
@@ -64,6 +86,8 @@ class Administration:
                     account.id, credits_given * MICROCREDITS_PER_CREDIT, memo="initial credits"
                 )
                 await ledger.append(connection, entry)
+            detail = {"name": account.name, "credits": credits_given, "promotional": promotional}
+            await self._note(connection, Action.ACCOUNT_CREATED, f"account:{account.id}", detail)
         return account
 
     async def find_account(self, text: str) -> Account:
@@ -76,24 +100,19 @@ class Administration:
             by_id = await accounts.find_account(connection, text)
             found = [by_id] if by_id is not None else await accounts.accounts_named(connection, text.strip())
         if not found:
-            raise _no_account(text)
+            raise no_account(text)
         if len(found) > 1:
             ids = ", ".join(account.id for account in found)
             raise InvalidRequest(f"{len(found)} accounts are named {text}. Give the id of the one you mean: {ids}.")
         return found[0]
 
-    async def create_key(self, account_id: str) -> str:
-        """Make an API key; it can be shown only now.
+    async def create_key(self, account_id: str, terms: KeyTerms | None = None) -> str:
+        """Make an API key, good for everything but administration unless ``terms`` say more; return its secret.
 
         Raises:
-            NotFound: no such account.
+            NotFound, InvalidRequest: as for ``KeyDesk.create``.
         """
-        key = accounts.API_KEY_PREFIX + secrets.token_urlsafe(32)
-        async with self.database.write() as connection:
-            if await accounts.find_account(connection, account_id) is None:
-                raise _no_account(account_id)
-            await accounts.add_api_key(connection, account_id, key, created_at=self._now)
-        return key
+        return (await self.api_keys.create(account_id, terms or KeyTerms())).secret
 
     async def issue(self, account_id: str, credits_given: int, *, memo: str = "") -> BalanceReply:
         """Give an account credits; return its balance after.
@@ -109,9 +128,11 @@ class Administration:
         async with self.database.write() as connection:
             account = await accounts.find_account(connection, account_id, lock=True)
             if account is None:
-                raise _no_account(account_id)
+                raise no_account(account_id)
             amount = credits_given * MICROCREDITS_PER_CREDIT
             await ledger.append(connection, Bookkeeper(self.keys.network, now).issue(account_id, amount, memo=memo))
+            detail = {"credits": credits_given, "memo": memo}
+            await self._note(connection, Action.CREDITS_ISSUED, f"account:{account_id}", detail)
             return await account_balance(connection, account)
 
     async def revoke_grant(self, jti: str) -> None:
@@ -123,6 +144,7 @@ class Administration:
         async with self.database.write() as connection:
             if not await grants.revoke_grant(connection, jti, now=self._now):
                 raise NotFound(f"There is no live grant {jti}: it was never issued here, has expired or was revoked.")
+            await self._note(connection, Action.GRANT_REVOKED, f"grant:{jti}", {})
 
     async def revoke_node(self, peer: str) -> None:
         """Shut a node out for good; its earnings stay.
@@ -133,65 +155,19 @@ class Administration:
         async with self.database.write() as connection:
             if not await nodes.revoke_node(connection, peer, now=self._now):
                 raise NotFound(f"There is no node {peer} registered here.")
+            await self._note(connection, Action.NODE_REVOKED, node_name(peer), {})
 
     async def rotate_key(self, *, root_key: Path | None, at_once: bool) -> KeySet:
         """Publish a new signing key; it takes over in two hours, or at once."""
         lead_time_s = 0 if at_once else KEY_LEAD_TIME_S
         return await tracker_keys.rotate(
-            self.database, self.settings.data_dir, root_key=root_key, now=self.clock(), lead_time_s=lead_time_s
+            self.database,
+            self.settings.data_dir,
+            root_key=root_key,
+            now=self.clock(),
+            lead_time_s=lead_time_s,
+            actor=self.actor,
         )
-
-    def prepare_sealing_key(self) -> KeyFile:
-        """Add a key that the next rotation brings into use, so that the file can be copied to other trackers first.
-
-        Raises:
-            KeysUnusable: the file cannot be used. InvalidRequest: a key is prepared already.
-        """
-        return self._change_sealing_keys(lambda content: content.with_prepared(new_key()))
-
-    def rotate_sealing_key(self) -> KeyFile:
-        """Let the prepared key seal, or a new one; running trackers notice it and seal old values anew.
-
-        Raises:
-            KeysUnusable: the file cannot be used.
-        """
-        return self._change_sealing_keys(lambda content: content.rotated(new_key(), now=self._now))
-
-    async def drop_old_sealing_keys(self) -> KeyFile:
-        """Take the keys out of the file that seal nothing any more.
-
-        Raises:
-            KeysUnusable: the file cannot be used. InvalidRequest: values are still sealed with them, or may be.
-        """
-        content = read_key_file(self._sealing_path)
-        old_ids = [key.id for key in content.old_keys]
-        age_s = self._now - content.rotated_at
-        if old_ids and age_s < NOTICED_S:
-            raise InvalidRequest(
-                f"The key was rotated {max(0, age_s)} s ago, and a running tracker may not have noticed it yet. Wait "
-                f"until {NOTICED_S} s have passed."
-            )
-        async with self.database.read() as connection:
-            count = await count_sealed_with(connection, old_ids) if old_ids else 0
-        if count:
-            raise InvalidRequest(
-                f"{count} values in the database are still sealed with the old keys, so these are kept. A running "
-                "tracker seals such values anew by itself; start it if it does not run, and try again later."
-            )
-        return self._change_sealing_keys(KeyFile.without_old_keys)
-
-    def _change_sealing_keys(self, change: Callable[[KeyFile], KeyFile]) -> KeyFile:
-        content = change(read_key_file(self._sealing_path))
-        write_key_file(self._sealing_path, content)
-        return content
-
-    @property
-    def _sealing_path(self) -> Path:
-        return self.settings.data_dir / SEALING_KEYS_FILE
-
-    @property
-    def _now(self) -> int:
-        return int(self.clock())
 
     async def balances(self) -> list[tuple[Account, BalanceReply]]:
         """Return all accounts with their balances."""
@@ -199,9 +175,12 @@ class Administration:
             found = await accounts.all_accounts(connection)
             return [(account, await account_balance(connection, account)) for account in found]
 
+    async def _note(self, connection: AsyncConnection, action: Action, subject: str, detail: dict[str, Any]) -> None:
+        await audit.record(connection, self.actor.name, action, subject, detail, self.actor.address, at=self._now)
 
-def _no_account(text: str) -> NotFound:
-    return NotFound(f"There is no account {text}. 'gpunode tracker show' lists all.")
+    @property
+    def _now(self) -> int:
+        return int(self.clock())
 
 
 @asynccontextmanager

@@ -1,28 +1,21 @@
 """``gpunode tracker …``: start the tracker, and its operator's commands."""
 
 import json
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gpunode_tracker.backup.commands import backup, restore
+from gpunode_tracker import audit_commands, ban_commands, key_commands, price_commands, sealing_commands
+from gpunode_tracker.backup import commands as backup_commands
+from gpunode_tracker.command_running import AccountArgument, AsJson, DataDir
+from gpunode_tracker.command_running import run as _run
+from gpunode_tracker.command_running import show as _show
 
 if TYPE_CHECKING:
     from gpunode_tracker.administration import Administration
 
-T = TypeVar("T")
-
-DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Keys and database (GPUNODE_TRACKER_DATA_DIR).")]
-AccountArgument = Annotated[str, typer.Argument(metavar="ACCOUNT", help="Its id, or its name if no other has it.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-
 commands = typer.Typer(name="tracker", help="Run a tracker: accounts, ledger, bootstrap peer.", no_args_is_help=True)
-
-
-commands.command("backup")(backup)
-commands.command("restore")(restore)
 
 
 def register(app: typer.Typer) -> None:
@@ -101,17 +94,6 @@ def create_account(
     _show(_run(data_dir, act), as_json, "Account", hint="Its first API key: gpunode tracker create-key {account}")
 
 
-@commands.command("create-key")
-def create_key(account: AccountArgument, data_dir: DataDir = None, as_json: AsJson = False) -> None:
-    """Make an API key for an account; it is shown only this once."""
-
-    async def act(admin: "Administration") -> dict[str, Any]:
-        found = await admin.find_account(account)
-        return {"account": found.id, "name": found.name, "api_key": await admin.create_key(found.id)}
-
-    _show(_run(data_dir, act), as_json, "API key", hint="Keep the key now: only its hash is stored.")
-
-
 @commands.command()
 def issue(
     account: AccountArgument,
@@ -173,35 +155,6 @@ def rotate_key(
     _show(_run(data_dir, act), as_json, "New signing key")
 
 
-@commands.command("rotate-sealing-key")
-def rotate_sealing_key(
-    prepare: Annotated[
-        bool, typer.Option("--prepare", help="Only add the next key, to be copied to other trackers first.")
-    ] = False,
-    drop_old: Annotated[
-        bool, typer.Option("--drop-old", help="Take keys out of the file that seal nothing any more.")
-    ] = False,
-    data_dir: DataDir = None,
-    as_json: AsJson = False,
-) -> None:
-    """Seal what clients entrust to the queue with a new key; running trackers seal what there is anew."""
-    if prepare and drop_old:
-        raise typer.BadParameter("give either --prepare or --drop-old")
-
-    async def act(admin: "Administration") -> dict[str, Any]:
-        if drop_old:
-            content = await admin.drop_old_sealing_keys()
-        else:
-            content = admin.prepare_sealing_key() if prepare else admin.rotate_sealing_key()
-        return {
-            "sealing_key": content.keys[0].id.hex(),
-            "prepared": content.prepared.hex() if content.prepared is not None else None,
-            "old_keys": [key.id.hex() for key in content.old_keys],
-        }
-
-    _show(_run(data_dir, act), as_json, "Sealing keys")
-
-
 @commands.command()
 def show(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Show network, keys, where the tracker runs, and all accounts."""
@@ -214,15 +167,5 @@ def show(data_dir: DataDir = None, as_json: AsJson = False) -> None:
         print_overview(facts)
 
 
-def _run(data_dir: Path | None, act: Callable[["Administration"], Awaitable[T]]) -> T:
-    """Open the data folder, act, close it."""
-    from gpunode_tracker.command_output import run_on_data_folder  # noqa: PLC0415 -- as above
-
-    return run_on_data_folder({"data_dir": data_dir}, act)
-
-
-def _show(facts: dict[str, Any], as_json: bool, title: str, hint: str = "") -> None:
-    """Print one object, as JSON or as a table for people."""
-    from gpunode_tracker.command_output import show_facts  # noqa: PLC0415 -- as above
-
-    show_facts(facts, as_json, title, hint)
+for _subject in (key_commands, ban_commands, price_commands, audit_commands, sealing_commands, backup_commands):
+    _subject.register(commands)

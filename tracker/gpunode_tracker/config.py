@@ -61,6 +61,8 @@ class TrackerSettings(LayeredSettings):
         mesh_listen: multiaddrs instead of that.
         announce_address: multiaddrs without ``/p2p`` that others use instead of the ones that p2pd sees.
         quic: False also drops QUIC (p2pd's is of 2023: CVE-2024-22189).
+        dispatch: send queued jobs to mesh nodes; needs the mesh. Without, only pull workers do them.
+        dispatch_jobs: so many of them at once.
         initial_credits: credits for each account that the operator creates.
         open_registration: anybody may make an account; its credits are promotional.
         database_url: ``postgresql://…`` as libpq reads it, or ``sqlite+aiosqlite:///FILE``. Without one:
@@ -94,6 +96,8 @@ class TrackerSettings(LayeredSettings):
     mesh_listen: Texts = ()
     announce_address: Texts = ()
     quic: bool = True
+    dispatch: bool = True
+    dispatch_jobs: Annotated[int, Ge(1), Le(1_000)] = 8
     initial_credits: Credits = 1_000
     open_registration: bool = False
     database_url: SecretStr | None = Field(

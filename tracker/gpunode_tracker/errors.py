@@ -13,6 +13,8 @@
     │   └── Overloaded          more than the tracker has room for
     ├── Unauthenticated         no valid API key or worker token
     ├── Forbidden               authenticated, but not for this
+    │   ├── MissingScope        the API key is not good for this: ``scope``
+    │   └── Banned              the operator shut the account, address, worker or node out
     ├── NotFound                no such account, node, receipt or path
     ├── Conflict                it contradicts what there is already
     │   └── LeaseLost           a worker has a job no more
@@ -76,9 +78,30 @@ class Overloaded(Rejected):
 class Unauthenticated(TrackerError):
     """A valid API key (Authorization: Bearer) or worker token (X-Worker-Token) is needed for this."""
 
+    def __init__(self, message: str = "", *, ended: bool = False) -> None:
+        """ended: the key is known, but has expired or was revoked."""
+        super().__init__(*([message] if message else []))
+        self.ended = ended
+
 
 class Forbidden(TrackerError):
     """This key or token does not allow that."""
+
+
+class MissingScope(Forbidden):
+    """The API key is not good for this."""
+
+    def __init__(self, scope: str) -> None:
+        """scope: its name."""
+        super().__init__(
+            f"This needs an API key with the scope '{scope}', which this one lacks. Use another key, or have one made "
+            f"with that scope (gpunode tracker create-key --scope {scope})."
+        )
+        self.scope = scope
+
+
+class Banned(Forbidden):
+    """The tracker's operator shut this account, address, worker or node out."""
 
 
 class NotFound(TrackerError):
@@ -86,7 +109,7 @@ class NotFound(TrackerError):
 
 
 class Conflict(TrackerError):
-    """This contradicts what has happened already; nothing was changed."""
+    """What is there now does not go with the request. Look at it, and send the request anew."""
 
 
 class LeaseLost(Conflict):

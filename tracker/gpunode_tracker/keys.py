@@ -6,14 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gpunode_protocol.identity import Identity
+from gpunode_protocol.keyfile import load_identity, load_or_create_identity
 from gpunode_protocol.keyset import KEY_LEAD_TIME_S, KeySet, TrackerKey, key_id_of, network_id_of
-from gpunode_protocol.mesh.keyfile import load_identity, load_or_create_identity
 from gpunode_protocol.signing import Envelope, Signed, sign
 from gpunode_protocol.trust import Trust
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gpunode_tracker.audit import OPERATOR, Action, Actor
 from gpunode_tracker.errors import KeysUnusable, NotFound
 from gpunode_tracker.restorations import next_sequence
+from gpunode_tracker.storage import audit
 from gpunode_tracker.storage.database import Database
 from gpunode_tracker.storage.documents import DocumentKind, add, constant, find_constant, newest
 from gpunode_tracker.storage.locks import Lock, take
@@ -112,7 +114,13 @@ async def read_keys(database: Database, data_dir: Path) -> KeyRing:
 
 
 async def rotate(
-    database: Database, data_dir: Path, *, root_key: Path | None = None, now: float, lead_time_s: int = KEY_LEAD_TIME_S
+    database: Database,
+    data_dir: Path,
+    *,
+    root_key: Path | None = None,
+    now: float,
+    lead_time_s: int = KEY_LEAD_TIME_S,
+    actor: Actor = OPERATOR,
 ) -> KeySet:
     """Publish a new signing key that takes over after the lead time.
 
@@ -120,6 +128,7 @@ async def rotate(
         root_key: file of the root key; None = in the data folder.
         now: Unix seconds.
         lead_time_s: seconds until the switch; 0 only after a loss or theft of the key in use.
+        actor: who acts, for the audit log.
 
     Raises:
         KeysUnusable: the root key is not here or not this network's, or another switch is still to come.
@@ -142,6 +151,10 @@ async def rotate(
         sequence = await next_sequence(connection, DocumentKind.KEYSET, old.sequence)
         keyset = successor(old, new_key, now=int(now), sequence=sequence)
         await _publish(connection, root, keyset)
+        subject, detail = f"signing_key:{new_key.kid}", {"not_before": new_key.not_before}
+        await audit.record(
+            connection, actor.name, Action.SIGNING_KEY_ROTATED, subject, detail, actor.address, at=int(now)
+        )
     return keyset
 
 

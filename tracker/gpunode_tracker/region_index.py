@@ -43,6 +43,7 @@ class RegionIndex:
         self._rng = rng
         self._listed: dict[str, dict[_Key, Listed]] = {}  # by peer
         self.on_change: Callable[[str], None] = _ignore  # called with a peer that was heard, or left
+        self.on_new: Callable[[], None] = lambda: None  # called when a node begins to serve a model
 
     def update(self, advert: Signed[Advert], now: float) -> bool:
         """List an advert; return False if a newer one is known. now: Unix seconds.
@@ -62,6 +63,8 @@ class RegionIndex:
             if body.sequence == known.advert.body.sequence and not known.live:
                 return False
         of_peer[key] = Listed(advert, now, not body.tombstone)
+        if not body.tombstone and (known is None or not known.live):
+            self.on_new()
         if len(of_peer) > MAX_LISTED_OF_PEER:
             del of_peer[min(of_peer, key=lambda other: of_peer[other].advert.body.sequence)]
         return True

@@ -11,6 +11,7 @@ from gpunode_tracker.jobs.retention import delete_old, fail_stale
 from gpunode_tracker.resealing import Resealing
 from gpunode_tracker.sequencer import NotTheSequencer
 from gpunode_tracker.storage import ledger
+from gpunode_tracker.storage.bans import forget_bans
 from gpunode_tracker.storage.checkpoints import (
     accounts_between,
     newest_transfer,
@@ -79,11 +80,12 @@ async def shorten_sums(database: Database, after: int | None) -> int:
 
 
 async def drop_expired(tracker: Tracker) -> None:
-    """Forget used challenges, adverts and tree heads whose time is over."""
+    """Forget used challenges, adverts, tree heads and bans whose time is over."""
     tracker.index.prune(tracker.clock())
     async with tracker.database.write() as connection:
         await forget_challenges(connection, now=tracker.now)
         await forget_heads(connection, issued_before=tracker.now - HEADS_KEPT_S)
+        await forget_bans(connection, now=tracker.now)
 
 
 class Upkeep:

@@ -122,12 +122,12 @@ async def test_a_sealing_key_that_is_dropped_meanwhile(
     world: World, clock: TestClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Rows of the backup may need it: there is no such backup."""
-    world.admin.rotate_sealing_key()
+    await world.admin.sealing.rotate()
     clock.advance(NOTICED_S)
     read = backing_up.read_key_files
 
     def drop_and_read(*args: Any, **more: Any) -> dict[str, bytes]:
-        content = world.admin._change_sealing_keys(lambda content: content.without_old_keys())
+        content = world.admin.sealing._change(lambda content: content.without_old_keys())
         assert len(content.keys) == 1
         return read(*args, **more)
 

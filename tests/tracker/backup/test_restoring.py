@@ -81,8 +81,8 @@ async def test_every_table_comes_back(
         async with serving(target, clock) as world:
             after = await _counts(world)
     grown = {name: after[name] - count for name, count in before.items() if after[name] != count}
-    # the entry, a head over it, the new log's epoch; log id, restorations and two floors are single values
-    assert grown == {"ledger_entries": 1, "signed_documents": 1, "sequencers": 1, "meta": 3}
+    # the entry, a head over it, the new log's epoch; restorations and two floors; backup and restore
+    assert grown == {"ledger_entries": 1, "signed_documents": 1, "sequencers": 1, "meta": 3, "audit_log": 2}
 
 
 @ON_SQLITE

@@ -13,12 +13,14 @@ from gpunode_protocol.tree_head import TreeHead
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gpunode_tracker.administration import Administration
+from gpunode_tracker.audit import Action
 from gpunode_tracker.backup.archive import ArchiveWriter, file_digest, new_archive
 from gpunode_tracker.backup.key_files import has_root_key, read_key_files
 from gpunode_tracker.backup.manifest import FORMAT, LogPart, Manifest, TablePart
 from gpunode_tracker.backup.table_rows import tables_to_keep, write_rows
 from gpunode_tracker.errors import BackupUnusable, InvalidRequest
 from gpunode_tracker.sealing_key_file import SEALING_KEYS_FILE, read_key_file
+from gpunode_tracker.storage import audit
 from gpunode_tracker.storage.documents import DocumentKind, newest
 from gpunode_tracker.storage.migrate import present_revision
 
@@ -48,6 +50,9 @@ async def back_up(admin: Administration, target: Path, *, with_root_key: bool = 
     path = target / _name(admin, now) if target.is_dir() else target
     if not path.parent.is_dir():
         raise InvalidRequest(f"There is no folder {path.parent}. Make it first.")
+    async with admin.database.write() as connection:  # also if it fails then: somebody wanted a copy of everything
+        subject, detail = f"network:{admin.keys.network}", {"with_root_key": with_root_key}
+        await audit.record(connection, admin.actor.name, Action.BACKED_UP, subject, detail, at=now)
     sealing_path = admin.settings.data_dir / SEALING_KEYS_FILE
     sealing_keys = set(read_key_file(sealing_path).keys)
     with new_archive(path) as archive, tempfile.TemporaryDirectory(dir=path.parent, prefix=".gpunode-backup-") as name:

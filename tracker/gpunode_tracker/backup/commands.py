@@ -5,12 +5,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gpunode_tracker.command_running import AsJson, DataDir, run, show
+
 if TYPE_CHECKING:
     from gpunode_tracker.administration import Administration
 
-DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Keys and database (GPUNODE_TRACKER_DATA_DIR).")]
 DatabaseUrl = Annotated[str | None, typer.Option(help="Database URL; default SQLite in --data-dir.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+def register(commands: typer.Typer) -> None:
+    """Add the commands to the group."""
+    commands.command("backup")(backup)
+    commands.command("restore")(restore)
 
 
 def backup(
@@ -24,14 +30,13 @@ def backup(
 ) -> None:
     """Write database and keys into one file, while the tracker runs or not. Whoever has the file has the tracker."""
     from gpunode_tracker.backup.backing_up import back_up  # noqa: PLC0415 -- --help stays light
-    from gpunode_tracker.command_output import run_on_data_folder, show_facts  # noqa: PLC0415 -- as above
 
     async def act(admin: "Administration") -> dict[str, Any]:
         return await back_up(admin, target, with_root_key=with_root_key)
 
-    facts = run_on_data_folder({"data_dir": data_dir, "database_url": database_url}, act)
+    facts = run(data_dir, act, database_url=database_url)
     root_key = "in it: keep it offline" if facts["has_root_key"] else "not in it: keep a copy of it offline"
-    show_facts(facts, as_json, "Backup", hint=f"The root key is {root_key}. Note the SHA-256 elsewhere.")
+    show(facts, as_json, "Backup", hint=f"The root key is {root_key}. Note the SHA-256 elsewhere.")
 
 
 def restore(
@@ -46,9 +51,8 @@ def restore(
     import time  # noqa: PLC0415 -- as above
 
     from gpunode_tracker.backup.restoring import restore as restore_archive  # noqa: PLC0415 -- as above
-    from gpunode_tracker.command_output import show_facts  # noqa: PLC0415 -- as above
     from gpunode_tracker.config import TrackerSettings  # noqa: PLC0415 -- as above
 
     settings = TrackerSettings.load({"data_dir": data_dir, "database_url": database_url})
     facts = asyncio.run(restore_archive(settings, file, time.time, sha256=sha256))
-    show_facts(facts, as_json, "Restored", hint="Start it with: gpunode tracker start --data-dir {data_dir}")
+    show(facts, as_json, "Restored", hint="Start it with: gpunode tracker start --data-dir {data_dir}")

@@ -22,6 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gpunode_tracker import Clock
+from gpunode_tracker.audit import OPERATOR, Action
 from gpunode_tracker.backup.archive import Archive, open_archive
 from gpunode_tracker.backup.key_files import is_key_file, write_key_file
 from gpunode_tracker.backup.manifest import Manifest
@@ -32,7 +33,7 @@ from gpunode_tracker.entries import Bookkeeper
 from gpunode_tracker.errors import BackupUnusable, StorageUnavailable
 from gpunode_tracker.keys import ROOT_PUBLIC_KEY
 from gpunode_tracker.restorations import note_restoration, raise_floors
-from gpunode_tracker.storage import ledger
+from gpunode_tracker.storage import audit, ledger
 from gpunode_tracker.storage.database import Database
 from gpunode_tracker.storage.documents import DocumentKind, find_constant, newest, replace_value
 from gpunode_tracker.storage.failures import failure_of
@@ -175,3 +176,6 @@ async def _begin_new_log(connection: AsyncConnection, manifest: Manifest, now: i
     await replace_value(connection, "log_id", secrets.token_hex(16).encode())
     await note_restoration(connection, row)
     await raise_floors(connection, now=now)
+    detail = {"made_at": manifest.created_at, "old_log": old.id, "ledger_size": old.size}
+    subject = f"network:{manifest.network}"
+    await audit.record(connection, OPERATOR.name, Action.RESTORED, subject, detail, at=now)

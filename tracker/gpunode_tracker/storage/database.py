@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from gpunode_tracker.errors import InvalidSettings, StorageUnavailable, TrackerError
 from gpunode_tracker.storage.database_urls import driver_url, is_postgresql
+from gpunode_tracker.storage.driver_logs import silence_drivers
 from gpunode_tracker.storage.engines import BEGIN, USUAL_TIMEOUTS, Timeouts, create_engine, create_patient_engine
 from gpunode_tracker.storage.failures import SOON_S, connect_failure_of, failure_of
 from gpunode_tracker.storage.locks import Lock, take
@@ -38,6 +39,7 @@ class Database:
         Raises:
             InvalidSettings: the URL cannot be used.
         """
+        silence_drivers()
         self._url = driver_url(url)
         self._timeouts = timeouts
         self._engine = create_engine(self._url, timeouts)

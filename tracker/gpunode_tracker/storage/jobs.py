@@ -14,6 +14,7 @@ from sqlalchemy import (
     exists,
     func,
     insert,
+    literal,
     literal_column,
     select,
     tuple_,
@@ -161,6 +162,11 @@ async def keep_request(connection: AsyncConnection, lease: Lease, request: bytes
     return (await connection.execute(changed)).rowcount > 0
 
 
+async def note_node(connection: AsyncConnection, lease: Lease, node: str) -> None:
+    """Note which mesh node does a job for its holder; node: peer id."""
+    await connection.execute(update(jobs).where(*_held(lease)).values(node=node))
+
+
 async def renew_lease(connection: AsyncConnection, lease: Lease, *, now: int, lease_s: int) -> bool:
     """Let a holder have the job for longer; return whether it holds it."""
     changed = update(jobs).where(*_held(lease)).values(lease_expires_at=now + lease_s)
@@ -210,6 +216,33 @@ async def fail_attempt(
     return _job(row)
 
 
+async def undo_lease(connection: AsyncConnection, lease: Lease) -> StoredJob | None:
+    """Queue a job again in its old place as if it had not been taken: nobody failed, so no attempt is counted.
+
+    The attempt's number is given anew. So the holder must have ended whatever it did for it: nothing fences that out
+    when the same holder takes the job once more.
+
+    Returns:
+        The job as it is now; None, and nothing is changed, if the holder does not hold it (any more).
+    """
+    values = {
+        "status": JobStatus.QUEUED,
+        "attempt": jobs.c.attempt - 1,
+        "worker_id": None,
+        "node": None,
+        "request": None,
+        "lease_expires_at": None,
+        "started_at": jobs.c.started_at if lease.attempt > 1 else None,
+    }
+    changed = update(jobs).where(*_held(lease)).values(**values).returning(*_WITHOUT_LARGE)
+    row = (await connection.execute(changed)).first()
+    if row is None:
+        return None
+    undone = job_attempts.c.job_id == lease.job_id, job_attempts.c.attempt == lease.attempt
+    await connection.execute(job_attempts.delete().where(*undone))
+    return _job(row)
+
+
 async def cancel_job(connection: AsyncConnection, job_id: str, *, now: int) -> StoredJob | None:
     """End a job that has not ended; whoever holds it learns that at its next word. None if it had ended already."""
     values = {"status": JobStatus.CANCELLED, "completed_at": now, "lease_expires_at": None}
@@ -234,9 +267,21 @@ async def fail_queued(connection: AsyncConnection, job_id: str, reason: str, *, 
 
 async def stale_jobs(connection: AsyncConnection, *, created_before: int, limit: int) -> list[str]:
     """Return ids of jobs that wait since before an instant."""
-    # a job's rank is at most its age in milliseconds, and ranks are in the queue's index
+    return list((await connection.execute(stale_jobs_query(created_before=created_before, limit=limit))).scalars())
+
+
+def stale_jobs_query(*, created_before: int, limit: int) -> Select[Any]:
+    """Return the query for them, which looks at the front of each lane: a rank is at most the age in milliseconds."""
+    lanes = select(_first_lane_after(None).label("lane")).cte("lanes", recursive=True)
+    before = lanes.alias("before")
+    lanes = lanes.union_all(select(_first_lane_after(before.c.lane)).where(before.c.lane.is_not(None)))
     old = _QUEUED, jobs.c.rank < 1000 * created_before, jobs.c.created_at < created_before
-    return list((await connection.execute(select(jobs.c.id).where(*old).limit(limit))).scalars())
+    return select(jobs.c.id).join_from(lanes, jobs, jobs.c.lane == lanes.c.lane).where(*old).limit(limit)
+
+
+def _first_lane_after(lane: ColumnElement[str] | None) -> Any:
+    query = select(func.min(jobs.c.lane)).where(_QUEUED)
+    return (query if lane is None else query.where(jobs.c.lane > lane)).scalar_subquery()
 
 
 async def expired_leases(connection: AsyncConnection, *, now: int, limit: int) -> list[Lease]:
@@ -270,7 +315,8 @@ async def failures_of(connection: AsyncConnection, job_id: str) -> list[str]:
 
 async def jobs_ahead(connection: AsyncConnection, job: StoredJob, lanes: Sequence[str], *, limit: int) -> int:
     """Return how many queued jobs of some lanes go before a job; counts ``limit`` of a lane at most."""
-    earlier = tuple_(jobs.c.rank, jobs.c.id) < tuple_(job.rank, job.id)
+    place = tuple_(literal(job.rank, jobs.c.rank.type), literal(job.id, jobs.c.id.type))
+    earlier = tuple_(jobs.c.rank, jobs.c.id) < place
     counts = [
         select(func.count())
         .select_from(select(jobs.c.id).where(_QUEUED, jobs.c.lane == lane, earlier).limit(limit).subquery())
