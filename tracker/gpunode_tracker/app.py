@@ -38,7 +38,8 @@ def create_app(
     app = web.Application(middlewares=MIDDLEWARES)
     app[TRACKER] = tracker
     settings = tracker.settings
-    app[GUARD] = RequestGuard(settings.limits, settings.proxy_networks, MemoryRateBuckets(monotonic))
+    buckets = tracker.replica.rate_buckets(MemoryRateBuckets(monotonic))
+    app[GUARD] = RequestGuard(settings.limits, settings.proxy_networks, buckets)
     app[OPENAPI] = _openapi()
     app.add_routes(aiohttp_routes(ROUTES))
     app[STOPPING] = asyncio.Event()
@@ -47,6 +48,7 @@ def create_app(
     app[NODES_BY_TOKEN] = LookupCache(monotonic, lambda node: node.peer)
     app.on_response_prepare.append(add_secure_headers)
     app.cleanup_ctx.append(_run_upkeep)
+    app.cleanup_ctx.append(_share)
     app.cleanup_ctx.append(_webhooks_by(open_deliverer))
     return app
 
@@ -69,6 +71,13 @@ async def _run_upkeep(app: web.Application) -> AsyncIterator[None]:
     yield
     await upkeep.stop()
     await app[TRACKER].close()
+
+
+async def _share(app: web.Application) -> AsyncIterator[None]:
+    replica = app[TRACKER].replica
+    await replica.start(app[TRACKER])
+    yield
+    await replica.stop()
 
 
 def _webhooks_by(
