@@ -19,10 +19,12 @@ from gpunode._chat import ChatOptions, llm_params
 from gpunode._embeddings import embedding_params, read_vectors
 from gpunode._image_defaults import image_defaults
 from gpunode._images import ImageOptions, Pictures, drawing_of
+from gpunode._job_queue import JobQueue
 from gpunode._job_requests import new_salt
 from gpunode._job_result import run_whole
 from gpunode._job_wish import JobWish
 from gpunode._placing import Demand
+from gpunode._queue_calls import AsyncQueueCalls
 from gpunode._selection import Wanted
 from gpunode._session import Session, Surroundings
 from gpunode._speech import AudioSource, SpeechOptions, Transcription, speech_of
@@ -70,7 +72,7 @@ def load_config(tracker: str | None, api_key: str | None, settings: ClientSettin
     return ClientConfig.load({"tracker": tracker, "api_key": api_key, **settings})
 
 
-class AsyncInferenceClient:
+class AsyncInferenceClient(AsyncQueueCalls):
     """A client of one network. It belongs to the event loop that uses it first.
 
     ::
@@ -102,6 +104,7 @@ class AsyncInferenceClient:
     def _attach(self, config: ClientConfig, surroundings: Surroundings) -> None:
         self._tracker = surroundings.create_tracker(config)
         self._session = Session(config, surroundings, self._tracker)
+        self._queue = JobQueue(self._tracker)
         self._around = surroundings
         self._streams: weakref.WeakSet[AsyncChatStream] = weakref.WeakSet()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -370,6 +373,10 @@ class AsyncInferenceClient:
     async def root_public_key(self) -> bytes:
         """Return the network's pinned root key, 32 bytes."""
         return (await self._session.network()).trust.root_public_key
+
+    def _job_queue(self) -> JobQueue:
+        self._check_loop()
+        return self._queue
 
     def _check_loop(self) -> None:
         loop = asyncio.get_running_loop()

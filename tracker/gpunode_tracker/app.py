@@ -12,6 +12,7 @@ from aiohttp import web
 from gpunode_tracker.app_keys import GUARD, KEY_HOLDERS, NODES_BY_TOKEN, OPENAPI, STOPPING, TRACKER
 from gpunode_tracker.lookup_cache import LookupCache
 from gpunode_tracker.middleware import MIDDLEWARES
+from gpunode_tracker.openapi.aiohttp_routes import aiohttp_routes
 from gpunode_tracker.openapi.document import openapi_document
 from gpunode_tracker.openapi.static_files import StaticFile
 from gpunode_tracker.rate_buckets import MemoryRateBuckets
@@ -37,15 +38,17 @@ def create_app(
     app = web.Application(middlewares=MIDDLEWARES)
     app[TRACKER] = tracker
     settings = tracker.settings
-    app[GUARD] = RequestGuard(settings.limits, settings.proxy_networks, MemoryRateBuckets(monotonic))
+    buckets = tracker.replica.rate_buckets(MemoryRateBuckets(monotonic))
+    app[GUARD] = RequestGuard(settings.limits, settings.proxy_networks, buckets)
     app[OPENAPI] = _openapi()
-    app.add_routes([route.definition for route in ROUTES])
+    app.add_routes(aiohttp_routes(ROUTES))
     app[STOPPING] = asyncio.Event()
     app.on_shutdown.append(_stop_waiting)
     app[KEY_HOLDERS] = LookupCache(monotonic, lambda holder: holder.key.id)
     app[NODES_BY_TOKEN] = LookupCache(monotonic, lambda node: node.peer)
     app.on_response_prepare.append(add_secure_headers)
     app.cleanup_ctx.append(_run_upkeep)
+    app.cleanup_ctx.append(_share)
     app.cleanup_ctx.append(_webhooks_by(open_deliverer))
     return app
 
@@ -68,6 +71,13 @@ async def _run_upkeep(app: web.Application) -> AsyncIterator[None]:
     yield
     await upkeep.stop()
     await app[TRACKER].close()
+
+
+async def _share(app: web.Application) -> AsyncIterator[None]:
+    replica = app[TRACKER].replica
+    await replica.start(app[TRACKER])
+    yield
+    await replica.stop()
 
 
 def _webhooks_by(

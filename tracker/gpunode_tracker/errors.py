@@ -6,6 +6,7 @@
     ├── InvalidSettings         the operator's settings cannot be used
     ├── KeysUnusable            root or signing key missing, foreign or unreadable
     ├── DataFolderInUse         another tracker runs on this data folder
+    ├── BackupUnusable          a backup is damaged, or does not fit here
     ├── StorageUnavailable      the database cannot be read or written now
     ├── Rejected                not now: ``retry_after_s``
     │   ├── TooManyRequests     more than one client may ask for
@@ -41,6 +42,10 @@ class KeysUnusable(TrackerError):
 
 class DataFolderInUse(TrackerError):
     """Another tracker runs on this data folder. Stop it, or choose another folder with --data-dir."""
+
+
+class BackupUnusable(TrackerError):
+    """The backup cannot be restored. Nothing was changed."""
 
 
 class StorageUnavailable(TrackerError):

@@ -148,6 +148,7 @@ ROUTES: tuple[Route, ...] = (
             number("to", "Size of the newer tree; without it, the newest.", highest=MAX_INT64),
         ),
     ),
+    Route("GET", api.RESTORATIONS_PATH, ledger.get_restorations, reply=api.RestorationsReply),
     Route(
         "GET",
         api.RECEIPT_PATH,

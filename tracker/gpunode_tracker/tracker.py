@@ -39,9 +39,12 @@ from gpunode_tracker.region_index import RegionIndex
 from gpunode_tracker.registration import Registrar
 from gpunode_tracker.revocation_list import current_revocations
 from gpunode_tracker.sealing import Sealer
+from gpunode_tracker.sealing_key_file import SEALING_KEYS_FILE
+from gpunode_tracker.sealing_watch import SealingWatch
 from gpunode_tracker.sequencer import Sequencer
 from gpunode_tracker.settling import Settling
 from gpunode_tracker.sharding import Sharding
+from gpunode_tracker.shared.replica import Replica
 from gpunode_tracker.storage.bans import all_bans
 from gpunode_tracker.storage.database import Database
 from gpunode_tracker.storage.documents import constant, find_constant, replace_value
@@ -78,8 +81,10 @@ class Tracker:
     sharding: Sharding
     geoip: GeoIp
     sealer: Sealer
+    sealing_watch: SealingWatch
     dispatch: Identity
     bans: Bans
+    replica: Replica
     monotonic: Clock = time.monotonic
     news: JobNews = field(default_factory=JobNews)
     places: PlaceWatch = field(default_factory=PlaceWatch)
@@ -113,6 +118,7 @@ class Tracker:
             challenges = Challenges(secret, clock)
             sequencer = Sequencer(database, log.decode(), clock)
             await sequencer.start(keys)
+            sealing_path = settings.data_dir / SEALING_KEYS_FILE
             return cls(
                 settings=settings,
                 clock=clock,
@@ -127,9 +133,11 @@ class Tracker:
                 index=RegionIndex(random.Random()),  # noqa: S311 -- picks a sample, guards nothing
                 sharding=sharding,
                 geoip=GeoIp(settings.geoip_database),
-                sealer=Sealer.from_file(settings.data_dir / "sealing_keys.json"),
+                sealing_watch=SealingWatch(sealing_path),  # before it is read: no change is to be missed
+                sealer=Sealer.from_file(sealing_path),
                 dispatch=load_or_create_identity(settings.data_dir / DISPATCH_KEY_FILE),
                 bans=bans,
+                replica=Replica(settings, keys.network),
                 monotonic=monotonic,
             )
         except BaseException:
@@ -176,10 +184,14 @@ class Tracker:
         return self.mesh.addresses if self.mesh is not None else ()
 
     async def refresh(self) -> None:
-        """Read what others may have changed: bans, prices, keys and revocations."""
+        """Read what others may have changed: bans, prices, keys, revocations, shards."""
+        self.sealing_watch.refresh(self.sealer)
         await self.refresh_bans()
         await self.refresh_prices()
         self.keys = await read_keys(self.database, self.settings.data_dir)
+        async with self.database.read() as connection:
+            kept = await find_constant(connection, _SHARDING)
+        self.sharding = self.sharding.or_newer(kept)
         known = self.revocations.body.sequence
         self.revocations = await current_revocations(self.database, self.keys, now=self.now)
         if self.revocations.body.sequence != known:

@@ -8,6 +8,7 @@ from gpunode_protocol.errors import GpunodeError
 
 from gpunode_tracker.entries import Bookkeeper, reserved_name
 from gpunode_tracker.jobs.retention import delete_old, fail_stale
+from gpunode_tracker.resealing import Resealing
 from gpunode_tracker.sequencer import NotTheSequencer
 from gpunode_tracker.storage import ledger
 from gpunode_tracker.storage.bans import forget_bans
@@ -95,6 +96,7 @@ class Upkeep:
         self._tasks: list[asyncio.Task[None]] = []
         self._last_transfer: int | None = None
         self._leases = LeaseWatch(tracker)
+        self._resealing = Resealing(tracker.database, tracker.sealer, tracker.monotonic)
 
     def start(self) -> None:
         """Start the tasks."""
@@ -104,6 +106,7 @@ class Upkeep:
             asyncio.create_task(self._sequence()),
             asyncio.create_task(self._every(REFRESH_INTERVAL_S, tracker.refresh)),
             asyncio.create_task(self._every(TIDY_INTERVAL_S, self._tidy)),
+            asyncio.create_task(self._every(REFRESH_INTERVAL_S, self._resealing.look)),
             asyncio.create_task(self._every(LEASE_INTERVAL_S, self._leases.look)),
             asyncio.create_task(self._every(FLUSH_INTERVAL_S, workers.sync.flush)),
             asyncio.create_task(self._every(READ_INTERVAL_S, workers.sync.read)),

@@ -237,6 +237,22 @@ reports = Table(
     Column("received_at", BigInteger, nullable=False),
 )
 
+live_adverts = Table(
+    "live_adverts",
+    metadata,
+    # What heartbeats brought, for the other trackers of a network; see ``shared.advert_exchange``.
+    Column("peer", Text, primary_key=True),
+    Column("task", Text, primary_key=True),
+    Column("model", Text, primary_key=True),
+    Column("sequence", BigInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("signature", LargeBinary, nullable=False),
+    Column("expires_at", BigInteger, nullable=False, index=True),
+    Column("heard_at", BigInteger, nullable=False),  # the node's newest sign of life
+    Column("is_live", Boolean, nullable=False),  # false: the node left, or took this model off
+    Column("changed_at", BigInteger, nullable=False, index=True),  # when this row was written
+)
+
 workers = Table(
     "workers",
     metadata,
