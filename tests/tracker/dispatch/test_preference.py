@@ -11,7 +11,7 @@ from gpunode.routing import CostTerms
 from gpunode_protocol.adverts import Gpu
 from gpunode_protocol.identity import Identity
 from gpunode_protocol.regions import Region
-from gpunode_tracker.dispatch.preference import is_free, preferred, region_order, way_km
+from gpunode_tracker.dispatch.preference import is_free, preferred, region_order
 
 from tests.sdk.world import Keys
 
@@ -91,7 +91,6 @@ def test_the_regions_to_look_in() -> None:
     assert region_order(None, EUROPE, live) == (EUROPE, AMERICA, AFRICA, ASIA)
     assert region_order(None, ASIA, {EUROPE, AFRICA}) == (AFRICA, EUROPE)
     assert region_order(None, None, live) == (None,)
-    assert (way_km(EUROPE, EUROPE), way_km(None, ASIA)) == (0, 0)
 
 
 def test_who_is_free() -> None:

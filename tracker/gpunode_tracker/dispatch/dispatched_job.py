@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -55,13 +54,12 @@ LONGEST_PAUSE_S: Final = 10.0
 class Surrounds:
     """What all dispatched jobs share.
 
-    session: the tracker's client. live_regions: returns those with nodes for the jobs of a lane. monotonic: seconds.
+    session: the tracker's client. live_regions: returns those with nodes for the jobs of a lane.
     """
 
     tracker: "Tracker"
     session: Session
     live_regions: Callable[[str], Collection[Region]]
-    monotonic: Callable[[], float] = time.monotonic
 
 
 class DispatchedJob:
@@ -122,7 +120,7 @@ class DispatchedJob:
     # At the nodes
 
     async def _work(self) -> End:
-        started_at = self._around.monotonic()
+        started_at = self._tracker.monotonic()
         try:
             done = await self._answer()
             self._is_ending = True
@@ -130,7 +128,7 @@ class DispatchedJob:
         except Exception as error:  # noqa: BLE001 -- whatever it is, the job must not be left lying
             self._is_ending = True
             return await self._failed(error)
-        return await self._completed(done, result, processing_ms=round(1000 * (self._around.monotonic() - started_at)))
+        return await self._completed(done, result, processing_ms=round(1000 * (self._tracker.monotonic() - started_at)))
 
     async def _answer(self) -> Completed:
         job, salt = self.job, new_salt()
@@ -295,12 +293,12 @@ class DispatchedJob:
 
     async def _surely(self, act: Callable[[], Awaitable[T]]) -> T:
         """Act, again and again while the database does not answer, for two minutes or until the tracker stops."""
-        ends_at, pause_s = self._around.monotonic() + PATIENCE_WITH_STORAGE_S, FIRST_PAUSE_S
+        ends_at, pause_s = self._tracker.monotonic() + PATIENCE_WITH_STORAGE_S, FIRST_PAUSE_S
         while True:
             try:
                 return await act()
             except StorageUnavailable as error:
-                if self._stopping.is_set() or self._around.monotonic() > ends_at:
+                if self._stopping.is_set() or self._tracker.monotonic() > ends_at:
                     raise
                 logger.warning("%s", error, extra=self._extra("dispatch_waits"))
             try:

@@ -2,8 +2,7 @@
 
 import asyncio
 import logging
-import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
 
@@ -65,7 +64,7 @@ class Dispatcher:
     Args:
         tracker: whose queue it is.
         replica: names this process as the holder of jobs; the same after a restart.
-        surroundings: see ``open_session``. monotonic: seconds.
+        surroundings: see ``open_session``.
     """
 
     def __init__(
@@ -73,13 +72,12 @@ class Dispatcher:
         tracker: "Tracker",
         replica: str,
         surroundings: Surroundings | None = None,
-        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._tracker = tracker
         self._holder = dispatch_holder(replica)
-        self._monotonic = monotonic
+        self._monotonic = tracker.monotonic
         self._session = open_session(tracker, surroundings)
-        self._around = Surrounds(tracker, self._session, self._live_regions, monotonic)
+        self._around = Surrounds(tracker, self._session, self._live_regions)
         self._pauses = LanePauses()
         self._abilities = Abilities({}, {})
         self._abilities_until = float("-inf")
