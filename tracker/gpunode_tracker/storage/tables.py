@@ -320,7 +320,13 @@ jobs = Table(
         sqlite_where=text("status = 'queued'"),
         postgresql_where=text("status = 'queued'"),
     ),
-    Index("ix_jobs_status_lease_expires_at", "status", "lease_expires_at"),
+    # of running ones only: SQLite would take it for queued ones instead of the queue's own index, and sort the queue
+    Index(
+        "ix_jobs_lease_expires_at",
+        "lease_expires_at",
+        sqlite_where=text("status = 'running'"),
+        postgresql_where=text("status = 'running'"),
+    ),
     Index("ix_jobs_account_id_id", "account_id", "id"),
     Index("ix_jobs_completed_at", "completed_at"),
     Index("ix_jobs_region", "region"),

@@ -9,6 +9,7 @@ branch_labels = None
 depends_on = None
 
 _QUEUED = sa.text("status = 'queued'")
+_RUNNING = sa.text("status = 'running'")
 _REVOKED = sa.text("revoked_at IS NOT NULL")
 _UNSEQUENCED = sa.text("position IS NULL")
 _NEW_INDICES = (
@@ -132,7 +133,9 @@ def _create_jobs() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_jobs"),
     )
     op.create_index("ix_jobs_lane_rank", "jobs", ["lane", "rank", "id"], sqlite_where=_QUEUED, postgresql_where=_QUEUED)
-    op.create_index("ix_jobs_status_lease_expires_at", "jobs", ["status", "lease_expires_at"])
+    op.create_index(
+        "ix_jobs_lease_expires_at", "jobs", ["lease_expires_at"], sqlite_where=_RUNNING, postgresql_where=_RUNNING
+    )
     op.create_index("ix_jobs_account_id_id", "jobs", ["account_id", "id"])
     op.create_index("ix_jobs_completed_at", "jobs", ["completed_at"])
     op.create_index("ix_jobs_region", "jobs", ["region"])
