@@ -25,6 +25,7 @@ from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gpunode_tracker.jobs.job import DISPATCH_HOLDER, WORKER_HOLDER, JobStatus, Lease, Outcome, StoredJob
+from gpunode_tracker.storage.queue_heads import queued_lanes
 from gpunode_tracker.storage.tables import job_attempts, jobs
 
 SHUN_S: Final = 60
@@ -274,16 +275,9 @@ async def stale_jobs(connection: AsyncConnection, *, created_before: int, limit:
 
 def stale_jobs_query(*, created_before: int, limit: int) -> Select[Any]:
     """Return the query for them, which looks at the front of each lane: a rank is at most the age in milliseconds."""
-    lanes = select(_first_lane_after(None).label("lane")).cte("lanes", recursive=True)
-    before = lanes.alias("before")
-    lanes = lanes.union_all(select(_first_lane_after(before.c.lane)).where(before.c.lane.is_not(None)))
+    lanes = queued_lanes()
     old = _QUEUED, jobs.c.rank < 1000 * created_before, jobs.c.created_at < created_before
     return select(jobs.c.id).join_from(lanes, jobs, jobs.c.lane == lanes.c.lane).where(*old).limit(limit)
-
-
-def _first_lane_after(lane: ColumnElement[str] | None) -> Any:
-    query = select(func.min(jobs.c.lane)).where(_QUEUED)
-    return (query if lane is None else query.where(jobs.c.lane > lane)).scalar_subquery()
 
 
 async def expired_leases(connection: AsyncConnection, *, now: int, limit: int) -> list[Lease]:
