@@ -20,6 +20,7 @@ from gpunode_protocol.tracker_api import Registration
 from gpunode_tracker.dispatch.abilities import Abilities
 from gpunode_tracker.dispatch.dispatched_job import DispatchedJob, Surrounds
 from gpunode_tracker.dispatch.dispatcher import Dispatcher
+from gpunode_tracker.dispatch.look import NodeLook
 from gpunode_tracker.dispatch.session import open_session
 from gpunode_tracker.entries import Bookkeeper, account_name, node_name, reserved_name
 from gpunode_tracker.jobs.job import Lease, StoredJob, dispatch_holder
@@ -158,7 +159,9 @@ class MeshWorld:
     async def taken(self, job: StoredJob) -> AsyncIterator[DispatchedJob]:
         """Take a job from the queue to send it."""
         async with self.session() as session:
-            yield DispatchedJob(Surrounds(self.tracker, session, self.live_regions), *await self.claim(job))
+            look = NodeLook(session, self.tracker.monotonic)
+            around = Surrounds(self.tracker, session, look, self.live_regions)
+            yield DispatchedJob(around, *await self.claim(job))
 
     def live_regions(self, lane: str) -> frozenset[Region]:
         """Return where nodes live that can do the jobs of a lane."""

@@ -28,7 +28,7 @@ from gpunode_tracker.dispatch.answers import AnswerReader
 from gpunode_tracker.dispatch.debts import Debts, cost_of
 from gpunode_tracker.dispatch.funds import JobFunds
 from gpunode_tracker.dispatch.lease_keeper import LeaseKeeper
-from gpunode_tracker.dispatch.look import find_nodes
+from gpunode_tracker.dispatch.look import NodeLook
 from gpunode_tracker.dispatch.preference import region_order
 from gpunode_tracker.dispatch.verdicts import End, end_after
 from gpunode_tracker.errors import StorageUnavailable
@@ -54,11 +54,12 @@ LONGEST_PAUSE_S: Final = 10.0
 class Surrounds:
     """What all dispatched jobs share.
 
-    session: the tracker's client. live_regions: returns those with nodes for the jobs of a lane.
+    session: the tracker's client. look: finds nodes. live_regions: returns those with nodes for the jobs of a lane.
     """
 
     tracker: "Tracker"
     session: Session
+    look: NodeLook
     live_regions: Callable[[str], Collection[Region]]
 
 
@@ -169,7 +170,7 @@ class DispatchedJob:
         wanted = None if job.region is None else Region(job.region)
         client = None if job.client_region is None else Region(job.client_region)
         regions = region_order(wanted, client, self._around.live_regions(job.lane))
-        return await find_nodes(self._around.session, Demand(Task(job.type), job.model), regions, client)
+        return await self._around.look.find(Demand(Task(job.type), job.model), regions, client)
 
     def _asked(self, route: Route) -> None:
         """Tell who does the job now."""

@@ -37,6 +37,12 @@ def is_free(choice: Choice) -> bool:
     return choice.standing is Standing.ANSWERED and choice.probe is not None and choice.probe.is_free
 
 
+def free_slots(choices: Iterable[Choice]) -> int:
+    """Return how many jobs would begin at once at these nodes together."""
+    probes = [choice.probe for choice in choices if is_free(choice) and choice.probe is not None]
+    return sum(max(1, probe.slots) - probe.active - probe.queued for probe in probes)
+
+
 def _order(choice: Choice, client: Region | None) -> tuple[int, bool, int, float, float, int]:
     body = choice.candidate.body
     failures = round(choice.observed.failure_share, 2)  # it never quite gets back to 0
