@@ -11,7 +11,9 @@ from typing import Any
 from aiohttp.test_utils import TestClient, TestServer
 from gpunode_protocol import jobs_api
 from gpunode_protocol.identity import Identity
+from gpunode_protocol.regions import Region
 from gpunode_protocol.tasks import Task
+from gpunode_protocol.tracker_api import NODES_PATH
 from gpunode_tracker.administration import Administration
 from gpunode_tracker.api_keys import KeyTerms
 from gpunode_tracker.app import create_app
@@ -32,28 +34,39 @@ CREDITS = 1_000_000
 class FuzzedTracker:
     """Where it is, and what is in it.
 
-    key: of an administrator, good for everything. node_token: of a registered node. ids: of things that exist, by the
-    name of the path's variable.
+    key: of an administrator, good for everything. node_token, worker_token: of a registered node and a pull worker.
+    ids: of things that exist, by the name of the path's variable; ``job`` has ended. held_job: the worker has it.
     """
 
     url: str
     key: str
     node_token: str
+    worker_token: str
     ids: Mapping[str, str]
+    held_job: str
 
     def credentials(self, route: Route) -> dict[str, str]:
         """Return the headers that a route asks for."""
         if route.auth is Auth.WORKER:
-            return {"X-Worker-Token": self.node_token}
+            is_node = route.path.startswith(NODES_PATH)
+            return {"X-Worker-Token": self.node_token if is_node else self.worker_token}
         return {} if route.auth is Auth.NOTHING else {"Authorization": f"Bearer {self.key}"}
+
+    def id_for(self, route: Route, variable: str) -> str | None:
+        """Return the id of a thing that exists; None: there is none."""
+        return self.held_job if variable == "job" and route.auth is Auth.WORKER else self.ids.get(variable)
 
 
 @contextmanager
-def fuzzed_tracker(folder: Path) -> Iterator[FuzzedTracker]:
-    """Run one; no limit of rates is in the way, and a synchronous job waits for next to nothing."""
+def fuzzed_tracker(folder: Path, database_url: str | None) -> Iterator[FuzzedTracker]:
+    """Run one; no limit of rates is in the way, and a synchronous job waits for next to nothing.
+
+    database_url: None = SQLite in the folder.
+    """
     settings = TrackerSettings.load(
         {
             "data_dir": folder / "data",
+            "database_url": database_url,
             "mesh": False,
             "sync_timeout_s": 0.01,
             "limits": Limits(rates=dict.fromkeys(Budget, ENDLESS)),
@@ -86,16 +99,48 @@ async def _start(settings: TrackerSettings) -> _Running:
     world = World(tracker, http, admin)
     account = (await admin.create_account("fuzz", credits_given=CREDITS)).id
     key = await admin.create_key(account, KeyTerms(scopes=frozenset(Scope)))
-    ids = {"account": account, "job": await _cancelled_job(world, key), "asset": "start.js"}
+    worker = await _worker(world)
+    held = await _held_job(world, key, worker)
     node = Identity.generate()
-    token = (await world.register(node)).token
-    fuzzed = FuzzedTracker(str(http.make_url("/")).rstrip("/"), key, token, ids | {"peer": node.peer_id})
-    return _Running(fuzzed, http)
+    node_token = (await world.register(node)).token
+    ids = {
+        "account": account,
+        "asset": "start.js",
+        "job": await _cancelled_job(world, key),
+        "peer": node.peer_id,
+        "worker": worker.worker_id,
+    }
+    url = str(http.make_url("/")).rstrip("/")
+    return _Running(FuzzedTracker(url, key, node_token, worker.token, ids, held), http)
+
+
+async def _submitted(world: World, key: str) -> str:
+    params = {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 1}
+    answer = await world.post(jobs_api.JOBS_PATH, jobs_api.JobSubmission(type=Task.LLM, params=params), key=key)
+    assert answer.status == 202, await answer.text()
+    return jobs_api.JobTicket.model_validate_json(await answer.text()).job_id
 
 
 async def _cancelled_job(world: World, key: str) -> str:
-    params = {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 1}
-    answer = await world.post(jobs_api.JOBS_PATH, jobs_api.JobSubmission(type=Task.LLM, params=params), key=key)
-    job: str = (await answer.json())["job_id"]
-    await world.http.delete(jobs_api.JOB_PATH.format(job=job), headers={"Authorization": f"Bearer {key}"})
+    job = await _submitted(world, key)
+    answer = await world.delete(jobs_api.JOB_PATH.format(job=job), key=key)
+    assert answer.status == 200, await answer.text()
+    return job
+
+
+async def _worker(world: World) -> jobs_api.WorkerCredentials:
+    body = jobs_api.WorkerRegistration(region=Region.EUROPE, supported_types=(Task.LLM,))
+    credentials = await world.made(jobs_api.WorkerCredentials, jobs_api.WORKER_REGISTER_PATH, body)
+    beat = jobs_api.WorkerHeartbeat(status="online")
+    path = jobs_api.WORKER_HEARTBEAT_PATH.format(worker=credentials.worker_id)
+    answer = await world.post(path, beat, token=credentials.token)
+    assert answer.status == 200, await answer.text()
+    return credentials
+
+
+async def _held_job(world: World, key: str, worker: jobs_api.WorkerCredentials) -> str:
+    job = await _submitted(world, key)
+    path = jobs_api.NEXT_JOB_PATH.format(worker=worker.worker_id)
+    found = await world.read(jobs_api.NextJob, path, token=worker.token)
+    assert found.job_id == job
     return job

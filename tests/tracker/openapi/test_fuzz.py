@@ -2,24 +2,28 @@
 
 import copy
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 import requests
 import schemathesis
+from gpunode_protocol.jobs_api import LONG_POLL_MAX_S, NEXT_JOB_PATH
 from gpunode_tracker.openapi.document import openapi_document
 from gpunode_tracker.openapi.parameters import VARIABLES
 from gpunode_tracker.routes import ROUTES
 from hypothesis import settings
 from schemathesis.config import SchemathesisConfig
 
+from tests.tracker.databases import FULL_RUN, POSTGRESQL
 from tests.tracker.openapi.fuzzed import FuzzedTracker, fuzzed_tracker
+from tests.tracker.postgres import Postgres
 
 pytestmark = pytest.mark.timeout(900)  # one path with a body of many shapes has thousands of cases in a full run
 
 BY_NAME = {f"{route.method} {route.path}": route for route in ROUTES}
 IS_FULL = settings.default is not None and settings.default.max_examples > 100
-EXAMPLES = 50 if IS_FULL else 3
+EXAMPLES = 40 if IS_FULL else 3
 
 
 def _document() -> dict[str, Any]:
@@ -50,11 +54,15 @@ CONFIG = SchemathesisConfig.from_dict(
 schema = schemathesis.openapi.from_dict(_document(), config=CONFIG)
 
 
-@pytest.fixture(scope="module")
-def tracker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FuzzedTracker]:
-    """A tracker for all of these tests."""
-    with fuzzed_tracker(tmp_path_factory.mktemp("fuzzed")) as running:
-        yield running
+@pytest.fixture(scope="module", params=FULL_RUN)
+def tracker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FuzzedTracker]:
+    """A tracker for all of these tests, on either database."""
+    with ExitStack() as stack:
+        url = None
+        if request.param == POSTGRESQL:
+            server: Postgres = request.getfixturevalue("postgres")
+            url = stack.enter_context(server.new_database())
+        yield stack.enter_context(fuzzed_tracker(tmp_path_factory.mktemp("fuzzed"), url))
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +81,9 @@ def test_every_answer_is_as_the_document_says(
     route = BY_NAME[case.operation.label]
     for name, value in case.path_parameters.items():
         if value == VARIABLES[name].example:
-            case.path_parameters[name] = tracker.ids.get(name, value)
+            case.path_parameters[name] = tracker.id_for(route, name) or value
+    if route.path == NEXT_JOB_PATH and case.query.get("wait") in range(1, LONG_POLL_MAX_S + 1):
+        case.query["wait"] = 0  # there is nothing to wait for
     case.call_and_validate(
         base_url=tracker.url,
         session=session,

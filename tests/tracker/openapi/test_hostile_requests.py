@@ -43,7 +43,7 @@ SQL = [
 ]
 HEADER_LINES = ["a\r\nX-Injected: 1", "a\nSet-Cookie: a=b", "a\r\n\r\n<html>", "\u2028X-Injected: 1"]
 CONTROL = ["\x00", "a\x00b", "\x01\x1f\x7f", "\x1b[31mred", "\ufeff", "\u202egnp.exe", "\ud7ff\ue000", "💥" * 200]
-PATHS = ["../../etc/passwd", "..\\..\\x", ".", "..", "%00", "a/b", "{job}", "*", "a" * 3_000]
+PATHS = ["../../etc/passwd", "..\\..\\x", "%00", "a/b", "{job}", "*", "a" * 3_000]
 HOSTILE = [*SQL, *HEADER_LINES, *CONTROL, *PATHS]
 
 
@@ -225,7 +225,7 @@ async def test_nothing_hostile_in_a_query_gets_anywhere(hostile: Hostile, text: 
         "=",
         "&&&",
         "?" * 1_000,
-        "limit=٣",
+        "limit=%D9%A3",
         "limit=1e1",
         "limit=+1",
         "limit=0x1",
