@@ -140,7 +140,7 @@ def empty_database_url(database_kind: str, request: pytest.FixtureRequest, tmp_p
 @pytest.fixture
 async def tracker(settings: TrackerSettings, clock: TestClock) -> AsyncIterator[Tracker]:
     """An open tracker."""
-    opened = await Tracker.open(settings, clock)
+    opened = await Tracker.open(settings, clock, clock)
     yield opened
     await opened.close()
 
@@ -288,7 +288,7 @@ def limits() -> Limits:
 async def limited(settings: TrackerSettings, clock: TestClock, limits: Limits) -> AsyncIterator[World]:
     """A tracker with ``limits``, whose rates are counted by ``clock``, and which believes X-Forwarded-For."""
     strict = settings.model_copy(update={"limits": limits, "trusted_proxies": ("127.0.0.1",)})
-    tracker = await Tracker.open(strict, clock)
+    tracker = await Tracker.open(strict, clock, clock)
     async with TestClient(TestServer(create_app(tracker, clock))) as http:
         yield World(tracker, http, Administration(strict, tracker.database, tracker.keys, tracker.clock))
 

@@ -29,6 +29,8 @@ from gpunode_tracker.errors import InvalidRequest, NotFound
 from gpunode_tracker.key_desk import KeyDesk, no_account
 from gpunode_tracker.keys import KeyRing
 from gpunode_tracker.price_desk import PriceDesk
+from gpunode_tracker.sealing_desk import SealingDesk
+from gpunode_tracker.sealing_key_file import SEALING_KEYS_FILE
 from gpunode_tracker.storage import accounts, audit, grants, ledger, nodes
 from gpunode_tracker.storage.accounts import Account
 from gpunode_tracker.storage.database import Database
@@ -59,6 +61,11 @@ class Administration:
     def prices(self) -> PriceDesk:
         """What work costs."""
         return PriceDesk(self.database, self.clock, self.actor)
+
+    @property
+    def sealing(self) -> SealingDesk:
+        """The sealing keys."""
+        return SealingDesk(self.settings.data_dir / SEALING_KEYS_FILE, self.database, self.clock, self.actor)
 
     async def create_account(self, name: str, *, credits_given: int, promotional: bool = False) -> Account:
         """Make an account with credits; return it.

@@ -29,6 +29,11 @@ class Action(StrEnum):
     WORKER_MAINTENANCE = "worker_maintenance"
     WORKER_DEREGISTERED = "worker_deregistered"
     SIGNING_KEY_ROTATED = "signing_key_rotated"
+    SEALING_KEY_PREPARED = "sealing_key_prepared"
+    SEALING_KEY_ROTATED = "sealing_key_rotated"
+    SEALING_KEYS_DROPPED = "sealing_keys_dropped"
+    BACKED_UP = "backed_up"
+    RESTORED = "restored"
     ADMIN_REFUSED = "admin_refused"
     """Somebody with a key that does not do for it, or with none that is known, asked for administration."""
 

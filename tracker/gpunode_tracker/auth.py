@@ -134,6 +134,11 @@ async def _find_node(request: web.Request, token: str) -> StoredNode | None:
     return await request.app[NODES_BY_TOKEN].find(token, look_up)
 
 
+def key_id_of(request: web.Request) -> str:
+    """Return the public id of the API key that a request carries, which must have been found."""
+    return request[KEY_ID]
+
+
 def _api_key(request: web.Request) -> str:
     header = request.headers.get("Authorization", "")
     return header[len(_BEARER) :].strip() if header.lower().startswith(_BEARER) else ""

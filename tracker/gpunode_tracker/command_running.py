@@ -18,15 +18,18 @@ _WRAPPED = {"name", "scopes", "reason", "detail"}
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
-def run(data_dir: Path | None, act: Callable[["Administration"], Awaitable[T]]) -> T:
-    """Open the data folder, act, close it."""
+def run(
+    data_dir: Path | None, act: Callable[["Administration"], Awaitable[T]], *, database_url: str | None = None
+) -> T:
+    """Open the data folder, act, close it. database_url: None = as the environment and the file say."""
     import asyncio  # noqa: PLC0415 -- --help stays light
 
     from gpunode_tracker.administration import administration  # noqa: PLC0415 -- as above
     from gpunode_tracker.config import TrackerSettings  # noqa: PLC0415 -- as above
 
     async def opened() -> T:
-        async with administration(TrackerSettings.load({"data_dir": data_dir})) as admin:
+        settings = TrackerSettings.load({"data_dir": data_dir, "database_url": database_url})
+        async with administration(settings) as admin:
             return await act(admin)
 
     return asyncio.run(opened())

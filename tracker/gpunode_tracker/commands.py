@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gpunode_tracker import audit_commands, ban_commands, key_commands, price_commands
+from gpunode_tracker import audit_commands, ban_commands, key_commands, price_commands, sealing_commands
+from gpunode_tracker.backup import commands as backup_commands
 from gpunode_tracker.command_running import AccountArgument, AsJson, DataDir
 from gpunode_tracker.command_running import run as _run
 from gpunode_tracker.command_running import show as _show
@@ -44,6 +45,7 @@ def start(  # noqa: PLR0913 -- one parameter an option
         bool | None, typer.Option("--open-registration", help="Anybody may make a promotional account.")
     ] = None,
     database_url: Annotated[str | None, typer.Option(help="SQLAlchemy URL; default SQLite in --data-dir.")] = None,
+    redis_url: Annotated[str | None, typer.Option(help="Redis that several trackers share (REDIS_URL).")] = None,
 ) -> None:
     """Run the tracker until Ctrl-C or SIGTERM."""
     from gpunode_tracker.config import TrackerSettings  # noqa: PLC0415 -- --help stays light
@@ -65,6 +67,7 @@ def start(  # noqa: PLR0913 -- one parameter an option
         "initial_credits": initial_credits,
         "open_registration": open_registration,
         "database_url": database_url,
+        "redis_url": redis_url,
     }
     run(TrackerSettings.load(given))
 
@@ -164,5 +167,5 @@ def show(data_dir: DataDir = None, as_json: AsJson = False) -> None:
         print_overview(facts)
 
 
-for _subject in (key_commands, ban_commands, price_commands, audit_commands):
+for _subject in (key_commands, ban_commands, price_commands, audit_commands, sealing_commands, backup_commands):
     _subject.register(commands)

@@ -17,6 +17,7 @@ from gpunode_tracker.app import create_app
 from gpunode_tracker.config import TrackerSettings
 from gpunode_tracker.connection_book import ConnectionBook
 from gpunode_tracker.data_folder import locked
+from gpunode_tracker.dispatch.dispatcher import Dispatcher
 from gpunode_tracker.errors import InvalidSettings
 from gpunode_tracker.limits import Limits
 from gpunode_tracker.listener import Listener
@@ -108,15 +109,20 @@ async def serve(settings: TrackerSettings) -> None:
 async def _with_mesh(tracker: Tracker, url: str, stop: asyncio.Event) -> None:
     settings = tracker.settings
     mesh: MeshPeer | None = None
+    dispatcher: Dispatcher | None = None
     if settings.mesh:
         mesh = create_mesh_peer(settings, tracker.keys.trust, tracker.revocations.body)
         tracker.mesh = mesh
+        if settings.dispatch:
+            dispatcher = Dispatcher(tracker, replica=mesh.peer_id)
     try:
         if mesh is not None:
             await mesh.start(stop)
             mesh.on_addresses = lambda: _publish(tracker, url)
         if not stop.is_set():
             _publish(tracker, url)
+            if dispatcher is not None:
+                dispatcher.start()
             logger.info(
                 "The tracker of network %s is ready at %s",
                 tracker.keys.network,
@@ -126,6 +132,8 @@ async def _with_mesh(tracker: Tracker, url: str, stop: asyncio.Event) -> None:
         await stop.wait()
         logger.info("Stopping", extra={"event": "tracker_stopping"})
     finally:
+        if dispatcher is not None:
+            await dispatcher.stop()
         if mesh is not None:
             await mesh.stop()
 

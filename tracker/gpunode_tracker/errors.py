@@ -6,6 +6,7 @@
     ├── InvalidSettings         the operator's settings cannot be used
     ├── KeysUnusable            root or signing key missing, foreign or unreadable
     ├── DataFolderInUse         another tracker runs on this data folder
+    ├── BackupUnusable          a backup is damaged, or does not fit here
     ├── StorageUnavailable      the database cannot be read or written now
     ├── Rejected                not now: ``retry_after_s``
     │   ├── TooManyRequests     more than one client may ask for
@@ -15,8 +16,11 @@
     │   ├── MissingScope        the API key is not good for this: ``scope``
     │   └── Banned              the operator shut the account, address, worker or node out
     ├── NotFound                no such account, node, receipt or path
-    ├── Conflict                what is there now does not go with the request
+    ├── Conflict                it contradicts what there is already
+    │   └── LeaseLost           a worker has a job no more
     ├── InvalidRequest          understood, but its values cannot be used
+    │   ├── KeyReused           an idempotency key that came with another body before
+    │   └── TranscriptRefused   a worker's transcript proves nothing
     └── InsufficientCredits     the account cannot reserve as much
 """
 
@@ -38,6 +42,10 @@ class KeysUnusable(TrackerError):
 
 class DataFolderInUse(TrackerError):
     """Another tracker runs on this data folder. Stop it, or choose another folder with --data-dir."""
+
+
+class BackupUnusable(TrackerError):
+    """The backup cannot be restored. Nothing was changed."""
 
 
 class StorageUnavailable(TrackerError):
@@ -104,8 +112,25 @@ class Conflict(TrackerError):
     """What is there now does not go with the request. Look at it, and send the request anew."""
 
 
+class LeaseLost(Conflict):
+    """You hold this job no more."""
+
+    def __init__(self, failure: str | None = None) -> None:
+        """failure: why the attempt ended, None = it is not known or was completed."""
+        why = f": {failure.rstrip('.')}" if failure else ""
+        super().__init__(f"You hold this job no more{why}. Stop it, drop what came of it, and ask for the next job.")
+
+
 class InvalidRequest(TrackerError):
     """The request's values cannot be used."""
+
+
+class KeyReused(InvalidRequest):
+    """This Idempotency-Key came with another body before, and names that job. Use a new key for a new job."""
+
+
+class TranscriptRefused(InvalidRequest):
+    """What the worker sent proves nothing; its attempt has failed."""
 
 
 class InsufficientCredits(TrackerError):

@@ -22,12 +22,15 @@ from gpunode_tracker.errors import (
     Forbidden,
     InsufficientCredits,
     InvalidRequest,
+    KeyReused,
+    LeaseLost,
     MissingScope,
     NotFound,
     Overloaded,
     Rejected,
     StorageUnavailable,
     TooManyRequests,
+    TranscriptRefused,
     Unauthenticated,
 )
 
@@ -43,9 +46,12 @@ _STATUS_OF: dict[type[GpunodeError], tuple[HTTPStatus, str]] = {
     BadSignature: (HTTPStatus.FORBIDDEN, "bad_signature"),
     Untrusted: (HTTPStatus.FORBIDDEN, "untrusted"),
     NotFound: (HTTPStatus.NOT_FOUND, "not_found"),
-    Conflict: (HTTPStatus.CONFLICT, "conflict"),
     ProtocolError: (HTTPStatus.BAD_REQUEST, "malformed"),
     InvalidPeerId: (HTTPStatus.BAD_REQUEST, "malformed"),
+    LeaseLost: (HTTPStatus.CONFLICT, "lease_lost"),
+    Conflict: (HTTPStatus.CONFLICT, "conflict"),
+    KeyReused: (HTTPStatus.UNPROCESSABLE_ENTITY, "idempotency_key_reused"),
+    TranscriptRefused: (HTTPStatus.UNPROCESSABLE_ENTITY, "transcript_refused"),
     InvalidRequest: (HTTPStatus.UNPROCESSABLE_ENTITY, "invalid"),
     JobError: (HTTPStatus.UNPROCESSABLE_ENTITY, "invalid"),
     VerificationFailed: (HTTPStatus.UNPROCESSABLE_ENTITY, "verification_failed"),
@@ -71,8 +77,12 @@ def problem_of(error: Exception) -> web.Response | None:
 def problem(status: HTTPStatus | int, detail: str, code: str) -> web.Response:
     """Return a problem response; a key or token that stood in the request is not repeated."""
     known = HTTPStatus(status)
-    body = Problem(title=known.phrase, status=known.value, detail=without_secrets(detail), code=code)
-    return web.Response(text=body.model_dump_json(), status=known.value, content_type=CONTENT_TYPE)
+    return problem_reply(Problem(title=known.phrase, status=known.value, detail=without_secrets(detail), code=code))
+
+
+def problem_reply(body: Problem) -> web.Response:
+    """Return the response of a problem that may have members of its own."""
+    return web.Response(text=body.model_dump_json(), status=body.status, content_type=CONTENT_TYPE)
 
 
 def _challenge(error: Unauthenticated | MissingScope) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from aiohttp import web
-from gpunode_protocol import admin_api
+from gpunode_protocol import admin_api, jobs_api
 from gpunode_protocol import tracker_api as api
 
 from gpunode_tracker.api_keys import ApiKey
@@ -22,6 +22,7 @@ ADDRESS_BUDGETS: Final[Mapping[tuple[str, str], Budget]] = {
     ("POST", api.CHALLENGE_PATH): Budget.CHALLENGES,
     ("POST", api.REGISTER_PATH): Budget.REGISTRATIONS,
     ("POST", api.ACCOUNTS_PATH): Budget.ACCOUNTS,
+    ("POST", jobs_api.WORKER_REGISTER_PATH): Budget.REGISTRATIONS,
 }
 """What is counted by address, beside ``Budget.ADDRESS``."""
 IDENTITY_BUDGETS: Final[Mapping[tuple[str, str], Budget]] = {
@@ -30,6 +31,14 @@ IDENTITY_BUDGETS: Final[Mapping[tuple[str, str], Budget]] = {
     ("POST", api.GRANTS_PATH): Budget.SUBMITS,
     ("POST", api.REPORTS_PATH): Budget.SUBMITS,
     ("POST", api.SETTLEMENTS_PATH): Budget.SETTLEMENTS,
+    ("POST", jobs_api.WORKER_HEARTBEAT_PATH): Budget.HEARTBEATS,
+    ("GET", jobs_api.NEXT_JOB_PATH): Budget.WORK,
+    ("POST", jobs_api.JOB_EVENTS_PATH): Budget.WORK,
+    ("POST", jobs_api.COMPLETE_PATH): Budget.WORK,
+    ("POST", jobs_api.WORKER_TOKEN_PATH): Budget.SUBMITS,
+    ("POST", jobs_api.WORKER_MAINTENANCE_PATH): Budget.SUBMITS,
+    ("POST", jobs_api.JOBS_PATH): Budget.SUBMITS,
+    ("POST", jobs_api.SYNC_JOB_PATH): Budget.SUBMITS,
     ("POST", admin_api.KEYS_PATH): Budget.SUBMITS,
     ("POST", admin_api.KEY_ROTATION_PATH): Budget.SUBMITS,
     ("DELETE", admin_api.KEY_PATH): Budget.SUBMITS,
@@ -129,6 +138,11 @@ def hold_body(request: web.Request, count: int) -> None:
         TooManyRequests, Overloaded: there is no room for more.
     """
     request[VISIT].hold(count)
+
+
+def free_body(request: web.Request) -> None:
+    """Say that a large body is not in memory any more, although the request goes on."""
+    request[VISIT].free()
 
 
 def quota_headers(charges: Sequence[Charge]) -> dict[str, str]:

@@ -68,13 +68,13 @@ class Registrar:
             InvalidRequest: another network, or a challenge that is not ours, has expired or was used.
             Forbidden: the node was revoked. Banned: it, or its account, is shut out.
         """
-        registration = _open(Registration, envelope, keys.network)
+        registration = open_proof(Registration, envelope, keys.network)
         expires_at = self._challenges.check(registration.challenge)
         region = registration.region or (seen.region if seen else None)
         token = WORKER_TOKEN_PREFIX + secrets.token_urlsafe(32)
         async with self._database.write() as connection:
             await _refuse_shut_out(connection, registration.peer, now)
-            await _use(connection, registration.challenge, expires_at)
+            await use_up(connection, registration.challenge, expires_at)
             await nodes.save_node(connection, registration, region=region, seen=seen, token=token, now=now)
             certificate = await _certify(connection, keys, registration.peer, now)
             name = node_name(registration.peer)
@@ -105,14 +105,14 @@ class Registrar:
             ProtocolError, InvalidRequest: as for ``register``.
             NotFound: the node never registered. Forbidden: a promotional account.
         """
-        link = _open(Link, envelope, keys.network)
+        link = open_proof(Link, envelope, keys.network)
         expires_at = self._challenges.check(link.challenge)
         if account.promotional:
             raise Forbidden("Nodes cannot be linked to a promotional account: its credits pay nothing spendable.")
         async with self._database.write() as connection:
             if await nodes.find_node(connection, link.peer, lock=True) is None:
                 raise NotFound("This node is not registered here. Start it once, then link it.")
-            await _use(connection, link.challenge, expires_at)
+            await use_up(connection, link.challenge, expires_at)
             await nodes.set_account(connection, link.peer, account.id)
             earned = await ledger.balance(connection, node_name(link.peer))
             if earned > 0:
@@ -144,7 +144,12 @@ def check_adverts(
 _Proof = TypeVar("_Proof", Registration, Link)
 
 
-def _open(model: type[_Proof], envelope: Envelope, network: str) -> _Proof:
+def open_proof(model: type[_Proof], envelope: Envelope, network: str) -> _Proof:
+    """Return what a node signed to show that it has its key; its challenge is still to be checked and used up.
+
+    Raises:
+        ProtocolError: malformed, or not signed by the peer that it names. InvalidRequest: for another network.
+    """
     body = open_signed(model, envelope, public_key_of(read_body(model, envelope).peer)).body
     if body.network != network:
         raise InvalidRequest("This is signed for another network. Check which tracker the node belongs to.")
@@ -155,7 +160,12 @@ def _shut_out() -> Forbidden:
     return Forbidden("This node was shut out by the tracker's operator. Ask the operator for the reason.")
 
 
-async def _use(connection: AsyncConnection, challenge: bytes, expires_at: int) -> None:
+async def use_up(connection: AsyncConnection, challenge: bytes, expires_at: int) -> None:
+    """Use a challenge up.
+
+    Raises:
+        InvalidRequest: it was used before.
+    """
     if not await nodes.use_challenge(connection, challenge, expires_at=expires_at):
         raise InvalidRequest("The challenge was used before. Ask for a new one and sign that.")
 

@@ -20,6 +20,7 @@ _WHOSE: Final[dict[str, str]] = {
     Budget.LOOKUPS: "this key or token",
     Budget.HEARTBEATS: "this token",
     Budget.SETTLEMENTS: "this key or token",
+    Budget.WORK: "this token",
 }
 
 

@@ -79,10 +79,23 @@ class Queue:
     database: Database
     now: int = START_AT + 1_000
 
+    async def add(self, *new: StoredJob) -> None:
+        """Keep jobs of an account that is there."""
+        async with self.database.write() as connection:
+            for job in new:
+                await jobs.add_job(connection, job)
+
     async def take(self, worker: str = "w1", lanes: Sequence[str] = (LANE,)) -> StoredJob | None:
         """Give a worker, or whatever else ``worker`` names with a colon, its next job."""
         async with self.database.write() as connection:
             return await jobs.claim_job(connection, holder_of(worker), lanes, now=self.now, lease_s=LEASE_S)
+
+    async def take_all(self, *lanes: str) -> list[int]:
+        """Give one worker all that is left of some lanes; return the jobs' numbers in the order of giving."""
+        numbers = []
+        while taken := await self.take(lanes=lanes or (LANE,)):
+            numbers.append(int(taken.id[-12:], 16))
+        return numbers
 
     async def lease(self, worker: str = "w1", lanes: Sequence[str] = (LANE,)) -> Lease:
         """Give a worker a job, which there must be."""

@@ -52,17 +52,6 @@ async def test_an_error_undoes_everything(tracker: Tracker) -> None:
 
 
 @ON_SQLITE
-async def test_what_was_committed_is_durable(tracker: Tracker) -> None:
-    """WAL with a full sync at each commit, and foreign keys, on every connection."""
-    async with tracker.database.read() as connection:
-        pragmas = [
-            (await connection.execute(text(f"PRAGMA {name}"))).scalar_one()
-            for name in ("journal_mode", "synchronous", "foreign_keys")
-        ]
-    assert pragmas == ["wal", 2, 1]
-
-
-@ON_SQLITE
 async def test_a_full_disk_loses_nothing(world: World) -> None:
     """503 with Retry-After; what was settled stays, and the same batch settles when there is room again."""
     deal = await world.job()

@@ -1,24 +1,20 @@
 """The queue's contract, the same on every database."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import pytest
 from gpunode_protocol.jobs_api import MAX_ATTEMPTS
 from gpunode_protocol.regions import Region
 from gpunode_protocol.tasks import Task
-from gpunode_tracker.jobs.job import JobStatus, Lease, StoredJob, dispatch_holder, worker_holder
+from gpunode_tracker.jobs.job import JobStatus, Lease, dispatch_holder, worker_holder
 from gpunode_tracker.jobs.lanes import lane_of
 from gpunode_tracker.jobs.queue_order import AGING_MS
 from gpunode_tracker.storage import jobs
 from gpunode_tracker.storage.accounts import Account, add_account
-from gpunode_tracker.storage.database import Database
-from gpunode_tracker.storage.tables import idempotency_keys, job_attempts, webhooks
-from sqlalchemy import Table as SqlTable
-from sqlalchemy import func, insert, select
 
 from tests.tracker.databases import ON_BOTH
 from tests.tracker.parties import START_AT, job_id
-from tests.tracker.storage.queued_jobs import LANE, LEASE_S, Queue, add_jobs, add_worker, queued_job
+from tests.tracker.storage.queued_jobs import LANE, LEASE_S, Queue, queued_job
 
 pytestmark = ON_BOTH
 
@@ -26,42 +22,18 @@ SPEECH = lane_of(Task.WHISPER, None, None)
 EUROPE = lane_of(Task.LLM, Region.EUROPE, None)
 
 
-@pytest.fixture
-async def queue(database: Database) -> Queue:
-    """An empty queue, with four workers."""
-    async with database.write() as connection:
-        await add_jobs(connection, ())
-        for number in range(1, 5):
-            await add_worker(connection, f"w{number}")
-    return Queue(database)
-
-
-async def _add(queue: Queue, *new: StoredJob) -> None:
-    async with queue.database.write() as connection:
-        for job in new:
-            await jobs.add_job(connection, job)
-
-
-async def _taken(queue: Queue, *lanes: str) -> list[int]:
-    """Return the numbers of all jobs that are left, in the order in which they are given out."""
-    numbers = []
-    while taken := await queue.take(lanes=lanes or (LANE,)):
-        numbers.append(int(taken.id[-12:], 16))
-    return numbers
-
-
 async def test_jobs_read_back(queue: Queue) -> None:
     """Every column."""
     job = queued_job(
         1, region="europe", model="m", params=bytes(range(256)), client_region="asia", error="é\n", processing_ms=2**40
     )
-    await _add(queue, job)
+    await queue.add(job)
     assert await queue.find(1) == job
 
 
 async def test_only_the_owner_finds_a_job(queue: Queue) -> None:
     """Another account sees as much of it as of a job that never was."""
-    await _add(queue, queued_job(1))
+    await queue.add(queued_job(1))
     async with queue.database.read() as connection:
         assert await jobs.find_job(connection, job_id(1), account_id="a") is not None
         assert await jobs.find_job(connection, job_id(1), account_id="b") is None
@@ -72,8 +44,8 @@ async def test_an_account_lists_its_jobs(queue: Queue) -> None:
     """The newest first, in pages, by state and type."""
     async with queue.database.write() as connection:
         await add_account(connection, Account("b", "b", False), created_at=START_AT)
-    await _add(queue, *(queued_job(number) for number in range(1, 5)), queued_job(5, lane=SPEECH))
-    await _add(queue, queued_job(6, account_id="b"))
+    await queue.add(*(queued_job(number) for number in range(1, 5)), queued_job(5, lane=SPEECH))
+    await queue.add(queued_job(6, account_id="b"))
     await queue.cancel(2)
 
     async def listed(**filters: str) -> list[int]:
@@ -91,33 +63,32 @@ async def test_an_account_lists_its_jobs(queue: Queue) -> None:
 
 async def test_the_oldest_goes_first(queue: Queue) -> None:
     """Among jobs of one priority, and of one second by their ids, which are in order of time."""
-    await _add(queue, *(queued_job(number, created_at=START_AT) for number in (3, 1, 2)), queued_job(0))
-    assert await _taken(queue) == [0, 1, 2, 3]
+    await queue.add(*(queued_job(number, created_at=START_AT) for number in (3, 1, 2)), queued_job(0))
+    assert await queue.take_all() == [0, 1, 2, 3]
 
 
 async def test_priority_goes_before_age(queue: Queue) -> None:
     """And age before priority once it is five minutes for each step: nothing starves."""
     aging_s = AGING_MS // 1_000
-    await _add(
-        queue,
+    await queue.add(
         queued_job(1, priority=0, created_at=START_AT),
         queued_job(2, priority=9, created_at=START_AT + 10),
         queued_job(3, priority=1, created_at=START_AT + aging_s - 1),
         queued_job(4, priority=1, created_at=START_AT + aging_s + 1),
     )
-    assert await _taken(queue) == [2, 3, 1, 4]
+    assert await queue.take_all() == [2, 3, 1, 4]
 
 
 async def test_a_worker_gets_jobs_of_its_lanes_only(queue: Queue) -> None:
     """The first of all of them together."""
-    await _add(queue, queued_job(1, lane=SPEECH), queued_job(2), queued_job(3, lane=EUROPE), queued_job(4))
-    assert await _taken(queue, LANE, EUROPE) == [2, 3, 4]
-    assert await _taken(queue, SPEECH, EUROPE) == [1]
+    await queue.add(queued_job(1, lane=SPEECH), queued_job(2), queued_job(3, lane=EUROPE), queued_job(4))
+    assert await queue.take_all(LANE, EUROPE) == [2, 3, 4]
+    assert await queue.take_all(SPEECH, EUROPE) == [1]
 
 
 async def test_what_a_taken_job_says(queue: Queue) -> None:
     """Who has it, since when and until when; for the tracker's own dispatch no worker."""
-    await _add(queue, queued_job(1), queued_job(2))
+    await queue.add(queued_job(1), queued_job(2))
     taken = await queue.take()
     assert taken is not None
     assert (taken.status, taken.attempt, taken.worker_id) == (JobStatus.RUNNING, 1, "w1")
@@ -132,7 +103,7 @@ async def test_what_a_taken_job_says(queue: Queue) -> None:
 
 async def test_nobody_holds_a_queued_job(queue: Queue) -> None:
     """Nor one that does not exist."""
-    await _add(queue, queued_job(1))
+    await queue.add(queued_job(1))
     async with queue.database.read() as connection:
         assert await jobs.lease_of(connection, job_id(1)) is None
         assert await jobs.lease_of(connection, job_id(2)) is None
@@ -140,7 +111,7 @@ async def test_nobody_holds_a_queued_job(queue: Queue) -> None:
 
 async def test_a_lease_is_renewed(queue: Queue) -> None:
     """From now on; and it is not over while it is."""
-    await _add(queue, queued_job(1))
+    await queue.add(queued_job(1))
     lease = await queue.lease()
     queue.now += LEASE_S - 1
     assert await queue.expired() == []
@@ -153,7 +124,7 @@ async def test_a_lease_is_renewed(queue: Queue) -> None:
 
 async def test_a_holder_keeps_its_request(queue: Queue) -> None:
     """It is gone with the lease."""
-    await _add(queue, queued_job(1))
+    await queue.add(queued_job(1))
     lease = await queue.lease()
     async with queue.database.write() as connection:
         assert await jobs.keep_request(connection, lease, b"signed")
@@ -167,7 +138,7 @@ async def test_a_holder_keeps_its_request(queue: Queue) -> None:
 
 async def test_a_job_is_completed(queue: Queue) -> None:
     """Once: what comes after changes nothing."""
-    await _add(queue, queued_job(1))
+    await queue.add(queued_job(1))
     lease = await queue.lease()
     queue.now += 7
     done = await queue.complete(lease, b"sealed result", node="peer", receipt_digest=b"d" * 32)
@@ -197,7 +168,7 @@ def _of_another_job(lease: Lease) -> Lease:
 @pytest.mark.parametrize("forge", [_stolen, _of_another_attempt, _of_another_job])
 async def test_a_foreign_lease_changes_nothing(queue: Queue, forge: Callable[[Lease], Lease]) -> None:
     """Not another worker's, not another attempt's, not for a job that is not taken."""
-    await _add(queue, queued_job(1), queued_job(2))
+    await queue.add(queued_job(1), queued_job(2))
     lease = await queue.lease()
     before = [await queue.find(number) for number in (1, 2)]
     forged = forge(lease)
@@ -210,7 +181,7 @@ async def test_a_foreign_lease_changes_nothing(queue: Queue, forge: Callable[[Le
 
 async def test_a_late_holder_is_fenced_out(queue: Queue) -> None:
     """The job went to another worker meanwhile, and what that one says counts."""
-    await _add(queue, queued_job(1))
+    await queue.add(queued_job(1))
     late = await queue.lease("w1")
     queue.now += LEASE_S
     assert await queue.fail(late, "silent") is not None
@@ -224,7 +195,7 @@ async def test_a_late_holder_is_fenced_out(queue: Queue) -> None:
 
 async def test_the_same_holder_is_fenced_out_of_its_earlier_attempt(queue: Queue) -> None:
     """Its name alone is not enough."""
-    await _add(queue, queued_job(1))
+    await queue.add(queued_job(1))
     early = await queue.lease(dispatch_holder("r1"))
     await queue.fail(early)
     newer = await queue.lease(dispatch_holder("r1"))
@@ -235,7 +206,7 @@ async def test_the_same_holder_is_fenced_out_of_its_earlier_attempt(queue: Queue
 
 async def test_three_attempts_and_no_more(queue: Queue) -> None:
     """A failed one leaves the job in its old place, with its reason; the last ends it."""
-    await _add(queue, queued_job(1), queued_job(2))
+    await queue.add(queued_job(1), queued_job(2))
     first = await queue.find(1)
     for number in range(1, MAX_ATTEMPTS):
         job = await queue.fail(await queue.lease(f"w{number}"), f"reason {number}")
@@ -245,12 +216,12 @@ async def test_three_attempts_and_no_more(queue: Queue) -> None:
     assert ended is not None
     assert (ended.status, ended.error, ended.completed_at) == (JobStatus.FAILED, "reason 3", queue.now)
     assert await queue.failures(1) == ["reason 1", "reason 2", "reason 3"]
-    assert await _taken(queue) == [2]
+    assert await queue.take_all() == [2]
 
 
 async def test_a_retried_job_says_since_when_it_runs(queue: Queue) -> None:
     """Since its first attempt, and at the end without the error of an earlier one."""
-    await _add(queue, queued_job(1))
+    await queue.add(queued_job(1))
     began_at = queue.now
     await queue.fail(await queue.lease("w1"), "once")
     queue.now += 30
@@ -262,16 +233,16 @@ async def test_a_retried_job_says_since_when_it_runs(queue: Queue) -> None:
 
 async def test_what_nobody_can_do_fails_at_once(queue: Queue) -> None:
     """Bad parameters are as bad for every other worker."""
-    await _add(queue, queued_job(1))
+    await queue.add(queued_job(1))
     ended = await queue.fail(await queue.lease(), "bad parameters", retryable=False)
     assert ended is not None
     assert (ended.status, ended.error, ended.attempt) == (JobStatus.FAILED, "bad parameters", 1)
-    assert await _taken(queue) == []
+    assert await queue.take_all() == []
 
 
 async def test_another_worker_each_time(queue: Queue) -> None:
     """Whoever failed it gets the next one, and gets it again only when nobody else took it for a while."""
-    await _add(queue, queued_job(1), queued_job(2))
+    await queue.add(queued_job(1), queued_job(2))
     lease = await queue.lease("w1")
     queue.now += 300  # it took its time
     await queue.renew(lease)
@@ -285,14 +256,14 @@ async def test_another_worker_each_time(queue: Queue) -> None:
 
 async def test_others_are_not_kept_waiting_by_a_failure(queue: Queue) -> None:
     """The next worker gets it at once, as the first of the queue."""
-    await _add(queue, queued_job(1), queued_job(2))
+    await queue.add(queued_job(1), queued_job(2))
     await queue.fail(await queue.lease("w1"))
     assert (await queue.lease("w2")).job_id == job_id(1)
 
 
 async def test_dispatch_is_not_kept_from_what_it_failed(queue: Queue) -> None:
     """Behind it are all nodes of the mesh, of which it chooses another one by itself."""
-    await _add(queue, queued_job(1))
+    await queue.add(queued_job(1))
     dispatch = dispatch_holder("r1")
     await queue.fail(await queue.lease(dispatch))
     await queue.fail(await queue.lease(dispatch))
@@ -301,61 +272,9 @@ async def test_dispatch_is_not_kept_from_what_it_failed(queue: Queue) -> None:
     assert ended.status is JobStatus.FAILED
 
 
-async def _nothing(_queue: Queue) -> None:
-    """The job waits."""
-
-
-async def _take(queue: Queue) -> None:
-    await queue.take()
-
-
-async def _retry(queue: Queue) -> None:
-    await queue.fail(await queue.lease())
-
-
-async def _complete(queue: Queue) -> None:
-    await queue.complete(await queue.lease())
-
-
-async def _fail(queue: Queue) -> None:
-    await queue.fail(await queue.lease(), retryable=False)
-
-
-async def _cancel(queue: Queue) -> None:
-    await queue.cancel(1)
-
-
-@pytest.mark.parametrize("before", [_nothing, _take, _retry])
-async def test_an_open_job_is_cancelled(queue: Queue, before: Callable[[Queue], Awaitable[None]]) -> None:
-    """Whoever holds it learns that at its next word, and nobody gets it any more."""
-    await _add(queue, queued_job(1))
-    await before(queue)
-    cancelled = await queue.cancel(1)
-    assert cancelled is not None
-    assert (cancelled.status, cancelled.completed_at) == (JobStatus.CANCELLED, queue.now)
-    held = Lease(job_id=job_id(1), holder=worker_holder("w1"), attempt=1)
-    assert await queue.complete(held) is None
-    assert not await queue.renew(held)
-    assert await queue.expired() == []
-    assert await _taken(queue) == []
-    assert (await queue.find(1)).status is JobStatus.CANCELLED
-
-
-@pytest.mark.parametrize("before", [_complete, _fail, _cancel])
-async def test_an_ended_job_is_not_cancelled(queue: Queue, before: Callable[[Queue], Awaitable[None]]) -> None:
-    """It stays as it ended. Nor is one cancelled that does not exist."""
-    await _add(queue, queued_job(1))
-    await before(queue)
-    ended = await queue.find(1)
-    queue.now += 1
-    assert await queue.cancel(1) is None
-    assert await queue.find(1) == ended
-    assert await queue.cancel(2) is None
-
-
 async def test_expired_leases_come_oldest_first(queue: Queue) -> None:
     """At most as many as were asked for; those that are renewed, ended or still run are not among them."""
-    await _add(queue, *(queued_job(number) for number in range(1, 6)))
+    await queue.add(*(queued_job(number) for number in range(1, 6)))
     leases = []
     for _ in range(5):
         leases.append(await queue.lease())
@@ -371,8 +290,8 @@ async def test_expired_leases_come_oldest_first(queue: Queue) -> None:
 async def test_how_many_jobs_go_before_one(queue: Queue) -> None:
     """Of the lanes that its workers look at, up to a limit for each."""
     last = queued_job(9)
-    await _add(queue, *(queued_job(number) for number in range(1, 4)), queued_job(4, lane=EUROPE), last)
-    await _add(queue, queued_job(5, lane=SPEECH), queued_job(10), queued_job(11, priority=9))
+    await queue.add(*(queued_job(number) for number in range(1, 4)), queued_job(4, lane=EUROPE), last)
+    await queue.add(queued_job(5, lane=SPEECH), queued_job(10), queued_job(11, priority=9))
     async with queue.database.read() as connection:
         assert await jobs.jobs_ahead(connection, last, [LANE], limit=100) == 4
         assert await jobs.jobs_ahead(connection, last, [LANE, EUROPE], limit=100) == 5
@@ -384,37 +303,8 @@ async def test_how_many_jobs_go_before_one(queue: Queue) -> None:
 
 async def test_how_many_jobs_wait_in_each_lane(queue: Queue) -> None:
     """Those that run or have ended do not."""
-    await _add(queue, queued_job(1), queued_job(2), queued_job(3, lane=SPEECH), queued_job(4))
+    await queue.add(queued_job(1), queued_job(2), queued_job(3, lane=SPEECH), queued_job(4))
     await queue.take()
     await queue.cancel(4)
     async with queue.database.read() as connection:
         assert await jobs.queued_by_lane(connection) == {LANE: 1, SPEECH: 1}
-
-
-async def _count(database: Database, table: SqlTable) -> int:
-    async with database.read() as connection:
-        return int((await connection.execute(select(func.count()).select_from(table))).scalar_one())
-
-
-async def test_old_jobs_are_forgotten_with_all_that_hangs_on_them(queue: Queue) -> None:
-    """Attempts, webhook and idempotency key; jobs that have not ended stay, however old they are."""
-    await _add(queue, *(queued_job(number) for number in range(1, 5)))
-    async with queue.database.write() as connection:
-        for number in (1, 4):
-            values = {"job_id": job_id(number), "account_id": "a", "key": str(number), "created_at": START_AT}
-            await connection.execute(insert(idempotency_keys).values(**values, body_digest=b"d"))
-            hook = {"job_id": job_id(number), "url": b"u", "secret": b"s", "tries": 0}
-            await connection.execute(insert(webhooks).values(**hook))
-    for _ in range(2):
-        await queue.complete(await queue.lease())
-        queue.now += 100
-    await queue.lease()
-    async with queue.database.write() as connection:
-        old = await jobs.jobs_to_delete(connection, completed_before=queue.now - 150, limit=10)
-        assert old == [job_id(1)]
-        await jobs.delete_jobs(connection, old)
-    async with queue.database.read() as connection:
-        assert await jobs.find_job(connection, job_id(1)) is None
-        assert await jobs.jobs_to_delete(connection, completed_before=queue.now, limit=10) == [job_id(2)]
-    assert [await _count(queue.database, table) for table in (job_attempts, webhooks, idempotency_keys)] == [2, 1, 1]
-    assert await _taken(queue) == [4]

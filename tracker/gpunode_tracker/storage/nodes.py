@@ -101,6 +101,21 @@ async def save_node(
     await insert_or_update(connection, nodes, {"peer": registration.peer, **values})
 
 
+async def ensure_node(connection: AsyncConnection, registration: Registration, *, region: str, now: int) -> None:
+    """Keep the key of a pull worker, so that it can be paid; what a node of the same key registered stays."""
+    values = {
+        "peer": registration.peer,
+        "name": registration.name,
+        "region": region,
+        "country": registration.country,
+        "gpu_model": registration.gpu_model,
+        "gpu_memory_mb": registration.gpu_memory_mb,
+        "supported_tasks": list(registration.supported_tasks),
+        "registered_at": now,
+    }
+    await insert_if_new(connection, nodes, values)
+
+
 async def use_challenge(connection: AsyncConnection, challenge: bytes, *, expires_at: int) -> bool:
     """Use a challenge up; return False if it was used before."""
     return await insert_if_new(connection, used_challenges, {"challenge": challenge, "expires_at": expires_at})
@@ -171,4 +186,4 @@ async def revoke_certificates(connection: AsyncConnection, peer: str, *, now: in
 async def revoked_certificates(connection: AsyncConnection, *, now: int) -> list[str]:
     """Return serials of revoked certificates that did not expire on their own yet."""
     query = select(certificates.c.serial).where(certificates.c.revoked_at.is_not(None), certificates.c.expires_at > now)
-    return list((await connection.execute(query.order_by(certificates.c.serial))).scalars())
+    return sorted((await connection.execute(query)).scalars())  # as grants are

@@ -17,6 +17,7 @@ _NEW_INDICES = (
     ("ix_grants_expires_at", "grants", "expires_at", _REVOKED),
     ("ix_ledger_entries_row", "ledger_entries", "row", _UNSEQUENCED),
 )
+_OPEN = sa.text("ended_at IS NULL")
 
 
 def upgrade() -> None:
@@ -108,8 +109,6 @@ def _create_jobs() -> None:
         sa.Column("model", sa.Text(), nullable=True),
         sa.Column("lane", sa.Text(), nullable=False),
         sa.Column("rank", sa.BigInteger(), nullable=False),
-        sa.Column("params", sa.LargeBinary(), nullable=False),
-        sa.Column("result", sa.LargeBinary(), nullable=True),
         sa.Column("error", sa.Text(), nullable=True),
         sa.Column("attempt", sa.Integer(), nullable=False),
         sa.Column("worker_id", sa.Text(), nullable=True),
@@ -124,8 +123,10 @@ def _create_jobs() -> None:
         sa.Column("client_address", sa.Text(), nullable=False),
         sa.Column("client_region", sa.Text(), nullable=True),
         sa.Column("jti", sa.Text(), nullable=True),
-        sa.Column("request", sa.LargeBinary(), nullable=True),
         sa.Column("receipt_digest", sa.LargeBinary(), nullable=True),
+        sa.Column("params", sa.LargeBinary(), nullable=False),
+        sa.Column("result", sa.LargeBinary(), nullable=True),
+        sa.Column("request", sa.LargeBinary(), nullable=True),
         sa.ForeignKeyConstraint(["worker_id"], ["workers.id"], name="fk_jobs_worker_id_workers"),
         sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name="fk_jobs_account_id_accounts"),
         sa.ForeignKeyConstraint(["jti"], ["grants.jti"], name="fk_jobs_jti_grants"),
@@ -137,7 +138,6 @@ def _create_jobs() -> None:
     )
     op.create_index("ix_jobs_account_id_id", "jobs", ["account_id", "id"])
     op.create_index("ix_jobs_completed_at", "jobs", ["completed_at"])
-    op.create_index("ix_jobs_status", "jobs", ["status"])
     op.create_index("ix_jobs_region", "jobs", ["region"])
     op.create_index("ix_jobs_priority_created_at", "jobs", ["priority", "created_at"])
 
@@ -155,6 +155,7 @@ def _create_around_jobs() -> None:
         sa.PrimaryKeyConstraint("job_id", "attempt", name="pk_job_attempts"),
     )
     op.create_index("ix_job_attempts_holder", "job_attempts", ["holder", "started_at"])
+    op.create_index("ix_job_attempts_open", "job_attempts", ["holder"], sqlite_where=_OPEN, postgresql_where=_OPEN)
     op.create_table(
         "idempotency_keys",
         sa.Column("account_id", sa.Text(), nullable=False),
