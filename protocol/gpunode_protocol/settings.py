@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final, Self
 
 from pydantic import ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, TomlConfigSettingsSource
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from gpunode_protocol.errors import GpunodeError, InvalidSettings
 from gpunode_protocol.validation import first_problem
@@ -27,6 +27,8 @@ class LayeredSettings(BaseSettings):
 
     section: of the TOML file, also the program's name in messages. refusal: what ``load`` raises.
     """
+
+    model_config = SettingsConfigDict(hide_input_in_errors=True)  # what does not validate may be a password
 
     section: ClassVar[str]
     refusal: ClassVar[type[GpunodeError]] = InvalidSettings

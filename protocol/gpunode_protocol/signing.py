@@ -18,7 +18,12 @@ class WireModel(BaseModel):
     """Base of everything on the wire: frozen, strict types, unknown keys ignored, absent fields left out."""
 
     model_config = ConfigDict(
-        frozen=True, strict=True, extra="ignore", ser_json_bytes="base64", val_json_bytes="base64"
+        frozen=True,
+        strict=True,
+        extra="ignore",
+        ser_json_bytes="base64",
+        val_json_bytes="base64",
+        hide_input_in_errors=True,  # a prompt that does not validate must not come into a log with its error
     )
 
     def to_map(self) -> dict[str, Any]:

@@ -78,8 +78,12 @@ def all_problems(error: ValidationError) -> list[str]:
     return [_in_words(problem) for problem in error.errors(include_url=False, include_input=False)]
 
 
+_MAX_PLACE_CHARS = 64
+"""Names of fields are shorter; keys of objects, which strangers choose, need not be."""
+
+
 def _in_words(problem: ErrorDetails) -> str:
-    where = ".".join(str(part) for part in problem["loc"]) or "message"
+    where = ".".join(str(part)[:_MAX_PLACE_CHARS] for part in problem["loc"]) or "message"
     words = _WORDS.get(problem["type"])
     limits = {name: _limit(value) for name, value in problem.get("ctx", {}).items()}
     return f"{where}: {words.format(**limits) if words else problem['msg'].removeprefix('Value error, ')}"

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any, Final, TextIO
 
 import structlog
+from gpunode_protocol.secret_texts import without_secrets
 
 
 class LogFormat(StrEnum):
@@ -49,7 +50,11 @@ def configure_logging(log_format: LogFormat, level: LogLevel, stream: TextIO | N
                 _add_extra,
                 structlog.processors.TimeStamper(fmt="iso", utc=True),
             ],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_renderers(log_format, stream)],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                *_renderers(log_format, stream),
+                _cut_secrets,
+            ],
         )
     )
     root = logging.getLogger()
@@ -70,6 +75,11 @@ def _renderers(log_format: LogFormat, stream: TextIO) -> list[structlog.typing.P
             exception_formatter=structlog.dev.plain_traceback,
         )
     ]
+
+
+def _cut_secrets(_logger: object, _method: str, line: Any) -> str:
+    """Cut keys, tokens and passwords of URLs out of a line: errors of libraries quote what they could not use."""
+    return without_secrets(str(line))
 
 
 def _add_extra(_logger: object, _method: str, event_dict: MutableMapping[str, Any]) -> Mapping[str, Any]:

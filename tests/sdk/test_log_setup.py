@@ -76,3 +76,18 @@ def test_records_below_the_level_are_dropped() -> None:
     """A debug record appears only at the debug level."""
     assert "details" not in _logged(LogFormat.HUMAN, LogLevel.INFO)
     assert "details" in _logged(LogFormat.HUMAN, LogLevel.DEBUG)
+
+
+@pytest.mark.parametrize("log_format", LogFormat)
+def test_secrets_are_cut_out(log_format: LogFormat) -> None:
+    """Of sentences, of fields and of tracebacks: a library quotes what it could not use."""
+    key = "gpn_0123456789-0123456789"
+    stream = io.StringIO()
+    configure_logging(log_format, LogLevel.DEBUG, stream)
+    try:
+        raise ValueError(f"no number: {key}")
+    except ValueError:
+        logging.getLogger("x").exception("failed with %s", key, extra={"url": "postgresql://me:pass@db/x", "key": key})
+    assert "ValueError: no number: gpn_" in stream.getvalue()
+    assert "0123456789" not in stream.getvalue()
+    assert "me:pass" not in stream.getvalue()

@@ -18,6 +18,8 @@ async def test_request_ids(world: World) -> None:
     assert sent.headers[REQUEST_ID_HEADER] == "abc-1"
     bad = await world.http.get(api.HEALTH_PATH, headers={REQUEST_ID_HEADER: "a b" * 50})
     assert len(bad.headers[REQUEST_ID_HEADER]) == 16
+    secret = await world.http.get(api.HEALTH_PATH, headers={REQUEST_ID_HEADER: "gpn_0123456789"})
+    assert len(secret.headers[REQUEST_ID_HEADER]) == 16
 
 
 async def test_unforeseen_errors(

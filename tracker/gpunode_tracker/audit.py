@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from gpunode_tracker.secret_texts import without_secrets
+from gpunode_protocol.secret_texts import without_secrets
 
 
 class Action(StrEnum):

@@ -53,10 +53,18 @@ def run(settings: TrackerSettings) -> None:
     import uvloop  # noqa: PLC0415 -- not on Windows, where only the client runs
 
     raise_open_files_limit()
-    # it logs what it cannot parse with all of its headers, keys among them; our middleware logs real failures
-    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
+    silence_http_server()
     with locked(settings.data_dir):
         uvloop.run(serve(settings))
+
+
+def silence_http_server() -> None:
+    """Let aiohttp log neither what it cannot parse, with all headers, nor paths: keys may be in both.
+
+    Real failures are logged by our middleware.
+    """
+    for name in ("aiohttp.server", "aiohttp.access"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def raise_open_files_limit() -> None:

@@ -6,6 +6,7 @@ import secrets
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
+from gpunode_protocol.secret_texts import without_secrets
 
 from gpunode_tracker.app_keys import CHARGES, CLIENT, GUARD, REQUEST_ID, TRACKER, VISIT
 from gpunode_tracker.bans import BanKind
@@ -22,9 +23,10 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 @web.middleware
 async def with_request_id(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Give the request an id, the caller's if it brings a sound one, and send it back."""
+    """Give the request an id, the caller's if it brings a sound one, which is no key or token, and send it back."""
     given = request.headers.get(REQUEST_ID_HEADER, "")
-    request[REQUEST_ID] = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+    is_sound = _REQUEST_ID.fullmatch(given) and without_secrets(given) == given
+    request[REQUEST_ID] = given if is_sound else secrets.token_hex(8)
     response = await handler(request)
     response.headers[REQUEST_ID_HEADER] = request[REQUEST_ID]
     return response

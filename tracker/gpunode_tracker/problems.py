@@ -13,6 +13,7 @@ from gpunode_protocol.errors import (
     Untrusted,
     VerificationFailed,
 )
+from gpunode_protocol.secret_texts import without_secrets
 from gpunode_protocol.tracker_api import Problem
 
 from gpunode_tracker.errors import (
@@ -32,7 +33,6 @@ from gpunode_tracker.errors import (
     TranscriptRefused,
     Unauthenticated,
 )
-from gpunode_tracker.secret_texts import without_secrets
 
 CONTENT_TYPE = "application/problem+json"
 

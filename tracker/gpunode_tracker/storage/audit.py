@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from gpunode_protocol.secret_texts import without_secrets
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gpunode_tracker.audit import AuditRecord, detail_without_secrets
-from gpunode_tracker.secret_texts import without_secrets
 from gpunode_tracker.storage.tables import audit_log
 
 

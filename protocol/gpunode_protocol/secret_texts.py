@@ -5,7 +5,7 @@ from typing import Final
 
 _SECRET: Final = re.compile(r"\b(gp[nw]_|whsec_)[A-Za-z0-9_+/=-]{6,}")
 """Our API keys, worker tokens, and what signs webhooks."""
-_URL_CREDENTIALS: Final = re.compile(r"(?<=://)[^\s/@]*@")
+_URL_CREDENTIALS: Final = re.compile(r"(?<=://)[^\s/@\"']*@")
 
 
 def without_secrets(text: str) -> str:

@@ -1,7 +1,7 @@
 """Texts without secrets."""
 
 import pytest
-from gpunode_tracker.secret_texts import without_secrets
+from gpunode_protocol.secret_texts import without_secrets
 
 
 @pytest.mark.parametrize(
@@ -13,6 +13,7 @@ from gpunode_tracker.secret_texts import without_secrets
         ("postgresql://gpunode:hunter2@db/x", "postgresql://…@db/x"),
         ("send the header 'Authorization: Bearer gpn_…'.", "send the header 'Authorization: Bearer gpn_…'."),
         ("https://tracker.example/a@b", "https://tracker.example/a@b"),
+        ('{"url":"https://x","mail":"a@b"}', '{"url":"https://x","mail":"a@b"}'),
         ("nothing here", "nothing here"),
     ],
 )
