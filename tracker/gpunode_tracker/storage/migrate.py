@@ -2,8 +2,12 @@
 
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, inspect, text
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 logger = logging.getLogger(__name__)
 
@@ -20,15 +24,22 @@ def upgrade(connection: Connection, revision: str | None = None) -> None:
     wanted = revision or newest_revision()
     if present_revision(connection) == wanted:
         return
-    logging.getLogger("alembic").setLevel(logging.WARNING)  # before the import, which logs each of its plugins
+    config = alembic_config(connection)
     from alembic import command  # noqa: PLC0415 -- slow to import, and needed once in a version's life
+
+    command.upgrade(config, wanted)
+    logger.info("The database's schema is at %s now", wanted, extra={"event": "schema_upgraded"})
+
+
+def alembic_config(connection: Connection) -> "Config":
+    """Return what alembic's commands need to work inside the connection's transaction."""
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # before the import, which logs each of its plugins
     from alembic.config import Config  # noqa: PLC0415 -- as above
 
     config = Config()
     config.set_main_option("script_location", str(_SCRIPTS))
     config.attributes["connection"] = connection
-    command.upgrade(config, wanted)
-    logger.info("The database's schema is at %s now", wanted, extra={"event": "schema_upgraded"})
+    return config
 
 
 def present_revision(connection: Connection) -> str | None:

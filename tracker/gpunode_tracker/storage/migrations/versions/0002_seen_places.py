@@ -19,5 +19,4 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Undo."""
     for name in ("seen_accuracy_km", "seen_longitude", "seen_latitude"):
-        with op.batch_alter_table("nodes") as nodes:
-            nodes.drop_column(name)
+        op.drop_column("nodes", name)  # no batch: that makes the table anew, and certificates refer to it
