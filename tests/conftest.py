@@ -21,7 +21,15 @@ _TOGETHER = ("tests/acceptance/", "tests/benchmarks/", "tests/protocol/mesh/")
 #: Files there that start what they need by themselves.
 _APART = frozenset(
     f"tests/acceptance/test_{name}.py"
-    for name in ("attack_eclipse", "attack_frames", "attack_mesh_frames", "demo", "lab", "tracker_floods")
+    for name in (
+        "attack_eclipse",
+        "attack_frames",
+        "attack_mesh_frames",
+        "demo",
+        "lab",
+        "pull_worker",
+        "tracker_floods",
+    )
 )
 
 

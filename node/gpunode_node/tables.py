@@ -73,17 +73,16 @@ def _sandbox(sandbox: dict[str, Any]) -> str:
 def earnings_table(answer: dict[str, Any]) -> RenderableType:
     """Return the balance and what is on its way."""
     settlements = ", ".join(f"{count} {status}" for status, count in answer["settlements"].items())
-    paid = {"paid to this node": f"{_credits(answer['paid_microcredits'])} credits"}
     outbox = answer["outbox"]
-    if answer.get("mode") == "pull":
-        return _facts(paid | {"jobs": settlements or "none yet", "on the way": str(outbox["ready"])})
+    # of a pull worker what is not written is among what is ready, and nothing is held
+    on_the_way = outbox["ready"] + (0 if answer.get("mode") == "pull" else outbox["held"] + outbox["unwritten"])
     return _facts(
         {
             "account": answer["account"],
             "balance": f"{_credits(answer['spendable_microcredits'])} credits",
-            **paid,
+            "paid to this node": f"{_credits(answer['paid_microcredits'])} credits",
             "settlements": settlements or "none yet",
-            "on the way": str(outbox["ready"] + outbox["held"] + outbox["unwritten"]),
+            "on the way": str(on_the_way),
         }
     )
 

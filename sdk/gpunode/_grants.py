@@ -126,6 +126,11 @@ class GrantStore:
             self._spawn(self._renew(task, cost_microcredits))
         return held
 
+    def holds(self, task: Task, *, cost_microcredits: int) -> bool:
+        """Return whether ``get`` has a grant for such a job without asking the tracker."""
+        held = self._load().get(task)
+        return held is not None and held.serves(now=self._clock(), cap_microcredits=cost_microcredits)
+
     async def replace(self, task: Task, *, refused: str, cost_microcredits: int = 0) -> HeldGrant:
         """Return a grant other than the one whose ``jti`` a node has refused."""
         async with self._locks.setdefault(task, asyncio.Lock()):

@@ -26,7 +26,7 @@ from gpunode._discovery import Discovery
 from gpunode._explaining import explanation_of
 from gpunode._finder import Finder, Placement
 from gpunode._good_nodes import GoodNodes
-from gpunode._grants import GrantStore, GrantTerms
+from gpunode._grants import GrantStore, GrantTerms, HeldGrant
 from gpunode._home import HomeKeeper
 from gpunode._job_requests import Job, JobSigner, patience_with, worst_cost_microcredits
 from gpunode._job_run import JobRun
@@ -85,6 +85,7 @@ class _Open:
     validator: AdvertValidator
     finder: Finder
     services: JobServices
+    grants: GrantStore
     warmth: Warmth
 
 
@@ -150,7 +151,13 @@ class Session:
         services, errand = ready.services, wish.errand
         if errand is not None:
             services = replace(services, grants=errand.grants, accounting=errand.accounts)
-        choices = await (ready.finder.choices(placement) if errand is None else errand.look())
+        early_grant = self._early_grant(ready, wish, network) if errand is None else None
+        try:
+            choices = await (ready.finder.choices(placement) if errand is None else errand.look())
+        except BaseException:
+            if early_grant is not None:  # it serves the next job
+                self._background.spawn(_discard_result(early_grant))
+            raise
         prober = services.prober
         counted = prober.job_sent(choices[0].candidate)
 
@@ -167,7 +174,7 @@ class Session:
             for name in {choice.model for choice in choices}
         )
         try:
-            grant = await services.grants.get(wish.task, cost_microcredits=cost)
+            grant = await (early_grant or services.grants.get(wish.task, cost_microcredits=cost))
         except BaseException:
             prober.job_over(counted)
             raise
@@ -183,6 +190,17 @@ class Session:
             fingerprint=None if fingerprint is None else bytes.fromhex(fingerprint),
         )
         return JobRun(services, job, nodes, grant, wish.inputs)
+
+    def _early_grant(self, ready: _Open, wish: JobWish, network: Network) -> "asyncio.Task[HeldGrant] | None":
+        """Ask for a grant while nodes are looked for; None: one is held, or only the nodes tell what it must cover.
+
+        The tracker may be far away: one after the other, a client's first job would wait for both.
+        """
+        prices = network.info.prices
+        cost = worst_cost_microcredits(prices, wish.task, "", wish.params)
+        if prices.models or ready.grants.holds(wish.task, cost_microcredits=cost):
+            return None
+        return asyncio.create_task(ready.grants.get(wish.task, cost_microcredits=cost))
 
     async def choices(self, demand: Demand, *, anew: bool = False) -> list[Choice]:
         """Return whom a job would ask now, best first, at least one.
@@ -363,7 +381,7 @@ class Session:
             clock=around.clock,
             monotonic=around.monotonic,
         )
-        return _Open(mesh, validator, finder, services, Warmth(prober, monotonic=around.monotonic))
+        return _Open(mesh, validator, finder, services, grants, Warmth(prober, monotonic=around.monotonic))
 
     async def _fetch_index(self, wanted: Wanted) -> NodesReply:
         return await self.tracker.nodes(task=wanted.task, model=wanted.model, region=wanted.region)

@@ -137,6 +137,20 @@ async def test_settling_up_waits_for_the_voucher_of_a_cancelled_job(world: World
     await errands.session.close()
 
 
+async def test_whoever_runs_a_job_hears_who_is_asked(world: World) -> None:
+    """At once, and again when it goes on elsewhere."""
+    asia = world.add_node(region=Region.ASIA, cut_after=2)
+    europe = world.add_node(region=Region.EUROPE)
+    errands = _Errands(world, Region.ASIA, Region.EUROPE)
+    run, asked = await errands.session.start_job(errands.wish()), list[str]()
+    run.on_route = lambda route: asked.append(route.node)
+    async with aclosing(run.events()) as events:
+        async for event in events:
+            assert asked, event
+    assert list(dict.fromkeys(asked)) == [asia.peer_id, europe.peer_id]
+    await errands.session.close()
+
+
 async def test_settling_up_of_a_job_that_never_began_waits_for_nobody(world: World) -> None:
     """Nobody was asked."""
     world.add_node()

@@ -1,18 +1,18 @@
 import asyncio
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 from gpunode._job_wish import JobWish
 from gpunode._placing import Demand
 from gpunode._session import Session
 from gpunode.config import ClientConfig
-from gpunode.errors import ClientError, ClockOff, TrackerUnreachable
+from gpunode.errors import ClientError, ClockOff, NoNodeFound, TrackerUnreachable
 from gpunode_protocol.mesh import Mesh, MeshConfig, RecordValidator, load_identity
 from gpunode_protocol.payloads import ChatMessage, LlmParams, input_tokens_bound
 from gpunode_protocol.prices import DEFAULT_PRICES, Price
 from gpunode_protocol.regions import Region
 from gpunode_protocol.tasks import Task
-from gpunode_protocol.tracker_api import CallerPlace, RegionsReply
+from gpunode_protocol.tracker_api import CallerPlace, GrantReply, GrantRequest, NodesReply, RegionsReply
 
 from tests.sdk.memory_mesh import MemoryMesh
 from tests.sdk.world import EPOCH, MODEL, World, regions_reply
@@ -125,6 +125,42 @@ async def test_a_job_is_priced_by_the_name_that_the_node_advertises(world: World
     run = await session.start_job(JobWish(Task.LLM, PARAMS, asked_for))
     assert run.job.cost_microcredits == 1_000 * input_tokens_bound(PARAMS) + 100_000 * 100
     assert [grant.open_microcredits for grant in world.tracker.grants] == [run.job.cost_microcredits]
+    await session.close()
+
+
+async def test_the_first_grant_is_asked_for_while_nodes_are_looked_for(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here the index comes when the grant has been asked for."""
+    world.add_node()
+    asked = asyncio.Event()
+    tracker, index, grant = world.tracker, world.tracker.nodes, world.tracker.grant
+
+    async def nodes(**query: Any) -> NodesReply:
+        await asked.wait()
+        return await index(**query)
+
+    async def note_and_grant(request: GrantRequest) -> GrantReply:
+        asked.set()
+        return await grant(request)
+
+    monkeypatch.setattr(tracker, "nodes", nodes)
+    monkeypatch.setattr(tracker, "grant", note_and_grant)
+    session = Session(world.config(), world.surroundings())
+    async with asyncio.timeout(2):  # less than the patience with the index
+        await session.start_job(JobWish(Task.LLM, PARAMS, MODEL))
+    assert len(tracker.grants) == 1
+    await session.close()
+
+
+async def test_a_grant_for_nothing_serves_the_next_job(world: World) -> None:
+    """Nobody does the first one, which says so."""
+    session = Session(world.config(), world.surroundings())
+    with pytest.raises(NoNodeFound):
+        await session.start_job(JobWish(Task.LLM, PARAMS, MODEL))
+    world.add_node()
+    await session.start_job(JobWish(Task.LLM, PARAMS, MODEL))
+    assert len(world.tracker.grants) == 1
     await session.close()
 
 

@@ -95,6 +95,12 @@ async def fresh_data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture
+def data_dir(fresh_data_dir: Path, tmp_path: Path) -> Path:
+    """A data folder of the test's own, for commands."""
+    return Path(shutil.copytree(fresh_data_dir, tmp_path / "tracker"))
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def fresh_postgres_data_dir(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The data folder that belongs to the database ``_TEMPLATE``, after a first start on PostgreSQL."""

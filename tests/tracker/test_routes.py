@@ -1,7 +1,7 @@
 """The URL table serves every path of the shared protocol."""
 
 import pytest
-from gpunode_protocol import tracker_api
+from gpunode_protocol import admin_api, tracker_api
 from gpunode_tracker.openapi.parameters import VARIABLES
 from gpunode_tracker.openapi.route import Auth, Route
 from gpunode_tracker.routes import ROUTES
@@ -11,7 +11,8 @@ from tests.tracker.conftest import World
 
 def test_every_path_of_the_protocol_is_served() -> None:
     """No path that clients and nodes know is missing here."""
-    known = {value for name, value in vars(tracker_api).items() if name.endswith("_PATH")}
+    modules = (tracker_api, admin_api)
+    known = {value for module in modules for name, value in vars(module).items() if name.endswith("_PATH")}
     assert known - {route.path for route in ROUTES} == set()
 
 

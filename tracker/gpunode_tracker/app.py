@@ -12,6 +12,7 @@ from aiohttp import web
 from gpunode_tracker.app_keys import GUARD, KEY_HOLDERS, NODES_BY_TOKEN, OPENAPI, STOPPING, TRACKER
 from gpunode_tracker.lookup_cache import LookupCache
 from gpunode_tracker.middleware import MIDDLEWARES
+from gpunode_tracker.openapi.aiohttp_routes import aiohttp_routes
 from gpunode_tracker.openapi.document import openapi_document
 from gpunode_tracker.openapi.static_files import StaticFile
 from gpunode_tracker.rate_buckets import MemoryRateBuckets
@@ -40,7 +41,7 @@ def create_app(
     buckets = tracker.replica.rate_buckets(MemoryRateBuckets(monotonic))
     app[GUARD] = RequestGuard(settings.limits, settings.proxy_networks, buckets)
     app[OPENAPI] = _openapi()
-    app.add_routes([route.definition for route in ROUTES])
+    app.add_routes(aiohttp_routes(ROUTES))
     app[STOPPING] = asyncio.Event()
     app.on_shutdown.append(_stop_waiting)
     app[KEY_HOLDERS] = LookupCache(monotonic, lambda holder: holder.key.id)

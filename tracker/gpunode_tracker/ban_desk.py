@@ -92,10 +92,11 @@ class BanDesk:
         """End what was signed for the subject and would go on counting elsewhere."""
         match ban.kind:
             case BanKind.ACCOUNT:
-                if await accounts.find_account(connection, ban.subject) is None:
+                if await accounts.find_account(connection, ban.subject, lock=True) is None:
                     raise no_account(ban.subject)
                 await grants.revoke_direct_grants(connection, ban.subject, now=ban.created_at)
             case BanKind.NODE:
+                await nodes.find_node(connection, ban.subject, lock=True)  # who certifies it meanwhile locks it too
                 await nodes.revoke_certificates(connection, ban.subject, now=ban.created_at)
             case BanKind.ADDRESS | BanKind.WORKER:
                 pass

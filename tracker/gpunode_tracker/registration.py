@@ -73,9 +73,7 @@ class Registrar:
         region = registration.region or (seen.region if seen else None)
         token = WORKER_TOKEN_PREFIX + secrets.token_urlsafe(32)
         async with self._database.write() as connection:
-            known = await nodes.find_node(connection, registration.peer, lock=True)
-            if known is not None and known.revoked_at is not None:
-                raise _shut_out()
+            await _refuse_shut_out(connection, registration.peer, now)
             await use_up(connection, registration.challenge, expires_at)
             await nodes.save_node(connection, registration, region=region, seen=seen, token=token, now=now)
             certificate = await _certify(connection, keys, registration.peer, now)
@@ -87,7 +85,7 @@ class Registrar:
         """Note a heartbeat; return a fresh certificate when the newest is past half its life, or was revoked.
 
         Raises:
-            Forbidden: the node was revoked, a moment ago at most, or is shut out.
+            Forbidden: the node was revoked, a moment ago at most. Banned: it would get a certificate, but is shut out.
         """
         async with self._database.write() as connection:
             if not await nodes.note_heartbeat(connection, peer, now=now):
@@ -95,6 +93,7 @@ class Registrar:
             issued_at = await nodes.newest_certificate_at(connection, peer)
             if issued_at is not None and now - issued_at < CERTIFICATE_LIFETIME_S // 2:
                 return None
+            await _refuse_shut_out(connection, peer, now)
             return await _certify(connection, keys, peer, now)
 
     async def link(
@@ -172,7 +171,6 @@ async def use_up(connection: AsyncConnection, challenge: bytes, expires_at: int)
 
 
 async def _certify(connection: AsyncConnection, keys: KeyRing, peer: PeerId, now: int) -> Envelope:
-    await _refuse_shut_out(connection, peer, now)
     kid, signer = keys.signer(now)
     certificate = certificate_for(peer, network=keys.network, kid=kid, now=now)
     await nodes.add_certificate(connection, certificate)
@@ -180,10 +178,13 @@ async def _certify(connection: AsyncConnection, keys: KeyRing, peer: PeerId, now
 
 
 async def _refuse_shut_out(connection: AsyncConnection, peer: PeerId, now: int) -> None:
-    """Ask the database, not the process's memory of it: a certificate that is given by mistake lives for days."""
-    known = await nodes.find_node(connection, peer)
+    """Ask the database, not the process's memory of it: a certificate that is given by mistake lives for days.
+
+    The node's row is locked, as it is for a ban: either sees what the other did.
+    """
+    known = await nodes.find_node(connection, peer, lock=True)
     if known is not None and known.revoked_at is not None:
-        raise Forbidden("This node was shut out by the tracker's operator. Ask the operator for the reason.")
+        raise _shut_out()
     subjects = [(BanKind.NODE, str(peer))]
     if known is not None and known.account_id is not None:
         subjects.append((BanKind.ACCOUNT, known.account_id))

@@ -38,10 +38,17 @@ def status_of(parts: PullParts, now: float) -> dict[str, Any]:
 
 
 async def earnings_of(parts: PullParts) -> dict[str, Any]:
-    """Return what the worker was paid for the jobs that it ended, as the tracker said."""
+    """Return what the worker was paid for the jobs that it ended, as the tracker said, and what that came to.
+
+    Raises:
+        TrackerUnreachable, TrackerRefused: the balance is the tracker's to tell.
+    """
+    balance = await parts.link.balance()
     totals = await parts.outbox.totals()
     return {
         "mode": "pull",
+        "account": balance.account,
+        "spendable_microcredits": balance.spendable_microcredits,
         "paid_microcredits": sum(total.paid_microcredits for total in totals.values()),
         "settlements": {status: total.jobs for status, total in totals.items()},
         "outbox": parts.outbox.counts(),

@@ -12,7 +12,7 @@ from gpunode_protocol.identity import Identity
 from gpunode_protocol.regions import Region
 from gpunode_protocol.signing import sign
 from gpunode_protocol.tasks import Task
-from gpunode_protocol.tracker_api import Link, LinkReply, Registration
+from gpunode_protocol.tracker_api import BalanceReply, Link, LinkReply, Registration
 
 from gpunode_node.bell import Bell
 from gpunode_node.errors import TrackerRefused, TrackerUnreachable
@@ -152,6 +152,10 @@ class WorkerLink(TrackerContact):
     async def complete(self, job_id: str, body: bytes) -> api.CompletionReply:
         """Deliver a job's end. Raises as ``register``; with status 404 or 409 it is lost."""
         return await self._with_pass(lambda own: self._client.complete(job_id, own.token, body))
+
+    async def balance(self) -> BalanceReply:
+        """Return what this worker's key, or the account that it is linked to, has. Raises as ``register``."""
+        return await self._with_pass(lambda own: self._client.balance(self._identity.peer_id, own.token))
 
     async def link(self, api_key: str) -> LinkReply:
         """Attach this worker's key to the account of an API key. Raises as ``register``."""

@@ -41,8 +41,10 @@ async def test_earnings(tmp_path: Path) -> None:
         async with running_worker(settings) as worker:
             answer = await asyncio.to_thread(ask_daemon, worker.control, "earnings")
             assert (answer["paid_microcredits"], answer["settlements"]) == (PAID, {"completed": 1})
+            assert (answer["account"], answer["spendable_microcredits"]) == ("node:x", 1_500_000)
             text = _text(earnings_table(answer))
             assert "0.000077 credits" in text
+            assert "1.5 credits" in text
             assert "1 completed" in text
 
 

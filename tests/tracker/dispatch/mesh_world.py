@@ -1,6 +1,7 @@
 """A tracker with a real database, scripted nodes in a mesh in memory, and jobs in its queue."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from gpunode_protocol.tracker_api import Registration
 from gpunode_tracker.dispatch.abilities import Abilities
 from gpunode_tracker.dispatch.dispatched_job import DispatchedJob, Surrounds
 from gpunode_tracker.dispatch.dispatcher import Dispatcher
+from gpunode_tracker.dispatch.look import NodeLook
 from gpunode_tracker.dispatch.session import open_session
 from gpunode_tracker.entries import Bookkeeper, account_name, node_name, reserved_name
 from gpunode_tracker.jobs.job import Lease, StoredJob, dispatch_holder
@@ -54,7 +56,8 @@ class MeshWorld:
     resume_for_s: float = 5.0
 
     async def open(self) -> None:
-        """Make the account, and listen to the news."""
+        """Make the account, listen to the news, and let real seconds pass between a node's answer and the next."""
+        self.tracker.monotonic = time.monotonic
         self.tracker.news.on_word = self.words.append
         entry = Bookkeeper(self.tracker.keys.network, self.tracker.now).issue(self.account.id, GIVEN)
         async with self.tracker.database.write() as connection:
@@ -109,15 +112,9 @@ class MeshWorld:
         """Return what the tracker's client takes from outside."""
         return Surroundings(
             create_mesh=lambda config, validator: MemoryMesh(self.mesh, config, validator, self.tracker.clock),
-            monotonic=self.monotonic,
             random=Random(1),
             resume_for_s=self.resume_for_s,
         )
-
-    @staticmethod
-    def monotonic() -> float:
-        """Return the event loop's seconds."""
-        return asyncio.get_running_loop().time()
 
     # Jobs
 
@@ -162,9 +159,9 @@ class MeshWorld:
     async def taken(self, job: StoredJob) -> AsyncIterator[DispatchedJob]:
         """Take a job from the queue to send it."""
         async with self.session() as session:
-            yield DispatchedJob(
-                Surrounds(self.tracker, session, self.live_regions, self.monotonic), *await self.claim(job)
-            )
+            look = NodeLook(session, self.tracker.monotonic)
+            around = Surrounds(self.tracker, session, look, self.live_regions)
+            yield DispatchedJob(around, *await self.claim(job))
 
     def live_regions(self, lane: str) -> frozenset[Region]:
         """Return where nodes live that can do the jobs of a lane."""
@@ -174,7 +171,7 @@ class MeshWorld:
     @asynccontextmanager
     async def dispatcher(self) -> AsyncIterator[Dispatcher]:
         """Run a dispatcher."""
-        dispatcher = Dispatcher(self.tracker, REPLICA, self.surroundings(), self.monotonic)
+        dispatcher = Dispatcher(self.tracker, REPLICA, self.surroundings())
         dispatcher.start()
         try:
             yield dispatcher

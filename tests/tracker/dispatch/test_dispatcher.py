@@ -180,7 +180,7 @@ async def test_jobs_at_nodes_have_some_time_when_the_tracker_stops(
 
 async def test_a_dispatcher_that_never_began_stops(mesh: MeshWorld) -> None:
     """The tracker was stopped before it was ready."""
-    await dispatcher.Dispatcher(mesh.tracker, "here", mesh.surroundings(), mesh.monotonic).stop()
+    await dispatcher.Dispatcher(mesh.tracker, "here", mesh.surroundings()).stop()
 
 
 async def test_it_goes_on_after_a_failure(mesh: MeshWorld, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from gpunode.routing import CostTerms
 from gpunode_protocol.adverts import Gpu
 from gpunode_protocol.identity import Identity
 from gpunode_protocol.regions import Region
-from gpunode_tracker.dispatch.preference import is_free, preferred, region_order, way_km
+from gpunode_tracker.dispatch.preference import free_slots, is_free, preferred, region_order
 
 from tests.sdk.world import Keys
 
@@ -91,7 +91,6 @@ def test_the_regions_to_look_in() -> None:
     assert region_order(None, EUROPE, live) == (EUROPE, AMERICA, AFRICA, ASIA)
     assert region_order(None, ASIA, {EUROPE, AFRICA}) == (AFRICA, EUROPE)
     assert region_order(None, None, live) == (None,)
-    assert (way_km(EUROPE, EUROPE), way_km(None, ASIA)) == (0, 0)
 
 
 def test_who_is_free() -> None:
@@ -99,3 +98,11 @@ def test_who_is_free() -> None:
     assert is_free(BEST)
     for busy in (choice(2, probe=FULL), choice(2, probe=None), choice(2, standing=Standing.FAILED)):
         assert not is_free(busy)
+
+
+def test_how_much_room_there_is() -> None:
+    """The free slots of those who answered; a node that states none has one."""
+    four = Probe(rtt_ms=10.0, active=1, queued=0, slots=4)
+    none_told = Probe(rtt_ms=10.0, active=0, queued=0, slots=0)
+    assert free_slots([BEST, choice(2, probe=four), choice(3, probe=none_told), choice(4, probe=FULL)]) == 1 + 3 + 1
+    assert free_slots([choice(2, probe=FULL), choice(3, probe=None)]) == 0

@@ -22,6 +22,11 @@ OTHERS: Final = 2_000
 LANES: Final = lanes_for((Task.LLM, Task.EMBEDDING), Region.EUROPE, ("m1", "m2", "m3"))
 HOLDERS: Final = 9
 """Workers who failed half of the queue between them."""
+NOW: Final = START_AT + 2 * 10**6
+"""When all that has happened."""
+EXPIRED_LEASES: Final = 20
+LEAF_BYTES: Final = 300
+"""As large as the ledger's entries are."""
 _CHUNK_ROWS: Final = 1_000
 
 Row = dict[str, Any]
@@ -35,9 +40,10 @@ async def fill(database: Database, queued: int) -> None:
         while chunk := list(islice(rest, _CHUNK_ROWS)):
             async with database.write() as connection:
                 await connection.execute(insert(table), chunk)
-    async with database.write() as connection:
-        if connection.dialect.name == "postgresql":  # whose server gathers statistics by itself, but not in tests
-            await connection.execute(text("ANALYZE"))
+    async with database._engine.connect() as connection:
+        if connection.dialect.name == "postgresql":  # whose server does that by itself, but not in tests
+            await connection.execution_options(isolation_level="AUTOCOMMIT")
+            await connection.execute(text("VACUUM ANALYZE"))
 
 
 def _rows(queued: int) -> dict[Table, Iterable[Row]]:
@@ -50,6 +56,9 @@ def _rows(queued: int) -> dict[Table, Iterable[Row]]:
         tables.grants: _each(_grant),
         tables.ledger_entries: _each(_entry),
         tables.transfers: (line for number in range(2 * OTHERS) for line in _transfers(number)),
+        tables.balance_checkpoints: (
+            {"account": account_name(f"a{n}"), "last_transfer": 1 + n, "microcredits": 1} for n in range(OTHERS)
+        ),
         tables.entry_owners: ({"owner": account_name(_owner(n)), "entry_row": 1 + n} for n in range(OTHERS)),
         tables.settlements: _each(_settlement),
         tables.workers: _each(_worker),
@@ -91,14 +100,17 @@ def _certificate(number: int) -> Row:
 def _grant(number: int) -> Row:
     at = START_AT + 1_000 * number
     times = {"issued_at": at, "expires_at": at + 60, "release_at": at + 7_000}
-    ends = {"returned_at": at + 7_000 if number < OTHERS // 2 else None, "revoked_at": at if number % 50 == 0 else None}
+    ends = {
+        "returned_at": at + 7_000 if number < 0.97 * OTHERS else None,
+        "revoked_at": at if number % 50 == 0 else None,
+    }
     terms = {"client": "c", "tasks": [], "node_caps": None, "price_version": 1_000, "reserved": 1}
     return {"jti": f"g{number}", "account_id": _owner(number), **terms, **times, **ends}
 
 
 def _entry(number: int) -> Row:
     position = number if number < OTHERS - 5 else None
-    leaf = {"kind": "issue", "leaf": b"leaf", "leaf_hash": b"hash"}
+    leaf = {"kind": "issue", "leaf": bytes(LEAF_BYTES), "leaf_hash": bytes(32)}
     return {"row": 1 + number, "id": f"e{number}", "at": START_AT + number, "position": position, **leaf}
 
 
@@ -127,7 +139,7 @@ def _worker(number: int) -> Row:
 def _job(number: int, queued: int) -> Row:
     state: Row = {"lane": LANES[number % len(LANES)], "account_id": _owner(number)}
     if number >= queued + OTHERS:
-        until = START_AT + 1_000 * (number % OTHERS)
+        until = NOW - EXPIRED_LEASES + number - queued - OTHERS
         state |= {"status": JobStatus.RUNNING, "lease_expires_at": until, "attempt": 1}
     elif number >= queued:
         state |= {"status": JobStatus.COMPLETED, "completed_at": START_AT + number, "attempt": 1}

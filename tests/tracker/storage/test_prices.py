@@ -28,7 +28,6 @@ async def test_old_versions_stay(tracker: Tracker) -> None:
         assert await prices_of_version(connection, 1) == DEFAULT_PRICES
 
 
-@ON_BOTH
 async def test_publishing(tracker: Tracker) -> None:
     """Each version once; the history is newest first."""
     tables = [DEFAULT_PRICES.model_copy(update={"version": version}) for version in (2, 3)]

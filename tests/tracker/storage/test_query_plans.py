@@ -5,21 +5,21 @@ from collections.abc import Awaitable, Callable
 import pytest
 from gpunode_tracker.entries import account_name
 from gpunode_tracker.jobs.job import Lease, Outcome, dispatch_holder, worker_holder
-from gpunode_tracker.storage import accounts, grants, jobs, ledger, nodes, settlements
+from gpunode_tracker.storage import accounts, api_keys, grants, jobs, ledger, nodes, settlements
 from gpunode_tracker.storage.database import Database
 from gpunode_tracker.storage.tables import workers
 from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tests.tracker.databases import ON_BOTH
-from tests.tracker.parties import START_AT, job_id
-from tests.tracker.storage.long_queue import LANES, OTHERS, fill
+from tests.tracker.parties import job_id
+from tests.tracker.storage.long_queue import LANES, NOW, OTHERS, fill
 from tests.tracker.storage.query_plans import Statement, problems_of, recorded
 from tests.tracker.storage.queued_jobs import LEASE_S, queued_job
 
 HOLDER = worker_holder("w7")
-NOW = START_AT + 10**6
-"""Somewhere in the middle of all that was written."""
+SORTED_FEW = {"nodes of an account", "newest certificate"}
+"""What an account or a node has a handful of may be sorted."""
 
 
 def _lease(number: int) -> Lease:
@@ -54,7 +54,7 @@ def _questions(count: int) -> dict[str, Callable[[AsyncConnection], Awaitable[ob
         "deletion": lambda c: jobs.delete_jobs(c, [job_id(count + number) for number in range(100)]),
         "worker of a token": lambda c: c.execute(of_worker),
         "worker of either token": lambda c: c.execute(select(workers).where(of_either)),
-        "account of a key": lambda c: accounts.account_of_key(c, "k7"),
+        "holder of a key": lambda c: api_keys.holder_of_key(c, "k7"),
         "account, locked": lambda c: accounts.find_account(c, "a7", lock=True),
         "node of a token": lambda c: nodes.node_of_token(c, "t7"),
         "nodes": lambda c: nodes.find_nodes(c, {"p7", "p8", "p9"}, share=True),
@@ -82,7 +82,7 @@ def _questions(count: int) -> dict[str, Callable[[AsyncConnection], Awaitable[ob
 async def test_nothing_reads_or_sorts_a_whole_table(database: Database, count: int) -> None:
     """With a long queue, half of which has failed once already, and thousands of workers, nodes, keys and grants."""
     await fill(database, count)
-    problems: dict[str, list[str]] = {}
+    problems: list[str] = []
     asked: dict[str, list[Statement]] = {}
     async with database.write() as connection:
         for name, ask in _questions(count).items():
@@ -92,6 +92,7 @@ async def test_nothing_reads_or_sorts_a_whole_table(database: Database, count: i
             assert statements, f"{name} asked nothing"
             for statement in statements:
                 found = await problems_of(connection, statement)
-                if found:
-                    problems.setdefault(name, []).extend([statement.sql, *found])
-    assert problems == {}
+                if name in SORTED_FEW:
+                    found = [problem for problem in found if "ORDER BY" not in problem]
+                problems += [f"{name}: {problem} in {statement.sql[:300]}" for problem in found]
+    assert not problems, "\n\n".join(problems)

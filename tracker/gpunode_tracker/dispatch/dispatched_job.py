@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -29,7 +28,7 @@ from gpunode_tracker.dispatch.answers import AnswerReader
 from gpunode_tracker.dispatch.debts import Debts, cost_of
 from gpunode_tracker.dispatch.funds import JobFunds
 from gpunode_tracker.dispatch.lease_keeper import LeaseKeeper
-from gpunode_tracker.dispatch.look import find_nodes
+from gpunode_tracker.dispatch.look import NodeLook
 from gpunode_tracker.dispatch.preference import region_order
 from gpunode_tracker.dispatch.verdicts import End, end_after
 from gpunode_tracker.errors import StorageUnavailable
@@ -55,13 +54,13 @@ LONGEST_PAUSE_S: Final = 10.0
 class Surrounds:
     """What all dispatched jobs share.
 
-    session: the tracker's client. live_regions: returns those with nodes for the jobs of a lane. monotonic: seconds.
+    session: the tracker's client. look: finds nodes. live_regions: returns those with nodes for the jobs of a lane.
     """
 
     tracker: "Tracker"
     session: Session
+    look: NodeLook
     live_regions: Callable[[str], Collection[Region]]
-    monotonic: Callable[[], float] = time.monotonic
 
 
 class DispatchedJob:
@@ -122,7 +121,7 @@ class DispatchedJob:
     # At the nodes
 
     async def _work(self) -> End:
-        started_at = self._around.monotonic()
+        started_at = self._tracker.monotonic()
         try:
             done = await self._answer()
             self._is_ending = True
@@ -130,7 +129,7 @@ class DispatchedJob:
         except Exception as error:  # noqa: BLE001 -- whatever it is, the job must not be left lying
             self._is_ending = True
             return await self._failed(error)
-        return await self._completed(done, result, processing_ms=round(1000 * (self._around.monotonic() - started_at)))
+        return await self._completed(done, result, processing_ms=round(1000 * (self._tracker.monotonic() - started_at)))
 
     async def _answer(self) -> Completed:
         job, salt = self.job, new_salt()
@@ -171,7 +170,7 @@ class DispatchedJob:
         wanted = None if job.region is None else Region(job.region)
         client = None if job.client_region is None else Region(job.client_region)
         regions = region_order(wanted, client, self._around.live_regions(job.lane))
-        return await find_nodes(self._around.session, Demand(Task(job.type), job.model), regions, client)
+        return await self._around.look.find(Demand(Task(job.type), job.model), regions, client)
 
     def _asked(self, route: Route) -> None:
         """Tell who does the job now."""
@@ -295,12 +294,12 @@ class DispatchedJob:
 
     async def _surely(self, act: Callable[[], Awaitable[T]]) -> T:
         """Act, again and again while the database does not answer, for two minutes or until the tracker stops."""
-        ends_at, pause_s = self._around.monotonic() + PATIENCE_WITH_STORAGE_S, FIRST_PAUSE_S
+        ends_at, pause_s = self._tracker.monotonic() + PATIENCE_WITH_STORAGE_S, FIRST_PAUSE_S
         while True:
             try:
                 return await act()
             except StorageUnavailable as error:
-                if self._stopping.is_set() or self._around.monotonic() > ends_at:
+                if self._stopping.is_set() or self._tracker.monotonic() > ends_at:
                     raise
                 logger.warning("%s", error, extra=self._extra("dispatch_waits"))
             try:

@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-import time
-from collections.abc import Callable, Collection
+from collections.abc import AsyncGenerator, Collection, Sequence
+from contextlib import aclosing
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
 
@@ -17,9 +17,9 @@ from gpunode_protocol.tasks import Task
 
 from gpunode_tracker.dispatch.abilities import Abilities
 from gpunode_tracker.dispatch.dispatched_job import DispatchedJob, Surrounds
-from gpunode_tracker.dispatch.look import find_nodes
-from gpunode_tracker.dispatch.pauses import LanePauses
-from gpunode_tracker.dispatch.preference import is_free, region_order
+from gpunode_tracker.dispatch.look import NodeLook
+from gpunode_tracker.dispatch.pauses import Pauses
+from gpunode_tracker.dispatch.preference import free_slots, region_order
 from gpunode_tracker.dispatch.session import open_session
 from gpunode_tracker.dispatch.verdicts import End
 from gpunode_tracker.jobs.job import Lease, StoredJob, dispatch_holder
@@ -41,6 +41,8 @@ IDLE_PAUSE_S: Final = 10.0
 FIRST_PAUSE_S: Final = 0.25
 LONGEST_PAUSE_S: Final = 2.0
 """While jobs wait for nodes that have no room, these are asked again after this, growing: an answer is good for 2 s."""
+MAX_ASKED_LANES: Final = 32
+"""For so many lanes nodes are looked for at once, those first whose jobs go first."""
 SEARCH_INTERVAL_S: Final = 10.0
 """While those that are known have no room, others are searched this often, and when the index tells of a new one."""
 FAILURE_PAUSE_S: Final = 10.0
@@ -65,7 +67,7 @@ class Dispatcher:
     Args:
         tracker: whose queue it is.
         replica: names this process as the holder of jobs; the same after a restart.
-        surroundings: see ``open_session``. monotonic: seconds.
+        surroundings: see ``open_session``.
     """
 
     def __init__(
@@ -73,21 +75,21 @@ class Dispatcher:
         tracker: "Tracker",
         replica: str,
         surroundings: Surroundings | None = None,
-        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._tracker = tracker
         self._holder = dispatch_holder(replica)
-        self._monotonic = monotonic
+        self._monotonic = tracker.monotonic
         self._session = open_session(tracker, surroundings)
-        self._around = Surrounds(tracker, self._session, self._live_regions, monotonic)
-        self._pauses = LanePauses()
+        self._nodes = NodeLook(self._session, self._monotonic)
+        self._around = Surrounds(tracker, self._session, self._nodes, self._live_regions)
+        self._pauses: Pauses[str] = Pauses()
         self._abilities = Abilities({}, {})
         self._abilities_until = float("-inf")
         self._searched_at: dict[str, float] = {}
         self._new_node_at = float("-inf")
         self._bell = asyncio.Event()
         self._running: dict[DispatchedJob, asyncio.Task[None]] = {}
-        self._beginning: asyncio.Task[DispatchedJob | None] | None = None
+        self._beginning: asyncio.Task[bool] | None = None
         self._loop: asyncio.Task[None] | None = None
 
     @property
@@ -167,10 +169,28 @@ class Dispatcher:
         async with self._tracker.database.read() as connection:
             heads = await queue_heads(connection)
         possible = [head for head in heads if self._live_regions(head.lane)]
-        for head in possible:
-            if await self._has_room_for(head) and await self._begin(head.lane):
-                return _Found.TAKEN
+        async with aclosing(self._with_room(possible)) as roomy:
+            async for head in roomy:
+                if await self._begin(head.lane):
+                    return _Found.TAKEN
         return _Found.NO_ROOM if possible else _Found.NOTHING
+
+    async def _with_room(self, heads: Sequence[Head]) -> AsyncGenerator[Head, None]:
+        """Yield those for which nodes have room, in their order as far as it is known: one silent node takes 2 s."""
+        now = self._monotonic()
+        asked = [head for head in heads if not self._pauses.is_paused(head.lane, now)][:MAX_ASKED_LANES]
+        looks = {asyncio.create_task(self._has_room_for(head)): head for head in asked}
+        pending = set(looks)
+        try:
+            while pending:
+                done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+                for look in sorted(done, key=lambda each: asked.index(looks[each])):
+                    if look.result():
+                        yield looks[look]
+        finally:
+            for look in looks:
+                look.cancel()
+            await asyncio.gather(*looks, return_exceptions=True)
 
     def _forget_old(self) -> None:
         now = self._monotonic()
@@ -179,20 +199,20 @@ class Dispatcher:
         self._searched_at = {lane: at for lane, at in self._searched_at.items() if at > recent}
 
     async def _has_room_for(self, head: Head) -> bool:
-        if self._pauses.is_paused(head.lane, self._monotonic()):
-            return False
         task, region, model = parts_of(head.lane)
         wanted = None if region is None else Region(region)
         client = None if head.client_region is None else Region(head.client_region)
         regions, demand = region_order(wanted, client, self._live_regions(head.lane)), Demand(Task(task), model)
         try:
-            found = await find_nodes(self._session, demand, regions, client)
-            if not any(is_free(choice) for choice in found) and self._may_search(head.lane):
-                found = await find_nodes(self._session, demand, regions, client, anew=True)
+            found = await self._nodes.find(demand, regions, client)
+            if not free_slots(found) and self._may_search(head.lane):
+                found = await self._nodes.find(demand, regions, client, anew=True)
         except NoNodeFound:
+            found = []
+        if all(choice.probe is None for choice in found):
             self._pauses.failed(head.lane, self._monotonic())
-            return False
-        return any(is_free(choice) for choice in found)
+        begun = sum(not sent.started.is_set() and sent.job.type == task for sent in self._running)
+        return free_slots(found) > begun
 
     def _may_search(self, lane: str) -> bool:
         """Return whether nodes should be looked for beyond those that are known and have no room."""
@@ -205,23 +225,19 @@ class Dispatcher:
     async def _begin(self, lane: str) -> bool:
         """Take the first job of a lane and send it; return whether there was one for us."""
         self._beginning = asyncio.create_task(self._claim(lane))
-        sent = await asyncio.shield(self._beginning)  # who is stopped here must not leave a job lying
-        if sent is None:
-            return False
-        await sent.started.wait()  # the next look sees it at its node
-        return True
+        return await asyncio.shield(self._beginning)  # who is stopped here must not leave a job lying
 
-    async def _claim(self, lane: str) -> DispatchedJob | None:
+    async def _claim(self, lane: str) -> bool:
         tracker = self._tracker
         async with tracker.database.write() as connection:
             job = await claim_job(connection, self._holder, (lane,), now=tracker.now, lease_s=LEASE_S)
         if job is None:
-            return None
+            return False
         lease = Lease(job_id=job.id, holder=self._holder, attempt=job.attempt)
         sent = DispatchedJob(self._around, job, lease)
         tracker.metrics.dispatched.labels(job.type).inc()
         self._running[sent] = asyncio.create_task(self._see_through(sent, job))
-        return sent
+        return True
 
     async def _see_through(self, sent: DispatchedJob, job: StoredJob) -> None:
         end = End.LOST
@@ -245,6 +261,8 @@ class Dispatcher:
 
     def _see_new_node(self) -> None:
         self._abilities_until, self._new_node_at = float("-inf"), self._monotonic()
+        self._nodes.forget()
+        self._pauses.clear()
         self._bell.set()
 
     def _live_regions(self, lane: str) -> Collection[Region]:

@@ -4,12 +4,11 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Final
 
-from gpunode_protocol.jobs_api import LEASE_HEARTBEAT_INTERVAL_S, LEASE_S, JobEventName
+from gpunode_protocol.jobs_api import LEASE_HEARTBEAT_INTERVAL_S, JobEventName
 
 from gpunode_tracker.errors import StorageUnavailable
 from gpunode_tracker.jobs.job import Lease
 from gpunode_tracker.jobs.news import Word
-from gpunode_tracker.storage.jobs import renew_lease
 
 if TYPE_CHECKING:
     from gpunode_tracker.tracker import Tracker
@@ -50,8 +49,7 @@ class LeaseKeeper:
 
     async def _renew(self) -> bool:
         try:
-            async with self._tracker.database.write() as connection:
-                return await renew_lease(connection, self._lease, now=self._tracker.now, lease_s=LEASE_S)
+            return self._lease in await self._tracker.workers.renewals.renew((self._lease,))
         except StorageUnavailable as error:
             logger.warning("A lease was not renewed: %s", error, extra={"event": "lease_not_renewed"})
             return True

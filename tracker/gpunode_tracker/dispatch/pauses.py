@@ -1,7 +1,10 @@
-"""Lanes of the queue that are left alone for a while, because their jobs found no node. Pure."""
+"""What failed is left alone for a while: lanes whose jobs found no node, regions where nobody answers. Pure."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
 
 FIRST_PAUSE_S: Final = 0.5
 LONGEST_PAUSE_S: Final = 10.0
@@ -13,30 +16,31 @@ class _Pause:
     length_s: float
 
 
-class LanePauses:
-    """Each further failure of a lane makes its pause twice as long; a job that found a node ends that.
-
-    Instants: monotonic seconds.
-    """
+class Pauses(Generic[K]):
+    """Each further failure makes a pause twice as long; a success ends it. Instants: monotonic seconds."""
 
     def __init__(self) -> None:
-        self._pauses: dict[str, _Pause] = {}
+        self._pauses: dict[K, _Pause] = {}
 
-    def failed(self, lane: str, now: float) -> None:
-        """Leave a lane alone, longer than the last time."""
-        before = self._pauses.get(lane)
+    def failed(self, key: K, now: float) -> None:
+        """Leave something alone, longer than the last time."""
+        before = self._pauses.get(key)
         length_s = FIRST_PAUSE_S if before is None else min(LONGEST_PAUSE_S, 2 * before.length_s)
-        self._pauses[lane] = _Pause(now + length_s, length_s)
+        self._pauses[key] = _Pause(now + length_s, length_s)
 
-    def succeeded(self, lane: str) -> None:
+    def succeeded(self, key: K) -> None:
         """Forget what was."""
-        self._pauses.pop(lane, None)
+        self._pauses.pop(key, None)
 
-    def is_paused(self, lane: str, now: float) -> bool:
-        """Return whether a lane is to be left alone now."""
-        pause = self._pauses.get(lane)
+    def is_paused(self, key: K, now: float) -> bool:
+        """Return whether something is to be left alone now."""
+        pause = self._pauses.get(key)
         return pause is not None and now < pause.until
 
     def forget_old(self, now: float) -> None:
-        """Forget lanes whose last failure was long ago."""
-        self._pauses = {lane: pause for lane, pause in self._pauses.items() if now < pause.until + LONGEST_PAUSE_S}
+        """Forget what failed long ago."""
+        self._pauses = {key: pause for key, pause in self._pauses.items() if now < pause.until + LONGEST_PAUSE_S}
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._pauses.clear()

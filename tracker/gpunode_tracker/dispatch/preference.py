@@ -7,8 +7,9 @@ memory. Before all that: nodes that answer now and have room, because the tracke
 from collections.abc import Collection, Iterable
 
 from gpunode._selection import Choice, Standing
-from gpunode_protocol.geography import REFERENCE_POINTS, distance_km
 from gpunode_protocol.regions import Region
+
+from gpunode_tracker.workers.selection import region_distance_km
 
 
 def region_order(wanted: Region | None, client: Region | None, live: Collection[Region]) -> tuple[Region | None, ...]:
@@ -23,7 +24,7 @@ def region_order(wanted: Region | None, client: Region | None, live: Collection[
         return (wanted,)
     if client is None:
         return (None,)
-    return tuple(sorted(live, key=lambda region: (way_km(client, region), region)))
+    return tuple(sorted(live, key=lambda region: (region_distance_km(region, client), region)))
 
 
 def preferred(choices: Iterable[Choice], client: Region | None) -> list[Choice]:
@@ -36,9 +37,10 @@ def is_free(choice: Choice) -> bool:
     return choice.standing is Standing.ANSWERED and choice.probe is not None and choice.probe.is_free
 
 
-def way_km(client: Region | None, region: Region) -> int:
-    """Return how far apart the reference points of two regions are, 0 if one is not known."""
-    return 0 if client is None else distance_km(REFERENCE_POINTS[client], REFERENCE_POINTS[region])
+def free_slots(choices: Iterable[Choice]) -> int:
+    """Return how many jobs would begin at once at these nodes together."""
+    probes = [choice.probe for choice in choices if is_free(choice) and choice.probe is not None]
+    return sum(max(1, probe.slots) - probe.active - probe.queued for probe in probes)
 
 
 def _order(choice: Choice, client: Region | None) -> tuple[int, bool, int, float, float, int]:
@@ -47,7 +49,7 @@ def _order(choice: Choice, client: Region | None) -> tuple[int, bool, int, float
     return (
         choice.standing,
         not is_free(choice),
-        way_km(client, body.region),
+        region_distance_km(body.region, client),
         failures,
         choice.cost_ms,
         -body.gpu.memory_mb,

@@ -26,12 +26,17 @@ def open_session(tracker: "Tracker", surroundings: Surroundings | None = None) -
 
     Args:
         tracker: whose queue is worked on.
-        surroundings: clocks, mesh; clock and key become the tracker's.
+        surroundings: mesh, randomness; clocks and key become the tracker's.
     """
     local = LocalTracker(tracker)
     # not loaded: the operator's GPUNODE_* variables are for the commands, and may limit the operator's own jobs
     config = ClientConfig.model_construct(
         tracker=local.url, state_dir=tracker.settings.data_dir / FOLDER, job_timeout_s=JOB_TIMEOUT_S
     )
-    around = replace(surroundings or Surroundings(), clock=tracker.clock, identity_path=tracker.dispatch_key_path)
+    around = replace(
+        surroundings or Surroundings(),
+        clock=tracker.clock,
+        monotonic=tracker.monotonic,
+        identity_path=tracker.dispatch_key_path,
+    )
     return Session(config, around, local)

@@ -25,10 +25,13 @@ from gpunode_tracker.errors import Forbidden, InvalidRequest, NotFound
 from gpunode_tracker.geoip import Place
 from gpunode_tracker.place_watch import Observer
 from gpunode_tracker.queries import read_choice
+from gpunode_tracker.quotas import refuse_guessers
 from gpunode_tracker.region_overview import seen_place
 from gpunode_tracker.registration import check_adverts
 from gpunode_tracker.storage import audit, nodes
+from gpunode_tracker.storage.nodes import StoredNode
 from gpunode_tracker.tracker import Tracker
+from gpunode_tracker.worker_auth import worker_of
 
 
 async def post_challenge(request: web.Request) -> web.Response:
@@ -147,10 +150,10 @@ async def post_link(request: web.Request) -> web.Response:
 
 
 async def get_node_balance(request: web.Request) -> web.Response:
-    """GET /api/v1/nodes/{peer}/balance: for the node's token, or the API key of the account that it is linked to."""
+    """GET /api/v1/nodes/{peer}/balance: for its worker token, or the API key of the account that it is linked to."""
     tracker = request.app[TRACKER]
     if WORKER_TOKEN_HEADER in request.headers:
-        itself = await node_of(request)
+        itself = await _payee_of(request)
         async with tracker.database.read() as connection:
             return reply(await node_balance(connection, itself))
     account = await account_of(request)
@@ -161,3 +164,21 @@ async def get_node_balance(request: web.Request) -> web.Response:
         if node.account_id != account.id:
             raise Forbidden("This node is not linked to your account.")
         return reply(await node_balance(connection, node))
+
+
+async def _payee_of(request: web.Request) -> StoredNode:
+    """Return whose worker token the request carries, a node's or a pull worker's with a key.
+
+    Raises:
+        Unauthenticated, Forbidden, TooManyRequests: see ``node_of`` and ``worker_of``.
+    """
+    await refuse_guessers(request)
+    tracker = request.app[TRACKER]
+    if await tracker.workers.find(request.headers[WORKER_TOKEN_HEADER]) is None:
+        return await node_of(request)
+    worker = await worker_of(request)
+    async with tracker.database.read() as connection:
+        node = await nodes.find_node(connection, PeerId(worker.stored.peer)) if worker.stored.peer else None
+    if node is None or node.peer != request.match_info["peer"]:
+        raise Forbidden("This worker token belongs to another key, or to a worker without one.")
+    return node

@@ -6,7 +6,6 @@ from dataclasses import KW_ONLY, dataclass, field
 from enum import StrEnum
 from typing import Any, Final, Literal
 
-from aiohttp import web
 from aiohttp.typedefs import Handler
 from gpunode_protocol.signing import WireModel
 from gpunode_protocol.tracker_api import Problem
@@ -51,7 +50,15 @@ Reply = type[WireModel] | Content | SpecialProblem | None
 
 EVENT_STREAM: Final = Content(
     "text/event-stream",
-    {"type": "string", "description": "Server-sent events (HTML Living Standard, 9.2); each `data` is a JSON object."},
+    {
+        "type": "object",
+        "description": "One of the server-sent events (HTML Living Standard, 9.2) that follow each other.",
+        "properties": {
+            "event": {"type": "string", "enum": ["queued", "running", "tokens", "progress", "done"]},
+            "data": {"type": "string", "contentMediaType": "application/json", "description": "A JSON object."},
+        },
+        "required": ["event", "data"],
+    },
 )
 HTML: Final = Content("text/html")
 PLAIN_TEXT: Final = Content("text/plain")
@@ -75,16 +82,22 @@ def number(name: str, about: str, *, highest: int) -> Query:
 
 
 def choice(name: str, about: str, kind: type[StrEnum], *, required: bool = False) -> Query:
-    """Return a parameter that is one of some names."""
-    return Query(name, {"type": "string", "enum": [str(value) for value in kind]}, about, required)
+    """Return a parameter that is one of some names; empty counts as left out."""
+    names = [str(value) for value in kind]
+    return Query(name, {"type": "string", "enum": names if required else [*names, ""]}, about, required)
 
 
 def text(
     name: str, about: str, *, pattern: str | None = None, max_chars: int | None = None, required: bool = False
 ) -> Query:
-    """Return a parameter that is text."""
-    limits = {"pattern": pattern, "maxLength": max_chars}
-    schema = {"type": "string"} | {key: value for key, value in limits.items() if value is not None}
+    """Return a parameter that is text; empty counts as left out."""
+    schema: dict[str, Any] = {"type": "string"}
+    if required:
+        schema["minLength"] = 1
+    if pattern is not None:
+        schema["pattern"] = pattern if required else f"^$|{pattern}"
+    if max_chars is not None:
+        schema["maxLength"] = max_chars
     return Query(name, schema, about, required)
 
 
@@ -120,13 +133,6 @@ class Route:
     headers: tuple[str, ...] = ()
     reply_headers: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     problems: tuple[int, ...] = ()
-
-    @property
-    def definition(self) -> web.RouteDef:
-        """The route for aiohttp."""
-        if self.method == "GET":
-            return web.get(self.path, self.handler)
-        return web.route(self.method, self.path, self.handler)
 
     @property
     def variables(self) -> tuple[str, ...]:

@@ -77,7 +77,7 @@ async def find_key(
     query = select(*_COLUMNS).where(api_keys.c.id == key_id)
     if account_id is not None:
         query = query.where(api_keys.c.account_id == account_id)
-    row = (await connection.execute(query.with_for_update() if lock else query)).first()
+    row = (await connection.execute(query.with_for_update(key_share=True) if lock else query)).first()
     return _key(row) if row else None
 
 

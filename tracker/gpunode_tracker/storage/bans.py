@@ -2,22 +2,17 @@
 
 from typing import Any
 
-from sqlalchemy import Select, delete, func, insert, or_, select, tuple_, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Select, delete, func, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gpunode_tracker.bans import Ban, BanKind
 from gpunode_tracker.storage.tables import bans
+from gpunode_tracker.storage.upserts import insert_or_update
 
 
 async def save_ban(connection: AsyncConnection, ban: Ban) -> None:
     """Keep a ban; an earlier one of the same subject is replaced."""
-    values = {"reason": ban.reason, "created_at": ban.created_at, "until": ban.until}
-    try:
-        async with connection.begin_nested():
-            await connection.execute(insert(bans).values(kind=ban.kind, subject=ban.subject, **values))
-    except IntegrityError:  # there is one
-        await connection.execute(update(bans).where(*_is(ban.kind, ban.subject)).values(**values))
+    await insert_or_update(connection, bans, vars(ban))
 
 
 async def lift_ban(connection: AsyncConnection, kind: BanKind, subject: str) -> bool:

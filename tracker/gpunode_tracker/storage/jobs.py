@@ -9,7 +9,7 @@ from typing import Any, Final
 from gpunode_protocol.jobs_api import MAX_ATTEMPTS
 from sqlalchemy import (
     ColumnElement,
-    Exists,
+    ScalarSelect,
     Select,
     exists,
     func,
@@ -25,6 +25,7 @@ from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gpunode_tracker.jobs.job import DISPATCH_HOLDER, WORKER_HOLDER, JobStatus, Lease, Outcome, StoredJob
+from gpunode_tracker.storage.queue_heads import queued_lanes
 from gpunode_tracker.storage.tables import job_attempts, jobs
 
 SHUN_S: Final = 60
@@ -123,17 +124,19 @@ def takeable_query(holder: str, lane: str, *, now: int) -> Select[Any]:
     """Return the query for the first job of a lane that the holder may have."""
     query = select(jobs.c.id, jobs.c.lane, jobs.c.rank).where(_QUEUED, jobs.c.lane == lane)
     if not holder.startswith(DISPATCH_HOLDER):  # what stands behind it chooses another node each time by itself
-        query = query.where(~_failed_lately(holder, now=now))
+        query = query.where(_failures_lately(holder, now=now) == 0)
     return query.order_by(jobs.c.rank, jobs.c.id).limit(_ONE)
 
 
-def _failed_lately(holder: str, *, now: int) -> Exists:
-    return exists().where(
-        job_attempts.c.job_id == jobs.c.id,
-        # an expression, so that the index by holder does not serve: that has thousands of attempts, and a job has three
-        job_attempts.c.holder.concat(literal_column("''")) == holder,
-        job_attempts.c.ended_at > now - SHUN_S,
-    )
+def _failures_lately(holder: str, *, now: int) -> ScalarSelect[int]:
+    """Return how often a holder failed a job lately, which is to be looked up for one job after the other.
+
+    A job has three attempts, a holder thousands. So this is no EXISTS, which PostgreSQL would rather join with all of
+    them; and the holder is compared as an expression, for which SQLite cannot use the index that it has of holders.
+    """
+    of_job = job_attempts.c.job_id == jobs.c.id, job_attempts.c.ended_at > now - SHUN_S
+    of_holder = job_attempts.c.holder.concat(literal_column("''")) == holder
+    return select(func.count()).select_from(job_attempts).where(*of_job, of_holder).correlate(jobs).scalar_subquery()
 
 
 async def _lease(connection: AsyncConnection, job_id: str, holder: str, *, now: int, lease_s: int) -> StoredJob | None:
@@ -272,16 +275,9 @@ async def stale_jobs(connection: AsyncConnection, *, created_before: int, limit:
 
 def stale_jobs_query(*, created_before: int, limit: int) -> Select[Any]:
     """Return the query for them, which looks at the front of each lane: a rank is at most the age in milliseconds."""
-    lanes = select(_first_lane_after(None).label("lane")).cte("lanes", recursive=True)
-    before = lanes.alias("before")
-    lanes = lanes.union_all(select(_first_lane_after(before.c.lane)).where(before.c.lane.is_not(None)))
+    lanes = queued_lanes()
     old = _QUEUED, jobs.c.rank < 1000 * created_before, jobs.c.created_at < created_before
     return select(jobs.c.id).join_from(lanes, jobs, jobs.c.lane == lanes.c.lane).where(*old).limit(limit)
-
-
-def _first_lane_after(lane: ColumnElement[str] | None) -> Any:
-    query = select(func.min(jobs.c.lane)).where(_QUEUED)
-    return (query if lane is None else query.where(jobs.c.lane > lane)).scalar_subquery()
 
 
 async def expired_leases(connection: AsyncConnection, *, now: int, limit: int) -> list[Lease]:
@@ -317,12 +313,16 @@ async def jobs_ahead(connection: AsyncConnection, job: StoredJob, lanes: Sequenc
     """Return how many queued jobs of some lanes go before a job; counts ``limit`` of a lane at most."""
     place = tuple_(literal(job.rank, jobs.c.rank.type), literal(job.id, jobs.c.id.type))
     earlier = tuple_(jobs.c.rank, jobs.c.id) < place
-    counts = [
-        select(func.count())
-        .select_from(select(jobs.c.id).where(_QUEUED, jobs.c.lane == lane, earlier).limit(limit).subquery())
-        .scalar_subquery()
+    # in the order of the index: else PostgreSQL may rather read the table until it has found as many
+    ordered = [
+        select(jobs.c.id)
+        .where(_QUEUED, jobs.c.lane == lane, earlier)
+        .order_by(jobs.c.rank, jobs.c.id)
+        .limit(limit)
+        .subquery()
         for lane in lanes
     ]
+    counts = [select(func.count()).select_from(before).scalar_subquery() for before in ordered]
     return sum((await connection.execute(select(*counts))).one())
 
 

@@ -26,8 +26,7 @@ async def ensure_prices(connection: AsyncConnection) -> PriceTable:
     found = await newest_prices(connection)
     if found is not None:
         return found
-    values = {"version": DEFAULT_PRICES.version, "body": DEFAULT_PRICES.to_map()}
-    await insert_if_new(connection, price_tables, values)
+    await add_prices(connection, DEFAULT_PRICES)
     return await newest_prices(connection) or DEFAULT_PRICES
 
 

@@ -320,6 +320,7 @@ jobs = Table(
         sqlite_where=text("status = 'queued'"),
         postgresql_where=text("status = 'queued'"),
     ),
+    # of running ones only: SQLite would take it for queued ones instead of the queue's own index, and sort the queue
     Index(
         "ix_jobs_lease_expires_at",
         "lease_expires_at",
@@ -328,13 +329,6 @@ jobs = Table(
     ),
     Index("ix_jobs_account_id_id", "account_id", "id"),
     Index("ix_jobs_completed_at", "completed_at"),
-    # not of queued ones: SQLite would take it for them instead of the queue's own index, and sort the whole queue
-    Index(
-        "ix_jobs_status",
-        "status",
-        sqlite_where=text("status <> 'queued'"),
-        postgresql_where=text("status <> 'queued'"),
-    ),
     Index("ix_jobs_region", "region"),
     Index("ix_jobs_priority_created_at", "priority", "created_at"),
 )

@@ -9,7 +9,6 @@ branch_labels = None
 depends_on = None
 
 _QUEUED = sa.text("status = 'queued'")
-_NOT_QUEUED = sa.text("status <> 'queued'")
 _RUNNING = sa.text("status = 'running'")
 _REVOKED = sa.text("revoked_at IS NOT NULL")
 _UNSEQUENCED = sa.text("position IS NULL")
@@ -139,7 +138,6 @@ def _create_jobs() -> None:
     )
     op.create_index("ix_jobs_account_id_id", "jobs", ["account_id", "id"])
     op.create_index("ix_jobs_completed_at", "jobs", ["completed_at"])
-    op.create_index("ix_jobs_status", "jobs", ["status"], sqlite_where=_NOT_QUEUED, postgresql_where=_NOT_QUEUED)
     op.create_index("ix_jobs_region", "jobs", ["region"])
     op.create_index("ix_jobs_priority_created_at", "jobs", ["priority", "created_at"])
 
