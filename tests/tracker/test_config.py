@@ -1,5 +1,6 @@
 """Settings: what wins over what, and what is refused."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,35 @@ def test_the_database_url_is_not_shown() -> None:
     settings = TrackerSettings.load({"database_url": "postgresql+asyncpg://u:secret@h/d"})
     assert "secret" not in repr(settings)
     assert settings.sqlalchemy_url == "postgresql+asyncpg://u:secret@h/d"
+
+
+@pytest.mark.parametrize("show", [repr, str, lambda settings: str(settings.model_dump())])
+def test_no_way_to_print_settings_shows_the_password(show: Callable[[TrackerSettings], str]) -> None:
+    """Not even all of them at once."""
+    assert "secret" not in show(TrackerSettings.load({"database_url": "postgresql://u:secret@h/d"}))
+
+
+@pytest.mark.parametrize("url", ["mysql://u:secret@h/d", "postgresql://u:secret/x@h/d"])
+def test_a_database_url_that_cannot_be_used(url: str) -> None:
+    """It is refused at once, and not repeated."""
+    with pytest.raises(InvalidSettings, match="database URL") as caught:
+        TrackerSettings.load({"database_url": url})
+    assert "secret" not in str(caught.value)
+
+
+def test_where_the_database_url_comes_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An option, the tracker's own variable, the file; and what hosting platforms set, if nothing else names one."""
+    urls = {name: f"postgresql+asyncpg://h/{name}" for name in ("platform", "file", "own", "option")}
+    assert TrackerSettings.load({}).database_url is None
+    monkeypatch.setenv("DATABASE_URL", "postgres://h/platform")
+    assert TrackerSettings.load({}).sqlalchemy_url == urls["platform"]
+    file = tmp_path / "my.toml"
+    file.write_text('[tracker]\ndatabase_url = "postgres://h/file"\n')
+    monkeypatch.setenv("GPUNODE_CONFIG", str(file))
+    assert TrackerSettings.load({}).sqlalchemy_url == urls["file"]
+    monkeypatch.setenv("GPUNODE_TRACKER_DATABASE_URL", "postgres://h/own")
+    assert TrackerSettings.load({}).sqlalchemy_url == urls["own"]
+    assert TrackerSettings.load({"database_url": "postgres://h/option"}).sqlalchemy_url == urls["option"]
 
 
 def test_trusted_proxies(monkeypatch: pytest.MonkeyPatch) -> None:

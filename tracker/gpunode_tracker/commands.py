@@ -44,7 +44,7 @@ def start(  # noqa: PLR0913 -- one parameter an option
     open_registration: Annotated[
         bool | None, typer.Option("--open-registration", help="Anybody may make a promotional account.")
     ] = None,
-    database_url: Annotated[str | None, typer.Option(help="SQLAlchemy URL; default SQLite in --data-dir.")] = None,
+    database_url: Annotated[str | None, typer.Option(help="postgresql://…; default SQLite in --data-dir.")] = None,
     redis_url: Annotated[str | None, typer.Option(help="Redis that several trackers share (REDIS_URL).")] = None,
 ) -> None:
     """Run the tracker until Ctrl-C or SIGTERM."""

@@ -3,18 +3,22 @@
 import asyncio
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 from gpunode_protocol import tracker_api as api
 from gpunode_tracker.config import TrackerSettings
-from gpunode_tracker.errors import StorageUnavailable
+from gpunode_tracker.errors import InvalidRequest, StorageUnavailable
+from gpunode_tracker.jobs.job import JobStatus
 from gpunode_tracker.storage.database import Database
 from gpunode_tracker.storage.documents import constant, find_constant
+from gpunode_tracker.storage.failures import WHEN_REPAIRED_S
 from gpunode_tracker.tracker import Tracker
 from sqlalchemy import text
 
 from tests.tracker.conftest import World
-from tests.tracker.databases import ON_BOTH, ON_SQLITE
+from tests.tracker.databases import ON_BOTH, ON_POSTGRESQL, ON_SQLITE
+from tests.tracker.storage.queued_jobs import Queue, queued_job
 
 _POOLED_CONNECTIONS = 5  # SQLAlchemy's default
 
@@ -72,6 +76,40 @@ async def test_a_full_disk_loses_nothing(world: World) -> None:
     await _limit_pages(world.tracker.database, 2**30)
     assert (await world.settle(deal.job.partial(count)))[0].status == "settled"
     assert (await world.balance(token=deal.token)).spendable_microcredits == 30 * count
+
+
+@ON_SQLITE
+async def test_a_full_disk_loses_no_job(queue: Queue) -> None:
+    """A job that did not fit is not there at all, one that is there can be taken, and both work when there is room."""
+    await queue.add(queued_job(1))
+    lease = await queue.lease()
+    async with queue.database.read() as connection:
+        pages = (await connection.execute(text("PRAGMA page_count"))).scalar_one()
+    await _limit_pages(queue.database, pages)
+    large = bytes(2**20)
+    with pytest.raises(StorageUnavailable) as caught:
+        await queue.add(queued_job(2, params=large))
+    assert caught.value.retry_after_s == WHEN_REPAIRED_S
+    with pytest.raises(StorageUnavailable):
+        await queue.complete(lease, large)
+    assert await queue.renew(lease)
+    assert (await queue.find(1)).status is JobStatus.RUNNING
+    await _limit_pages(queue.database, 2**30)
+    await queue.add(queued_job(2, params=large))
+    assert await queue.complete(lease, large) is not None
+    assert [(await queue.find(1)).result, (await queue.find(2)).params] == [large, large]
+
+
+@ON_POSTGRESQL
+@pytest.mark.parametrize(
+    "changes",
+    [{"client_address": "a\0b"}, {"client_address": "\ud800"}, {"processing_ms": 2**63}, {"priority": 2**31}],
+    ids=["nul", "surrogate", "64 bits", "32 bits"],
+)
+async def test_what_no_column_can_hold(queue: Queue, changes: dict[str, Any]) -> None:
+    """A mistake of whoever sent it, so that it is not sent again and again."""
+    with pytest.raises(InvalidRequest):
+        await queue.add(queued_job(1, **changes))
 
 
 async def _limit_pages(database: Database, pages: int) -> None:

@@ -13,12 +13,15 @@ from gpunode_tracker.storage.tables import metadata
 from gpunode_tracker.tracker import Tracker
 from sqlalchemy import Connection, create_engine
 
+from tests.tracker.databases import ON_BOTH
+
 
 def _difference(connection: Connection) -> list[object]:
     context = MigrationContext.configure(connection, opts={"compare_type": True})
     return [change for change in compare_metadata(context, metadata) if "alembic_version" not in str(change)]
 
 
+@ON_BOTH
 async def test_schema_equals_migrations(tracker: Tracker) -> None:
     """A database that was migrated lacks nothing and has nothing else."""
     async with tracker.database.read() as connection:

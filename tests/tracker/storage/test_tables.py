@@ -22,6 +22,20 @@ def test_every_table_has_a_primary_key() -> None:
     assert all(list(table.primary_key) for table in metadata.tables.values())
 
 
+def test_what_is_deleted_with_its_parent_is_found_by_an_index() -> None:
+    """Otherwise every deletion would read the whole table of the children."""
+    cascades = [
+        (table, key.parent)
+        for table in metadata.tables.values()
+        for key in table.foreign_keys
+        if key.ondelete == "CASCADE"
+    ]
+    assert len(cascades) >= 3
+    for table, column in cascades:
+        leading = [next(iter(index.columns)) for index in table.indexes] + [next(iter(table.primary_key))]
+        assert column in leading, f"{column} leads no index"
+
+
 def test_the_schema_suits_postgresql() -> None:
     """Every table compiles for PostgreSQL too."""
     for table in metadata.tables.values():
