@@ -7,10 +7,10 @@ Instants are Unix seconds. Parameters and results of a job are JSON objects whos
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, MaxLen, MinLen
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from gpunode_protocol.signing import Envelope, WireModel
-from gpunode_protocol.tracker_api import API
+from gpunode_protocol.tracker_api import API, Problem
 from gpunode_protocol.validation import Count, Latitude, Longitude, Name, RegionField, TaskField, UnixSeconds
 
 JOBS_PATH = f"{API}/jobs"
@@ -53,8 +53,11 @@ class JobSubmission(WireModel):
     """Body of ``POST /api/v1/jobs`` and of ``…/sync``.
 
     region: only nodes and workers there; None = anywhere, the nearest first. priority: 9 goes first. model: None = the
-    network's default of the type. webhook: an https address that is told of the job's end.
+    network's default of the type, or whatever model of the type comes first. webhook: an https address that is told of
+    the job's end. An unknown key is refused: a wish that is not understood must not be overlooked.
     """
+
+    model_config = ConfigDict(extra="forbid")
 
     type: TaskField
     params: JsonObject
@@ -76,6 +79,12 @@ class JobTicket(WireModel):
     estimated_wait: float | None = None
     note: str = ""
     webhook_secret: str | None = None
+
+
+class JobProblem(Problem):
+    """A problem that names a job: the one that goes on although the call that waited for it has ended."""
+
+    job_id: str
 
 
 class JobView(WireModel):

@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from annotated_types import Ge, Gt, Le, MaxLen, MinLen
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError, WithJsonSchema
 from pydantic_core import ErrorDetails
 
 from gpunode_protocol.errors import InvalidPeerId
@@ -21,7 +21,12 @@ def _peer_id(value: str) -> PeerId:
         raise ValueError(str(error)) from error
 
 
-PeerIdField = Annotated[PeerId, AfterValidator(_peer_id)]
+PEER_ID_PATTERN = "^12D3KooW[1-9A-HJ-NP-Za-km-z]{44}$"
+"""What all peer ids look like; most texts that look so are none."""
+
+PeerIdField = Annotated[
+    PeerId, AfterValidator(_peer_id), WithJsonSchema({"type": "string", "pattern": PEER_ID_PATTERN})
+]
 """A peer id that holds an ed25519 key."""
 
 Digest = Annotated[bytes, MinLen(32), MaxLen(32)]
@@ -33,7 +38,8 @@ Fingerprint = Digest
 NetworkId = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 """First 20 bytes of SHA-256 of the network's root key, as hex."""
 
-JobId = Annotated[str, Field(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$")]
+JOB_ID_PATTERN = "^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$"
+JobId = Annotated[str, Field(pattern=JOB_ID_PATTERN)]
 """UUIDv7 in text form (RFC 9562)."""
 
 Name = Annotated[str, MinLen(1), MaxLen(64), Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._:-]*$")]
@@ -80,6 +86,7 @@ def _in_words(problem: ErrorDetails) -> str:
 
 
 _WORDS = {
+    "extra_forbidden": "is not known here",
     "bool_parsing": "must be true or false",
     "bool_type": "must be true or false",
     "float_parsing": "must be a number",

@@ -1,11 +1,9 @@
 """What is asked for, and the signed request that asks one node for it."""
 
-import os
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Final
-from uuid import UUID
 
 from gpunode_protocol.digests import SALT_BYTES
 from gpunode_protocol.identity import Identity
@@ -99,14 +97,6 @@ class JobSigner:
 def new_salt() -> bytes:
     """Return a job's salt, under which all its digests are made."""
     return secrets.token_bytes(SALT_BYTES)
-
-
-def new_job_id(now: float) -> str:
-    """Return a UUIDv7 (RFC 9562 §5.7): 48 bits of Unix milliseconds, then random bits."""
-    value = int(now * 1000) << 80 | int.from_bytes(os.urandom(10), "big")
-    value = value & ~(0xF << 76) | 0x7 << 76  # version 7
-    value = value & ~(0x3 << 62) | 0x2 << 62  # variant 10
-    return str(UUID(int=value))
 
 
 def worst_cost_microcredits(prices: PriceTable, task: Task, model: str, params: Params) -> int:

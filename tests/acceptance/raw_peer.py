@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gpunode._job_requests import new_job_id
 from gpunode._loop_thread import LoopThread, shared_loop
 from gpunode_protocol.client_job import ClientJob, Completed, JobEvent
 from gpunode_protocol.framing import FrameParser
 from gpunode_protocol.identity import Identity
+from gpunode_protocol.job_ids import new_job_id
 from gpunode_protocol.mesh import Mesh, MeshConfig, MeshStream, RecordRejected, ValidRecord, create_mesh
 from gpunode_protocol.messages import (
     JOB_PROTOCOL,

@@ -1,24 +1,15 @@
 from dataclasses import replace
-from uuid import UUID
 
-from gpunode._job_requests import Job, new_job_id, patience_with, worst_cost_microcredits
+from gpunode._job_requests import Job, patience_with, worst_cost_microcredits
 from gpunode._selection import Candidate, Choice, Probe
 from gpunode_protocol.identity import Identity
 from gpunode_protocol.payloads import BlobRef, ChatMessage, ImageParams, LlmParams, SpeechParams, input_tokens_bound
 from gpunode_protocol.prices import DEFAULT_PRICES
 from gpunode_protocol.tasks import Task
 
-from tests.sdk.world import EPOCH, MODEL, NO_SPEED, Keys
+from tests.sdk.world import MODEL, NO_SPEED, Keys
 
 PARAMS = LlmParams(messages=(ChatMessage(role="user", content="hi"),), max_tokens=100)
-
-
-def test_job_ids_are_uuids_of_version_7() -> None:
-    """They begin with the time in milliseconds and never repeat."""
-    ids = [UUID(new_job_id(EPOCH + 0.123)) for _ in range(100)]
-    assert {(made.version, made.variant) for made in ids} == {(7, "specified in RFC 4122")}
-    assert {made.int >> 80 for made in ids} == {EPOCH * 1000 + 123}
-    assert len(set(ids)) == 100
 
 
 def test_the_worst_cost_counts_the_bound_of_the_prompt_and_all_tokens() -> None:

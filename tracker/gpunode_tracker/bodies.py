@@ -15,12 +15,22 @@ from gpunode_tracker.quotas import hold_body
 
 M = TypeVar("M", bound=WireModel)
 
+SMALL_BYTES = 256 * 1024
+"""A larger body is parsed in a thread: others need not wait for it."""
 BODY_TIMEOUT_S = 30.0
 """A body must be there within this time; who sends it by drops must not hold connections."""
 
 
-async def read_body(request: web.Request, model: type[M], *, max_bytes: int | None = None) -> M:
-    """Read the request's JSON body of at most ``max_bytes``; None: as many as the settings allow for most calls.
+async def read_body(
+    request: web.Request, model: type[M], *, max_bytes: int | None = None, timeout_s: float | None = None
+) -> M:
+    """Read the request's JSON body.
+
+    Args:
+        request: whose body it is.
+        model: what it should be.
+        max_bytes: None = as many as the settings allow for most calls.
+        timeout_s: within which it must have come; None = ``BODY_TIMEOUT_S``.
 
     Raises:
         TooManyRequests, Overloaded: there is no memory for a large one now.
@@ -28,21 +38,23 @@ async def read_body(request: web.Request, model: type[M], *, max_bytes: int | No
         HTTPRequestEntityTooLarge: more bytes than this path takes. HTTPRequestTimeout: it takes too long to come.
     """
     try:
-        async with asyncio.timeout(BODY_TIMEOUT_S):
+        async with asyncio.timeout(timeout_s or BODY_TIMEOUT_S):
             data = await _read(request, max_bytes or request.app[GUARD].limits.body_bytes)
     except TimeoutError as error:
         raise web.HTTPRequestTimeout from error
     except (web.RequestPayloadError, ConnectionError) as error:  # badly encoded, or its sender has left
         raise MalformedMessage("The body cannot be read to its end.") from error
     try:
-        return model.model_validate_json(data)
+        if len(data) <= SMALL_BYTES:
+            return model.model_validate_json(data)
+        return await asyncio.to_thread(model.model_validate_json, data)
     except ValidationError as error:
         if error.errors(include_url=False, include_input=False)[0]["type"] == "json_invalid":
             raise MalformedMessage("The body is not valid JSON.") from error
         raise InvalidRequest(f"{model.__name__}: {first_problem(error)}") from error
 
 
-async def _read(request: web.Request, max_bytes: int) -> bytes:
+async def _read(request: web.Request, max_bytes: int) -> bytearray:
     data = bytearray()
     held = request.app[GUARD].limits.body_bytes
     too_large = (request.content_length or 0) > max_bytes
@@ -54,7 +66,7 @@ async def _read(request: web.Request, max_bytes: int) -> bytes:
             held = len(data)
     if too_large:
         raise web.HTTPRequestEntityTooLarge(max_size=max_bytes)
-    return bytes(data)
+    return data
 
 
 def reply(body: WireModel, *, status: int = 200, no_store: bool = False) -> web.Response:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from gpunode_tracker.errors import Overloaded, TooManyRequests
 from gpunode_tracker.limits import Limits
@@ -41,11 +41,22 @@ class InFlight:
         try:
             yield visit
         finally:
-            self._requests[holder] -= 1
-            if not self._requests[holder]:
-                del self._requests[holder]
-            if visit.large_bytes:
-                self._free(holder, visit.large_bytes)
+            self._leave(holder)
+            visit.free()
+
+    @contextmanager
+    def pause(self, holder: str) -> Iterator[None]:
+        """Do not count a request while it only waits for something to happen."""
+        self._leave(holder)
+        try:
+            yield
+        finally:
+            self._requests[holder] += 1
+
+    def _leave(self, holder: str) -> None:
+        self._requests[holder] -= 1
+        if not self._requests[holder]:
+            del self._requests[holder]
 
     def take_bytes(self, holder: str, count: int) -> None:
         """Take memory for a large body.
@@ -68,7 +79,8 @@ class InFlight:
         self._bytes[holder] += count
         self._bytes_in_all += count
 
-    def _free(self, holder: str, count: int) -> None:
+    def give_bytes(self, holder: str, count: int) -> None:
+        """Give memory back."""
         self._bytes_in_all -= count
         self._bytes[holder] -= count
         if not self._bytes[holder]:
@@ -87,6 +99,10 @@ class Visit:
         self._holder = holder
         self.large_bytes = 0
 
+    def waiting(self) -> AbstractContextManager[None]:
+        """Return a context in which the request is not counted as being worked on: long polls are only connections."""
+        return self._counts.pause(self._holder)
+
     def hold(self, count: int) -> None:
         """Take more bytes; they are free again when the request ends.
 
@@ -95,3 +111,9 @@ class Visit:
         """
         self._counts.take_bytes(self._holder, count)
         self.large_bytes += count
+
+    def free(self) -> None:
+        """Give the bytes back before the request ends."""
+        if self.large_bytes:
+            self._counts.give_bytes(self._holder, self.large_bytes)
+            self.large_bytes = 0

@@ -27,11 +27,13 @@ class Budget(StrEnum):
     """Batches that come without a known key or token: the signatures in them are enough."""
 
     SUBMITS = "submits"
-    """Grants, reports, links."""
+    """Grants, reports, links, queued jobs."""
     LOOKUPS = "lookups"
     """Balances, entries, receipts, and whatever has no budget of its own."""
     HEARTBEATS = "heartbeats"
     SETTLEMENTS = "settlements"
+    WORK = "work"
+    """What pull workers ask while they work: the next job, pieces of an answer, the end of a job."""
     SETTLEMENT_ITEMS = "settlement_items"
     """Items of batches: two signatures each. By address where the batch came without a known key or token."""
 
@@ -53,6 +55,8 @@ DEFAULT_RATES: Final[Mapping[Budget, Rate]] = {
     Budget.HEARTBEATS: Rate(per_minute=120, burst=30),
     # a busy node sends a batch a second, and what an outage has left without pauses
     Budget.SETTLEMENTS: Rate(per_minute=300, burst=60),
+    # four jobs that stream at once, three pieces a second each, and short ones in between
+    Budget.WORK: Rate(per_minute=1_500, burst=150),
     Budget.SETTLEMENT_ITEMS: Rate(per_minute=120_000, burst=10_000),
 }
 
@@ -67,8 +71,10 @@ class Limits(BaseModel):
         requests_per_address: requests of one address that may be worked on at once.
         connections_per_address, connections: open ones, of one address and in all.
         connection_age_s: seconds after which a connection is closed between two requests.
-        body_bytes: largest body of all calls but settlements.
+        body_bytes: largest body of all calls but settlements and submissions of jobs.
         settlement_body_bytes: largest body of a settlement batch.
+        completion_body_bytes: largest body by which a pull worker completes a job; files in it are base64.
+        job_body_bytes: largest submission of a job, which may hold files in base64: 25 MiB of audio have 33.4 MiB.
         large_body_bytes_per_address, large_body_bytes: what may be in memory at once of bodies beyond ``body_bytes``,
             of one address and in all.
     """
@@ -82,7 +88,9 @@ class Limits(BaseModel):
     connection_age_s: Annotated[int, Ge(1), Le(30 * 24 * 3600)] = 3_600
     body_bytes: Annotated[int, Ge(16 * 1024), Le(64 * MIB)] = 64 * 1024
     settlement_body_bytes: Annotated[int, Ge(MIB), Le(64 * MIB)] = 8 * MIB
-    large_body_bytes_per_address: Annotated[int, Ge(MIB), Le(1024 * MIB)] = 16 * MIB
+    completion_body_bytes: Annotated[int, Ge(64 * 1024), Le(256 * MIB)] = 36 * MIB
+    job_body_bytes: Annotated[int, Ge(MIB), Le(160 * MIB)] = 36 * MIB
+    large_body_bytes_per_address: Annotated[int, Ge(MIB), Le(1024 * MIB)] = 48 * MIB
     large_body_bytes: Annotated[int, Ge(MIB), Le(16 * 1024 * MIB)] = 128 * MIB
 
     @field_validator("rates", mode="before")

@@ -1,6 +1,7 @@
 """What ``GET /api/v1/regions`` answers: who is where, how far apart, and where the caller seems to be. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from gpunode_protocol.geography import distances_km
 from gpunode_protocol.tracker_api import CallerPlace, RegionCount, RegionsReply, SeenPlace
@@ -8,8 +9,21 @@ from gpunode_protocol.tracker_api import CallerPlace, RegionCount, RegionsReply,
 from gpunode_tracker.geoip import Place, Unplaced
 
 
-def regions_reply(counts: Sequence[RegionCount], caller: Place | Unplaced, geoip_built_at: int | None) -> RegionsReply:
-    """Return the answer. geoip_built_at: when the database that knows addresses was made, None without one."""
+def regions_reply(
+    counts: Sequence[RegionCount],
+    caller: Place | Unplaced,
+    geoip_built_at: int | None,
+    workers: Mapping[str, int] = MappingProxyType({}),
+) -> RegionsReply:
+    """Return the answer.
+
+    Args:
+        counts: of each region.
+        caller: where whoever asks is.
+        geoip_built_at: when the database that knows addresses was made, None without one.
+        workers: live pull workers by region.
+    """
+    counts = [count.model_copy(update={"workers": workers.get(count.region, 0)}) for count in counts]
     if isinstance(caller, Unplaced):
         return RegionsReply(regions=tuple(counts), caller_unknown=caller.value, geoip_built_at=geoip_built_at)
     return RegionsReply(regions=tuple(counts), caller=_caller_place(caller), geoip_built_at=geoip_built_at)

@@ -5,6 +5,7 @@ from gpunode_protocol.signing import Signed, sign
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gpunode_tracker.keys import KeyRing
+from gpunode_tracker.restorations import next_sequence
 from gpunode_tracker.storage.database import Database
 from gpunode_tracker.storage.documents import DocumentKind, add, newest
 from gpunode_tracker.storage.grants import revoked_grants
@@ -27,7 +28,7 @@ async def current_revocations(database: Database, keys: KeyRing, *, now: int) ->
             return last
         kid, signer = keys.signer(now)
         grants, certificates = content
-        sequence = last.body.sequence + 1 if last else 1
+        sequence = await next_sequence(connection, DocumentKind.REVOCATIONS, last.body.sequence if last else 0)
         body = Revocations(
             network=keys.network,
             sequence=sequence,

@@ -43,6 +43,7 @@ class Sequencer:
         self._levels = HashLevels()
         self._head: Envelope | None = None
         self._head_size = 0
+        self._head_log = ""
         self._epoch = 0
         self._turn = asyncio.Lock()
 
@@ -86,7 +87,7 @@ class Sequencer:
             waiting_since = await ledger.unsequenced_since(connection)
             if epoch != self._epoch:
                 await self._follow(connection)
-        if waiting_since is None and self._head is not None:
+        if waiting_since is None and self._head is not None and self._head_log == self._log:
             return 0
         if epoch != self._epoch and not await self._take_over(epoch, waiting_since):
             return 0
@@ -98,7 +99,9 @@ class Sequencer:
             for leaf in batch:
                 self._levels.append(leaf)
         self._head = await newest(connection, DocumentKind.TREE_HEAD)
-        self._head_size = read_body(TreeHead, self._head).size if self._head is not None else 0
+        if self._head is not None:
+            head = read_body(TreeHead, self._head)
+            self._head_size, self._head_log = head.size, head.log  # after a restore: of the log that this one continues
 
     async def _take_over(self, epoch: int, waiting_since: int | None) -> bool:
         """Become the sequencer if the one of ``epoch`` lets entries wait; return whether it worked."""
@@ -129,7 +132,7 @@ class Sequencer:
         except BaseException:
             self._levels.truncate(size)  # what was not committed is not in the log
             raise
-        self._head, self._head_size = head, self._levels.size
+        self._head, self._head_size, self._head_log = head, self._levels.size, self._log
         return len(batch)
 
     async def _sign_head(self, connection: AsyncConnection, keys: KeyRing) -> Envelope:

@@ -67,6 +67,10 @@ class Settling:
                         results.append(claim)
         return results
 
+    async def settle_within(self, connection: AsyncConnection, claim: Claim) -> SettlementResult:
+        """Settle one claim as a part of a transaction; claim: of ``check_item``."""
+        return await self._settle_claim(SettlementBooks(connection), claim)
+
     async def _settle_claim(self, books: SettlementBooks, claim: Claim) -> SettlementResult:
         connection, voucher = books.connection, claim.voucher.body
         grant = await books.grant(voucher.jti)

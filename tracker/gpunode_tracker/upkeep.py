@@ -7,8 +7,11 @@ from collections.abc import Awaitable, Callable
 from gpunode_protocol.errors import GpunodeError
 
 from gpunode_tracker.entries import Bookkeeper, reserved_name
+from gpunode_tracker.jobs.retention import delete_old, fail_stale
+from gpunode_tracker.resealing import Resealing
 from gpunode_tracker.sequencer import NotTheSequencer
 from gpunode_tracker.storage import ledger
+from gpunode_tracker.storage.bans import forget_bans
 from gpunode_tracker.storage.checkpoints import (
     accounts_between,
     newest_transfer,
@@ -20,6 +23,8 @@ from gpunode_tracker.storage.documents import forget_heads
 from gpunode_tracker.storage.grants import grants_to_return, mark_returned
 from gpunode_tracker.storage.nodes import forget_challenges
 from gpunode_tracker.tracker import Tracker
+from gpunode_tracker.workers.lease_watch import LEASE_INTERVAL_S, LeaseWatch
+from gpunode_tracker.workers.live_sync import FLUSH_INTERVAL_S, READ_INTERVAL_S
 
 logger = logging.getLogger(__name__)
 
@@ -75,11 +80,12 @@ async def shorten_sums(database: Database, after: int | None) -> int:
 
 
 async def drop_expired(tracker: Tracker) -> None:
-    """Forget used challenges, adverts and tree heads whose time is over."""
+    """Forget used challenges, adverts, tree heads and bans whose time is over."""
     tracker.index.prune(tracker.clock())
     async with tracker.database.write() as connection:
         await forget_challenges(connection, now=tracker.now)
         await forget_heads(connection, issued_before=tracker.now - HEADS_KEPT_S)
+        await forget_bans(connection, now=tracker.now)
 
 
 class Upkeep:
@@ -89,14 +95,22 @@ class Upkeep:
         self._tracker = tracker
         self._tasks: list[asyncio.Task[None]] = []
         self._last_transfer: int | None = None
+        self._leases = LeaseWatch(tracker)
+        self._resealing = Resealing(tracker.database, tracker.sealer, tracker.monotonic)
 
     def start(self) -> None:
         """Start the tasks."""
         tracker = self._tracker
+        workers = tracker.workers
         self._tasks = [
             asyncio.create_task(self._sequence()),
             asyncio.create_task(self._every(REFRESH_INTERVAL_S, tracker.refresh)),
             asyncio.create_task(self._every(TIDY_INTERVAL_S, self._tidy)),
+            asyncio.create_task(self._every(REFRESH_INTERVAL_S, self._resealing.look)),
+            asyncio.create_task(self._every(LEASE_INTERVAL_S, self._leases.look)),
+            asyncio.create_task(self._every(FLUSH_INTERVAL_S, workers.sync.flush)),
+            asyncio.create_task(self._every(READ_INTERVAL_S, workers.sync.read)),
+            asyncio.create_task(workers.waiting.run()),
         ]
 
     async def stop(self) -> None:
@@ -104,6 +118,7 @@ class Upkeep:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._attempt(self._tracker.workers.sync.flush)
         await self._attempt(self._tracker.sequence)
 
     async def _sequence(self) -> None:
@@ -121,16 +136,18 @@ class Upkeep:
     async def _tidy(self) -> None:
         await return_expired(self._tracker)
         await drop_expired(self._tracker)
+        await fail_stale(self._tracker)
+        await delete_old(self._tracker)
         self._tracker.judge_places()
         await self._tracker.reshard()
         self._last_transfer = await shorten_sums(self._tracker.database, self._last_transfer)
 
-    async def _every(self, interval_s: float, action: Callable[[], Awaitable[None]]) -> None:
+    async def _every(self, interval_s: float, action: Callable[[], Awaitable[object]]) -> None:
         while True:
             await asyncio.sleep(interval_s)
             await self._attempt(action)
 
-    async def _attempt(self, action: Callable[[], Awaitable[None]]) -> None:
+    async def _attempt(self, action: Callable[[], Awaitable[object]]) -> None:
         try:
             await action()
         except NotTheSequencer as error:

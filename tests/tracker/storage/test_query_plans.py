@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 from gpunode_tracker.entries import account_name
 from gpunode_tracker.jobs.job import Lease, Outcome, dispatch_holder, worker_holder
-from gpunode_tracker.storage import accounts, grants, jobs, ledger, nodes, settlements
+from gpunode_tracker.storage import accounts, api_keys, grants, jobs, ledger, nodes, settlements
 from gpunode_tracker.storage.database import Database
 from gpunode_tracker.storage.tables import workers
 from sqlalchemy import or_, select
@@ -54,7 +54,7 @@ def _questions(count: int) -> dict[str, Callable[[AsyncConnection], Awaitable[ob
         "deletion": lambda c: jobs.delete_jobs(c, [job_id(count + number) for number in range(100)]),
         "worker of a token": lambda c: c.execute(of_worker),
         "worker of either token": lambda c: c.execute(select(workers).where(of_either)),
-        "account of a key": lambda c: accounts.account_of_key(c, "k7"),
+        "holder of a key": lambda c: api_keys.holder_of_key(c, "k7"),
         "account, locked": lambda c: accounts.find_account(c, "a7", lock=True),
         "node of a token": lambda c: nodes.node_of_token(c, "t7"),
         "nodes": lambda c: nodes.find_nodes(c, {"p7", "p8", "p9"}, share=True),

@@ -1,12 +1,31 @@
 """The network itself: what newcomers need, and the signing keys as a JWKS."""
 
 import base64
+from typing import Literal
 
 from aiohttp import web
+from gpunode_protocol.signing import WireModel
 
 from gpunode_tracker.app_keys import CLIENT, TRACKER
 from gpunode_tracker.bodies import reply
 from gpunode_tracker.region_overview import regions_reply
+
+
+class Jwk(WireModel):
+    """An ed25519 public key (RFC 8037). x: the key, URL-safe base64 without padding."""
+
+    kty: Literal["OKP"] = "OKP"
+    crv: Literal["Ed25519"] = "Ed25519"
+    alg: Literal["EdDSA"] = "EdDSA"
+    use: Literal["sig"] = "sig"
+    kid: str
+    x: str
+
+
+class JwkSet(WireModel):
+    """Public keys (RFC 7517)."""
+
+    keys: tuple[Jwk, ...]
 
 
 async def get_network(request: web.Request) -> web.Response:
@@ -16,23 +35,18 @@ async def get_network(request: web.Request) -> web.Response:
 
 async def get_jwks(request: web.Request) -> web.Response:
     """GET /.well-known/jwks.json: the keys that grants are signed with (RFC 8037), for standard JWT libraries."""
-    keys = [
-        {
-            "kty": "OKP",
-            "crv": "Ed25519",
-            "alg": "EdDSA",
-            "use": "sig",
-            "kid": key.kid,
-            "x": base64.urlsafe_b64encode(key.public_key).rstrip(b"=").decode(),
-        }
-        for key in request.app[TRACKER].keys.keyset.body.keys
-    ]
-    return web.json_response({"keys": keys})
+    keys = request.app[TRACKER].keys.keyset.body.keys
+    return reply(JwkSet(keys=tuple(Jwk(kid=key.kid, x=_base64url(key.public_key)) for key in keys)))
 
 
 async def get_regions(request: web.Request) -> web.Response:
     """GET /api/v1/regions: live nodes and models of each region, distances, and where the caller's address is."""
     tracker = request.app[TRACKER]
     counts = tracker.index.regions(tracker.clock())
-    answer = regions_reply(counts, tracker.geoip.find(request[CLIENT]), tracker.geoip.built_at)
+    caller, workers = tracker.geoip.find(request[CLIENT]), tracker.workers.presence.by_region()
+    answer = regions_reply(counts, caller, tracker.geoip.built_at, workers)
     return reply(answer, no_store=True)
+
+
+def _base64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()

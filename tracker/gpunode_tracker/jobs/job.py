@@ -1,11 +1,14 @@
 """One queued job and what can be said of it."""
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 WORKER_HOLDER: Final = "worker:"
 DISPATCH_HOLDER: Final = "dispatch:"
+
+_JOB_ID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
 
 class JobStatus(StrEnum):
@@ -28,6 +31,11 @@ class JobStatus(StrEnum):
     def is_final(self) -> bool:
         """Whether nothing can change it any more."""
         return self not in {JobStatus.QUEUED, JobStatus.RUNNING}
+
+
+def is_job_id(text: str) -> bool:
+    """Return whether a text can be the id of a job: what cannot, is not asked for."""
+    return _JOB_ID.fullmatch(text) is not None
 
 
 def worker_holder(worker_id: str) -> str:

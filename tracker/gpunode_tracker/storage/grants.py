@@ -4,11 +4,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, func, insert, select, update
+from sqlalchemy import Select, case, func, insert, select, update
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gpunode_tracker.storage.tables import grants, transfers
+from gpunode_tracker.storage.tables import grants, jobs, transfers
 
 SETTLEMENT_PERIOD_S = 2 * 3600
 """A reservation lasts this long after its grant's end, so that late receipts are paid."""
@@ -67,6 +67,18 @@ async def revoke_grant(connection: AsyncConnection, jti: str, *, now: int) -> bo
     return result.rowcount > 0
 
 
+async def revoke_direct_grants(connection: AsyncConnection, account_id: str, *, now: int) -> None:
+    """Let an account's live grants end now, but those that pay its queued jobs."""
+    of_jobs = select(jobs.c.jti).where(jobs.c.account_id == account_id, jobs.c.jti.is_not(None))
+    query = update(grants).where(
+        grants.c.account_id == account_id,
+        grants.c.revoked_at.is_(None),
+        grants.c.expires_at > now,
+        grants.c.jti.not_in(of_jobs),
+    )
+    await connection.execute(query.values(revoked_at=now, release_at=now + SETTLEMENT_PERIOD_S))
+
+
 async def revoked_grants(connection: AsyncConnection, *, now: int) -> list[str]:
     """Return revoked grants that did not expire on their own yet."""
     query = select(grants.c.jti).where(grants.c.revoked_at.is_not(None), grants.c.expires_at > now)
@@ -90,6 +102,30 @@ def grants_to_return_query(*, now: int, limit: int) -> Select[Any]:
 async def mark_returned(connection: AsyncConnection, jti: str, *, now: int) -> None:
     """Note that the reservation went back."""
     await connection.execute(update(grants).where(grants.c.jti == jti).values(returned_at=now))
+
+
+async def prolong(connection: AsyncConnection, jti: str, *, client: str, added: int, expires_at: int) -> None:
+    """Let a reservation last at least until an instant, for whoever signs for it now.
+
+    Args:
+        client: peer id that signs its requests and vouchers from now on.
+        added: micro-credits by which it has been raised.
+        expires_at: Unix seconds.
+    """
+    later = case((grants.c.expires_at < expires_at, expires_at), else_=grants.c.expires_at)
+    values = {
+        "client": client,
+        "reserved": grants.c.reserved + added,
+        "expires_at": later,
+        "release_at": later + SETTLEMENT_PERIOD_S,
+    }
+    await connection.execute(update(grants).where(grants.c.jti == jti).values(**values))
+
+
+async def release_early(connection: AsyncConnection, jti: str, *, at: int) -> None:
+    """Let a reservation go back at an instant, unless it does earlier anyway."""
+    earlier = grants.c.jti == jti, grants.c.release_at > at
+    await connection.execute(update(grants).where(*earlier).values(release_at=at))
 
 
 async def reserved_by(connection: AsyncConnection, account_id: str) -> int:

@@ -14,8 +14,10 @@ from sqlalchemy import (
     exists,
     func,
     insert,
+    literal,
     literal_column,
     select,
+    tuple_,
     union_all,
     update,
 )
@@ -23,16 +25,22 @@ from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gpunode_tracker.jobs.job import DISPATCH_HOLDER, WORKER_HOLDER, JobStatus, Lease, Outcome, StoredJob
+from gpunode_tracker.storage.queue_heads import queued_lanes
 from gpunode_tracker.storage.tables import job_attempts, jobs
 
 SHUN_S: Final = 60
 """A worker that failed a job gets it again only when nobody else took it for so long after that, in seconds."""
+
+_RECENT_JOBS: Final = 500
 
 # written out, not bound: only so do the partial indices of the queue and of the leases serve
 _QUEUED: Final[ColumnElement[bool]] = jobs.c.status == literal_column("'queued'")
 _RUNNING: Final[ColumnElement[bool]] = jobs.c.status == literal_column("'running'")
 # likewise: PostgreSQL takes a bound limit for a tenth of the table, and may sort that
 _ONE: Final[ColumnElement[int]] = literal_column("1")
+
+_LARGE: Final = ("params", "result", "request")
+_WITHOUT_LARGE: Final = tuple(column for column in jobs.c if column.name not in _LARGE)
 
 
 async def add_job(connection: AsyncConnection, job: StoredJob) -> None:
@@ -42,7 +50,27 @@ async def add_job(connection: AsyncConnection, job: StoredJob) -> None:
 
 async def find_job(connection: AsyncConnection, job_id: str, *, account_id: str | None = None) -> StoredJob | None:
     """Return a job; None if there is none, or if it is not ``account_id``'s."""
-    query = select(jobs).where(jobs.c.id == job_id)
+    return await _find(connection, select(jobs), job_id, account_id)
+
+
+async def find_job_without_params(
+    connection: AsyncConnection, job_id: str, *, account_id: str | None = None
+) -> StoredJob | None:
+    """Return a job likewise, with empty ``params``, which may have megabytes that nobody needs to read."""
+    return await _find(connection, select(*_WITHOUT_LARGE, jobs.c.result, jobs.c.request), job_id, account_id)
+
+
+async def find_job_state(
+    connection: AsyncConnection, job_id: str, *, account_id: str | None = None
+) -> StoredJob | None:
+    """Return a job likewise, with neither ``params`` nor ``result`` nor ``request``."""
+    return await _find(connection, select(*_WITHOUT_LARGE), job_id, account_id)
+
+
+async def _find(
+    connection: AsyncConnection, columns: Select[Any], job_id: str, account_id: str | None
+) -> StoredJob | None:
+    query = columns.where(jobs.c.id == job_id)
     if account_id is not None:
         query = query.where(jobs.c.account_id == account_id)
     row = (await connection.execute(query)).first()
@@ -58,8 +86,11 @@ async def jobs_of_account(
     before_id: str | None = None,
     limit: int,
 ) -> list[StoredJob]:
-    """Return an account's jobs, newest first (their ids are in order of time), older than ``before_id`` if given."""
-    query = select(jobs).where(jobs.c.account_id == account_id)
+    """Return an account's jobs, newest first (their ids are in order of time), older than ``before_id`` if given.
+
+    Without their params, results and requests.
+    """
+    query = select(*_WITHOUT_LARGE).where(jobs.c.account_id == account_id)
     if status is not None:
         query = query.where(jobs.c.status == status)
     if task is not None:
@@ -134,17 +165,28 @@ async def keep_request(connection: AsyncConnection, lease: Lease, request: bytes
     return (await connection.execute(changed)).rowcount > 0
 
 
+async def note_node(connection: AsyncConnection, lease: Lease, node: str) -> None:
+    """Note which mesh node does a job for its holder; node: peer id."""
+    await connection.execute(update(jobs).where(*_held(lease)).values(node=node))
+
+
 async def renew_lease(connection: AsyncConnection, lease: Lease, *, now: int, lease_s: int) -> bool:
     """Let a holder have the job for longer; return whether it holds it."""
     changed = update(jobs).where(*_held(lease)).values(lease_expires_at=now + lease_s)
     return (await connection.execute(changed)).rowcount > 0
 
 
+async def renew_all_leases(connection: AsyncConnection, *, now: int, lease_s: int) -> int:
+    """Let every holder have its job for longer; return how many there are."""
+    return (await connection.execute(update(jobs).where(_RUNNING).values(lease_expires_at=now + lease_s))).rowcount
+
+
 async def complete_job(connection: AsyncConnection, lease: Lease, outcome: Outcome, *, now: int) -> StoredJob | None:
     """End a job with its result; None, and nothing is changed, if the holder does not hold it (any more)."""
     values = {"status": JobStatus.COMPLETED, "completed_at": now, "lease_expires_at": None, "error": None}
     values |= {name: value for name, value in vars(outcome).items() if value is not None}
-    row = (await connection.execute(update(jobs).where(*_held(lease)).values(**values).returning(jobs))).first()
+    changed = update(jobs).where(*_held(lease)).values(**values).returning(*_WITHOUT_LARGE)
+    row = (await connection.execute(changed)).first()
     if row is None:
         return None
     await _end_attempt(connection, lease, None, now=now)
@@ -169,10 +211,38 @@ async def fail_attempt(
         values |= {"status": JobStatus.FAILED, "error": reason, "completed_at": now}
     else:
         values |= {"status": JobStatus.QUEUED, "worker_id": None, "node": None, "request": None}
-    row = (await connection.execute(update(jobs).where(*_held(lease)).values(**values).returning(jobs))).first()
+    changed = update(jobs).where(*_held(lease)).values(**values).returning(*_WITHOUT_LARGE)
+    row = (await connection.execute(changed)).first()
     if row is None:
         return None
     await _end_attempt(connection, lease, reason, now=now)
+    return _job(row)
+
+
+async def undo_lease(connection: AsyncConnection, lease: Lease) -> StoredJob | None:
+    """Queue a job again in its old place as if it had not been taken: nobody failed, so no attempt is counted.
+
+    The attempt's number is given anew. So the holder must have ended whatever it did for it: nothing fences that out
+    when the same holder takes the job once more.
+
+    Returns:
+        The job as it is now; None, and nothing is changed, if the holder does not hold it (any more).
+    """
+    values = {
+        "status": JobStatus.QUEUED,
+        "attempt": jobs.c.attempt - 1,
+        "worker_id": None,
+        "node": None,
+        "request": None,
+        "lease_expires_at": None,
+        "started_at": jobs.c.started_at if lease.attempt > 1 else None,
+    }
+    changed = update(jobs).where(*_held(lease)).values(**values).returning(*_WITHOUT_LARGE)
+    row = (await connection.execute(changed)).first()
+    if row is None:
+        return None
+    undone = job_attempts.c.job_id == lease.job_id, job_attempts.c.attempt == lease.attempt
+    await connection.execute(job_attempts.delete().where(*undone))
     return _job(row)
 
 
@@ -180,7 +250,7 @@ async def cancel_job(connection: AsyncConnection, job_id: str, *, now: int) -> S
     """End a job that has not ended; whoever holds it learns that at its next word. None if it had ended already."""
     values = {"status": JobStatus.CANCELLED, "completed_at": now, "lease_expires_at": None}
     is_open = jobs.c.status.in_([JobStatus.QUEUED, JobStatus.RUNNING])
-    changed = update(jobs).where(jobs.c.id == job_id, is_open).values(**values).returning(jobs)
+    changed = update(jobs).where(jobs.c.id == job_id, is_open).values(**values).returning(*_WITHOUT_LARGE)
     row = (await connection.execute(changed)).first()
     if row is None:
         return None
@@ -188,6 +258,26 @@ async def cancel_job(connection: AsyncConnection, job_id: str, *, now: int) -> S
     ended = job_attempts.c.job_id == job_id, job_attempts.c.attempt == job.attempt
     await connection.execute(update(job_attempts).where(*ended).values(ended_at=now, failure="cancelled"))
     return job
+
+
+async def fail_queued(connection: AsyncConnection, job_id: str, reason: str, *, now: int) -> StoredJob | None:
+    """Let a job fail that still waits; None, and nothing is changed, if it does not."""
+    values = {"status": JobStatus.FAILED, "error": reason, "completed_at": now}
+    changed = update(jobs).where(jobs.c.id == job_id, _QUEUED).values(**values).returning(*_WITHOUT_LARGE)
+    row = (await connection.execute(changed)).first()
+    return _job(row) if row else None
+
+
+async def stale_jobs(connection: AsyncConnection, *, created_before: int, limit: int) -> list[str]:
+    """Return ids of jobs that wait since before an instant."""
+    return list((await connection.execute(stale_jobs_query(created_before=created_before, limit=limit))).scalars())
+
+
+def stale_jobs_query(*, created_before: int, limit: int) -> Select[Any]:
+    """Return the query for them, which looks at the front of each lane: a rank is at most the age in milliseconds."""
+    lanes = queued_lanes()
+    old = _QUEUED, jobs.c.rank < 1000 * created_before, jobs.c.created_at < created_before
+    return select(jobs.c.id).join_from(lanes, jobs, jobs.c.lane == lanes.c.lane).where(*old).limit(limit)
 
 
 async def expired_leases(connection: AsyncConnection, *, now: int, limit: int) -> list[Lease]:
@@ -221,13 +311,32 @@ async def failures_of(connection: AsyncConnection, job_id: str) -> list[str]:
 
 async def jobs_ahead(connection: AsyncConnection, job: StoredJob, lanes: Sequence[str], *, limit: int) -> int:
     """Return how many queued jobs of some lanes go before a job; counts ``limit`` of a lane at most."""
-    counted = 0
-    for lane in lanes:
-        earlier = select(jobs.c.id).where(_QUEUED, jobs.c.lane == lane, jobs.c.rank < job.rank)
-        # in the order of the index: else PostgreSQL may rather read the table until it has found as many
-        before = earlier.order_by(jobs.c.rank, jobs.c.id).limit(limit).subquery()
-        counted += int((await connection.execute(select(func.count()).select_from(before))).scalar_one())
-    return counted
+    place = tuple_(literal(job.rank, jobs.c.rank.type), literal(job.id, jobs.c.id.type))
+    earlier = tuple_(jobs.c.rank, jobs.c.id) < place
+    # in the order of the index: else PostgreSQL may rather read the table until it has found as many
+    ordered = [
+        select(jobs.c.id)
+        .where(_QUEUED, jobs.c.lane == lane, earlier)
+        .order_by(jobs.c.rank, jobs.c.id)
+        .limit(limit)
+        .subquery()
+        for lane in lanes
+    ]
+    counts = [select(func.count()).select_from(before).scalar_subquery() for before in ordered]
+    return sum((await connection.execute(select(*counts))).one())
+
+
+async def recent_processing_ms(connection: AsyncConnection) -> dict[str, float]:
+    """Return how long jobs of each type took on average, of the last few hundred that ended."""
+    recent = (
+        select(jobs.c.type, jobs.c.processing_ms)
+        .where(jobs.c.completed_at.is_not(None))
+        .order_by(jobs.c.completed_at.desc())
+        .limit(_RECENT_JOBS)
+        .subquery()
+    )
+    query = select(recent.c.type, func.avg(recent.c.processing_ms)).where(recent.c.processing_ms.is_not(None))
+    return {task: float(mean) for task, mean in await connection.execute(query.group_by(recent.c.type))}
 
 
 async def queued_by_lane(connection: AsyncConnection) -> dict[str, int]:
@@ -264,4 +373,4 @@ def _held(lease: Lease) -> tuple[ColumnElement[bool], ...]:
 
 def _job(row: Row[Any]) -> StoredJob:
     columns = dict(row._mapping)  # noqa: SLF001 -- SQLAlchemy's public name for a row as a mapping
-    return StoredJob(**columns | {"status": JobStatus(columns["status"])})
+    return StoredJob(**{"params": b""} | columns | {"status": JobStatus(columns["status"])})

@@ -45,7 +45,9 @@ async def append(connection: AsyncConnection, new: NewEntry) -> int:
     if entry.transfers:
         lines = [{"entry_row": row, "account": t.account, "microcredits": t.microcredits} for t in entry.transfers]
         await connection.execute(insert(transfers), lines)
-    await connection.execute(insert(entry_owners), [{"owner": owner, "entry_row": row} for owner in sorted(new.owners)])
+    if new.owners:
+        owners = [{"owner": owner, "entry_row": row} for owner in sorted(new.owners)]
+        await connection.execute(insert(entry_owners), owners)
     return row
 
 

@@ -101,6 +101,21 @@ async def save_node(
     await insert_or_update(connection, nodes, {"peer": registration.peer, **values})
 
 
+async def ensure_node(connection: AsyncConnection, registration: Registration, *, region: str, now: int) -> None:
+    """Keep the key of a pull worker, so that it can be paid; what a node of the same key registered stays."""
+    values = {
+        "peer": registration.peer,
+        "name": registration.name,
+        "region": region,
+        "country": registration.country,
+        "gpu_model": registration.gpu_model,
+        "gpu_memory_mb": registration.gpu_memory_mb,
+        "supported_tasks": list(registration.supported_tasks),
+        "registered_at": now,
+    }
+    await insert_if_new(connection, nodes, values)
+
+
 async def use_challenge(connection: AsyncConnection, challenge: bytes, *, expires_at: int) -> bool:
     """Use a challenge up; return False if it was used before."""
     return await insert_if_new(connection, used_challenges, {"challenge": challenge, "expires_at": expires_at})
@@ -123,8 +138,8 @@ async def add_certificate(connection: AsyncConnection, certificate: Certificate)
 
 
 async def newest_certificate_at(connection: AsyncConnection, peer: str) -> int | None:
-    """Return when the node's newest certificate was issued."""
-    query = select(certificates.c.issued_at).where(certificates.c.peer == peer)
+    """Return when the newest of the node's certificates was issued that were not revoked."""
+    query = select(certificates.c.issued_at).where(certificates.c.peer == peer, certificates.c.revoked_at.is_(None))
     issued: int | None = (
         await connection.execute(query.order_by(certificates.c.issued_at.desc()).limit(1))
     ).scalar_one_or_none()
@@ -158,9 +173,14 @@ async def revoke_node(connection: AsyncConnection, peer: str, *, now: int) -> bo
     changed = await connection.execute(
         update(nodes).where(nodes.c.peer == peer).values(revoked_at=now, token_hash=None)
     )
+    await revoke_certificates(connection, peer, now=now)
+    return changed.rowcount > 0
+
+
+async def revoke_certificates(connection: AsyncConnection, peer: str, *, now: int) -> None:
+    """End a node's certificates; it gets a new one when it registers, or with its next heartbeat."""
     query = update(certificates).where(certificates.c.peer == peer, certificates.c.revoked_at.is_(None))
     await connection.execute(query.values(revoked_at=now))
-    return changed.rowcount > 0
 
 
 async def revoked_certificates(connection: AsyncConnection, *, now: int) -> list[str]:

@@ -237,6 +237,22 @@ reports = Table(
     Column("received_at", BigInteger, nullable=False),
 )
 
+live_adverts = Table(
+    "live_adverts",
+    metadata,
+    # What heartbeats brought, for the other trackers of a network; see ``shared.advert_exchange``.
+    Column("peer", Text, primary_key=True),
+    Column("task", Text, primary_key=True),
+    Column("model", Text, primary_key=True),
+    Column("sequence", BigInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("signature", LargeBinary, nullable=False),
+    Column("expires_at", BigInteger, nullable=False, index=True),
+    Column("heard_at", BigInteger, nullable=False),  # the node's newest sign of life
+    Column("is_live", Boolean, nullable=False),  # false: the node left, or took this model off
+    Column("changed_at", BigInteger, nullable=False, index=True),  # when this row was written
+)
+
 workers = Table(
     "workers",
     metadata,
@@ -277,8 +293,6 @@ jobs = Table(
     Column("model", Text),
     Column("lane", Text, nullable=False),  # type, region and model together: who may take it, see ``jobs.lanes``
     Column("rank", BigInteger, nullable=False),  # the smallest goes first, see ``jobs.queue_order``
-    Column("params", LargeBinary, nullable=False),  # sealed JSON, see ``sealing``
-    Column("result", LargeBinary),  # likewise
     Column("error", Text),
     Column("attempt", Integer, nullable=False),  # number of the newest lease; fences older holders
     Column("worker_id", ForeignKey("workers.id")),
@@ -293,8 +307,11 @@ jobs = Table(
     Column("client_address", Text, nullable=False),
     Column("client_region", Text),  # by GeoIP of the address
     Column("jti", ForeignKey("grants.jti")),  # the reservation that pays it
-    Column("request", LargeBinary),  # sealed: the signed request of the newest lease
     Column("receipt_digest", LargeBinary),
+    # last, because SQLite reads all that stands before a column to get at it
+    Column("params", LargeBinary, nullable=False),  # sealed JSON, see ``sealing``
+    Column("result", LargeBinary),  # likewise
+    Column("request", LargeBinary),  # sealed: the signed request of the newest lease
     Index(
         "ix_jobs_lane_rank",
         "lane",
@@ -303,7 +320,13 @@ jobs = Table(
         sqlite_where=text("status = 'queued'"),
         postgresql_where=text("status = 'queued'"),
     ),
-    Index("ix_jobs_status_lease_expires_at", "status", "lease_expires_at"),
+    # of running ones only: SQLite would take it for queued ones instead of the queue's own index, and sort the queue
+    Index(
+        "ix_jobs_lease_expires_at",
+        "lease_expires_at",
+        sqlite_where=text("status = 'running'"),
+        postgresql_where=text("status = 'running'"),
+    ),
     Index("ix_jobs_account_id_id", "account_id", "id"),
     Index("ix_jobs_completed_at", "completed_at"),
     Index("ix_jobs_region", "region"),
@@ -320,6 +343,12 @@ job_attempts = Table(
     Column("ended_at", BigInteger),
     Column("failure", Text),  # NULL while it runs, and after a success
     Index("ix_job_attempts_holder", "holder", "started_at"),
+    Index(
+        "ix_job_attempts_open",
+        "holder",
+        sqlite_where=text("ended_at IS NULL"),
+        postgresql_where=text("ended_at IS NULL"),
+    ),
 )
 
 idempotency_keys = Table(

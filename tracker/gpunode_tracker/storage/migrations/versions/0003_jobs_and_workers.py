@@ -9,6 +9,7 @@ branch_labels = None
 depends_on = None
 
 _QUEUED = sa.text("status = 'queued'")
+_RUNNING = sa.text("status = 'running'")
 _REVOKED = sa.text("revoked_at IS NOT NULL")
 _UNSEQUENCED = sa.text("position IS NULL")
 _NEW_INDICES = (
@@ -16,6 +17,7 @@ _NEW_INDICES = (
     ("ix_grants_expires_at", "grants", "expires_at", _REVOKED),
     ("ix_ledger_entries_row", "ledger_entries", "row", _UNSEQUENCED),
 )
+_OPEN = sa.text("ended_at IS NULL")
 
 
 def upgrade() -> None:
@@ -107,8 +109,6 @@ def _create_jobs() -> None:
         sa.Column("model", sa.Text(), nullable=True),
         sa.Column("lane", sa.Text(), nullable=False),
         sa.Column("rank", sa.BigInteger(), nullable=False),
-        sa.Column("params", sa.LargeBinary(), nullable=False),
-        sa.Column("result", sa.LargeBinary(), nullable=True),
         sa.Column("error", sa.Text(), nullable=True),
         sa.Column("attempt", sa.Integer(), nullable=False),
         sa.Column("worker_id", sa.Text(), nullable=True),
@@ -123,15 +123,19 @@ def _create_jobs() -> None:
         sa.Column("client_address", sa.Text(), nullable=False),
         sa.Column("client_region", sa.Text(), nullable=True),
         sa.Column("jti", sa.Text(), nullable=True),
-        sa.Column("request", sa.LargeBinary(), nullable=True),
         sa.Column("receipt_digest", sa.LargeBinary(), nullable=True),
+        sa.Column("params", sa.LargeBinary(), nullable=False),
+        sa.Column("result", sa.LargeBinary(), nullable=True),
+        sa.Column("request", sa.LargeBinary(), nullable=True),
         sa.ForeignKeyConstraint(["worker_id"], ["workers.id"], name="fk_jobs_worker_id_workers"),
         sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name="fk_jobs_account_id_accounts"),
         sa.ForeignKeyConstraint(["jti"], ["grants.jti"], name="fk_jobs_jti_grants"),
         sa.PrimaryKeyConstraint("id", name="pk_jobs"),
     )
     op.create_index("ix_jobs_lane_rank", "jobs", ["lane", "rank", "id"], sqlite_where=_QUEUED, postgresql_where=_QUEUED)
-    op.create_index("ix_jobs_status_lease_expires_at", "jobs", ["status", "lease_expires_at"])
+    op.create_index(
+        "ix_jobs_lease_expires_at", "jobs", ["lease_expires_at"], sqlite_where=_RUNNING, postgresql_where=_RUNNING
+    )
     op.create_index("ix_jobs_account_id_id", "jobs", ["account_id", "id"])
     op.create_index("ix_jobs_completed_at", "jobs", ["completed_at"])
     op.create_index("ix_jobs_region", "jobs", ["region"])
@@ -151,6 +155,7 @@ def _create_around_jobs() -> None:
         sa.PrimaryKeyConstraint("job_id", "attempt", name="pk_job_attempts"),
     )
     op.create_index("ix_job_attempts_holder", "job_attempts", ["holder", "started_at"])
+    op.create_index("ix_job_attempts_open", "job_attempts", ["holder"], sqlite_where=_OPEN, postgresql_where=_OPEN)
     op.create_table(
         "idempotency_keys",
         sa.Column("account_id", sa.Text(), nullable=False),

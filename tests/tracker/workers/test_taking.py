@@ -1,0 +1,100 @@
+"""Which jobs a worker is given, and why it is given none."""
+
+from typing import Any
+
+from gpunode_protocol import jobs_api
+from gpunode_protocol.tasks import Task
+from gpunode_tracker.storage.jobs import failures_of
+
+from tests.tracker.conftest import World
+from tests.tracker.parties import TestClock
+from tests.tracker.pull_workers import pull_worker, submit
+
+
+async def _owner(world: World) -> str:
+    return (await world.account())[0]
+
+
+async def _failures(world: World, job: str) -> list[str]:
+    async with world.tracker.database.read() as connection:
+        return await failures_of(connection, job)
+
+
+async def test_nothing_to_do(world: World) -> None:
+    """Without a reason where nothing waits; else with the counted reasons."""
+    owner, worker = await _owner(world), await pull_worker(world, models=["small"])
+    assert await worker.next_job() == jobs_api.NextJob()
+    world.tracker.workers.taking._counted_at = float("-inf")
+    await submit(world, owner, region="asia")
+    await submit(world, owner, model="large")
+    for _ in range(2):
+        await submit(world, owner, type=Task.EMBEDDING, params={"input": "a"})
+    assert (await worker.next_job()).reasons == {"other_region": 1, "model_not_served": 1, "type_not_supported": 2}
+
+
+async def test_the_order_of_jobs(world: World, clock: TestClock) -> None:
+    """By priority, then by age, across all that the worker can do."""
+    owner, worker = await _owner(world), await pull_worker(world, models=["m"], supported_types=["llm", "embedding"])
+    wanted: list[dict[str, Any]] = [
+        {},
+        {"region": "europe"},
+        {"model": "m", "priority": 1},
+        {"type": Task.EMBEDDING, "params": {"input": "a"}},
+    ]
+    jobs = []
+    for fields in wanted:
+        jobs.append(await submit(world, owner, **fields))
+        clock.advance(1)
+    assert [(await worker.next_job()).job_id for _ in jobs] == [jobs[2], jobs[0], jobs[1], jobs[3]]
+
+
+async def test_a_worker_without_a_list_of_models(world: World) -> None:
+    """Gets whatever comes of its types."""
+    owner, worker = await _owner(world), await pull_worker(world)
+    job = await submit(world, owner, model="anything-at-all")
+    given = await worker.next_job()
+    assert (given.job_id, given.model) == (job, "anything-at-all")
+
+
+async def test_a_live_job_is_not_given_twice(world: World) -> None:
+    """Not to the same worker, nor to another."""
+    owner, worker, other = await _owner(world), await pull_worker(world), await pull_worker(world)
+    await submit(world, owner)
+    assert (await worker.next_job()).job_id is not None
+    assert [(await each.next_job()).job_id for each in (worker, other)] == [None, None]
+
+
+async def test_a_worker_holds_four_jobs(world: World) -> None:
+    """Not more, whatever waits; one more when one is done."""
+    owner, worker = await _owner(world), await pull_worker(world)
+    jobs = [await submit(world, owner) for _ in range(6)]
+    given = [(await worker.next_job()).job_id for _ in range(4)]
+    assert set(given) < set(jobs)
+    empty = await worker.next_job()
+    assert (empty.job_id, empty.reasons) == (None, {"holds_enough_jobs": 2})
+    await worker.complete(given[0])
+    assert (await worker.next_job()).job_id in set(jobs) - set(given)
+
+
+async def test_maintenance_gives_no_jobs(world: World) -> None:
+    """What the worker holds it may end."""
+    owner, worker = await _owner(world), await pull_worker(world)
+    job = await submit(world, owner)
+    await worker.next_job()
+    await submit(world, owner)
+    await worker.post(jobs_api.WORKER_MAINTENANCE_PATH, {"enabled": True})
+    assert (await worker.next_job()).reasons == {"maintenance": 1}
+    await worker.complete(job)
+    await worker.post(jobs_api.WORKER_MAINTENANCE_PATH, {"enabled": False})
+    assert (await worker.next_job()).job_id is not None
+
+
+async def test_leaving_with_a_job(world: World) -> None:
+    """Others get it at once."""
+    owner, worker, other = await _owner(world), await pull_worker(world), await pull_worker(world)
+    job = await submit(world, owner)
+    await worker.next_job()
+    path = jobs_api.WORKER_PATH.format(worker=worker.id)
+    assert (await world.http.delete(path, headers={"X-Worker-Token": worker.token})).status == 204
+    assert (await other.next_job()).job_id == job
+    assert await _failures(world, job) == ["The worker left."]

@@ -1,0 +1,41 @@
+"""The jobs of pull workers: the next one, what comes out meanwhile, the end."""
+
+from typing import Final
+
+from aiohttp import web
+from gpunode_protocol import jobs_api as api
+
+from gpunode_tracker.app_keys import GUARD, TRACKER, VISIT
+from gpunode_tracker.bodies import read_body, read_number, reply
+from gpunode_tracker.worker_auth import worker_of
+
+EVENT_BODY_BYTES: Final = 640 * 1024
+"""A piece of an answer, each of its characters written as ``\\uXXXX`` at worst."""
+
+
+async def get_next_job(request: web.Request) -> web.Response:
+    """GET /api/v1/workers/{worker}/next-job?wait=: a job, waited for up to 30 s, or the counted reasons why not."""
+    worker = await worker_of(request)
+    wait_s = read_number(request, "wait", 0, highest=api.LONG_POLL_MAX_S)
+    with request[VISIT].waiting():
+        found = await request.app[TRACKER].workers.next_job(worker, wait_s, lambda: request.transport is None)
+    return reply(found, no_store=True)
+
+
+async def post_job_event(request: web.Request) -> web.Response:
+    """POST /api/v1/jobs/{job}/events: text or progress for whoever follows the job; the worker has it for longer."""
+    worker = await worker_of(request)
+    body = await read_body(request, api.WorkerEvent, max_bytes=EVENT_BODY_BYTES)
+    await request.app[TRACKER].workers.completing.event(worker, request.match_info["job"], body)
+    return web.Response(status=204)
+
+
+async def post_job_complete(request: web.Request) -> web.Response:
+    """POST /api/v1/jobs/{job}/complete: the result, or why there is none; the same once more changes nothing."""
+    worker = await worker_of(request)
+    limits = request.app[GUARD].limits
+    body = await read_body(request, api.JobCompletion, max_bytes=limits.completion_body_bytes)
+    tracker = request.app[TRACKER]
+    answer = await tracker.workers.completing.complete(worker, request.match_info["job"], body)
+    tracker.metrics.worker_jobs.labels("completed" if body.success else "failed").inc()
+    return reply(answer)

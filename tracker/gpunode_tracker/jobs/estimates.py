@@ -1,0 +1,191 @@
+"""How long a queued job has to wait, from those who live now and from measured times only. Pure."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final, NamedTuple
+
+from gpunode._model_names import resolve_name
+from gpunode_protocol.regions import Region
+from gpunode_protocol.tasks import Task
+
+from gpunode_tracker.jobs.lanes import lane_of
+
+MAX_COUNTED: Final = 1_000
+"""Jobs ahead are counted so far in each lane: whoever is behind so many need not know more exactly."""
+_MAX_LANES: Final = 48
+_MS_PER_S: Final = 1_000
+
+NOBODY: Final = "No live worker or node can do this now: none is online."
+NOT_MEASURED: Final = "Somebody can do this, but how long jobs of this type take has not been measured yet."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Capacity:
+    """Somebody who lives and does queued jobs; of a mesh node, one of its models.
+
+    Args:
+        who: ``worker:<id>`` or ``node:<peer>``, the same for all capacities of one participant.
+        tasks: that it can do.
+        models: that it serves, by name; None = whatever comes of its tasks.
+        takes_unnamed: whether it gets jobs that name no model.
+        resolves_names: whether a shorter or differently written name of a model means one that is served, as for the
+            client library, with which jobs are sent to mesh nodes.
+        region: None = nobody knows, so it gets no job of a region.
+        slots: jobs at once, ≥ 1.
+        busy: jobs that it works on, or has waiting itself.
+        processing_ms: mean of what its jobs took, or take by its measured speed; None = not measured.
+    """
+
+    who: str
+    tasks: frozenset[Task]
+    models: frozenset[str] | None = frozenset()
+    takes_unnamed: bool = True
+    resolves_names: bool = False
+    region: Region | None = None
+    slots: int = 1
+    busy: int = 0
+    processing_ms: float | None = None
+
+
+class Wanted(NamedTuple):
+    """What decides who can do a job. None = any."""
+
+    task: Task
+    region: Region | None
+    model: str | None
+
+
+class Fit(IntEnum):
+    """How far a capacity fits; the larger, the closer."""
+
+    OTHER_TYPE = 0
+    LACKS_THE_MODEL = 1
+    ELSEWHERE = 2
+    ABLE = 3
+
+
+_REASONS: Final = {
+    Fit.OTHER_TYPE: ("does not do this type", "do not do this type"),
+    Fit.LACKS_THE_MODEL: ("lacks the model", "lack the model"),
+    Fit.ELSEWHERE: ("is of another region", "are of another region"),
+}
+
+
+@dataclass(frozen=True)
+class Supply:
+    """Who can do some kind of job.
+
+    Args:
+        slots, busy: of all who can, together.
+        processing_ms: mean over the measured ones' slots; None = none is.
+        lanes: whose jobs they take, too.
+        note: why nobody can; empty if somebody can.
+    """
+
+    slots: int
+    busy: int
+    processing_ms: float | None
+    lanes: tuple[str, ...]
+    note: str
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """position: jobs that go before. wait_s: seconds until it starts, None = not known; ``note`` says why."""
+
+    position: int
+    wait_s: float | None
+    note: str = ""
+
+
+def fit_of(capacity: Capacity, wanted: Wanted) -> Fit:
+    """Return how far a capacity fits."""
+    if wanted.task not in capacity.tasks:
+        return Fit.OTHER_TYPE
+    if not _serves(capacity, wanted.model):
+        return Fit.LACKS_THE_MODEL
+    if wanted.region is not None and wanted.region is not capacity.region:
+        return Fit.ELSEWHERE
+    return Fit.ABLE
+
+
+def _serves(capacity: Capacity, model: str | None) -> bool:
+    if model is None:
+        return capacity.takes_unnamed
+    return capacity.models is None or model in capacity.models
+
+
+def supply_of(wanted: Wanted, capacities: Sequence[Capacity]) -> Supply:
+    """Return who can do some kind of job."""
+    resolved = _resolved(wanted, capacities)
+    able: list[Capacity] = []
+    best: dict[str, Fit] = {}
+    for capacity in capacities:
+        fit = fit_of(capacity, resolved if capacity.resolves_names else wanted)
+        best[capacity.who] = max(fit, best.get(capacity.who, fit))
+        if fit is Fit.ABLE:
+            able.append(capacity)
+    measured = [(capacity.processing_ms, capacity.slots) for capacity in able if capacity.processing_ms is not None]
+    weight = sum(slots for _, slots in measured)
+    return Supply(
+        slots=sum(capacity.slots for capacity in able),
+        busy=sum(capacity.busy for capacity in able),
+        processing_ms=sum(ms * slots for ms, slots in measured) / weight if weight else None,
+        lanes=_lanes(wanted, able),
+        note="" if able else _why_nobody(Counter(best.values())),
+    )
+
+
+def _resolved(wanted: Wanted, capacities: Sequence[Capacity]) -> Wanted:
+    """Return what is wanted, with the model by the name under which it is served, if that is clear."""
+    if wanted.model is None:
+        return wanted
+    names = {
+        name
+        for capacity in capacities
+        if capacity.resolves_names and wanted.task in capacity.tasks
+        for name in capacity.models or ()
+    }
+    return wanted._replace(model=resolve_name(wanted.model, names) or wanted.model)
+
+
+def _lanes(wanted: Wanted, able: Sequence[Capacity]) -> tuple[str, ...]:
+    """Return the lanes whose jobs are before the same workers, the job's own first; at most 48."""
+    own = lane_of(*wanted)
+    regions = {capacity.region for capacity in able} | {None, wanted.region}
+    models = {model for capacity in able for model in capacity.models or ()} | {None, wanted.model}
+    if len(regions) * len(models) > _MAX_LANES:
+        models = {None, wanted.model}
+    others = {lane_of(wanted.task, region, model) for region in regions for model in models} - {own}
+    return (own, *sorted(others))
+
+
+def _why_nobody(fits: Counter[Fit]) -> str:
+    online = fits.total()
+    if not online:
+        return NOBODY
+    parts = [f"{fits[fit]} {words[fits[fit] > 1]}" for fit, words in _REASONS.items() if fits[fit]]
+    return f"No live worker or node can do this now: {online} {'is' if online == 1 else 'are'} online, " + (
+        ", ".join(parts) + "."
+    )
+
+
+def estimate(supply: Supply, ahead: int, type_ms: float | None) -> Estimate:
+    """Return how long a job has to wait.
+
+    Args:
+        supply: who can do it.
+        ahead: queued jobs that go before it.
+        type_ms: mean of what jobs of its type took lately, None = there were none.
+    """
+    if not supply.slots:
+        return Estimate(ahead, None, supply.note)
+    to_finish = max(0, ahead + supply.busy + 1 - supply.slots)
+    if not to_finish:
+        return Estimate(ahead, 0.0)
+    mean_ms = supply.processing_ms if type_ms is None else type_ms
+    if mean_ms is None:
+        return Estimate(ahead, None, NOT_MEASURED)
+    return Estimate(ahead, round(to_finish * mean_ms / supply.slots / _MS_PER_S, 3))

@@ -1,0 +1,78 @@
+"""What a queued job has before it: who could do it now, and how many go first."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final, Protocol
+
+from gpunode_protocol.regions import Region
+from gpunode_protocol.requests import task_of
+
+from gpunode_tracker import Clock
+from gpunode_tracker.jobs.estimates import MAX_COUNTED, Capacity, Estimate, Supply, Wanted, estimate, supply_of
+from gpunode_tracker.jobs.job import StoredJob
+from gpunode_tracker.storage.database import Database
+from gpunode_tracker.storage.jobs import jobs_ahead, recent_processing_ms
+
+LIVE_S: Final = 1.0
+"""Who lives is asked for this often at most, however many jobs are submitted."""
+MEASURED_S: Final = 10.0
+_MAX_REMEMBERED: Final = 1_000
+"""Kinds of jobs whose supply is remembered: anybody can make up names of models."""
+
+
+class CapacitySource(Protocol):
+    """Knows some of those who do queued jobs."""
+
+    async def capacities(self) -> Sequence[Capacity]:
+        """Return those who live now."""
+        ...
+
+
+class Outlook:
+    """Estimates waits.
+
+    Args:
+        database: of the queue.
+        clock: Unix seconds.
+        sources: who knows who lives; more may be added.
+    """
+
+    def __init__(self, database: Database, clock: Clock, sources: Sequence[CapacitySource] = ()) -> None:
+        self.sources = list(sources)
+        self._database = database
+        self._clock = clock
+        self._capacities: tuple[Capacity, ...] = ()
+        self._supplies: dict[Wanted, Supply] = {}
+        self._seen_at: float | None = None
+        self._means_ms: Mapping[str, float] = {}
+        self._measured_at: float | None = None
+
+    def forget(self) -> None:
+        """Ask the sources anew next time: somebody came or went."""
+        self._seen_at = None
+
+    async def of(self, job: StoredJob) -> Estimate:
+        """Return what a queued job has before it."""
+        supply = await self.supply(Wanted(task_of(job.type), Region(job.region) if job.region else None, job.model))
+        async with self._database.read() as connection:
+            ahead = await jobs_ahead(connection, job, supply.lanes, limit=MAX_COUNTED)
+            if _is_old(self._measured_at, self._clock(), MEASURED_S):
+                self._means_ms = await recent_processing_ms(connection)
+                self._measured_at = self._clock()
+        return estimate(supply, ahead, self._means_ms.get(job.type))
+
+    async def supply(self, wanted: Wanted) -> Supply:
+        """Return who can do some kind of job now."""
+        if _is_old(self._seen_at, self._clock(), LIVE_S):
+            self._capacities = tuple([item for source in self.sources for item in await source.capacities()])
+            self._supplies = {}
+            self._seen_at = self._clock()
+        found = self._supplies.get(wanted)
+        if found is None:
+            found = supply_of(wanted, self._capacities)
+            if len(self._supplies) < _MAX_REMEMBERED:
+                self._supplies[wanted] = found
+        return found
+
+
+def _is_old(at: float | None, now: float, limit_s: float) -> bool:
+    return at is None or not 0 <= now - at < limit_s

@@ -1,0 +1,179 @@
+"""Polls that wait for a job in this process, and who of them gets one.
+
+A job goes to a waiter of the nearest region that can do it, drawn by weight. The database decides in the end: what
+another replica took is gone.
+"""
+
+import asyncio
+import itertools
+import logging
+import random
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from gpunode_protocol.errors import GpunodeError
+from gpunode_protocol.jobs_api import NextJob
+
+from gpunode_tracker.jobs.news import JobNews
+from gpunode_tracker.storage.database import Database
+from gpunode_tracker.storage.queue_heads import Head, queue_heads
+from gpunode_tracker.workers.draw import drawn_order
+from gpunode_tracker.workers.presence import LiveWorker
+from gpunode_tracker.workers.selection import Wanted, ranked, way_km
+from gpunode_tracker.workers.weight import weight_of
+
+logger = logging.getLogger(__name__)
+
+LOOK_INTERVAL_S: Final = 2.0
+"""While somebody waits, the queue is looked into this often: other replicas' jobs may come without a word."""
+MAX_TRIES: Final = 3
+"""Waiters that are tried for one job: at most two had it before, and only they are refused."""
+
+
+class Taking(Protocol):
+    """Takes jobs out of the queue for workers."""
+
+    def may_take(self, worker: LiveWorker) -> bool:
+        """Return whether a worker is to be given jobs now."""
+        ...
+
+    async def take(self, worker: LiveWorker, lanes: Sequence[str]) -> NextJob | None:
+        """Let a worker hold the first job of some lanes; None if there is none for it."""
+        ...
+
+    async def put_back(self, worker: LiveWorker, job: NextJob) -> None:
+        """Give a job back that did not reach the worker."""
+        ...
+
+
+@dataclass(eq=False)
+class _Poll:
+    """One waiting request. is_gone: says whether its sender has left. giving: done when a try to give it a job ends."""
+
+    worker: LiveWorker
+    is_gone: Callable[[], bool]
+    given: asyncio.Future[NextJob | None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    giving: asyncio.Future[None] | None = None
+
+
+class WaitingPolls:
+    """The waiting polls of one process. ``run`` must run while polls wait.
+
+    Args:
+        database: of the queue.
+        news: wakes ``run`` when the queue grows.
+        taking: takes jobs.
+        monotonic: seconds.
+        rng: draws.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        news: JobNews,
+        taking: Taking,
+        monotonic: Callable[[], float],
+        rng: random.Random,
+    ) -> None:
+        self._database = database
+        self._news = news
+        self._taking = taking
+        self._monotonic = monotonic
+        self._rng = rng
+        self._polls: dict[_Poll, None] = {}  # in the order in which they came
+        self._is_closed = False
+
+    def __len__(self) -> int:
+        """Return how many wait."""
+        return len(self._polls)
+
+    async def wait(self, worker: LiveWorker, timeout_s: float, is_gone: Callable[[], bool]) -> NextJob | None:
+        """Wait until the worker is given a job; None after the time, or when the tracker stops.
+
+        Args:
+            timeout_s: seconds, ≥ 0.
+            is_gone: whether who waits has left, so that nothing should be given to it any more.
+        """
+        if self._is_closed:
+            return None
+        poll = _Poll(worker, is_gone)
+        self._polls[poll] = None
+        try:
+            await asyncio.wait({poll.given}, timeout=timeout_s)
+            if poll.giving is not None:  # the time is over, but a job may be on its way
+                await asyncio.wait({poll.giving})
+        finally:
+            del self._polls[poll]
+        return poll.given.result() if poll.given.done() else None
+
+    async def run(self) -> None:
+        """Give jobs to who waits, until cancelled. What fails is logged and tried again."""
+        while True:
+            changes = self._news.changes
+            try:
+                await self.match()
+            except GpunodeError as error:
+                logger.error("%s", error, extra={"event": "matching_failed"})  # noqa: TRY400 -- the message says it all
+            except Exception:
+                logger.exception("Unexpected failure", extra={"event": "matching_failed"})
+            await self._news.wait_for_queue(changes, LOOK_INTERVAL_S)
+
+    async def match(self) -> int:
+        """Give out jobs as long as there are some for those who wait; return how many."""
+        count = 0
+        while self._polls:
+            async with self._database.read() as connection:
+                heads = await queue_heads(connection)
+            given = [head for head in heads if await self._give(head)]
+            if not given:
+                break
+            count += len(given)
+        return count
+
+    def close(self) -> None:
+        """Let nobody wait any more: the tracker stops."""
+        self._is_closed = True
+        for poll in self._polls:
+            if poll.giving is None and not poll.given.done():
+                poll.given.set_result(None)
+
+    async def _give(self, head: Head) -> bool:
+        """Give the first job of a lane to one of those who wait; return whether somebody got one."""
+        for poll in itertools.islice(self._drawn(head), MAX_TRIES):
+            if poll in self._polls and not poll.given.done() and await self._give_to(poll, head.lane):
+                return True
+        return False
+
+    async def _give_to(self, poll: _Poll, lane: str) -> bool:
+        """Let a poll have the first job of a lane; return whether there was one, even if the poll has left by then."""
+        giving = poll.giving = asyncio.get_running_loop().create_future()
+        try:
+            job = await self._taking.take(poll.worker, (lane,))
+            if job is not None and (poll not in self._polls or poll.is_gone()):
+                await self._taking.put_back(poll.worker, job)
+            elif job is not None:
+                poll.given.set_result(job)
+            return job is not None
+        finally:
+            poll.giving = None
+            giving.set_result(None)
+            if self._is_closed and not poll.given.done():
+                poll.given.set_result(None)
+
+    def _drawn(self, head: Head) -> Iterable[_Poll]:
+        """Return who may get a job, in the order in which they are asked: nearest first, then drawn by weight."""
+        polls: dict[str, _Poll] = {}
+        for poll in self._polls:
+            if not poll.given.done() and not poll.is_gone() and self._taking.may_take(poll.worker):
+                polls.setdefault(poll.worker.id, poll)  # whoever polls twice has no second lot
+        wanted, now = Wanted.of_lane(head.lane, head.client_region), self._monotonic()
+        workers = ranked(wanted, (poll.worker for poll in polls.values()))
+        for _, group in itertools.groupby(workers, key=lambda worker: way_km(wanted, worker)):
+            for worker in drawn_order(group, lambda each: _weight(each, now), self._rng):
+                yield polls[worker.id]
+
+
+def _weight(worker: LiveWorker, now: float) -> float:
+    stored = worker.stored
+    return weight_of(stored.gpu_memory_gb, stored.statistics.success_rate, worker.status_at(now))

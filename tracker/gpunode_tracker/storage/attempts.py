@@ -1,0 +1,61 @@
+"""Attempts at jobs, seen from those who made them. ``storage.jobs`` begins and ends them."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import and_, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gpunode_tracker.storage.tables import job_attempts, jobs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """One attempt. ended_at: None while it runs. failure: None after a success too."""
+
+    job_id: str
+    attempt: int
+    holder: str
+    started_at: int
+    ended_at: int | None
+    failure: str | None
+
+
+async def attempt_of(
+    connection: AsyncConnection, job_id: str, holder: str, attempt: int | None = None
+) -> Attempt | None:
+    """Return a holder's attempt at a job, its newest if no number is given; None: it never had the job so."""
+    query = select(job_attempts).where(job_attempts.c.job_id == job_id, job_attempts.c.holder == holder)
+    if attempt is not None:
+        query = query.where(job_attempts.c.attempt == attempt)
+    row = (await connection.execute(query.order_by(job_attempts.c.attempt.desc()).limit(1))).first()
+    return Attempt(**row._mapping) if row else None  # noqa: SLF001 -- SQLAlchemy's public name for a row as a mapping
+
+
+async def held_by(connection: AsyncConnection, holder: str) -> dict[str, int]:
+    """Return the jobs that somebody holds now, each with the number of the attempt."""
+    query = select(job_attempts.c.job_id, job_attempts.c.attempt).where(
+        job_attempts.c.holder == holder, job_attempts.c.ended_at.is_(None)
+    )
+    return {row.job_id: row.attempt for row in await connection.execute(query)}
+
+
+async def held_by_all(connection: AsyncConnection, prefix: str) -> dict[str, dict[str, int]]:
+    """Return the same of all holders whose names begin like that, by holder."""
+    columns = job_attempts.c.holder, job_attempts.c.job_id, job_attempts.c.attempt
+    is_open = job_attempts.c.ended_at.is_(None), job_attempts.c.holder.startswith(prefix, autoescape=True)
+    found: dict[str, dict[str, int]] = {}
+    for holder, job_id, attempt in await connection.execute(select(*columns).where(*is_open)):
+        found.setdefault(holder, {})[job_id] = attempt
+    return found
+
+
+async def queued_again_after(connection: AsyncConnection, holder: str, *, since: int) -> int:
+    """Return how many jobs wait that somebody has had since an instant, and that are not given to it again so soon."""
+    lately = job_attempts.c.holder == holder, job_attempts.c.started_at > since
+    query = (
+        select(func.count(jobs.c.id.distinct()))
+        .select_from(job_attempts)
+        .join(jobs, and_(jobs.c.id == job_attempts.c.job_id, jobs.c.status == "queued"))
+        .where(*lately)
+    )
+    return int((await connection.execute(query)).scalar_one())

@@ -1,0 +1,36 @@
+"""Which pull worker asks, by its token."""
+
+from aiohttp import web
+
+from gpunode_tracker.app_keys import TRACKER
+from gpunode_tracker.auth import WORKER_TOKEN_HEADER
+from gpunode_tracker.errors import Forbidden, Unauthenticated
+from gpunode_tracker.quotas import charge_identity, note_wrong_key, refuse_guessers
+from gpunode_tracker.workers.presence import LiveWorker
+
+
+async def worker_of(request: web.Request) -> LiveWorker:
+    """Return the worker whose token the request carries, and count the request on it.
+
+    If the path names a worker, it must be that one. That it asks is a sign of its life.
+
+    Raises:
+        Unauthenticated: no such token. Forbidden: another worker's, or it was shut out.
+        TooManyRequests: the worker, or a guesser's address, asks too often.
+    """
+    token = request.headers.get(WORKER_TOKEN_HEADER, "")
+    if not token:
+        raise Unauthenticated("A worker token is needed: send the header 'X-Worker-Token: gpw_…'.")
+    await refuse_guessers(request)
+    pool = request.app[TRACKER].workers
+    worker = await pool.find(token)
+    if worker is None:
+        await note_wrong_key(request)
+        raise Unauthenticated("This worker token is not valid (any more). Register the worker again.")
+    await charge_identity(request, f"worker:{worker.id}")
+    if worker.ban is not None:
+        raise Forbidden(f"This worker was shut out by the tracker's operator ({worker.ban}). Ask the operator.")
+    if request.match_info.get("worker", worker.id) != worker.id:
+        raise Forbidden("This worker token belongs to another worker.")
+    pool.presence.hear(worker)
+    return worker

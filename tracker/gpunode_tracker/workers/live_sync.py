@@ -1,0 +1,109 @@
+"""Carries what is known of live workers to the database, and what other replicas know from there."""
+
+from typing import Final
+
+from gpunode_tracker.clock_jumps import ClockJumps
+from gpunode_tracker.jobs.job import WORKER_HOLDER, worker_holder
+from gpunode_tracker.storage import workers
+from gpunode_tracker.storage.attempts import held_by_all
+from gpunode_tracker.storage.database import Database
+from gpunode_tracker.storage.workers import SignOfLife
+from gpunode_tracker.workers.presence import SILENT_S, WRITE_INTERVAL_S, LiveWorker, Presence
+from gpunode_tracker.workers.tokens import TokenCache
+
+FLUSH_INTERVAL_S: Final = 5.0
+READ_INTERVAL_S: Final = 20.0
+"""Thrice before a rotated token's 60 s are over, and before a lease that another replica gave goes."""
+PAGE_WORKERS: Final = 250
+"""Read at once: about 10 ms in which nothing else is served."""
+_HEARD_S: Final = int(SILENT_S + WRITE_INTERVAL_S + FLUSH_INTERVAL_S)
+"""The database's last word of a worker that lives is at most as old."""
+_LEFT_LATELY_S: Final = 3600
+
+
+class LiveSync:
+    """Writes and reads the live state of workers.
+
+    Args:
+        database: where it goes.
+        presence, tokens: of this process.
+    """
+
+    def __init__(self, database: Database, presence: Presence, tokens: TokenCache) -> None:
+        self._database = database
+        self._presence = presence
+        self._tokens = tokens
+        self._jumps = ClockJumps(presence.clock, presence.monotonic)
+        self._has_read = False
+
+    async def flush(self) -> int:
+        """Write who was heard or changed since the last time; return how many.
+
+        Raises:
+            StorageUnavailable: nothing was written; it is tried again with the next call.
+        """
+        changes = self._presence.take_changes()
+        if changes:
+            try:
+                async with self._database.write() as connection:
+                    await workers.write_signs_of_life(connection, [self._sign(worker) for worker in changes])
+            except BaseException:
+                self._presence.put_back(changes)
+                raise
+        self._tokens.forget_all(self._presence.drop_silent())
+        return len(changes)
+
+    async def read(self) -> None:
+        """Learn what was changed elsewhere: who lives, who was shut out, whose tokens were rotated, who holds what.
+
+        Raises:
+            StorageUnavailable: the database does not answer.
+        """
+        if self._jumps.seen():
+            self._presence.rewrite()
+        await self.flush()
+        read_at, known = self._presence.monotonic(), {worker.id for worker in self._presence}
+        async with self._database.read() as connection:
+            held = await held_by_all(connection, WORKER_HOLDER)
+        after_id, now = "", int(self._presence.clock())
+        while True:
+            async with self._database.read() as connection:
+                page = await workers.workers_heard_since(
+                    connection, now - _HEARD_S, now=now, after_id=after_id, limit=PAGE_WORKERS
+                )
+            for each in page:
+                attempts = held.get(worker_holder(each.worker.id), {})
+                self._presence.meet(each.worker, attempts, ban=each.ban, read_at=read_at)
+                self._tokens.put(each.worker.id, each.tokens)
+                known.discard(each.worker.id)
+            if len(page) < PAGE_WORKERS:
+                break
+            after_id = page[-1].worker.id
+        for worker_id in known:  # they left elsewhere; if not, their next request asks the database
+            self._forget_unless_heard(worker_id, read_at)
+        await self._mark_silent(now)
+
+    def _forget_unless_heard(self, worker_id: str, read_at: float) -> None:
+        worker = self._presence.find(worker_id)
+        if worker is not None and worker.heard_at < read_at:
+            self._presence.forget(worker_id)
+            self._tokens.forget(worker_id)
+
+    async def _mark_silent(self, now: int) -> None:
+        """Write that workers are off which another process left behind, or this one before it was started."""
+        heard_after = now - _HEARD_S - _LEFT_LATELY_S if self._has_read else 0
+        async with self._database.write() as connection:
+            await workers.mark_silent(connection, heard_before=now - _HEARD_S, heard_after=heard_after)
+        self._has_read = True
+
+    def _sign(self, worker: LiveWorker) -> SignOfLife:
+        stored = worker.stored
+        return SignOfLife(
+            id=worker.id,
+            status=worker.written_status,
+            last_heartbeat=self._presence.heard_at_unix(worker),
+            gpu_memory_gb=stored.gpu_memory_gb,
+            memory_used_gb=stored.memory_used_gb,
+            supported_types=stored.supported_types,
+            models=stored.models,
+        )

@@ -1,0 +1,144 @@
+"""Taking jobs out of the queue for pull workers."""
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from gpunode_protocol.errors import JobError
+from gpunode_protocol.identity import PeerId
+from gpunode_protocol.jobs_api import LEASE_S, JobEventName, NextJob
+from gpunode_protocol.signing import Envelope
+from gpunode_protocol.tasks import Task
+
+from gpunode_tracker.errors import Conflict, KeysUnusable
+from gpunode_tracker.jobs.job import Lease, StoredJob, worker_holder
+from gpunode_tracker.jobs.news import Word
+from gpunode_tracker.storage import workers
+from gpunode_tracker.storage.attempts import held_by, queued_again_after
+from gpunode_tracker.storage.jobs import SHUN_S, claim_job, queued_by_lane
+from gpunode_tracker.storage.queue_heads import queue_heads
+from gpunode_tracker.workers.presence import LiveWorker
+from gpunode_tracker.workers.reasons import Reason, reasons_for, serves
+
+if TYPE_CHECKING:
+    from gpunode_tracker.tracker import Tracker
+
+logger = logging.getLogger(__name__)
+
+MAX_LANES: Final = 64
+"""Lanes that one poll looks into, those first whose jobs go first; the others' turn comes when these are empty."""
+COUNTS_LAST_S: Final = 5.0
+"""Counting the queue walks over all of it, so the counts in reasons may be this old."""
+
+
+class JobTaking:
+    """Takes jobs for workers, and says why there is none.
+
+    Args:
+        tracker: whose queue, desk and news are used, as they are at each call.
+    """
+
+    def __init__(self, tracker: "Tracker") -> None:
+        self._tracker = tracker
+        self._counts: dict[str, int] = {}
+        self._counted_at = float("-inf")
+
+    def blocked(self, worker: LiveWorker) -> Reason | None:
+        """Return why a worker is given nothing now, whatever there is."""
+        if not worker.may_work:
+            return Reason.MAINTENANCE
+        return Reason.HOLDS_ENOUGH if len(worker.holding) >= self._most_jobs else None
+
+    def may_take(self, worker: LiveWorker) -> bool:
+        """See ``jobs.waiting.Taking``."""
+        return self.blocked(worker) is None
+
+    async def take_any(self, worker: LiveWorker) -> NextJob | None:
+        """Let a worker hold the first job that it can do; None if there is none for it."""
+        if not self.may_take(worker):
+            return None
+        async with self._tracker.database.read() as connection:
+            heads = await queue_heads(connection)
+        lanes = [head.lane for head in heads if serves(worker.stored, head.lane)]
+        return await self.take(worker, lanes[:MAX_LANES]) if lanes else None
+
+    async def take(self, worker: LiveWorker, lanes: Sequence[str]) -> NextJob | None:
+        """Let a worker hold the first job of some lanes; None if there is none for it.
+
+        A job that cannot be given to anybody, because its parameters cannot be read any more, ends here.
+
+        Raises:
+            StorageUnavailable: it holds nothing, or will lose it by its lease.
+        """
+        while True:
+            job = await self._claim(worker, lanes)
+            if job is None:
+                return None
+            lease = Lease(job_id=job.id, holder=worker_holder(worker.id), attempt=job.attempt)
+            try:
+                return await self._offer(worker, job, lease)
+            except Conflict:  # it was cancelled meanwhile
+                self._tracker.workers.presence.release(worker.id, job.id)
+            except (KeysUnusable, JobError) as error:
+                logger.error("%s", error, extra={"event": "job_unusable", "job": job.id})  # noqa: TRY400 -- it says all
+                self._tracker.workers.presence.release(worker.id, job.id)
+                await self._tracker.desk.fail(lease, str(error), retryable=False)
+
+    async def put_back(self, worker: LiveWorker, job: NextJob) -> None:
+        """Give a job back that did not reach the worker; another try is begun at once."""
+        if job.job_id is None or job.attempt is None:
+            return
+        lease = Lease(job_id=job.job_id, holder=worker_holder(worker.id), attempt=job.attempt)
+        self._tracker.workers.presence.release(worker.id, job.job_id)
+        await self._tracker.desk.fail(lease, "The worker left before it had got the job.")
+
+    async def reasons(self, worker: LiveWorker) -> dict[str, int]:
+        """Return for each reason how many queued jobs it keeps from a worker."""
+        tracker = self._tracker
+        async with tracker.database.read() as connection:
+            if tracker.monotonic() - self._counted_at > COUNTS_LAST_S:
+                self._counts, self._counted_at = await queued_by_lane(connection), tracker.monotonic()
+            since = tracker.now - SHUN_S
+            failed = await queued_again_after(connection, worker_holder(worker.id), since=since) if self._counts else 0
+        return reasons_for(worker.stored, self._counts, failed_here=failed, blocked=self.blocked(worker))
+
+    async def _claim(self, worker: LiveWorker, lanes: Sequence[str]) -> StoredJob | None:
+        tracker, holder = self._tracker, worker_holder(worker.id)
+        async with tracker.database.write() as connection:
+            # locked, so that polls at two replicas do not exceed together what one worker may hold
+            stored = await workers.find_worker(connection, worker.id, lock=True)
+            if stored is None or stored.maintenance or stored.deregistered_at is not None:
+                return None
+            if len(await held_by(connection, holder)) >= self._most_jobs:
+                return None
+            job = await claim_job(connection, holder, lanes, now=tracker.now, lease_s=LEASE_S)
+        if job is not None:
+            tracker.workers.presence.hold(worker.id, job.id, job.attempt)
+        return job
+
+    async def _offer(self, worker: LiveWorker, job: StoredJob, lease: Lease) -> NextJob:
+        """Return what the worker is told of its job."""
+        tracker, request = self._tracker, None
+        if worker.stored.peer is not None:
+            request = await self._request(worker, job, lease, PeerId(worker.stored.peer))
+        data = {"attempt": job.attempt, "served_by": lease.holder}
+        tracker.news.tell(Word(job.id, JobEventName.RUNNING, data))
+        return NextJob(
+            job_id=job.id,
+            type=Task(job.type),
+            params=tracker.desk.params_of(job),
+            model=job.model,
+            attempt=job.attempt,
+            lease_s=LEASE_S,
+            request=request,
+        )
+
+    async def _request(self, worker: LiveWorker, job: StoredJob, lease: Lease, peer: PeerId) -> Envelope:
+        served = worker.stored.models
+        default = self._tracker.settings.default_models.get(Task(job.type))
+        model = job.model or (default if not served or default in served else served[0])
+        return (await self._tracker.desk.signed_request(job, lease, peer, model=model)).envelope
+
+    @property
+    def _most_jobs(self) -> int:
+        return self._tracker.settings.worker_jobs
