@@ -11,7 +11,10 @@ from gpunode_protocol.tasks import Task
 from gpunode_tracker.upkeep import return_expired
 
 from tests.tracker.conftest import World
+from tests.tracker.databases import ON_BOTH
 from tests.tracker.parties import START_AT, TestClock
+
+pytestmark = ON_BOTH
 
 CLIENT, NODE = Identity.from_seed(b"c" * 32), Identity.from_seed(b"n" * 32)
 CREDIT = 1_000_000

@@ -14,8 +14,11 @@ from gpunode_tracker.registration import check_adverts
 from gpunode_tracker.sharding import Sharding
 
 from tests.tracker.conftest import World
+from tests.tracker.databases import ON_BOTH
 from tests.tracker.parties import START_AT, Job, TestClock, advert
 from tests.tracker.small_mmdb import FRANCE, write_mmdb
+
+pytestmark = ON_BOTH
 
 NODE = Identity.from_seed(b"n" * 32)
 

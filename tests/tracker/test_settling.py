@@ -15,7 +15,10 @@ from gpunode_tracker.config import TrackerSettings
 from gpunode_tracker.tracker import Tracker
 
 from tests.tracker.conftest import World
+from tests.tracker.databases import ON_BOTH
 from tests.tracker.parties import Job, TestClock, job_id
+
+pytestmark = ON_BOTH
 
 PRICE = DEFAULT_PRICES.tasks[Task.LLM]
 OUTPUT, INPUT = PRICE.output_microcredits, PRICE.input_microcredits
