@@ -6,7 +6,7 @@ from gpunode_protocol.certificates import Certificate
 from gpunode_protocol.diagnosis import Finding, failure, ok, skipped, warning
 from gpunode_protocol.errors import GpunodeError
 from gpunode_protocol.identity import PeerId
-from gpunode_protocol.mesh import load_identity
+from gpunode_protocol.keyfile import load_identity
 from gpunode_protocol.signing import Envelope, read_body
 from gpunode_protocol.tracker_api import NetworkInfo
 from gpunode_protocol.trust import Trust

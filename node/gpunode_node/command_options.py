@@ -26,6 +26,12 @@ BootstrapOption = Annotated[
     str | None,
     typer.Option(metavar="HOST[:PORT]", help="The tracker whose network to join; https, port 443."),
 ]
+PullOption = Annotated[
+    bool, typer.Option("--pull", help="Fetch jobs from the tracker's queue by HTTPS, without any mesh.")
+]
+TrackerOption = Annotated[
+    str | None, typer.Option(metavar="URL", help="With --pull: the tracker to work for. GPUNODE_TRACKER")
+]
 InsecureOption = Annotated[
     bool | None, typer.Option("--insecure", help="Allow plain http to a tracker on another machine.")
 ]

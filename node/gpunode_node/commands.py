@@ -3,7 +3,7 @@
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -31,13 +31,19 @@ from gpunode_node.command_options import (
     NoQuicOption,
     PauseWhenBusyOption,
     PortOption,
+    PullOption,
     QueueLimitOption,
     RegionOption,
     SandboxOption,
     ScheduleOption,
     SlotsOption,
     ThreadsOption,
+    TrackerOption,
 )
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
 
 
 def register(app: typer.Typer) -> None:
@@ -52,6 +58,8 @@ def register(app: typer.Typer) -> None:
 
 def start(  # noqa: PLR0913 -- one parameter an option
     *,
+    pull: PullOption = False,
+    tracker: TrackerOption = None,
     bootstrap: BootstrapOption = None,
     insecure: InsecureOption = None,
     ca_file: CaFileOption = None,
@@ -82,44 +90,37 @@ def start(  # noqa: PLR0913 -- one parameter an option
     no_quic: NoQuicOption = False,
 ) -> int:
     """Run a node: join a network, serve models, earn credits."""
-    from gpunode_node.config import NodeSettings  # noqa: PLC0415 -- keep `gpunode --help` quick
-
-    settings = NodeSettings.load(
-        {
-            "bootstrap": bootstrap,
-            "insecure": insecure,
-            "ca_file": ca_file,
-            "network_id": network_id,
-            "model": tuple(model or ()),
-            "models_dir": models_dir,
-            "region": region,
-            "country": country,
-            "latitude": latitude,
-            "longitude": longitude,
-            "name": name,
-            "data_dir": data_dir,
-            "listen": tuple(listen or ()),
-            "port": port,
-            "announce_address": tuple(announce_address or ()),
-            "engine_slots": slots,
-            "queue_limit": queue_limit,
-            "engine_threads": threads,
-            "idle_unload_s": idle_unload,
-            "max_gpu_memory": max_gpu_memory,
-            "max_power_watts": max_power,
-            "schedule": schedule,
-            "pause_when_busy": pause_when_busy,
-            "sandbox": sandbox,
-            "exposure_credits": exposure_credits,
-            "drain_timeout_s": drain_timeout,
-            "heartbeat_interval_s": heartbeat_interval,
-            "quic": False if no_quic else None,
-        }
-    )
-    _ = settings.tracker  # an address that cannot be used is refused before anything heavy is imported
-    from gpunode_node.daemon import NodeDaemon  # noqa: PLC0415 -- imports aiohttp and more
-
-    return _run(NodeDaemon(settings))
+    given = {
+        "bootstrap": bootstrap,
+        "insecure": insecure,
+        "ca_file": ca_file,
+        "network_id": network_id,
+        "model": tuple(model or ()),
+        "models_dir": models_dir,
+        "region": region,
+        "country": country,
+        "latitude": latitude,
+        "longitude": longitude,
+        "name": name,
+        "data_dir": data_dir,
+        "listen": tuple(listen or ()),
+        "port": port,
+        "announce_address": tuple(announce_address or ()),
+        "engine_slots": slots,
+        "queue_limit": queue_limit,
+        "engine_threads": threads,
+        "idle_unload_s": idle_unload,
+        "max_gpu_memory": max_gpu_memory,
+        "max_power_watts": max_power,
+        "schedule": schedule,
+        "pause_when_busy": pause_when_busy,
+        "sandbox": sandbox,
+        "exposure_credits": exposure_credits,
+        "drain_timeout_s": drain_timeout,
+        "heartbeat_interval_s": heartbeat_interval,
+        "quic": False if no_quic else None,
+    }
+    return _start_pull_worker(given, tracker) if pull else _start_node(given, tracker)
 
 
 def status(as_json: JsonOption = False, data_dir: DataDirOption = None) -> None:
@@ -154,12 +155,45 @@ def link(
     _show(answer, as_json, "link")
 
 
-def _run(daemon: Any) -> int:
+def _start_node(given: dict[str, Any], tracker: str | None) -> int:
+    """Run a node of the mesh."""
+    from gpunode_node.config import NodeSettings  # noqa: PLC0415 -- keep `gpunode --help` quick
+
+    if tracker is not None:
+        raise typer.BadParameter(
+            "--tracker goes with --pull; a node of the mesh is told of its tracker by --bootstrap."
+        )
+    settings = NodeSettings.load(given)
+    _ = settings.tracker  # an address that cannot be used is refused before anything heavy is imported
+    import uvloop  # noqa: PLC0415 -- as above
+
+    from gpunode_node.daemon import NodeDaemon  # noqa: PLC0415 -- imports aiohttp and more
+
+    return _run(NodeDaemon(settings), uvloop.new_event_loop)
+
+
+def _start_pull_worker(given: dict[str, Any], tracker: str | None) -> int:
+    """Run a pull worker; uvloop is of use where it is installed, which it never is on Windows."""
+    import importlib.util  # noqa: PLC0415 -- keep `gpunode --help` quick
+    import os  # noqa: PLC0415 -- keep `gpunode --help` quick
+
+    from gpunode_node.config import NodeSettings  # noqa: PLC0415 -- keep `gpunode --help` quick
+    from gpunode_node.pull_options import refuse_mesh_options, tracker_of  # noqa: PLC0415 -- as above
+
+    refuse_mesh_options(given)
+    bootstrap = NodeSettings.load(given).bootstrap
+    settings = NodeSettings.load(given | {"bootstrap": tracker_of(tracker, os.environ, bootstrap)})
+    _ = settings.tracker
+    from gpunode_node.pull.daemon import PullDaemon  # noqa: PLC0415 -- imports aiohttp and more
+
+    factory = importlib.import_module("uvloop").new_event_loop if importlib.util.find_spec("uvloop") else None
+    return _run(PullDaemon(settings), factory)
+
+
+def _run(daemon: Any, loop_factory: "Callable[[], asyncio.AbstractEventLoop] | None" = None) -> int:
     import asyncio  # noqa: PLC0415 -- keep `gpunode --help` quick
 
-    import uvloop  # noqa: PLC0415 -- keep `gpunode --help` quick
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
         code: int = runner.run(daemon.run())
     return code
 

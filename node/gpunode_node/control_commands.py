@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from gpunode_node.control_arguments import api_key_of
 from gpunode_node.control_server import Command
-from gpunode_node.errors import ControlRefused
 from gpunode_node.node_parts import NodeParts
 from gpunode_node.status import earnings_of, status_of
 
@@ -41,8 +41,6 @@ class ControlCommands:
         return await earnings_of(self._parts)
 
     async def _link(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        api_key = arguments.get("api_key")
-        if not isinstance(api_key, str) or not api_key:
-            raise ControlRefused("The account's API key is missing.")
+        api_key = api_key_of(arguments)
         reply = await self._parts.link.link(api_key)
         return {"account": reply.account, "moved_microcredits": reply.moved_microcredits}

@@ -8,34 +8,32 @@ import asyncio
 import contextlib
 import json
 import logging
-import socket
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from gpunode_protocol.errors import GpunodeError
 
-from gpunode_node.errors import StateUnwritable
+from gpunode_node.control_transport import ControlTransport, control_transport
 
 logger = logging.getLogger(__name__)
-
-MAX_LINE_BYTES = 65_536
-SOCKET_MODE = 0o600
 
 Command = Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]
 """Takes the arguments, returns the result; a GpunodeError becomes the answer's error."""
 
 
 class ControlServer:
-    """Answers commands on a Unix socket.
+    """Answers commands at a control socket.
 
     Args:
         path: of the socket; one that is left over is replaced.
         commands: by name.
+        transport: None = this platform's.
     """
 
-    def __init__(self, path: Path, commands: Mapping[str, Command]) -> None:
+    def __init__(self, path: Path, commands: Mapping[str, Command], transport: ControlTransport | None = None) -> None:
         self._path = path
+        self._transport = transport or control_transport()
         self._commands = commands
         self._server: asyncio.Server | None = None
         self._conversations: set[asyncio.Task[None]] = set()
@@ -46,15 +44,7 @@ class ControlServer:
         Raises:
             StateUnwritable: the socket cannot be made.
         """
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            self._path.unlink(missing_ok=True)
-            listener.bind(str(self._path))
-            self._path.chmod(SOCKET_MODE)  # before anyone can connect: it does not listen yet
-            self._server = await asyncio.start_unix_server(self._accept, sock=listener, limit=MAX_LINE_BYTES)
-        except OSError as error:
-            listener.close()
-            raise StateUnwritable(f"The control socket {self._path} cannot be made: {error.strerror}.") from error
+        self._server = await self._transport.listen(self._path, self._accept)
 
     async def stop(self) -> None:
         """Stop listening and remove the socket. May be called twice."""

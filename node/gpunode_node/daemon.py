@@ -3,11 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Coroutine
 from contextlib import AsyncExitStack
-from typing import Any
-
-import stamina.instrumentation
 
 from gpunode_node.config import NodeSettings
 from gpunode_node.control_commands import ControlCommands
@@ -15,13 +11,11 @@ from gpunode_node.control_server import ControlServer
 from gpunode_node.mesh_membership import after_joining
 from gpunode_node.node_folder import NodeFolder
 from gpunode_node.node_parts import NodeParts, vitals_of
+from gpunode_node.process_life import ProcessLife, end_tasks
 from gpunode_node.startup import Startup, World
-from gpunode_node.stop_signals import StopSignals
 
 logger = logging.getLogger(__name__)
 
-EXIT_DRAINED = 0
-EXIT_AT_ONCE = 1
 HOUSEKEEPING_INTERVAL_S = 60.0
 FAREWELL_TIMEOUT_S = 5.0
 """What a drain waits for tombstones and for the tracker's ear."""
@@ -37,7 +31,7 @@ class NodeDaemon:
         self._settings = settings
         self._world = world or World()
         self._folder = NodeFolder(settings.data_dir)
-        self._asked = asyncio.Event()  #: the first signal came
+        self._life = ProcessLife(self._folder, self._start, self._serve)
 
     async def run(self) -> int:
         """Run until a signal; return the exit code: 0 after an orderly end, 1 when a second signal cut it short.
@@ -45,42 +39,10 @@ class NodeDaemon:
         Raises:
             GpunodeError: the node cannot start, with what to do. NodeMemoryFull: it has drained for want of memory.
         """
-        # by default stamina prints each retry to standard output; what came of the call is logged where it was made
-        stamina.instrumentation.set_on_retry_hooks([])
-        main = asyncio.create_task(self._run_until_asked())
-        with StopSignals(main, self._asked) as signals:
-            try:
-                await main
-            except asyncio.CancelledError:
-                if not signals.at_once:
-                    raise
-                logger.warning("stopped at once", extra={"event": "stopped_at_once"})
-                return EXIT_AT_ONCE
-        return EXIT_DRAINED
+        return await self._life.run()
 
-    async def _run_until_asked(self) -> None:
-        self._folder.take()
-        try:
-            async with AsyncExitStack() as stack:
-                parts = await self._start_or_stop(Startup(self._settings, self._folder, self._world, stack).run())
-                if parts is not None:
-                    await self._serve(parts, stack)
-        finally:
-            self._folder.give_back()
-
-    async def _start_or_stop(self, start: Coroutine[Any, Any, NodeParts]) -> NodeParts | None:
-        """Run the start; None when a signal came first."""
-        starting, asked = asyncio.create_task(start), asyncio.create_task(self._asked.wait())
-        try:
-            await asyncio.wait({starting, asked}, return_when=asyncio.FIRST_COMPLETED)
-            if starting.done():
-                return starting.result()
-            logger.info("stopping", extra={"event": "stopping"})
-            return None
-        finally:
-            for task in (starting, asked):
-                task.cancel()
-            await asyncio.gather(starting, asked, return_exceptions=True)
+    async def _start(self, stack: AsyncExitStack) -> NodeParts:
+        return await Startup(self._settings, self._folder, self._world, stack).run()
 
     async def _serve(self, parts: NodeParts, stack: AsyncExitStack) -> None:
         await parts.care.start()
@@ -107,18 +69,18 @@ class NodeDaemon:
             asyncio.create_task(parts.care.run()),
             asyncio.create_task(self._keep_house(parts)),
         ]
-        stack.push_async_callback(_end, keeping)
+        stack.push_async_callback(end_tasks, keeping)
         # what was announced alone is stored nowhere else
         renewing = asyncio.create_task(after_joining(parts.membership.mesh, parts.announcer.renew))
-        stack.push_async_callback(_end, [renewing])
+        stack.push_async_callback(end_tasks, [renewing])
         self._mark_ready(parts)
-        ends = [asyncio.create_task(event.wait()) for event in (self._asked, parts.memory.full)]
-        stack.push_async_callback(_end, ends)
+        ends = [asyncio.create_task(event.wait()) for event in (self._life.asked, parts.memory.full)]
+        stack.push_async_callback(end_tasks, ends)
         await asyncio.wait({*ends, *keeping}, return_when=asyncio.FIRST_COMPLETED)
         for task in keeping:
             if task.done():
                 task.result()  # none of them returns: this raises what ended it
-        await _end(in_touch)  # a schedule that opens now must announce nothing any more
+        await end_tasks(in_touch)  # a schedule that opens now must announce nothing any more
         await self._drain_watched(parts, watching)
         parts.memory.raise_if_full()
 
@@ -149,7 +111,7 @@ class NodeDaemon:
                 if task.done():
                     task.result()
         finally:
-            await _end([draining])
+            await end_tasks([draining])
 
     async def _drain(self, parts: NodeParts) -> None:
         """Take no more jobs, say so everywhere, finish what runs, deliver what is owed."""
@@ -179,9 +141,3 @@ def _welcome_back(parts: NodeParts) -> None:
     """The tracker answers again: its mesh peer has lost our adverts, and it has not got what we owe it."""
     parts.announcer.renew()
     parts.settler.retry_now()
-
-
-async def _end(tasks: list[asyncio.Task[Any]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

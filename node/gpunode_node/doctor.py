@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from gpunode_engines.own_models import known_models
 from gpunode_protocol.diagnosis import DEADLINE_S, Check, Finding, Subject, ok, skipped, warning
 from gpunode_protocol.folder_check import GIB, judge_folder, look_at_folder
-from gpunode_protocol.mesh import load_identity
+from gpunode_protocol.keyfile import load_identity
 from gpunode_protocol.tasks import Task
 
 from gpunode_node.certificate_check import check_certificate

@@ -3,10 +3,11 @@
 import asyncio
 import contextlib
 import logging
+from typing import Protocol
 
 from gpunode_node.errors import ClockOff, TrackerRefused, TrackerUnreachable, TrackerUntrusted
 from gpunode_node.network_state import NetworkState
-from gpunode_node.tracker_link import TrackerLink
+from gpunode_node.tracker_contact import TrackerContact
 
 logger = logging.getLogger(__name__)
 
@@ -17,7 +18,15 @@ BOOTSTRAP_TIMEOUT_S = 30.0
 RETRY_S = 1.0
 
 
-async def meet_tracker(link: TrackerLink, state: NetworkState) -> None:
+class Registrant(Protocol):
+    """Whoever registers at a tracker."""
+
+    async def register(self) -> object:
+        """Prove possession of the key, and keep what the tracker gives. Raises GpunodeError."""
+        ...
+
+
+async def meet_tracker(link: TrackerContact, state: NetworkState) -> None:
     """Learn of the network from the tracker, or go on with what an earlier run saw.
 
     Raises:
@@ -40,8 +49,8 @@ async def meet_tracker(link: TrackerLink, state: NetworkState) -> None:
                 raise  # time will not mend it
             if clock() >= give_up_at:
                 raise TrackerUnreachable(
-                    f"{error} Nothing is known of this network yet, so the node cannot start. Check --bootstrap, the "
-                    "connection, and that the tracker runs."
+                    f"{error} Nothing is known of this network yet, so the node cannot start. Check the "
+                    "tracker's address (--bootstrap, or --tracker with --pull), the connection, and that it runs."
                 ) from error
             logger.info("%s Trying again.", error, extra={"event": "tracker_awaited"})
             await asyncio.sleep(RETRY_S)
@@ -51,7 +60,7 @@ async def meet_tracker(link: TrackerLink, state: NetworkState) -> None:
             return
 
 
-async def wait_for_bootstrap(link: TrackerLink, state: NetworkState) -> None:
+async def wait_for_bootstrap(link: TrackerContact, state: NetworkState) -> None:
     """Ask again while the tracker names no bootstrap peer: its mesh starts some seconds after its HTTP does.
 
     A mesh that is started without one would be a network of its own. A tracker without a mesh stays without.
@@ -72,7 +81,7 @@ async def wait_for_bootstrap(link: TrackerLink, state: NetworkState) -> None:
         )
 
 
-async def register_or_go_on(link: TrackerLink) -> None:
+async def register_or_go_on(link: Registrant) -> None:
     """Register; when the tracker is silent, go on with the credentials of an earlier run, or without for now.
 
     Raises:

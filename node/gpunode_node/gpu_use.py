@@ -6,9 +6,9 @@ from typing import Final
 from gpunode_engines.devices import Machine
 from gpunode_protocol.adverts import Gpu
 
-from gpunode_node.node_parts import MEBIBYTE
 from gpunode_node.served_model import ServedModel
 
+MEBIBYTE: Final = 1024 * 1024
 NO_GPU: Final = Gpu(model="", count=0, memory_mb=0)
 _CPU: Final = "cpu"
 """What an engine calls its device when it computes on no card."""

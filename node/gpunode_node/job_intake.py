@@ -71,6 +71,10 @@ class JobIntake:
         self._registry.start(run, origin)
         return run
 
+    def forget(self, run: JobRun) -> None:
+        """Drop a job whose client does not come back for its result."""
+        self._registry.forget(run)
+
     @property
     def takes_jobs(self) -> bool:
         """Whether a new job would be looked at."""

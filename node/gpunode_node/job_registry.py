@@ -70,6 +70,10 @@ class JobRegistry:
             if not run.accepted or now - over_at > KEPT_RESULT_S or kept_bytes > MAX_KEPT_BYTES:
                 del self._runs[name]
 
+    def forget(self, run: JobRun) -> None:
+        """Drop the result of a job that is over, whose client does not come back for it."""
+        self._runs.pop(_name(run.key.client, run.request.envelope), None)
+
     @property
     def unfinished(self) -> list[JobRun]:
         """Jobs without ``done`` or ``error``."""

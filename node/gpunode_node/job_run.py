@@ -16,6 +16,7 @@ from gpunode_protocol.signing import Envelope, Signed
 
 from gpunode_node.admission import key_of
 from gpunode_node.bell import Bell
+from gpunode_node.delivery import Delivery
 from gpunode_node.job_books import close_books
 from gpunode_node.job_inputs import JobInputs
 from gpunode_node.job_services import JobServices
@@ -213,6 +214,7 @@ class JobRun:
             params=self._work.params,
             ticket=ticket,
             bell=self.bell,
+            delivery=self._services.delivery,
             unsent_bytes=self._unsent_bytes,
             clock=self._clock,
         )
@@ -281,4 +283,6 @@ class JobRun:
         self.bell.ring()
 
     def _voucher_may_come(self) -> bool:
+        if self._services.delivery is Delivery.WHOLE:
+            return False
         return self._attachment is not None or not self._draining

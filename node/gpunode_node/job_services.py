@@ -2,18 +2,23 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from gpunode_protocol.errors import ErrorCode, job_error
 from gpunode_protocol.identity import Identity
 from gpunode_protocol.prices import PriceTable
+from gpunode_protocol.receipts import Receipt
 from gpunode_protocol.revocations import Revocations
+from gpunode_protocol.signing import Signed
 from gpunode_protocol.tasks import Task
 from gpunode_protocol.trust import Trust
+from gpunode_protocol.vouchers import Voucher
 
+from gpunode_node.admission import JobKey
 from gpunode_node.admission_desk import AdmissionDesk
+from gpunode_node.delivery import Delivery
 from gpunode_node.job_inputs import DEFAULT_INPUT_LIMIT_BYTES, InputBudget
 from gpunode_node.memory_watch import MemoryWatch
-from gpunode_node.outbox import Outbox
 
 DEFAULT_JOB_TIME_LIMIT_S = 300.0
 DEFAULT_INPUT_BUDGET_BYTES = 256 * 1024 * 1024
@@ -40,6 +45,23 @@ class NetworkView:
             raise job_error(ErrorCode.UNKNOWN_MODEL, f"This network has no price for the task {task}.") from error
 
 
+class JobOutbox(Protocol):
+    """Where what a job earned waits for the tracker."""
+
+    @property
+    def problem(self) -> str:
+        """Why new jobs cannot be taken, empty when they can."""
+        ...
+
+    def put(self, key: JobKey, voucher: Signed[Voucher], receipt: Signed[Receipt] | None = None, /) -> None:
+        """Keep the newest voucher of a segment, with the final one its receipt."""
+        ...
+
+    def release(self, key: JobKey, /) -> None:
+        """Let the tracker have it: no better one comes any more."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class JobServices:
     """Shared by all jobs.
@@ -50,6 +72,7 @@ class JobServices:
         desk, outbox: open.
         memory: watched.
         outbox_ready: called when the outbox has something for the tracker.
+        delivery: of all jobs.
         job_time_limit_s: longest time that a text job may hold a slot, seconds.
         input_limit_bytes: of the files that one job brings. input_budget: of those of all jobs.
         unix_time: seconds.
@@ -58,9 +81,10 @@ class JobServices:
     identity: Identity
     network: Callable[[], NetworkView]
     desk: AdmissionDesk
-    outbox: Outbox
+    outbox: JobOutbox
     memory: MemoryWatch
     outbox_ready: Callable[[], None]
+    delivery: Delivery = Delivery.STREAM
     job_time_limit_s: float = DEFAULT_JOB_TIME_LIMIT_S
     input_limit_bytes: int = DEFAULT_INPUT_LIMIT_BYTES
     input_budget: InputBudget = field(default_factory=lambda: InputBudget(DEFAULT_INPUT_BUDGET_BYTES))

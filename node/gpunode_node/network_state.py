@@ -1,12 +1,12 @@
 """What the node believes of its network: the root key pinned at first contact, and the tracker's newest word."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from gpunode_protocol.errors import GpunodeError
 from gpunode_protocol.keyset import network_id_of
-from gpunode_protocol.mesh.advert_records import AdvertValidator
 from gpunode_protocol.signing import Envelope
 from gpunode_protocol.tracker_api import HeartbeatReply, NetworkInfo
 from gpunode_protocol.trust import Trust
@@ -33,7 +33,7 @@ class NetworkState:
         self._pin: bytes | None = None
         self._info: NetworkInfo | None = None
         self._view: NetworkView | None = None
-        self._validator: AdvertValidator | None = None
+        self.on_view: Callable[[NetworkView], None] = _unheard  #: told of newer keys and revocations
         self._load()
 
     @property
@@ -54,13 +54,6 @@ class NetworkState:
         if self._view is None:
             raise LookupError("no network info yet")
         return self._view
-
-    @property
-    def validator(self) -> AdvertValidator:
-        """The mesh's judge of adverts, which learns of newer keys and revocations."""
-        if self._validator is None:
-            self._validator = AdvertValidator(self.view.trust, self.view.revocations)
-        return self._validator
 
     @property
     def shard_bits(self) -> tuple[int, ...]:
@@ -129,18 +122,17 @@ class NetworkState:
         if self._expected is not None and offered != self._expected:
             raise OtherNetwork(
                 f"The tracker belongs to network {offered}, but the settings ask for {self._expected}. "
-                "Check --bootstrap and --network-id."
+                "Check the tracker's address and --network-id."
             )
         if self._pin is not None and root_public_key != self._pin:
             raise OtherNetwork(
                 f"The tracker belongs to network {offered}, but this node joined {network_id_of(self._pin)} first. "
-                f"Check --bootstrap; to join another network, use another --data-dir, or delete {self._path}."
+                f"Check the tracker's address; to join another network, use another --data-dir, or delete {self._path}."
             )
 
     def _set_view(self, view: NetworkView) -> None:
         self._view = view
-        if self._validator is not None:
-            self._validator.trust, self._validator.revocations = view.trust, view.revocations
+        self.on_view(view)
 
     def _save(self) -> None:
         if self._pin is not None and self._info is not None:
@@ -162,3 +154,7 @@ class NetworkState:
             ) from error
         self._pin = pin
         self.accept(info)
+
+
+def _unheard(_view: NetworkView) -> None:
+    """Nobody else keeps what is believed of the network."""

@@ -6,26 +6,31 @@
     ├── identity.key     the node's key (libp2p format, mode 0600); earnings belong to it
     ├── network.json     pinned root key and the tracker's last network info
     ├── worker.json      worker token and certificate (mode 0600)
+    ├── pull.json        worker id and token of a pull worker (mode 0600)
     ├── paused.json      while the owner has paused the node, also across restarts
     ├── ledger.json      the ledger's last signed head, and one that contradicted it
     ├── admission.db     requests that were worked on
     ├── outbox.db        vouchers and receipts on their way to the tracker
+    ├── completions.db   results of pulled jobs on their way to the tracker
     ├── mesh/            peers met before
     ├── run.json         while a daemon is ready: pid, peer id, addresses, models, region
     ├── control.sock     while a daemon runs
     └── lock             held by the running daemon
 """
 
-import fcntl
 import hashlib
 import os
+import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpunode_node.errors import NodeFolderInUse, StateUnwritable
 from gpunode_node.state_files import write_json
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 MAX_SOCKET_PATH_BYTES = 107
 """A Unix socket's path is no longer (man 7 unix)."""
@@ -39,19 +44,21 @@ class NodeFolder:
         self.identity = self.path / "identity.key"
         self.network = self.path / "network.json"
         self.worker = self.path / "worker.json"
+        self.pull = self.path / "pull.json"
         self.paused = self.path / "paused.json"
         self.ledger_head = self.path / "ledger.json"
         self.admission = self.path / "admission.db"
         self.outbox = self.path / "outbox.db"
+        self.completions = self.path / "completions.db"
         self.mesh = self.path / "mesh"
         self.run = self.path / "run.json"
-        self._lock: int | None = None
+        self._lock: BaseFileLock | None = None
 
     @property
     def control(self) -> Path:
         """The control socket; where the folder's path is too long for one, in the runtime or temporary folder."""
         path = self.path / "control.sock"
-        if len(os.fsencode(path)) <= MAX_SOCKET_PATH_BYTES:
+        if sys.platform == "win32" or len(os.fsencode(path)) <= MAX_SOCKET_PATH_BYTES:
             return path
         digest = hashlib.sha256(os.fsencode(self.path)).hexdigest()[:16]
         parent = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
@@ -63,22 +70,22 @@ class NodeFolder:
         Raises:
             NodeFolderInUse: another daemon has it. StateUnwritable: it cannot be made.
         """
+        from filelock import FileLock, Timeout  # noqa: PLC0415 -- an optional dependency, of whoever runs a node
+
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.mesh.mkdir(mode=0o700, exist_ok=True)
-            descriptor = os.open(self.path / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            lock = FileLock(self.path / "lock", mode=0o600)
+            lock.acquire(blocking=False)
+        except Timeout as error:
+            raise NodeFolderInUse(
+                f"Another node runs in {self.path}. Stop it, or choose another folder with --data-dir."
+            ) from error
         except OSError as error:
             raise StateUnwritable(
                 f"The data directory {self.path} cannot be used: {error.strerror}. Choose another one with --data-dir."
             ) from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(descriptor)
-            raise NodeFolderInUse(
-                f"Another node runs in {self.path}. Stop it, or choose another folder with --data-dir."
-            ) from error
-        self._lock = descriptor
+        self._lock = lock
         self.run.unlink(missing_ok=True)  # of a daemon that was killed
 
     def mark_ready(self, content: Mapping[str, Any]) -> None:
@@ -88,6 +95,6 @@ class NodeFolder:
     def give_back(self) -> None:
         """Remove ``run.json`` and free the folder. May be called twice."""
         self.run.unlink(missing_ok=True)
-        descriptor, self._lock = self._lock, None
-        if descriptor is not None:
-            os.close(descriptor)
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            lock.release()

@@ -10,6 +10,7 @@ from gpunode_protocol.identity import Identity
 from gpunode_node.admission_desk import AdmissionDesk
 from gpunode_node.announcer import Announcer
 from gpunode_node.config import NodeSettings
+from gpunode_node.gpu_use import MEBIBYTE
 from gpunode_node.host_care import HostCare
 from gpunode_node.job_intake import JobIntake
 from gpunode_node.job_registry import JobRegistry
@@ -23,8 +24,6 @@ from gpunode_node.region_distances import RegionDistances
 from gpunode_node.served_model import ServedModel
 from gpunode_node.settler import Settler
 from gpunode_node.tracker_link import TrackerLink, Vitals
-
-MEBIBYTE = 1024 * 1024
 
 
 @dataclass(kw_only=True)

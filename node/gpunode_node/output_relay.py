@@ -14,6 +14,7 @@ from gpunode_protocol.node_stream import MAX_UNSENT_BYTES
 from gpunode_protocol.payloads import ImageParams, LlmParams, Params
 
 from gpunode_node.bell import Bell
+from gpunode_node.delivery import Delivery
 from gpunode_node.llm_work import wire_logprobs
 from gpunode_node.scheduler import Ticket
 
@@ -30,6 +31,7 @@ class OutputRelay:
         params: the job's, which say what a picture counts.
         ticket: learns how much was produced.
         bell: rung at each frame; rings when a voucher came or frames were sent.
+        delivery: whether a client is waited for at all.
         unsent_bytes: what the client's stream has not taken yet.
         clock: monotonic seconds.
     """
@@ -38,6 +40,7 @@ class OutputRelay:
     params: Params
     ticket: Ticket
     bell: Bell
+    delivery: Delivery
     unsent_bytes: Callable[[], int]
     clock: Callable[[], float]
     _pieces: dict[int, bytearray] = field(default_factory=dict, init=False)
@@ -97,6 +100,8 @@ class OutputRelay:
             self.job.blob(whole, now=self.clock())
 
     async def _wait_for_the_client(self) -> None:
+        if self.delivery is Delivery.WHOLE:
+            return
         await self._wait_for_vouchers()
         while self.unsent_bytes() > MAX_UNSENT_BYTES:  # whoever sends them gives up a client that does not read
             await self.bell.wait()

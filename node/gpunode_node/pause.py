@@ -2,14 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Protocol
 
 from gpunode_engines.engine_pool import EnginePool
 
-from gpunode_node.announcer import ANNOUNCE_DEADLINE_S, Announcer
 from gpunode_node.errors import StateUnwritable
 from gpunode_node.job_intake import JobIntake
 from gpunode_node.job_registry import JobRegistry
@@ -24,19 +22,33 @@ _POOL_REASON: Final = "paused"
 State = Literal["serving", "pausing", "paused"]
 
 
+class Presence(Protocol):
+    """How others know that this node serves."""
+
+    def hush(self) -> None:
+        """Say nothing more of it from now on."""
+        ...
+
+    async def leave(self) -> None:
+        """Tell everybody that it does not serve for now."""
+        ...
+
+    async def come_back(self) -> None:
+        """Tell everybody that it serves again."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class PausedParts:
     """What a pause acts on.
 
-    file: keeps the owner's pause across restarts. beat: tells the tracker how the node stands. drain_timeout_s: what
-    running jobs get.
+    file: keeps the owner's pause across restarts. drain_timeout_s: what running jobs get.
     """
 
     intake: JobIntake
     registry: JobRegistry
-    announcer: Announcer
+    presence: Presence
     pool: EnginePool
-    beat: Callable[[], Awaitable[object]]
     file: Path
     drain_timeout_s: float
 
@@ -93,7 +105,8 @@ class Pause:
 
     def begin(self) -> None:
         """Take no jobs from now on; called before the first announcement where there is a reason at the start."""
-        self._parts.intake.paused = self._parts.announcer.silent = True
+        self._parts.intake.paused = True
+        self._parts.presence.hush()
         self.state = "pausing"
 
     async def run(self) -> None:
@@ -113,9 +126,7 @@ class Pause:
         self.begin()
         logger.info("pausing", extra={"event": "pausing", "jobs": len(parts.registry.unfinished)})
         parts.registry.drain(parts.drain_timeout_s)
-        await parts.announcer.take_back()
-        # the node lives on, so its tombstones may take the time that adverts take
-        await asyncio.gather(parts.beat(), parts.announcer.withdraw(ANNOUNCE_DEADLINE_S))
+        await parts.presence.leave()
         if not await self._jobs_ended():
             return
         self._recalled = parts.pool.loaded()
@@ -144,9 +155,7 @@ class Pause:
         parts = self._parts
         parts.pool.reopen(_POOL_REASON)
         parts.pool.recall(self._recalled)
-        parts.intake.paused = parts.announcer.silent = False
+        parts.intake.paused = False
         self.state = "serving"
         logger.info("serving again", extra={"event": "resumed"})
-        parts.announcer.renew()
-        await parts.announcer.announce_when_due()
-        await parts.beat()
+        await parts.presence.come_back()

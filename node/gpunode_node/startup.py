@@ -1,44 +1,36 @@
 """Starting the parts of a node in order. Each is pushed on the caller's stack, which ends them in reverse."""
 
-import asyncio
-import logging
-import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass
 from functools import partial
 from random import SystemRandom
 
 from gpunode_engines.catalogue import CatalogueEntry
-from gpunode_engines.devices import Machine, detect_machine
+from gpunode_engines.devices import Machine
 from gpunode_engines.engine_pool import EnginePool
-from gpunode_engines.gpu_readings import GpuMeter, NvmlMeter
-from gpunode_engines.memory_fit import within_owners_limit
 from gpunode_engines.memory_plan import Capacity
-from gpunode_engines.own_models import known_models
 from gpunode_protocol.identity import Identity
 from gpunode_protocol.mesh import Mesh, MeshConfig, RecordValidator, create_mesh, load_or_create_identity
 from gpunode_protocol.messages import JOB_PROTOCOL, PROBE_PROTOCOL
-from gpunode_protocol.tasks import Task
 
 from gpunode_node.admission_desk import AdmissionDesk
 from gpunode_node.advert_builder import AdvertBuilder
+from gpunode_node.advert_judge import advert_judge
 from gpunode_node.announcer import Announcer
 from gpunode_node.config import NodeSettings
 from gpunode_node.credentials import CredentialsFile
 from gpunode_node.first_contact import meet_tracker, register_or_go_on, wait_for_bootstrap
-from gpunode_node.gpu_use import advertised_gpu, gpu_of, idle_gpu_problems
-from gpunode_node.host_care import HostCare
+from gpunode_node.gpu_use import advertised_gpu, gpu_of
 from gpunode_node.job_intake import JobIntake
 from gpunode_node.job_registry import JobRegistry
 from gpunode_node.job_services import JobServices
 from gpunode_node.job_session import JobStreams
 from gpunode_node.ledger_watch import LedgerWatch
-from gpunode_node.memory_watch import MemoryWatch, own_resident_bytes
+from gpunode_node.memory_watch import MemoryWatch
 from gpunode_node.mesh_membership import MeshMembership, join_mesh, wait_for_peers
-from gpunode_node.model_choice import default_choice
-from gpunode_node.model_loading import CatalogueEngines, EngineFactory, load_models, stop_models
+from gpunode_node.mesh_presence import MeshPresence
+from gpunode_node.model_startup import ModelStartup
 from gpunode_node.network_state import NetworkState
 from gpunode_node.node_adverts import NodeAdverts, StandingSource
 from gpunode_node.node_folder import NodeFolder
@@ -48,30 +40,17 @@ from gpunode_node.own_place import OwnPlace, own_place
 from gpunode_node.pause import Pause, PausedParts
 from gpunode_node.probe_server import ProbeStreams
 from gpunode_node.region_distances import RegionDistances
-from gpunode_node.served_model import ServedModel
 from gpunode_node.settler import Settler
+from gpunode_node.surroundings import Surroundings
 from gpunode_node.tracker_client import TrackerClient
 from gpunode_node.tracker_link import SelfDescription, TrackerLink
 
-logger = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True, kw_only=True)
-class World:
-    """What a node takes from outside; tests put their own in.
-
-    resolve_model: what a name means, None = as the catalogue and the user's models file say. create_engine: None = the
-    catalogue's engines in child processes. meter: of the graphics cards. resident_bytes: of this process. unix_time:
-    seconds.
-    """
+class World(Surroundings):
+    """What a node of the mesh takes from outside."""
 
     create_mesh: Callable[[MeshConfig, RecordValidator], Mesh] = create_mesh
-    resolve_model: Callable[[str], CatalogueEntry] | None = None
-    create_engine: EngineFactory | None = None
-    detect_machine: Callable[[], Machine] = detect_machine
-    meter: GpuMeter = field(default_factory=NvmlMeter)
-    resident_bytes: Callable[[], int] = own_resident_bytes
-    unix_time: Callable[[], float] = field(default=time.time)
 
 
 @dataclass(frozen=True)
@@ -101,6 +80,7 @@ class Startup:
         self._folder = folder
         self._world = world
         self._stack = stack
+        self._models = ModelStartup(settings, world, stack)
 
     async def run(self) -> NodeParts:
         """Start everything up to the mesh; nothing is advertised yet.
@@ -113,7 +93,7 @@ class Startup:
         identity, network, link, machine = known.identity, known.network, known.link, known.machine
         desk, outbox = await self._stores(identity)
         pool = EnginePool(Capacity.of(machine, settings), settings.idle_unload_s)
-        models = await self._load(known.entries, machine, pool)
+        models = await self._models.load(known.entries, machine, pool)
         settler = Settler(outbox, link.settle)
         memory = MemoryWatch(settings.memory_max_bytes, world.resident_bytes)
         services = JobServices(
@@ -139,7 +119,7 @@ class Startup:
         adverts = NodeAdverts(AdvertBuilder(identity, world.unix_time), standing, models)
         announcer = Announcer(mesh.announce, adverts.build, lambda: network.shard_bits, partial(wait_for_peers, mesh))
         pause = self._pause(link, intake, registry, announcer, pool, distances)
-        care = self._care(pause, pool, models)
+        care = self._models.care(pause, pool, models)
         return NodeParts(
             settings=settings,
             identity=identity,
@@ -166,54 +146,18 @@ class Startup:
 
     async def _introduce(self) -> _Introduced:
         """Register at the tracker as what this node will serve. Raises GpunodeError: with what to do."""
-        settings, world = self._settings, self._world
-        resolve = world.resolve_model or known_models(settings).resolve
-        named = list(dict.fromkeys(resolve(name) for name in settings.model))
+        settings = self._settings
+        named = self._models.named()
         identity = load_or_create_identity(self._folder.identity)
         network = NetworkState(self._folder.network, settings.network_id)
         link = self._link(identity, network)
         await meet_tracker(link, network)
-        machine = within_owners_limit(await asyncio.to_thread(world.detect_machine), settings.max_gpu_memory)
-        entries = named or [resolve(self._choose(network, machine))]
+        machine = await self._models.machine()
+        entries = named or [self._models.choose(network.info.default_models, machine)]
         link.describe(_description(settings, machine, entries))
         await register_or_go_on(link)
         place = own_place(settings, link.credentials)
         return _Introduced(identity, network, link, machine, place, entries)
-
-    def _choose(self, network: NetworkState, machine: Machine) -> str:
-        """Return the model to serve where the owner names none, and say why. Raises NotEnoughMemory."""
-        default = network.info.default_models.get(Task.LLM)
-        choice = default_choice(default, known_models(self._settings), self._settings, machine)
-        logger.info(
-            "no model was named, so %s is served: %s",
-            choice.name,
-            choice.why,
-            extra={"event": "model_chosen", "model": choice.name},
-        )
-        return choice.name
-
-    async def _load(self, entries: list[CatalogueEntry], machine: Machine, pool: EnginePool) -> list[ServedModel]:
-        """Start the engines of all models, and say where a card stays idle."""
-        settings = self._settings
-        create = self._world.create_engine or CatalogueEngines(settings, machine, pool)
-        models = await load_models(entries, create, settings.queue_limit)
-        self._stack.push_async_callback(stop_models, models)
-        for problem in idle_gpu_problems(machine, models, use_gpu=settings.engine_gpu):
-            logger.warning("%s", problem, extra={"event": "gpu_not_used"})
-        return models
-
-    def _care(self, pause: Pause, pool: EnginePool, models: list[ServedModel]) -> HostCare:
-        world = self._world
-        care = HostCare(
-            self._settings,
-            world.meter,
-            pause,
-            pool,
-            models,
-            lambda: datetime.fromtimestamp(world.unix_time()).astimezone(),
-        )
-        self._stack.push_async_callback(care.close)
-        return care
 
     def _link(self, identity: Identity, network: NetworkState) -> TrackerLink:
         client = TrackerClient(self._settings.tracker, ca_file=self._settings.ca_file)
@@ -243,9 +187,8 @@ class Startup:
         parts = PausedParts(
             intake=intake,
             registry=registry,
-            announcer=announcer,
+            presence=MeshPresence(announcer, lambda: link.beat(vitals_of(announcer, intake, distances))),
             pool=pool,
-            beat=lambda: link.beat(vitals_of(announcer, intake, distances)),
             file=self._folder.paused,
             drain_timeout_s=self._settings.drain_timeout_s,
         )
@@ -262,7 +205,8 @@ class Startup:
             quic=settings.quic,
         )
         handlers = {JOB_PROTOCOL: JobStreams(intake).serve, PROBE_PROTOCOL: ProbeStreams(intake).serve}
-        return await join_mesh(lambda choice: self._world.create_mesh(choice, network.validator), config, handlers)
+        judge = advert_judge(network)
+        return await join_mesh(lambda choice: self._world.create_mesh(choice, judge), config, handlers)
 
 
 def _description(settings: NodeSettings, machine: Machine, entries: list[CatalogueEntry]) -> SelfDescription:

@@ -7,14 +7,15 @@ from typing import Any
 from gpunode_protocol.mesh import MeshStatus
 
 from gpunode_node.gpu_use import idle_gpu_problems
+from gpunode_node.model_status import engine_problems, model_status
 from gpunode_node.node_parts import NodeParts
 from gpunode_node.own_place import OwnPlace
-from gpunode_node.served_model import ServedModel
 
 
 async def status_of(parts: NodeParts, now: float) -> dict[str, Any]:
     """Return the node's state; ``now``: Unix seconds."""
     return {
+        "mode": "mesh",
         "pid": os.getpid(),
         "peer_id": parts.identity.peer_id,
         "name": parts.settings.name,
@@ -33,7 +34,7 @@ async def status_of(parts: NodeParts, now: float) -> dict[str, Any]:
         "gpus": [{"name": gpu.name, "memory_bytes": gpu.memory_bytes} for gpu in parts.machine.gpus],
         "gpu_readings": parts.care.to_map(),
         "power": parts.care.power,
-        "models": [_model(model) for model in parts.models],
+        "models": [model_status(model) for model in parts.models],
         "jobs_unfinished": len(parts.registry.unfinished),
         "outbox": await parts.outbox.counts() | {"problem": parts.outbox.problem or parts.settler.problem},
     }
@@ -79,14 +80,9 @@ def _problems(parts: NodeParts) -> list[str]:
         *parts.care.problems,
         parts.memory.problem,
         *idle_gpu_problems(parts.machine, parts.models, use_gpu=parts.settings.engine_gpu),
-        *(f"The engine of {model.name} is being restarted." for model in parts.models if _is_lost(model)),
+        *engine_problems(parts.models),
     ]
     return list(dict.fromkeys(problem for problem in problems if problem))
-
-
-def _is_lost(model: ServedModel) -> bool:
-    """Whether the engine died: one that is only not in memory is loaded when a job comes."""
-    return not model.engine.healthy and not model.waits_for_memory
 
 
 def _mesh(status: MeshStatus) -> dict[str, Any]:
@@ -98,28 +94,4 @@ def _mesh(status: MeshStatus) -> dict[str, Any]:
         "clock_offset_s": status.clock_offset_s,
         "records_stored": status.records_stored,
         "records_rejected": dict(status.records_rejected),
-    }
-
-
-def _model(model: ServedModel) -> dict[str, Any]:
-    return {
-        "name": model.name,
-        "task": model.task,
-        "backend": model.info.backend,
-        "device": model.info.device,
-        "fingerprint": model.info.fingerprint.hex(),
-        "context_tokens": model.info.context_tokens,
-        "slots": model.scheduler.slots,
-        "active": model.scheduler.active,
-        "queued": model.scheduler.queued,
-        "speed": model.speed_words,
-        **{name: round(rate, 1) for name, rate in model.rates.items()},
-        "loaded": not model.waits_for_memory,
-        "healthy": model.engine.healthy,
-        "restarts": model.engine.restarts,
-        "sandbox": {
-            "level": model.info.confinement.level,
-            "lacks": list(model.info.confinement.lacks()),
-            "denials": model.engine.denials,
-        },
     }

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+from typing import Any
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -18,16 +19,27 @@ class StopSignals:
         self._main = main
         self._loop = asyncio.get_running_loop()
         self._asked = asked
+        self._before: dict[signal.Signals, Any] = {}
         self.at_once = False  #: the second signal came
 
     def __enter__(self) -> "StopSignals":
         for number in SIGNALS:
-            self._loop.add_signal_handler(number, self.receive)
+            try:
+                self._loop.add_signal_handler(number, self.receive)
+            except NotImplementedError:  # loops on Windows
+                self._before[number] = signal.signal(number, self._pass_on)
         return self
 
     def __exit__(self, *error: object) -> None:
         for number in SIGNALS:
-            self._loop.remove_signal_handler(number)
+            if number in self._before:
+                signal.signal(number, self._before.pop(number))
+            else:
+                self._loop.remove_signal_handler(number)
+
+    def _pass_on(self, *_: object) -> None:
+        """Take a signal in the middle of anything, and let the loop receive it."""
+        self._loop.call_soon_threadsafe(self.receive)
 
     def receive(self) -> None:
         """Take one signal; from the third one on nothing more happens, so that children still get ended."""

@@ -16,20 +16,16 @@ def show(kind: str, answer: dict[str, Any]) -> None:
 
 def status_table(answer: dict[str, Any]) -> RenderableType:
     """Return the node, its models and what is wrong."""
-    mesh, outbox = answer["mesh"], answer["outbox"]
     facts = _facts(
         {
             "node": answer["peer_id"],
             "network": answer["network"],
-            "region": " ".join(filter(None, (answer["region"], answer["country"]))),
+            "region": " ".join(filter(None, (answer["region"], answer["country"]))) or "not known yet",
             "up": f"{answer['uptime_s']:.0f} s" + (", draining" if answer["draining"] else ""),
             "serves": _serving(answer["pause"]),
             "tracker": answer["tracker"]["url"] + (" (no answer)" if answer["tracker"]["problem"] else ""),
-            "mesh": f"{mesh['state']}, {mesh['peers_known']} peers known",
-            "reachable": {True: "yes", False: "through relays", None: "not known"}[mesh["reachable"]],
-            "addresses": "\n".join(answer["addresses"]),
             "jobs": str(answer["jobs_unfinished"]),
-            "to settle": f"{outbox['ready']} ready, {outbox['held']} held, {outbox['unwritten']} not written",
+            **(_pull_facts(answer) if answer.get("mode") == "pull" else _mesh_facts(answer)),
             "problems": "\n".join(answer["problems"]) or "none",
         }
     )
@@ -47,6 +43,26 @@ def status_table(answer: dict[str, Any]) -> RenderableType:
     return Group(facts, models)
 
 
+def _mesh_facts(answer: dict[str, Any]) -> dict[str, str]:
+    mesh, outbox = answer["mesh"], answer["outbox"]
+    return {
+        "mesh": f"{mesh['state']}, {mesh['peers_known']} peers known",
+        "reachable": {True: "yes", False: "through relays", None: "not known"}[mesh["reachable"]],
+        "addresses": "\n".join(answer["addresses"]),
+        "to settle": f"{outbox['ready']} ready, {outbox['held']} held, {outbox['unwritten']} not written",
+    }
+
+
+def _pull_facts(answer: dict[str, Any]) -> dict[str, str]:
+    outbox, reasons = answer["outbox"], answer["kept_away"]
+    return {
+        "mode": "pull: jobs come from the tracker's queue" + (", in maintenance" if answer["maintenance"] else ""),
+        "worker": answer["worker_id"] or "not registered yet",
+        "not for it": ", ".join(f"{count} {reason}" for reason, count in reasons.items()) or "no queued job",
+        "to deliver": f"{outbox['ready']} ready, {outbox['unwritten']} not written",
+    }
+
+
 def _sandbox(sandbox: dict[str, Any]) -> str:
     level = f"{sandbox['level']} of {FULL_LEVEL}"
     if sandbox["lacks"]:
@@ -58,13 +74,15 @@ def earnings_table(answer: dict[str, Any]) -> RenderableType:
     """Return the balance and what is on its way."""
     settlements = ", ".join(f"{count} {status}" for status, count in answer["settlements"].items())
     outbox = answer["outbox"]
+    # of a pull worker what is not written is among what is ready, and nothing is held
+    on_the_way = outbox["ready"] + (0 if answer.get("mode") == "pull" else outbox["held"] + outbox["unwritten"])
     return _facts(
         {
             "account": answer["account"],
             "balance": f"{_credits(answer['spendable_microcredits'])} credits",
             "paid to this node": f"{_credits(answer['paid_microcredits'])} credits",
             "settlements": settlements or "none yet",
-            "on the way": str(outbox["ready"] + outbox["held"] + outbox["unwritten"]),
+            "on the way": str(on_the_way),
         }
     )
 

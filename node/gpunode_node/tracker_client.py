@@ -2,6 +2,7 @@
 
 import random
 import ssl
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -25,6 +26,14 @@ _MAX_REPLY_BYTES = 8 * 1024 * 1024
 _TOO_MANY_REQUESTS = 429
 
 R = TypeVar("R", bound=WireModel)
+
+
+@dataclass(frozen=True)
+class CallLimits:
+    """timeout_s: of one attempt, seconds, > 0. answer_bytes: of the answer's body at most."""
+
+    timeout_s: float = REQUEST_TIMEOUT_S
+    answer_bytes: int = _MAX_REPLY_BYTES
 
 
 class TrackerClient:
@@ -96,10 +105,44 @@ class TrackerClient:
         api_key: str = "",
         repeat: bool = True,
     ) -> R:
+        """Make a call and read its answer as ``reply``."""
+        data = b"" if body is None else body.model_dump_json(exclude_none=True).encode()
+        answer = await self._ask(method, path, data, token=token, api_key=api_key, repeat=repeat)
+        return self._read_as(reply, answer)
+
+    def _read_as(self, reply: type[R], answer: bytes) -> R:
+        """Return an answer's body. Raises TrackerUnreachable: it is something else."""
+        try:
+            return reply.model_validate_json(answer)
+        except ValidationError as error:
+            raise TrackerUnreachable(
+                f"{self.url} sent something else than a {reply.__name__}. Check the tracker's address and version."
+            ) from error
+
+    async def _ask(
+        self,
+        method: str,
+        path: str,
+        data: bytes = b"",
+        *,
+        token: str = "",
+        api_key: str = "",
+        repeat: bool = True,
+        call: CallLimits = CallLimits(),
+    ) -> bytes:
+        """Make a call, several times where that helps, and return the body of the answer.
+
+        Args:
+            data: JSON, or nothing.
+            repeat: whether it does no harm when the tracker sees the call twice.
+            call: how long and how large.
+
+        Raises:
+            TrackerUnreachable, TrackerRefused: no answer to use.
+        """
         headers = {"Accept": "application/json", "Content-Type": "application/json"}
         headers |= {WORKER_TOKEN_HEADER: token} if token else {}
         headers |= {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        data = b"" if body is None else body.model_dump_json(exclude_none=True).encode()
         retries = stamina.retry_context(
             on=_again if repeat else _again_if_limited,
             attempts=self._attempts,
@@ -110,23 +153,18 @@ class TrackerClient:
         answer = b""
         async for attempt in retries:
             with attempt:
-                answer = await self._request(method, path, data, headers)
-        try:
-            return reply.model_validate_json(answer)
-        except ValidationError as error:
-            raise TrackerUnreachable(
-                f"{self.url} sent something else than a {reply.__name__}. Check the tracker's address and version."
-            ) from error
+                answer = await self._request(method, path, data, headers, call)
+        return answer
 
-    async def _request(self, method: str, path: str, data: bytes, headers: dict[str, str]) -> bytes:
+    async def _request(self, method: str, path: str, data: bytes, headers: dict[str, str], call: CallLimits) -> bytes:
         if self._session is None:
-            timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S)
-            self._session = aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(ssl=self._ssl))
+            self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=self._ssl))
+        timeout = aiohttp.ClientTimeout(total=call.timeout_s, sock_connect=CONNECT_TIMEOUT_S)
         try:
             async with self._session.request(
-                method, self.url + path, data=data or None, headers=headers, allow_redirects=False
+                method, self.url + path, data=data or None, headers=headers, allow_redirects=False, timeout=timeout
             ) as response:
-                answer = await _read(response)
+                answer = await _read(response, call.answer_bytes)
                 status, retry_after = response.status, response.headers.get("Retry-After", "")
         except aiohttp.ClientConnectorCertificateError as error:
             raise TrackerUntrusted(
@@ -162,12 +200,12 @@ def _again_if_limited(error: Exception) -> bool | float:
     return _again(error) if isinstance(error, TrackerBusy) and error.limited else False
 
 
-async def _read(response: aiohttp.ClientResponse) -> bytes:
+async def _read(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
     data = bytearray()
     async for piece in response.content.iter_any():
         data += piece
-        if len(data) > _MAX_REPLY_BYTES:
-            raise aiohttp.ClientPayloadError(f"more than {_MAX_REPLY_BYTES} bytes")
+        if len(data) > max_bytes:
+            raise aiohttp.ClientPayloadError(f"more than {max_bytes} bytes")
     return bytes(data)
 
 

@@ -3,17 +3,10 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
-from gpunode_protocol.clock_offset import (
-    CLOCK_FIX,
-    WORTH_A_WORD_S,
-    describe_offset,
-    is_beyond_tolerance,
-    offset_to_tracker,
-)
 from gpunode_protocol.errors import GpunodeError
 from gpunode_protocol.identity import Identity
 from gpunode_protocol.regions import Region
@@ -37,14 +30,12 @@ from gpunode_node.errors import TrackerRefused, TrackerUnreachable
 from gpunode_node.ledger_watch import LedgerWatch, watch_quietly
 from gpunode_node.network_state import NetworkState
 from gpunode_node.tracker_client import TrackerClient
+from gpunode_node.tracker_contact import TrackerContact
 
 logger = logging.getLogger(__name__)
 
 RETRY_S = 2.0
 """Pause after the first failed heartbeat; it doubles up to the heartbeat's interval."""
-NETWORK_REFRESH_S = 600.0
-"""Prices come with the network info only, which is asked for this often."""
-
 PLACE_DOUBTFUL = (
     "Other nodes get answers from this one sooner than light could bring them from where it says that it is. Clients "
     "may leave it out for that. Start it with its true --region, --latitude and --longitude."
@@ -80,7 +71,7 @@ class Vitals:
     round_trips: tuple[RoundTrip, ...] = ()
 
 
-class TrackerLink:
+class TrackerLink(TrackerContact):
     """Keeps the node registered and its picture of the network fresh.
 
     Args:
@@ -101,51 +92,24 @@ class TrackerLink:
         watch: LedgerWatch,
         unix_time: Callable[[], float],
     ) -> None:
+        super().__init__(client, state, unix_time)
         self._client = client
         self._identity = identity
-        self._state = state
         self._file = file
-        self._unix_time = unix_time
         self._description = SelfDescription()
         self._credentials = file.load()
         self._registering = asyncio.Lock()
-        self._refreshed_at = 0.0
-        self.problem = ""  #: why the tracker could not be reached, empty when it could
         self.place_problem = ""  #: why others doubt where this node says that it is, empty when they do not
-        self.clock_offset_s: float | None = None  #: seconds by which this clock is ahead of the tracker's
         self.watch = watch
-        self.on_return: Callable[[], None] = lambda: None  #: called when the tracker answers again
 
     @property
     def credentials(self) -> Credentials | None:
         """Token and certificate, of this run or an earlier one."""
         return self._credentials
 
-    @property
-    def clock_problem(self) -> str:
-        """What is wrong with this computer's clock and what to do; empty while jobs can be served with it."""
-        if self.clock_offset_s is None or not is_beyond_tolerance(self.clock_offset_s):
-            return ""
-        told = describe_offset(self.clock_offset_s, "the tracker's")
-        return f"{told}: no client accepts this node and its adverts count nowhere. {CLOCK_FIX}."
-
     def describe(self, description: SelfDescription) -> None:
         """Say what the next registration tells of this node."""
         self._description = description
-
-    async def fetch_network(self) -> None:
-        """Take the tracker's network info.
-
-        Raises:
-            TrackerUnreachable, TrackerRefused: no info.
-            OtherNetwork, Untrusted, ProtocolError: it is not acceptable.
-        """
-        self._refreshed_at = asyncio.get_running_loop().time()
-        with self._noting_problems():
-            asked_at = self._unix_time()
-            info = await self._client.network()
-            self._compare_clocks(asked_at, info.time)
-            self._state.accept(info)
 
     async def register(self) -> Credentials:
         """Prove possession of the key; get a token and a certificate.
@@ -206,8 +170,8 @@ class TrackerLink:
                 self._take(reply)
                 if reply.head is not None and not leaving:
                     await watch_quietly(self.watch, self._state.view.trust, reply.head)
-                if not leaving and asyncio.get_running_loop().time() - self._refreshed_at > NETWORK_REFRESH_S:
-                    await self.fetch_network()
+                if not leaving:
+                    await self._refresh_network()
         except GpunodeError:
             return False
         return True
@@ -229,21 +193,6 @@ class TrackerLink:
         )
         return await self._client.link(self._identity.peer_id, consent.envelope, api_key)
 
-    @contextlib.contextmanager
-    def _noting_problems(self) -> Iterator[None]:
-        """Keep the last failure in ``problem``, and log when it comes and when it goes."""
-        try:
-            yield
-        except GpunodeError as error:
-            if not self.problem:
-                logger.warning("tracker: %s", error, extra={"event": "tracker_lost"})
-            self.problem = str(error)
-            raise
-        if self.problem:
-            logger.info("the tracker answers again", extra={"event": "tracker_back"})
-            self.on_return()
-        self.problem = ""
-
     async def _with_token(self, call: Callable[[str], Awaitable[T]]) -> T:
         """Make a call with the worker token; when the tracker does not know it any more, register and call again."""
         used = self._credentials
@@ -259,15 +208,6 @@ class TrackerLink:
         if self._credentials is None:
             raise TrackerUnreachable("This node is not registered yet.")
         return await call(self._credentials.token)
-
-    def _compare_clocks(self, asked_at: float, tracker_time: int) -> None:
-        """Measure the offset; an answer that was too slow to tell the time by is left out."""
-        answered_at = self._unix_time()
-        if answered_at - asked_at >= WORTH_A_WORD_S:
-            return
-        before, self.clock_offset_s = self.clock_offset_s, offset_to_tracker(asked_at, answered_at, tracker_time)
-        if self.clock_problem and not is_beyond_tolerance(before):
-            logger.error("%s", self.clock_problem, extra={"event": "clock_off", "offset_s": self.clock_offset_s})
 
     def _take(self, reply: HeartbeatReply) -> None:
         self._state.accept_heartbeat(reply)

@@ -13,6 +13,7 @@ EXTRA_OF_PACKAGE: Final = {
     "hivemind": "mesh",
     "multiaddr": "mesh",
     "torch": "mesh",
+    "filelock": "pull",
     "huggingface_hub": "pull",
     "psutil": "pull",
     "pynvml": "pull",

@@ -12,6 +12,7 @@ import typer
 from gpunode_node import commands, control_client, daemon
 from gpunode_node.config import NodeSettings
 from gpunode_node.errors import DaemonNotRunning, NoBootstrap
+from gpunode_protocol.errors import GpunodeError
 from gpunode_protocol.geography import Position
 from gpunode_protocol.regions import Region
 from typer.testing import CliRunner
@@ -120,3 +121,55 @@ def test_nothing_heavy_is_imported_for_help() -> None:
     heavy = ["aiohttp", "hivemind", "torch", "uvloop", "pydantic_settings"]
     result = subprocess.run([sys.executable, "-c", program, *heavy], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_a_pull_worker(
+    app: typer.Typer, monkeypatch: pytest.MonkeyPatch, started: Iterator[list[NodeSettings]], tmp_path: Path
+) -> None:
+    """The same settings reach it, with the tracker by its own option, by the environment, or as nodes have it."""
+    from gpunode_node.pull import daemon as pull_daemon
+
+    nodes, workers = next(started), list[NodeSettings]()
+
+    class _Daemon:
+        def __init__(self, settings: NodeSettings) -> None:
+            workers.append(settings)
+
+        async def run(self) -> int:
+            return 0
+
+    monkeypatch.setattr(pull_daemon, "PullDaemon", _Daemon)
+    common = ["start", "--pull", "--model", "a", "--region", "asia", "--data-dir", str(tmp_path)]
+    assert _run(app, *common, "--tracker", "https://t.example") == 0
+    monkeypatch.setenv("GPUNODE_BOOTSTRAP", "b.example")
+    assert _run(app, *common) == 0
+    monkeypatch.setenv("GPUNODE_TRACKER", "e.example:8470")
+    assert _run(app, *common) == 0
+    addresses = ["https://t.example", "https://b.example", "https://e.example:8470"]
+    assert [settings.tracker for settings in workers] == addresses
+    assert (workers[0].model, workers[0].region, nodes) == (("a",), Region.ASIA, [])
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--pull", "--bootstrap", "t.example"], "--tracker URL"),
+        (["--pull", "--tracker", "t.example", "--port", "7"], "--port"),
+        (["--pull", "--tracker", "t.example", "--no-quic"], "--no-quic"),
+        (["--tracker", "t.example"], "--bootstrap"),
+    ],
+)
+def test_options_that_do_not_go_together(app: typer.Typer, options: list[str], words: str) -> None:
+    """They are refused as a wrong use, in words that name the right option."""
+    with pytest.raises(typer.BadParameter, match=words):
+        _run(app, "start", *options)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [(["--pull"], "--tracker URL"), (["--pull", "--tracker", "http://t.example"], "plain http")],
+)
+def test_trackers_that_a_pull_worker_cannot_use(app: typer.Typer, options: list[str], words: str) -> None:
+    """None at all, and one that anybody in between could read."""
+    with pytest.raises(GpunodeError, match=words):
+        _run(app, "start", *options)

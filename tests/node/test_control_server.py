@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from gpunode_node.control_client import ask_daemon
 from gpunode_node.control_server import ControlServer
+from gpunode_node.control_transport import LoopbackTransport
 from gpunode_node.errors import ControlRefused, StateUnwritable, TrackerUnreachable
 
 
@@ -43,6 +44,18 @@ async def test_question_and_answer(tmp_path: Path) -> None:
         assert await asyncio.to_thread(ask_daemon, path, "echo", {"a": 1}) == {"got": {"a": 1}}
         await server.stop()
         assert not path.exists()
+
+
+async def test_a_platform_without_such_sockets(tmp_path: Path) -> None:
+    """The same over loopback: the file says where, and only who can read it is answered."""
+    path, transport = tmp_path / "c.sock", LoopbackTransport()
+    server = ControlServer(path, {"echo": _echo}, transport)
+    await server.start()
+    assert path.stat().st_mode & 0o777 == 0o600
+    answer = await asyncio.to_thread(ask_daemon, path, "echo", {"a": 1}, transport=transport)
+    assert answer == {"got": {"a": 1}}
+    await server.stop()
+    assert not path.exists()
 
 
 async def test_errors(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gpunode_node.advert_judge import advert_judge
 from gpunode_node.errors import OtherNetwork
 from gpunode_node.network_state import NetworkState
 from gpunode_protocol.errors import Untrusted
@@ -74,7 +75,7 @@ def test_heartbeats_bring_revocations(tmp_path: Path) -> None:
     """A newer list reaches jobs and the mesh's validator, and survives a restart; an older one changes nothing."""
     state = NetworkState(tmp_path / "n.json")
     state.accept(network_info())
-    validator = state.validator
+    validator = advert_judge(state)
     state.accept_heartbeat(_heartbeat(revocations=revocations("bad", sequence=5).envelope))
     state.accept_heartbeat(_heartbeat(revocations=revocations(sequence=4).envelope))
     for each in (state.view.revocations, validator.revocations, NetworkState(tmp_path / "n.json").view.revocations):
@@ -99,7 +100,7 @@ def test_heartbeats_bring_keys_and_shard_bits(tmp_path: Path) -> None:
     keyset = sign(ROOT, KeySet(network=NETWORK, sequence=2, issued_at=EPOCH, keys=keys))
     state = NetworkState(tmp_path / "n.json")
     state.accept(network_info())
-    validator = state.validator
+    validator = advert_judge(state)
     state.accept_heartbeat(
         _heartbeat(keyset=keyset.envelope, shard_bits=3, previous_shard_bits=2, bootstrap=("/ip4/11.0.0.1/tcp/1",))
     )

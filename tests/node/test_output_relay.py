@@ -7,14 +7,16 @@ from typing import Any
 import pytest
 from gpunode_engines.base import Event, Finished, GenerateRequest, Progress, Segment, Tokens
 from gpunode_node.bell import Bell
+from gpunode_node.delivery import Delivery
 from gpunode_node.output_relay import OutputRelay
 from gpunode_node.scheduler import Ticket
 from gpunode_protocol.errors import ErrorCode, JobError
 from gpunode_protocol.node_job import NodeJob
 from gpunode_protocol.node_stream import MAX_UNSENT_BYTES
+from gpunode_protocol.vouchers import UNVOUCHED_LIMIT_TOKENS
 
 from tests.node.virtual_time import virtual_time
-from tests.node.world import NODE, grant, request
+from tests.node.world import NODE, grant, llm_params, request
 
 ORDER = GenerateRequest(job_key="k", prompt_ids=(1,), max_tokens=5)
 DONE = Finished(reason="stop", prompt_tokens=1, output_tokens=1)
@@ -38,10 +40,11 @@ class _Script:
 class _Relay:
     """A relay with its surroundings."""
 
-    def __init__(self) -> None:
+    def __init__(self, delivery: Delivery = Delivery.STREAM) -> None:
         self.unsent = 0
+        self.delivery = delivery
         self.bell = Bell()
-        self.job = NodeJob(NODE, request(), grant(), arrived_at=0)
+        self.job = NodeJob(NODE, request(params=llm_params(max_tokens=512)), grant(), arrived_at=0)
         self.ticket = Ticket(0, 1, 5, lambda: None, lambda *_: None)
 
     async def run(self, engine: Any) -> str:
@@ -50,6 +53,7 @@ class _Relay:
             params=self.job.request.body.read_params(),
             ticket=self.ticket,
             bell=self.bell,
+            delivery=self.delivery,
             unsent_bytes=lambda: self.unsent,
             clock=asyncio.get_running_loop().time,
         )
@@ -90,3 +94,15 @@ async def test_a_client_that_does_not_read() -> None:
     relay.unsent = 0
     relay.bell.ring()
     assert await running == "stop"
+
+
+@virtual_time
+async def test_output_that_is_delivered_whole() -> None:
+    """Nobody vouches or reads meanwhile, so nothing is waited for: neither after 128 tokens nor beyond 256 KiB."""
+    relay = _Relay(Delivery.WHOLE)
+    relay.unsent = MAX_UNSENT_BYTES + 1
+    tokens = [Tokens(ids=(number,), text="a") for number in range(UNVOUCHED_LIMIT_TOKENS + 10)]
+    started_at = asyncio.get_running_loop().time()
+    assert await relay.run(_Script(*tokens, DONE)) == "stop"
+    assert relay.job.output.count == UNVOUCHED_LIMIT_TOKENS + 10
+    assert asyncio.get_running_loop().time() == started_at

@@ -5,13 +5,12 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from gpunode_engines.engine_pool import EnginePool
 from gpunode_engines.memory_plan import Capacity, Need, Resident
 from gpunode_node.errors import StateUnwritable
+from gpunode_node.job_intake import JobIntake
 from gpunode_node.pause import Pause, PausedParts
 from gpunode_protocol.client_job import Completed
 from gpunode_protocol.messages import DrainingFrame, TokensFrame
@@ -23,25 +22,20 @@ from tests.node.world import Node, llm_params, request, running_node
 
 
 @dataclass
-class _Announcer:
-    """Keeps what it was told."""
+class _Presence:
+    """Keeps what it was told, and whether the node took jobs then."""
 
-    silent: bool = False
-    told: list[str] = field(default_factory=list)
+    intake: JobIntake
+    told: list[tuple[str, bool]] = field(default_factory=list)
 
-    async def take_back(self) -> None:
-        self.told.append("taken back")
+    def hush(self) -> None:
+        self.told.append(("hush", self.intake.closed))
 
-    async def withdraw(self, deadline_s: float) -> None:
-        assert deadline_s > 0
-        self.told.append("tombstones")
+    async def leave(self) -> None:
+        self.told.append(("leave", self.intake.closed))
 
-    def renew(self) -> None:
-        self.told.append("renew")
-
-    async def announce_when_due(self) -> bool:
-        self.told.append("adverts")
-        return True
+    async def come_back(self) -> None:
+        self.told.append(("come back", self.intake.closed))
 
 
 @dataclass
@@ -71,9 +65,8 @@ class _Paused:
 
     pause: Pause
     node: Node
-    announcer: _Announcer
+    presence: _Presence
     tenant: _Tenant
-    beats: list[bool]
 
     async def until(self, state: str) -> None:
         """Wait for a state; virtual time passes."""
@@ -84,26 +77,21 @@ class _Paused:
 @contextlib.asynccontextmanager
 async def _pausable(folder: Path, engine: FakeEngine | None = None) -> AsyncIterator[_Paused]:
     async with running_node(folder, engine) as node:
-        announcer, tenant, beats = _Announcer(), _Tenant(), []
+        presence, tenant = _Presence(node.intake), _Tenant()
         pool = EnginePool(Capacity(main_bytes=1, card_bytes=0))
         pool.add(tenant)
-
-        async def beat() -> None:
-            beats.append(node.intake.paused)
-
-        parts: Any = SimpleNamespace(
+        parts = PausedParts(
             intake=node.intake,
             registry=node.registry,
-            announcer=announcer,
+            presence=presence,
             pool=pool,
-            beat=beat,
             file=folder / "paused.json",
             drain_timeout_s=100.0,
         )
-        pause = Pause(PausedParts(**vars(parts)))
+        pause = Pause(parts)
         running = asyncio.create_task(pause.run())
         try:
-            yield _Paused(pause, node, announcer, tenant, beats)
+            yield _Paused(pause, node, presence, tenant)
         finally:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
@@ -111,18 +99,18 @@ async def _pausable(folder: Path, engine: FakeEngine | None = None) -> AsyncIter
 
 @virtual_time
 async def test_a_pause_withdraws_and_unloads_and_its_end_brings_all_back(tmp_path: Path) -> None:
-    """The tracker hears of both."""
+    """Others hear of both: that it leaves once it takes no jobs any more, that it is back once it takes them again."""
     async with _pausable(tmp_path) as paused:
         paused.pause.ask_owner(paused=True)
         await paused.until("paused")
-        assert paused.announcer.told == ["taken back", "tombstones"]
-        assert (paused.announcer.silent, paused.tenant.loaded, paused.beats) == (True, False, [True])
+        assert paused.presence.told == [("hush", True), ("leave", True)]
+        assert not paused.tenant.loaded
         assert "gpunode resume" in paused.pause.to_map()["reasons"][0]
         paused.pause.ask_owner(paused=False)
         await paused.until("serving")
         await asyncio.sleep(1)
-        assert paused.announcer.told == ["taken back", "tombstones", "renew", "adverts"]
-        assert (paused.announcer.silent, paused.tenant.loaded, paused.beats) == (False, True, [True, False])
+        assert paused.presence.told[2:] == [("come back", False)]
+        assert paused.tenant.loaded
         assert paused.pause.to_map() == {"state": "serving", "reasons": [], "jobs_unfinished": 0}
 
 

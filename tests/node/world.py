@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gpunode_node.admission_desk import AdmissionDesk
+from gpunode_node.delivery import Delivery
 from gpunode_node.job_intake import JobIntake
 from gpunode_node.job_registry import JobRegistry
 from gpunode_node.job_services import JobServices, NetworkView
@@ -172,6 +173,7 @@ async def running_node(
     *,
     queue_limit: int = 4,
     exposure_microcredits: int = EXPOSURE_MICROCREDITS,
+    delivery: Delivery = Delivery.STREAM,
 ) -> AsyncIterator[Node]:
     """A node whose clock starts at ``EPOCH``; its databases stay in the folder."""
     loop = asyncio.get_running_loop()
@@ -196,6 +198,7 @@ async def running_node(
         outbox=outbox,
         memory=MemoryWatch(1, lambda: 0),
         outbox_ready=lambda: nudges.append(loop.time()),
+        delivery=delivery,
         unix_time=unix_time,
     )
     registry = JobRegistry()

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 from gpunode_protocol.identity import Identity
+from gpunode_protocol.keyfile import load_or_create_identity
 from gpunode_protocol.keyset import KEY_LEAD_TIME_S
-from gpunode_protocol.mesh.keyfile import load_or_create_identity
 from gpunode_tracker.config import TrackerSettings
 from gpunode_tracker.errors import KeysUnusable
 from gpunode_tracker.keys import ROOT_KEY_FILE, key_in_use, open_keys, read_keys, rotate

@@ -5,6 +5,7 @@ Importing this package imports neither hivemind nor anything heavy; ``create_mes
 
 from dataclasses import replace
 
+from gpunode_protocol.keyfile import load_identity, load_or_create_identity
 from gpunode_protocol.mesh._p2pd import require_free_ports
 from gpunode_protocol.mesh.config import LOOPBACK_ADDRESSES, PUBLIC_ADDRESSES, MeshConfig
 from gpunode_protocol.mesh.errors import (
@@ -24,7 +25,6 @@ from gpunode_protocol.mesh.interface import (
     Reachability,
     StreamHandler,
 )
-from gpunode_protocol.mesh.keyfile import load_identity, load_or_create_identity
 from gpunode_protocol.mesh.records import DhtRecord, FoundRecords, RecordValidator, ValidRecord
 
 __all__ = [

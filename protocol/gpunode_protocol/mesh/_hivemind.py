@@ -12,6 +12,7 @@ from typing import NoReturn, TypeVar
 
 from gpunode_protocol.errors import GpunodeError
 from gpunode_protocol.identity import PeerId, parse_peer_id
+from gpunode_protocol.keyfile import load_or_create_identity
 from gpunode_protocol.mesh import dialback
 from gpunode_protocol.mesh._dht_node import ReplicaMemory
 from gpunode_protocol.mesh._dht_protocol import peer_text
@@ -39,7 +40,6 @@ from gpunode_protocol.mesh.interface import (
     Reachability,
     StreamHandler,
 )
-from gpunode_protocol.mesh.keyfile import load_or_create_identity
 from gpunode_protocol.mesh.known_peers import KnownPeers
 from gpunode_protocol.mesh.multiaddrs import first_tcp_port
 from gpunode_protocol.mesh.record_store import RecordStore

@@ -1,6 +1,18 @@
 """Errors of the mesh. Each message says what happened and what to do."""
 
 from gpunode_protocol.errors import GpunodeError
+from gpunode_protocol.keyfile import IdentityFileError
+
+__all__ = [
+    "IdentityFileError",
+    "MeshError",
+    "MeshUnavailable",
+    "P2pdFailed",
+    "PeerUnreachable",
+    "PortInUse",
+    "RecordRejected",
+    "StreamDropped",
+]
 
 
 class MeshError(GpunodeError):
@@ -25,10 +37,6 @@ class PeerUnreachable(MeshError):
 
 class StreamDropped(PeerUnreachable):
     """The stream ended while it was being opened, as happens when too many are opened at once. Try again."""
-
-
-class IdentityFileError(GpunodeError):
-    """The identity file cannot be used. It was left as it is."""
 
 
 class RecordRejected(Exception):

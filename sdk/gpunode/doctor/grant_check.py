@@ -8,7 +8,7 @@ from gpunode_protocol.diagnosis import Finding, failure, ok, skipped
 from gpunode_protocol.errors import JobError
 from gpunode_protocol.grants import Grant
 from gpunode_protocol.identity import Identity
-from gpunode_protocol.mesh.keyfile import load_identity
+from gpunode_protocol.keyfile import load_identity
 from gpunode_protocol.prices import MICROCREDITS_PER_CREDIT
 from gpunode_protocol.tasks import Task
 from gpunode_protocol.tracker_api import GrantReply, GrantRequest

@@ -8,6 +8,7 @@ from gpunode_protocol.regions import Region
 
 from tests.tracker.conftest import World
 from tests.tracker.parties import MODEL, advert
+from tests.tracker.pull_workers import pull_worker
 
 
 async def _index(world: World, query: str) -> list[str]:
@@ -57,6 +58,20 @@ async def test_a_nodes_balance(world: World) -> None:
     unknown = api.NODE_BALANCE_PATH.format(peer=Identity.generate().peer_id)
     assert (await world.get(unknown, key=owner)).status == 404
     assert (await world.get(api.NODE_BALANCE_PATH.format(peer="nobody"), key=owner)).status == 400
+
+
+async def test_a_pull_workers_balance(world: World) -> None:
+    """Of its own key, by its own token; a worker without a key has none."""
+    keyed = await pull_worker(world, identity=Identity.from_seed(b"w" * 32))
+    assert keyed.identity is not None
+    peer = keyed.identity.peer_id
+    path = api.NODE_BALANCE_PATH.format(peer=peer)
+    reply = api.BalanceReply.model_validate_json(await (await world.get(path, token=keyed.token)).text())
+    assert (reply.account, reply.spendable_microcredits) == (f"node:{peer}", 0)
+    other = api.NODE_BALANCE_PATH.format(peer=Identity.generate().peer_id)
+    assert (await world.get(other, token=keyed.token)).status == 403
+    plain = await pull_worker(world)
+    assert (await world.get(path, token=plain.token)).status == 403
 
 
 async def _beat(world: World, node: Identity, position: Position, *trips: api.RoundTrip) -> api.HeartbeatReply:

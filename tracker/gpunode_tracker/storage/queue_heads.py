@@ -1,39 +1,15 @@
 """The heads of the queue's lanes: one step into the index for each lane that has jobs, however long the queue is."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import TextClause, text
+from sqlalchemy import CTE, ColumnElement, Select, func, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-# A loose scan of the index, https://wiki.postgresql.org/wiki/Loose_indexscan
-_QUERY: Final = """
-    WITH RECURSIVE lanes (lane) AS (
-        SELECT first.lane
-        FROM (
-            SELECT lane FROM jobs /* by the queue's index */
-            WHERE status = 'queued' ORDER BY lane, rank LIMIT 1
-        ) AS first
-        UNION ALL
-        SELECT (
-            SELECT jobs.lane FROM jobs /* by the queue's index */
-            WHERE jobs.status = 'queued' AND jobs.lane > lanes.lane ORDER BY jobs.lane, jobs.rank LIMIT 1
-        )
-        FROM lanes WHERE lanes.lane IS NOT NULL
-    )
-    SELECT jobs.lane, jobs.rank, jobs.client_region
-    FROM lanes
-    JOIN jobs ON jobs.id = (
-        SELECT head.id FROM jobs AS head
-        WHERE head.status = 'queued' AND head.lane = lanes.lane ORDER BY head.rank, head.id LIMIT 1
-    )
-    ORDER BY jobs.rank, jobs.id
-"""
-_QUERIES: Final = {
-    "postgresql": text(_QUERY),
-    # left alone, SQLite takes the index of the status and sorts all that is queued
-    "sqlite": text(_QUERY.replace("/* by the queue's index */", "INDEXED BY ix_jobs_lane_rank")),
-}
+from gpunode_tracker.storage.tables import jobs
+
+# written out, not bound: only so does the partial index of the queue serve
+_QUEUED: Final[ColumnElement[bool]] = jobs.c.status == literal_column("'queued'")
 
 
 @dataclass(frozen=True)
@@ -47,9 +23,31 @@ class Head:
 
 async def queue_heads(connection: AsyncConnection) -> list[Head]:
     """Return the first job of each lane that has any, the one that goes first at the front."""
-    return [Head(*row) for row in await connection.execute(queue_heads_query(connection.dialect.name))]
+    return [Head(*row) for row in await connection.execute(queue_heads_query())]
 
 
-def queue_heads_query(dialect: str) -> TextClause:
-    """Return the query for them in the words of a database."""
-    return _QUERIES[dialect]
+def queue_heads_query() -> Select[Any]:
+    """Return the query for them: a loose scan of the index (https://wiki.postgresql.org/wiki/Loose_indexscan)."""
+    lanes = queued_lanes()
+    head_id = (
+        select(jobs.c.id)
+        .where(_QUEUED, jobs.c.lane == lanes.c.lane)
+        .order_by(jobs.c.rank, jobs.c.id)
+        .limit(1)
+        .correlate(lanes)
+        .scalar_subquery()
+    )
+    query = select(jobs.c.lane, jobs.c.rank, jobs.c.client_region).join_from(lanes, jobs, jobs.c.id == head_id)
+    return query.where(lanes.c.lane.is_not(None)).order_by(jobs.c.rank, jobs.c.id)
+
+
+def queued_lanes() -> CTE:
+    """Return all lanes that have queued jobs, in the column ``lane``, and one row that is NULL."""
+    lanes = select(_first_lane_after(None).label("lane")).cte("lanes", recursive=True)
+    before = lanes.alias("before")
+    return lanes.union_all(select(_first_lane_after(before.c.lane)).where(before.c.lane.is_not(None)))
+
+
+def _first_lane_after(lane: ColumnElement[str] | None) -> Any:
+    query = select(func.min(jobs.c.lane)).where(_QUEUED)
+    return (query if lane is None else query.where(jobs.c.lane > lane)).scalar_subquery()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from gpunode_protocol.identity import Identity
-from gpunode_protocol.mesh import IdentityFileError, load_identity, load_or_create_identity
+from gpunode_protocol.keyfile import IdentityFileError, load_identity, load_or_create_identity
 
 
 def test_new_file_is_private_and_in_libp2p_format(tmp_path: Path) -> None:

@@ -1,0 +1,147 @@
+"""A real tracker, real pull workers and the real small model, without any mesh: jobs come and go by plain HTTP."""
+
+import json
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from gpunode_node.control_client import ask_daemon
+from gpunode_node.node_folder import NodeFolder
+from gpunode_protocol.identity import public_key_of
+from gpunode_protocol.jobs_api import LEASE_S
+from gpunode_protocol.ledger_proofs import ReceiptProof
+from gpunode_protocol.receipts import Receipt
+from gpunode_protocol.signing import open_signed
+from gpunode_protocol.vouchers import UNVOUCHED_LIMIT_TOKENS
+
+from tests.acceptance.job_queue import JobQueue, worker_status
+from tests.acceptance.network import MODEL
+from tests.acceptance.processes import Daemon, run_gpunode, wait_until
+
+pytestmark = pytest.mark.acceptance
+
+QUESTION = "What is the capital of France?"
+STORY = "Tell me a long story about a fox."
+
+
+@pytest.fixture(scope="module")
+def queue() -> Iterator[JobQueue]:
+    """Return a tracker with an account, for this file."""
+    folder = Path(tempfile.mkdtemp(prefix="gpq-"))
+    queue = JobQueue(folder)
+    try:
+        queue.start()
+        yield queue
+    finally:
+        queue.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def worker(queue: JobQueue) -> Daemon:
+    """Return a pull worker that is ready."""
+    daemon = queue.add_worker("w1")
+    daemon.wait_ready()
+    return daemon
+
+
+def test_a_job_from_submission_to_payment(queue: JobQueue, worker: Daemon) -> None:
+    """Tokens by server-sent events, the result, a receipt that the worker signed and the ledger has, and credits."""
+    before = queue.balance_microcredits()
+    job_id = queue.submit(QUESTION, max_tokens=32)
+    with queue.events(job_id) as events:
+        told = list(events)
+    names = [name for name, _ in told]
+    assert (names[0] in {"queued", "running"}, names[-1], told[-1][1]["status"]) == (True, "done", "completed")
+    job = queue.job(job_id)
+    assert "Paris" in job["result"]["response"]
+    assert "".join(data["text"] for name, data in told if name == "tokens") == job["result"]["response"]
+    assert (job["served_by"], job["attempts"]) == (f"worker:{worker.run['worker_id']}", 1)
+    proof = ReceiptProof.model_validate_json(json.dumps(queue.proof_of(job["receipt"])))
+    assert proof.receipt is not None
+    receipt = open_signed(Receipt, proof.receipt, public_key_of(worker.run["peer_id"])).body
+    assert (receipt.job, receipt.model, receipt.node) == (job_id, MODEL, worker.run["peer_id"])
+    assert receipt.usage.output_tokens == job["result"]["usage"]["completion_tokens"]
+    paid = before - wait_until(lambda: _settled(queue, before), "the job is paid")
+    control = NodeFolder(worker.data_dir).control
+    earned = wait_until(lambda: ask_daemon(control, "earnings")["paid_microcredits"], "the worker knows of its pay")
+    assert paid == earned > 0
+
+
+def _settled(queue: JobQueue, before: int) -> int | None:
+    """Return the balance once it has changed."""
+    now = queue.balance_microcredits()
+    return now if now != before else None
+
+
+@pytest.mark.usefixtures("worker")
+def test_far_more_tokens_than_are_vouched_for_in_the_mesh(queue: JobQueue) -> None:
+    """Nothing pauses for vouchers that do not come."""
+    job_id = queue.submit(STORY, max_tokens=160)
+    job = queue.wait_for(job_id, "completed", 90)
+    assert job["result"]["usage"]["completion_tokens"] > UNVOUCHED_LIMIT_TOKENS
+
+
+def test_status_and_processes(queue: JobQueue, worker: Daemon) -> None:
+    """The worker runs no p2pd, has no problems, and says how it works."""
+    shown = run_gpunode("status", "--data-dir", str(worker.data_dir), home=queue.folder)
+    assert "pull: jobs come from the tracker's queue" in shown.stdout
+    assert worker_status(worker)["problems"] == []
+    assert not [child for child in worker.family() if "p2pd" in child.name()]
+
+
+def test_a_cancelled_job(queue: JobQueue, worker: Daemon) -> None:
+    """The engine stops, and the slot is free for the next one."""
+    job_id = queue.submit(STORY, max_tokens=2_000)
+    with queue.events(job_id) as events:
+        next(data for name, data in events if name == "tokens")
+    queue.call("DELETE", f"/api/v1/jobs/{job_id}")
+    assert queue.job(job_id)["status"] == "cancelled"
+    wait_until(lambda: not worker_status(worker)["models"][0]["active"], "the engine is free")
+    assert queue.wait_for(queue.submit(QUESTION, max_tokens=8), "completed")
+
+
+@pytest.mark.full
+@pytest.mark.timeout(4 * LEASE_S)
+def test_a_worker_that_is_killed_in_the_middle(queue: JobQueue, worker: Daemon) -> None:
+    """When its lease is over another one does the job, from its beginning; the job tells of both attempts."""
+    doomed = queue.add_worker("doomed", "--slots", "1")
+    doomed.wait_ready()
+    _pause(worker)
+    job_id = queue.submit(STORY, max_tokens=200)
+    with queue.events(job_id) as events:
+        next(data for name, data in events if name == "tokens")
+        engines = doomed.family()
+        doomed.process.send_signal(signal.SIGKILL)
+        doomed.process.wait()
+        psutil.wait_procs(engines, timeout=20)
+        _resume(worker)
+        told = list(events)
+    assert (told[-1][0], told[-1][1]["status"]) == ("done", "completed")
+    job = queue.wait_for(job_id, "completed", LEASE_S)
+    assert (job["attempts"], job["served_by"]) == (2, f"worker:{worker.run['worker_id']}")
+    assert len(job["failures"]) == 1
+
+
+def test_a_drain(queue: JobQueue, worker: Daemon) -> None:
+    """A worker that is told to stop finishes its job, says goodbye and ends with code 0; the last test of this file."""
+    worker_id = worker.run["worker_id"]
+    job_id = queue.submit(STORY, max_tokens=60)
+    with queue.events(job_id) as events:
+        next(data for name, data in events if name == "tokens")
+    assert worker.terminate() == 0
+    assert queue.job(job_id)["status"] == "completed"
+    assert queue.call("GET", f"/api/v1/workers/{worker_id}")["status"] == "offline"
+
+
+def _pause(worker: Daemon) -> None:
+    ask_daemon(NodeFolder(worker.data_dir).control, "pause")
+    wait_until(lambda: worker_status(worker)["pause"]["state"] == "paused", "the worker pauses")
+
+
+def _resume(worker: Daemon) -> None:
+    ask_daemon(NodeFolder(worker.data_dir).control, "resume")

@@ -1,0 +1,146 @@
+"""Waits follow from who lives and from measured times; where they do not, nothing is invented."""
+
+from typing import Any
+
+import pytest
+from gpunode_protocol.regions import Region
+from gpunode_protocol.tasks import Task
+from gpunode_tracker.jobs.estimates import (
+    NOBODY,
+    NOT_MEASURED,
+    Capacity,
+    Estimate,
+    Fit,
+    Wanted,
+    estimate,
+    fit_of,
+    supply_of,
+)
+
+ANY_CHAT = Wanted(Task.LLM, None, None)
+
+
+def worker(who: str = "worker:1", **changes: Any) -> Capacity:
+    """Return a worker for chats in Europe that serves one small model."""
+    fields: dict[str, Any] = {
+        "tasks": frozenset({Task.LLM}),
+        "models": frozenset({"small"}),
+        "region": Region.EUROPE,
+        "processing_ms": 2_000.0,
+    }
+    return Capacity(who=who, **{**fields, **changes})
+
+
+@pytest.mark.parametrize(
+    ("wanted", "fit"),
+    [
+        (ANY_CHAT, Fit.ABLE),
+        (Wanted(Task.LLM, Region.EUROPE, "small"), Fit.ABLE),
+        (Wanted(Task.WHISPER, None, None), Fit.OTHER_TYPE),
+        (Wanted(Task.LLM, Region.EUROPE, "large"), Fit.LACKS_THE_MODEL),
+        (Wanted(Task.LLM, Region.ASIA, "small"), Fit.ELSEWHERE),
+        (Wanted(Task.LLM, Region.ASIA, "large"), Fit.LACKS_THE_MODEL),
+    ],
+)
+def test_who_can_do_what(wanted: Wanted, fit: Fit) -> None:
+    """Type, then model, then region."""
+    assert fit_of(worker(), wanted) is fit
+
+
+def test_who_gets_no_jobs_without_a_model() -> None:
+    """A node whose model is not the default one; and nobody knows where it is."""
+    node = worker(takes_unnamed=False, region=None)
+    assert fit_of(node, ANY_CHAT) is Fit.LACKS_THE_MODEL
+    assert fit_of(node, Wanted(Task.LLM, Region.EUROPE, "small")) is Fit.ELSEWHERE
+
+
+def test_the_note_counts_why_nobody_can() -> None:
+    """Each participant once, by what is nearest to fitting."""
+    three = [worker("worker:1"), worker("worker:2"), worker("node:3", region=Region.ASIA, models=frozenset({"large"}))]
+    supply = supply_of(Wanted(Task.LLM, Region.EUROPE, "large"), three)
+    assert supply.note == (
+        "No live worker or node can do this now: 3 are online, 2 lack the model, 1 is of another region."
+    )
+    assert supply_of(Wanted(Task.WHISPER, None, None), three[:1]).note == (
+        "No live worker or node can do this now: 1 is online, 1 does not do this type."
+    )
+    assert supply_of(ANY_CHAT, []).note == NOBODY
+
+
+def test_a_nodes_models_are_one_participant() -> None:
+    """It is counted by the one that comes closest."""
+    both = [worker("node:1", models=frozenset({"a"})), worker("node:1", models=frozenset({"b"}), region=Region.ASIA)]
+    note = supply_of(Wanted(Task.LLM, Region.AFRICA, "b"), both).note
+    assert note.endswith("1 is online, 1 is of another region.")
+
+
+def test_names_that_mean_a_model() -> None:
+    """Where jobs are sent by the client library, which resolves them; a worker's lanes have exact names."""
+    node = worker("node:1", models=frozenset({"qwen2.5-7b-instruct"}), resolves_names=True)
+    exact = worker("worker:1", models=frozenset({"qwen2.5-7b-instruct"}))
+    wanted = Wanted(Task.LLM, None, "qwen2.5-7b")
+    assert supply_of(wanted, [node, exact]).slots == 1
+    other = worker("node:2", models=frozenset({"qwen2.5-7b-base"}), resolves_names=True)
+    assert supply_of(wanted, [node, other]).note.endswith("2 are online, 2 lack the model.")
+
+
+def test_slots_of_all_who_can() -> None:
+    """Mean times weigh by slots; who was not measured does not count into them."""
+    supply = supply_of(
+        ANY_CHAT,
+        [
+            worker("a", slots=3, busy=1, processing_ms=1_000.0),
+            worker("b", slots=1, processing_ms=5_000.0),
+            worker("c", slots=4, processing_ms=None),
+            worker("d", tasks=frozenset({Task.WHISPER})),
+        ],
+    )
+    assert (supply.slots, supply.busy, supply.processing_ms, supply.note) == (8, 1, 2_000.0, "")
+
+
+def test_lanes_that_stand_before_the_same_workers() -> None:
+    """The own one first; those of models that the workers serve, and of their regions, too."""
+    supply = supply_of(Wanted(Task.LLM, None, None), [worker()])
+    assert supply.lanes[0] == "llm/*/*"
+    assert set(supply.lanes) == {"llm/*/*", "llm/*/small", "llm/europe/*", "llm/europe/small"}
+    assert supply_of(Wanted(Task.LLM, Region.ASIA, "x"), []).lanes[0] == "llm/asia/x"
+
+
+def test_lanes_are_not_without_end() -> None:
+    """A network of many models is counted by those that are asked for."""
+    many = [worker(str(number), models=frozenset({f"m{number}"})) for number in range(100)]
+    assert len(supply_of(Wanted(Task.LLM, None, "m7"), many).lanes) <= 48
+
+
+@pytest.mark.parametrize(
+    ("ahead", "busy", "slots", "wait_s"),
+    [
+        (0, 0, 1, 0.0),
+        (0, 1, 1, 2.0),
+        (1, 0, 1, 2.0),
+        (3, 0, 4, 0.0),
+        (4, 0, 4, 0.5),
+        (10, 2, 4, 4.5),
+    ],
+)
+def test_the_wait(ahead: int, busy: int, slots: int, wait_s: float) -> None:
+    """As many jobs as have to end before there is a free slot, times what one takes, by all slots."""
+    supply = supply_of(ANY_CHAT, [worker(slots=slots, busy=busy)])
+    assert estimate(supply, ahead, None) == Estimate(ahead, wait_s)
+
+
+def test_what_jobs_took_lately_counts_more_than_a_stated_speed() -> None:
+    """It is of this network's own jobs."""
+    assert estimate(supply_of(ANY_CHAT, [worker()]), 1, 6_000.0).wait_s == 6.0
+
+
+def test_what_was_never_measured() -> None:
+    """Is said to be so; only no wait needs no measurement."""
+    supply = supply_of(ANY_CHAT, [worker(processing_ms=None)])
+    assert estimate(supply, 0, None) == Estimate(0, 0.0)
+    assert estimate(supply, 5, None) == Estimate(5, None, NOT_MEASURED)
+
+
+def test_nobody_means_no_estimate() -> None:
+    """However much was measured before."""
+    assert estimate(supply_of(ANY_CHAT, []), 2, 1_000.0) == Estimate(2, None, NOBODY)
