@@ -197,12 +197,16 @@ async def test_who_was_heard(tracker: Tracker) -> None:
     async with tracker.database.write() as connection:
 
         async def page(after_id: str) -> list[str]:
-            found = await workers.workers_heard_since(
-                connection, START_AT - 150, now=START_AT, after_id=after_id, limit=1
+            found = await workers.vitals_since(connection, START_AT - 150, now=START_AT, after_id=after_id, limit=1)
+            assert [(each.last_heartbeat, each.statistics, each.ban) for each in found] in (
+                [],
+                [(START_AT, Statistics(), None)],
             )
-            return [known.worker.id for known in found]
+            return [each.id for each in found]
 
         assert [await page(after) for after in ("", worker_id(1), worker_id(4))] == [[worker_id(1)], [worker_id(4)], []]
+        some = await workers.find_workers(connection, [worker_id(1), worker_id(9)])
+        assert [worker.id for worker in some] == [worker_id(1)]
         await workers.mark_silent(connection, heard_before=START_AT - 150, heard_after=START_AT - 3_600)
         statuses = [(await workers.find_worker(connection, worker_id(number))).status for number in (1, 2, 6)]  # type: ignore[union-attr]  # -- they are there
         assert statuses == [WorkerStatus.ONLINE, WorkerStatus.OFFLINE, WorkerStatus.ONLINE]

@@ -20,6 +20,15 @@ NODE_BAN: Final = "node"
 _NOT_OF_A_WORKER: Final = frozenset({"auth_token_hash", "old_token_hash", "old_token_until"})
 _COLUMNS: Final = tuple(column for column in workers.c if column.name not in _NOT_OF_A_WORKER)
 _STATISTICS: Final = ("avg_latency_ms", "success_rate", "total_jobs")
+_VITALS: Final = (
+    workers.c.id,
+    workers.c.last_heartbeat,
+    workers.c.maintenance,
+    *(workers.c[name] for name in _STATISTICS),
+    workers.c.auth_token_hash,
+    workers.c.old_token_hash,
+    workers.c.old_token_until,
+)
 _READ_APART: Final = frozenset({"status", "supported_types", "models", *_STATISTICS})
 _PLAIN: Final = tuple(column.name for column in _COLUMNS if column.name not in _READ_APART)
 
@@ -63,20 +72,57 @@ async def worker_of_peer(connection: AsyncConnection, peer: str) -> StoredWorker
 async def worker_of_token(connection: AsyncConnection, token_hash: bytes, *, now: int) -> KnownWorker | None:
     """Return the worker that a token belongs to, None if it is not valid (any more)."""
     belongs = or_(workers.c.auth_token_hash == token_hash, workers.c.old_token_hash == token_hash)
-    for row in (await connection.execute(_known_query(now).where(belongs))).all():
+    for row in (await connection.execute(_with_ban(now, workers).where(belongs))).all():
         known = _known(row)
         if known.tokens.admits(token_hash, now):
             return known
     return None
 
 
-async def workers_heard_since(
-    connection: AsyncConnection, since: int, *, now: int, after_id: str, limit: int
-) -> list[KnownWorker]:
-    """Return workers that lived lately, by id, with their tokens and bans; continue after the last one's id."""
+@dataclass(frozen=True, slots=True)
+class Vitals:
+    """What others may have changed of a worker. last_heartbeat: Unix seconds. ban: as in ``KnownWorker``."""
+
+    id: str
+    last_heartbeat: int
+    maintenance: bool
+    statistics: Statistics
+    tokens: TokenHashes
+    ban: str | None
+
+
+async def vitals_since(connection: AsyncConnection, since: int, *, now: int, after_id: str, limit: int) -> list[Vitals]:
+    """Return the vitals of workers that lived lately, by id; continue after the last one's id."""
     heard = and_(workers.c.last_heartbeat >= since, workers.c.deregistered_at.is_(None), workers.c.id > after_id)
-    rows = await connection.execute(_known_query(now).where(heard).order_by(workers.c.id).limit(limit))
-    return [_known(row) for row in rows]
+    query = _with_ban(now, *_VITALS).where(heard).order_by(workers.c.id).limit(limit)
+    return [
+        Vitals(
+            worker_id,
+            heard_at,
+            maintenance,
+            Statistics(avg_latency_ms=latency_ms, success_rate=rate, total_jobs=count),
+            TokenHashes(current, old, old_until),
+            _ban(ban, revoked_at),
+        )
+        for (
+            worker_id,
+            heard_at,
+            maintenance,
+            latency_ms,
+            rate,
+            count,
+            current,
+            old,
+            old_until,
+            ban,
+            revoked_at,
+        ) in await connection.execute(query)
+    ]
+
+
+async def find_workers(connection: AsyncConnection, ids: Sequence[str]) -> list[StoredWorker]:
+    """Return some workers."""
+    return [_worker(row) for row in await connection.execute(select(*_COLUMNS).where(workers.c.id.in_(ids)))]
 
 
 async def workers_page(
@@ -178,10 +224,14 @@ async def ban_of(connection: AsyncConnection, worker_id: str | None, peer: str |
     return (await connection.execute(query)).scalar_one_or_none()
 
 
-def _known_query(now: int) -> Select[Any]:
+def _with_ban(now: int, *columns: Any) -> Select[Any]:
     ban = select(bans.c.reason).where(_is_banned(workers.c.id, workers.c.peer, now)).limit(1)
-    columns = workers, ban.correlate(workers).scalar_subquery().label("ban"), nodes.c.revoked_at
-    return select(*columns).outerjoin(nodes, nodes.c.peer == workers.c.peer)
+    all_columns = *columns, ban.correlate(workers).scalar_subquery().label("ban"), nodes.c.revoked_at
+    return select(*all_columns).outerjoin(nodes, nodes.c.peer == workers.c.peer)
+
+
+def _ban(reason: str | None, revoked_at: int | None) -> str | None:
+    return "the tracker's operator revoked its key" if reason is None and revoked_at is not None else reason
 
 
 def _is_banned(worker_id: Any, peer: Any, now: int) -> ColumnElement[bool]:
@@ -192,10 +242,7 @@ def _is_banned(worker_id: Any, peer: Any, now: int) -> ColumnElement[bool]:
 
 def _known(row: Row[Any]) -> KnownWorker:
     tokens = TokenHashes(row.auth_token_hash, row.old_token_hash, row.old_token_until)
-    ban = row.ban
-    if ban is None and row.revoked_at is not None:
-        ban = "the tracker's operator revoked its key"
-    return KnownWorker(_worker(row), tokens, ban)
+    return KnownWorker(_worker(row), tokens, _ban(row.ban, row.revoked_at))
 
 
 def _worker(row: Row[Any]) -> StoredWorker:

@@ -56,6 +56,8 @@ class Completing:
         Args:
             holding: attempts by job, as it says; None = it does not say, all that it has are meant.
         """
+        if not (worker.holding if holding is None else holding):
+            return ()
         presence, holder = self._tracker.workers.presence, worker_holder(worker.id)
         said = {job_id: held.attempt for job_id, held in worker.holding.items()} if holding is None else holding
         leases = [

@@ -23,6 +23,8 @@ WRITE_INTERVAL_S: Final = 30.0
 COUNTS_LAST_S: Final = 1.0
 MAX_LEAD_S: Final = 5.0
 """Replicas' clocks may differ by this much."""
+_WHOLE_SECONDS_S: Final = 1
+"""What is lost of an instant on its way through the database."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,18 +146,23 @@ class Presence:
             ban: why it was shut out.
             read_at: monotonic seconds, before it was read.
         """
-        known, heard_at = self._workers.get(stored.id), self._heard_at(stored)
+        known, heard_at = self._workers.get(stored.id), self._heard_at(stored.last_heartbeat)
         if known is None:
             known = LiveWorker(stored, heard_at, stored.status, written_status=stored.status)
             self._workers[stored.id] = known
-        elif heard_at > known.heard_at + 1:  # at another replica, and instants are whole seconds there
+        elif heard_at > known.heard_at + _WHOLE_SECONDS_S:
             known.stored, known.heard_at, known.stated = stored, heard_at, stored.status
             known.is_heard_here = known.is_lost = False
-        elif known.amended_at < read_at:
+        elif known.amended_at < read_at and stored is not known.stored:
             known.stored = replace(known.stored, statistics=stored.statistics, maintenance=stored.maintenance)
         known.ban = ban
         self._hold_exactly(known, held, read_at)
         return known
+
+    def knows_less(self, worker_id: str, last_heartbeat: int) -> bool:
+        """Return whether the database knows more of a worker: it was heard at another replica, Unix seconds."""
+        known = self._workers.get(worker_id)
+        return known is None or self._heard_at(last_heartbeat) > known.heard_at + _WHOLE_SECONDS_S
 
     def hear(self, worker: LiveWorker) -> None:
         """Note a sign of life. Who had left and asks again is back."""
@@ -170,17 +177,23 @@ class Presence:
     def beat(self, worker: LiveWorker, heartbeat: WorkerHeartbeat) -> None:
         """Note a heartbeat."""
         self.hear(worker)
-        gpu, types, models = heartbeat.gpu_info, heartbeat.supported_types, heartbeat.models
-        said = replace(
-            worker.stored,
-            gpu_memory_gb=gpu.memory_total or worker.stored.gpu_memory_gb,
-            memory_used_gb=gpu.memory_used,
-            supported_types=worker.stored.supported_types if types is None else tuple(str(each) for each in types),
-            models=worker.stored.models if models is None else models,
-        )
-        status = WorkerStatus(heartbeat.status)
-        if said != worker.stored or status is not worker.stated:
-            worker.stored, worker.stated = said, status
+        gpu, stored, status = heartbeat.gpu_info, worker.stored, WorkerStatus(heartbeat.status)
+        types = stored.supported_types if heartbeat.supported_types is None else heartbeat.supported_types
+        models = stored.models if heartbeat.models is None else heartbeat.models
+        memory_gb = gpu.memory_total or stored.gpu_memory_gb
+        # most heartbeats say nothing new, and there are many
+        said = (memory_gb, gpu.memory_used, types, models)
+        if said != (stored.gpu_memory_gb, stored.memory_used_gb, stored.supported_types, stored.models):
+            worker.stored = replace(
+                stored,
+                gpu_memory_gb=memory_gb,
+                memory_used_gb=gpu.memory_used,
+                supported_types=tuple(str(each) for each in types),
+                models=models,
+            )
+            self._touch(worker)
+        if status is not worker.stated:
+            worker.stated = status
             self._touch(worker)
 
     def hold(self, worker_id: str, job_id: str, attempt: int, *, is_exact: bool = True) -> None:
@@ -266,6 +279,8 @@ class Presence:
 
     def _hold_exactly(self, worker: LiveWorker, held: Mapping[str, int], read_at: float) -> None:
         """Note all jobs that a worker has by the database; what it got or gave back since that was read counts."""
+        if not held and not worker.holding and not worker.released:
+            return
         known = worker.holding
         worker.released = {job_id: at for job_id, at in worker.released.items() if at >= read_at}
         worker.holding = {
@@ -280,9 +295,9 @@ class Presence:
         if self._workers.get(worker.id) is worker:
             self._changed.add(worker.id)
 
-    def _heard_at(self, stored: StoredWorker) -> float:
+    def _heard_at(self, last_heartbeat: int | None) -> float:
         """Return when a worker of the database was heard, on this process's monotonic clock."""
-        ago_s = SILENT_S + 1 if stored.last_heartbeat is None else self.clock() - stored.last_heartbeat
+        ago_s = SILENT_S + 1 if last_heartbeat is None else self.clock() - last_heartbeat
         if ago_s < -MAX_LEAD_S:  # the clock jumped back: that instant says nothing
             ago_s = SILENT_S + 1
         return self.monotonic() - max(0.0, ago_s)

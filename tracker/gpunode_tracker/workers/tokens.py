@@ -57,6 +57,8 @@ class TokenCache:
 
     def put(self, worker_id: str, hashes: TokenHashes) -> None:
         """Remember a worker's tokens, and no other ones of it."""
+        if self._hashes_of.get(worker_id) == hashes:
+            return
         self.forget(worker_id)
         self._hashes_of[worker_id] = hashes
         for each in (hashes.current, hashes.old):
