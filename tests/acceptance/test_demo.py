@@ -32,6 +32,12 @@ KEYS: dict[str, set[str]] = {
     "balances": {"client", "node"},
 }
 
+QUEUE_KEYS: dict[str, set[str]] = {
+    "": {"answer", "model", "job_id", "worker", "waited_ms", "tokens", "receipt", "balances"},
+    "receipt": {"id", "verified", "in_ledger"},
+    "balances": {"client", "worker"},
+}
+
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
@@ -95,6 +101,40 @@ def test_a_question(folder: Path) -> None:
     assert facts["balances"]["client"] + facts["balances"]["node"] == pytest.approx(1000)
     assert facts["tokens"] > 1
     assert min(facts["ttft_ms"], facts["tokens_per_s"]) > 0
+    _assert_nothing_is_left(folder)
+
+
+def test_a_question_through_the_queue(folder: Path) -> None:
+    """One JSON object with the answer, the worker, how long it waited, the verified receipt and both balances."""
+    demo = _start(folder, "--pull", "--json", "--prompt", QUESTION)
+    out, err = demo.communicate(timeout=DEADLINE_S)
+    assert demo.returncode == 0, err
+    facts: dict[str, Any] = json.loads(out)
+    assert {name: set(facts[name] if name else facts) for name in QUEUE_KEYS} == QUEUE_KEYS
+    assert "Paris" in facts["answer"]
+    assert (facts["model"], facts["receipt"]["verified"], facts["receipt"]["in_ledger"]) == (MODEL, True, True)
+    assert facts["balances"]["worker"] > 0
+    assert facts["balances"]["client"] + facts["balances"]["worker"] == pytest.approx(1000)
+    assert min(facts["tokens"], facts["waited_ms"]) > 0
+    _assert_nothing_is_left(folder)
+
+
+@pytest.mark.full
+def test_ctrl_c_while_the_queue_answers(folder: Path) -> None:
+    """No process and no file is left of tracker and pull worker either."""
+    demo = _start(folder, "--pull", "--prompt", STORY)
+    assert demo.stdout is not None
+    try:
+        while "runs at worker:" not in (line := demo.stdout.readline()):
+            assert line
+        assert demo.stdout.read(1)
+    finally:
+        family = psutil.Process(demo.pid).children(recursive=True)
+        demo.send_signal(signal.SIGINT)
+    _, err = demo.communicate(timeout=DEADLINE_S)
+    assert demo.returncode == 130
+    assert "Traceback" not in err
+    wait_gone(family)
     _assert_nothing_is_left(folder)
 
 

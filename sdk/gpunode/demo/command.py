@@ -14,22 +14,29 @@ import typer
 from gpunode.cli_options import JsonOption
 
 if TYPE_CHECKING:
-    from gpunode.demo.demo_task import DemoAnswer, DemoTask
+    from gpunode.demo.children import Children
+    from gpunode.demo.demo_task import DemoAnswer, DemoTask, DemoWish
     from gpunode.demo.network import DemoNetwork, Say
 
 #: Short, because p2pd's and the nodes' Unix sockets lie below it (107 bytes at most).
 _FOLDER_PREFIX: Final = "gpudemo-"
+_NODES: Final = 3
 
 
 def demo(
     *,
+    pull: Annotated[
+        bool, typer.Option("--pull", help="One question through the tracker's queue to a pull worker, without a mesh.")
+    ] = False,
     task: Annotated[Literal["llm", "image_gen", "whisper"], typer.Option(help="What is demonstrated.")] = "llm",
     prompt: Annotated[
         str | None, typer.Option(help="A question or what to draw; without it a chat, if this is a terminal.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="File for the picture (image_gen), .png, .jpg or .webp.")] = None,
     file: Annotated[Path | None, typer.Option(help="Audio file to write down (whisper).")] = None,
-    nodes: Annotated[int, typer.Option(help="Nodes to start, in different regions.", min=1, max=16)] = 3,
+    nodes: Annotated[
+        int | None, typer.Option(help="Nodes to start, in different regions.", min=1, max=16, show_default="3")
+    ] = None,
     model: Annotated[str | None, typer.Option(help="What they serve, if not the task's small model.")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -38,6 +45,8 @@ def demo(
     from gpunode.demo.demo_task import DemoWish  # noqa: PLC0415 -- as above
     from gpunode.demo.network import start_network  # noqa: PLC0415 -- as above
 
+    if pull and (task != "llm" or nodes or out or file):
+        raise typer.BadParameter("--pull shows one chat at one worker; leave --task, --nodes, --out and --file out.")
     chosen = _task(task)
     interactive = prompt is None and not as_json and sys.stdin.isatty() and sys.stdout.isatty()
     wish = DemoWish(
@@ -49,8 +58,13 @@ def demo(
         tempfile.TemporaryDirectory(prefix=_FOLDER_PREFIX, ignore_cleanup_errors=True) as folder,
         Children(Path(folder)) as children,
     ):
+        if pull:
+            _demo_queue(Path(folder), children, wish)
+            return
         with _progress() as say:
-            network = start_network(Path(folder), children, nodes=nodes, task=chosen.task, model=wish.model, say=say)
+            network = start_network(
+                Path(folder), children, nodes=nodes or _NODES, task=chosen.task, model=wish.model, say=say
+            )
         with network.client:
             answer = chosen.ask(network.client, wish)
             if answer is not None:
@@ -59,6 +73,17 @@ def demo(
                     typer.echo(json.dumps(facts))
                 else:
                     _show(facts, answer)
+
+
+def _demo_queue(folder: Path, children: "Children", wish: "DemoWish") -> None:
+    """Show a job on its way through the queue."""
+    from gpunode.demo.queue_demo import ask_queue  # noqa: PLC0415 -- --help stays light
+    from gpunode.demo.queue_network import start_queue_network  # noqa: PLC0415 -- as above
+
+    with _progress() as say:
+        network = start_queue_network(folder, children, model=wish.model, say=say)
+    with network.client:
+        ask_queue(network, wish)
 
 
 def _task(name: str) -> "DemoTask":

@@ -103,14 +103,17 @@ def start_network(folder: Path, children: Children, *, nodes: int, task: Task, m
     return network
 
 
-def start_tracker(data_dir: Path, children: Children) -> str:
-    """Start a tracker on loopback and return its URL; by then it is the mesh's bootstrap peer too.
+def start_tracker(data_dir: Path, children: Children, *, mesh: bool = True) -> str:
+    """Start a tracker on loopback and return its URL; by then it is the mesh's bootstrap peer too, if it has a mesh.
 
     Raises:
         DemoFailed: it ended, or was not ready in time.
     """
     options = ["--data-dir", str(data_dir), "--listen", "127.0.0.1:0"]
-    options += [part for address in LOOPBACK_ADDRESSES for part in ("--mesh-listen", address)]
+    if mesh:
+        options += [part for address in LOOPBACK_ADDRESSES for part in ("--mesh-listen", address)]
+    else:
+        options.append("--no-mesh")
     children.start("tracker", ["tracker", "start", *options])
     return str(read_when_ready(data_dir, children)["url"])
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from gpunode.cli import main
 from gpunode.client import InferenceClient
 from gpunode.demo import chat_task, command, network
@@ -85,6 +86,41 @@ def test_for_people_there_is_a_table(
     assert "verified, in the ledger" in out
     assert "…" not in out
     assert folders
+
+
+@pytest.mark.parametrize("options", [["--task", "whisper"], ["--nodes", "2"], ["--out", "a.png"]])
+def test_what_the_queues_demo_does_not_show(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """It is refused before anything is started."""
+    assert main(["demo", "--pull", *options]) == 2
+    assert "--pull shows one chat" in capsys.readouterr().err
+
+
+def test_a_question_through_the_queue(
+    folders: list[Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The queue's network instead of the mesh's, in a folder that is gone afterwards; its client is closed."""
+    from gpunode.demo import queue_demo, queue_network
+
+    closed: list[str] = []
+
+    class _Client:
+        def __enter__(self) -> "_Client":
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            closed.append("client")
+
+    def start(folder: Path, children: Children, *, model: str, say: Any) -> Any:
+        folders.append(folder)
+        say(f"{len(children._children)} processes so far, {model}")
+        return type("Network", (), {"client": _Client()})()
+
+    monkeypatch.setattr(queue_network, "start_queue_network", start)
+    monkeypatch.setattr(queue_demo, "ask_queue", lambda _, wish: typer.echo(f"{wish.prompt} {wish.as_json}"))
+    assert main(["demo", "--pull", "--json", "--prompt", "Where?"]) == 0
+    out, err = capsys.readouterr()
+    assert (out, closed) == ("Where? True\n", ["client"])
+    assert "0 processes so far, smollm2-135m" in err
 
 
 def test_a_network_that_does_not_start_is_one_line(folders: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
