@@ -2,12 +2,14 @@
 
 from typing import Any
 
-from gpunode_protocol import jobs_api
+from gpunode_protocol import admin_api, jobs_api
 from gpunode_protocol import tracker_api as api
 from gpunode_protocol.identity import Identity
+from gpunode_tracker.scopes import Scope
 from gpunode_tracker.storage.tables import bans, workers
 from sqlalchemy import insert, select
 
+from tests.tracker.audit_log import entries
 from tests.tracker.conftest import World
 from tests.tracker.parties import START_AT, TestClock
 from tests.tracker.pull_workers import PullWorker, pull_worker
@@ -44,7 +46,7 @@ async def test_a_token_is_for_its_own_worker(world: World) -> None:
     node = await world.register(Identity.generate())
     for token in ("", "gpw_wrong", node.token):
         assert (await PullWorker(world, one.id, token).get(jobs_api.NEXT_JOB_PATH)).status == 401
-    assert (await world.get(api.NODE_BALANCE_PATH.format(peer="x"), token=one.token)).status == 401
+    assert (await world.get(api.NODE_BALANCE_PATH.format(peer="x"), token=one.token)).status == 403  # not its key's
 
 
 async def test_rotation(world: World, clock: TestClock) -> None:
@@ -94,3 +96,43 @@ async def test_a_ban(world: World) -> None:
     await world.tracker.workers.sync.read()
     response = await worker.get(jobs_api.NEXT_JOB_PATH)
     assert (response.status, "wrong answers" in await response.text()) == (403, True)
+
+
+async def test_a_ban_by_rest_counts_at_once(world: World, clock: TestClock) -> None:
+    """Of the worker or of its key: no job, no heartbeat; afterwards it goes on by itself."""
+    root = await world.key(Scope.ADMIN)
+    worker, keyed = await pull_worker(world), await pull_worker(world, identity=KEY)
+    for kind, subject in (("worker", worker.id), ("node", KEY.peer_id)):
+        order = {"kind": kind, "subject": subject, "reason": "spam", "until": START_AT + 60}
+        await world.made(
+            admin_api.BanView, admin_api.ADMIN_BANS_PATH, admin_api.BanOrder.model_validate(order), key=root
+        )
+    for banned in (worker, keyed):
+        refused = await world.problem(await banned.get(jobs_api.NEXT_JOB_PATH))
+        assert (refused.status, refused.code) == (403, "banned")
+        assert "spam" in refused.detail
+    clock.advance(60)
+    await world.tracker.workers.sync.read()  # as it is every few seconds
+    assert (await worker.get(jobs_api.NEXT_JOB_PATH)).status == 200
+
+
+async def test_what_workers_do_is_noted(world: World) -> None:
+    """They register, rotate their tokens, pause and leave; no token is among it."""
+    worker = await pull_worker(world)
+    path = jobs_api.WORKER_MAINTENANCE_PATH.format(worker=worker.id)
+    body = jobs_api.MaintenanceRequest(enabled=True)
+    assert (await world.post(path, body, token=worker.token)).status == 200
+    rotated = await world.http.post(
+        jobs_api.WORKER_TOKEN_PATH.format(worker=worker.id), headers={"X-Worker-Token": worker.token}
+    )
+    token = (await rotated.json())["token"]
+    assert (await world.delete(jobs_api.WORKER_PATH.format(worker=worker.id), token=token)).status == 204
+    noted = await entries(world.tracker.database, subject=f"worker:{worker.id}")
+    assert [(entry.action, entry.detail) for entry in noted] == [
+        ("worker_registered", {}),
+        ("worker_maintenance", {"enabled": True}),
+        ("worker_token_rotated", {}),
+        ("worker_deregistered", {}),
+    ]
+    assert {(entry.actor, entry.address) for entry in noted} == {(f"worker:{worker.id}", "127.0.0.1")}
+    assert not any(secret in str(entry) for entry in noted for secret in (worker.token, token))

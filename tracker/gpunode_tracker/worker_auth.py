@@ -4,6 +4,7 @@ from aiohttp import web
 
 from gpunode_tracker.app_keys import TRACKER
 from gpunode_tracker.auth import WORKER_TOKEN_HEADER
+from gpunode_tracker.bans import BanKind
 from gpunode_tracker.errors import Forbidden, Unauthenticated
 from gpunode_tracker.quotas import charge_identity, note_wrong_key, refuse_guessers
 from gpunode_tracker.workers.presence import LiveWorker
@@ -22,12 +23,16 @@ async def worker_of(request: web.Request) -> LiveWorker:
     if not token:
         raise Unauthenticated("A worker token is needed: send the header 'X-Worker-Token: gpw_…'.")
     await refuse_guessers(request)
-    pool = request.app[TRACKER].workers
+    tracker = request.app[TRACKER]
+    pool = tracker.workers
     worker = await pool.find(token)
     if worker is None:
         await note_wrong_key(request)
         raise Unauthenticated("This worker token is not valid (any more). Register the worker again.")
     await charge_identity(request, f"worker:{worker.id}")
+    tracker.bans.refuse(BanKind.WORKER, worker.id)  # known at once here; ``worker.ban`` is what was read last
+    if worker.stored.peer is not None:
+        tracker.bans.refuse(BanKind.NODE, worker.stored.peer)
     if worker.ban is not None:
         raise Forbidden(f"This worker was shut out by the tracker's operator ({worker.ban}). Ask the operator.")
     if request.match_info.get("worker", worker.id) != worker.id:

@@ -27,7 +27,9 @@ async def post_worker_register(request: web.Request) -> web.Response:
     tracker = request.app[TRACKER]
     body = await read_body(request, api.WorkerRegistration)
     found = tracker.geoip.find(request[CLIENT])
-    registered = await tracker.workers.register(body, found if isinstance(found, Place) else None)
+    registered = await tracker.workers.register(
+        body, found if isinstance(found, Place) else None, address=request[CLIENT]
+    )
     worker = registered.worker
     answer = api.WorkerCredentials(worker_id=worker.id, token=registered.token, region=Region(worker.region))
     return reply(answer, status=201, no_store=True)
@@ -79,14 +81,15 @@ async def post_worker_maintenance(request: web.Request) -> web.Response:
     tracker = request.app[TRACKER]
     worker = await worker_of(request)
     body = await read_body(request, api.MaintenanceRequest)
-    await tracker.workers.set_maintenance(worker, enabled=body.enabled)
+    await tracker.workers.set_maintenance(worker, enabled=body.enabled, address=request[CLIENT])
     return reply(_view(worker.stored, tracker.workers.presence))
 
 
 async def post_worker_token(request: web.Request) -> web.Response:
     """POST /api/v1/workers/{worker}/token: a new token; the one before works 60 s more."""
     worker = await worker_of(request)
-    token = await request.app[TRACKER].workers.rotate(worker, request.headers[WORKER_TOKEN_HEADER])
+    shown = request.headers[WORKER_TOKEN_HEADER]
+    token = await request.app[TRACKER].workers.rotate(worker, shown, address=request[CLIENT])
     answer = api.WorkerCredentials(worker_id=worker.id, token=token, region=Region(worker.stored.region))
     return reply(answer, no_store=True)
 
@@ -94,7 +97,7 @@ async def post_worker_token(request: web.Request) -> web.Response:
 async def delete_worker(request: web.Request) -> web.Response:
     """DELETE /api/v1/workers/{worker}: the worker leaves; its token ends, what it earned stays."""
     worker = await worker_of(request)
-    await request.app[TRACKER].workers.deregister(worker)
+    await request.app[TRACKER].workers.deregister(worker, address=request[CLIENT])
     return web.Response(status=204)
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from gpunode_protocol.jobs_api import NextJob, WorkerRegistration
 
+from gpunode_tracker.audit import Action
 from gpunode_tracker.geoip import Place
 from gpunode_tracker.jobs.job import Lease, worker_holder
 from gpunode_tracker.jobs.lease_renewals import LeaseRenewals
@@ -17,7 +18,7 @@ from gpunode_tracker.workers.completing import Completing
 from gpunode_tracker.workers.live_sync import LiveSync
 from gpunode_tracker.workers.outcomes import Outcomes
 from gpunode_tracker.workers.presence import LiveWorker, Presence
-from gpunode_tracker.workers.registration import RegisteredWorker, WorkerRegistrar
+from gpunode_tracker.workers.registration import RegisteredWorker, WorkerRegistrar, note
 from gpunode_tracker.workers.taking import JobTaking
 from gpunode_tracker.workers.tokens import TokenCache
 
@@ -48,10 +49,12 @@ class WorkerPool:
         self.taking = JobTaking(tracker)
         self.waiting = WaitingPolls(tracker.database, tracker.news, self.taking, tracker.monotonic, rng)
 
-    async def register(self, body: WorkerRegistration, seen: Place | None) -> RegisteredWorker:
+    async def register(self, body: WorkerRegistration, seen: Place | None, *, address: str = "") -> RegisteredWorker:
         """Register a worker; see ``WorkerRegistrar.register``."""
         tracker = self._tracker
-        registered = await self.registrar.register(tracker.keys.network, body, seen=seen, now=tracker.now)
+        registered = await self.registrar.register(
+            tracker.keys.network, body, seen=seen, address=address, now=tracker.now
+        )
         self._forget(registered.worker.id)
         return registered
 
@@ -71,26 +74,29 @@ class WorkerPool:
         self.tokens.put(found.worker.id, found.tokens)
         return self.presence.meet(found.worker, held, ban=found.ban, read_at=read_at)
 
-    async def rotate(self, worker: LiveWorker, token: str) -> str:
+    async def rotate(self, worker: LiveWorker, token: str, *, address: str = "") -> str:
         """Return a new token; the one that the worker showed works 60 s more.
 
         Raises:
             Forbidden: that one was rotated before.
         """
-        new, hashes = await self.registrar.rotate(worker.id, secret_hash(token), now=self._tracker.now)
+        new, hashes = await self.registrar.rotate(worker.id, secret_hash(token), address=address, now=self._tracker.now)
         self.tokens.put(worker.id, hashes)
         return new
 
-    async def set_maintenance(self, worker: LiveWorker, *, enabled: bool) -> None:
+    async def set_maintenance(self, worker: LiveWorker, *, enabled: bool, address: str = "") -> None:
         """Give a worker no more jobs, or give it jobs again."""
         async with self._tracker.database.write() as connection:
             await workers.set_maintenance(connection, worker.id, enabled=enabled)
+            action, detail = Action.WORKER_MAINTENANCE, {"enabled": enabled}
+            await note(connection, action, worker.id, detail, address=address, now=self._tracker.now)
         self.presence.amend(worker.id, maintenance=enabled)
 
-    async def deregister(self, worker: LiveWorker) -> None:
+    async def deregister(self, worker: LiveWorker, *, address: str = "") -> None:
         """Let a worker leave; what it holds goes to others at once."""
         async with self._tracker.database.write() as connection:
             await workers.deregister(connection, worker.id, now=self._tracker.now)
+            await note(connection, Action.WORKER_DEREGISTERED, worker.id, address=address, now=self._tracker.now)
             held = await held_by(connection, worker_holder(worker.id))
         self._forget(worker.id)
         for job_id, attempt in held.items():

@@ -1,17 +1,22 @@
 """Registration of pull workers: anybody may, as the original plan has it; who shows a key is paid."""
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from gpunode_protocol.jobs_api import WorkerRegistration
 from gpunode_protocol.regions import Region
 from gpunode_protocol.tracker_api import Registration
+from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gpunode_tracker.audit import Action
 from gpunode_tracker.challenges import Challenges
 from gpunode_tracker.errors import Forbidden, InvalidRequest
 from gpunode_tracker.geoip import Place
+from gpunode_tracker.jobs.job import worker_holder
 from gpunode_tracker.registration import open_proof, use_up
-from gpunode_tracker.storage import nodes, workers
+from gpunode_tracker.storage import audit, nodes, workers
 from gpunode_tracker.storage.accounts import secret_hash
 from gpunode_tracker.storage.database import Database
 from gpunode_tracker.workers.statistics import Statistics
@@ -45,7 +50,7 @@ class WorkerRegistrar:
         self._challenges = challenges
 
     async def register(
-        self, network: str, body: WorkerRegistration, *, seen: Place | None, now: int
+        self, network: str, body: WorkerRegistration, *, seen: Place | None, address: str = "", now: int
     ) -> RegisteredWorker:
         """Give a worker an id and a token.
 
@@ -54,6 +59,7 @@ class WorkerRegistrar:
         Args:
             network: that a signed registration must name.
             seen: where its address is; the region is used when it names none.
+            address: where it comes from, for the audit log.
 
         Raises:
             ProtocolError: the signed registration is malformed, or not signed by the peer that it names.
@@ -66,11 +72,12 @@ class WorkerRegistrar:
         if proof is None:
             async with self._database.write() as connection:
                 await workers.add_worker(connection, worker, secret_hash(token))
+                await note(connection, Action.WORKER_REGISTERED, worker.id, address=address, now=now)
             return RegisteredWorker(worker, token)
-        return await self._register_key(worker, proof, token, now=now)
+        return await self._register_key(worker, proof, token, address=address, now=now)
 
     async def _register_key(
-        self, worker: StoredWorker, proof: Registration, token: str, *, now: int
+        self, worker: StoredWorker, proof: Registration, token: str, *, address: str, now: int
     ) -> RegisteredWorker:
         expires_at = self._challenges.check(proof.challenge)
         async with self._database.write() as connection:
@@ -87,9 +94,10 @@ class WorkerRegistrar:
             else:
                 worker = replace(worker, id=known.id, statistics=known.statistics, registered_at=known.registered_at)
                 await workers.replace_worker(connection, worker, secret_hash(token))
+            await note(connection, Action.WORKER_REGISTERED, worker.id, {"peer": proof.peer}, address=address, now=now)
         return RegisteredWorker(worker, token)
 
-    async def rotate(self, worker_id: str, shown: bytes, *, now: int) -> tuple[str, TokenHashes]:
+    async def rotate(self, worker_id: str, shown: bytes, *, address: str = "", now: int) -> tuple[str, TokenHashes]:
         """Give a worker a new token; the one that it showed works 60 s more. shown: that one's hash.
 
         Raises:
@@ -100,7 +108,22 @@ class WorkerRegistrar:
         async with self._database.write() as connection:
             if not await workers.rotate_token(connection, worker_id, hashes):
                 raise Forbidden("This token was rotated before. Use the newest one, or register again.")
+            await note(connection, Action.WORKER_TOKEN_ROTATED, worker_id, address=address, now=now)
         return token, hashes
+
+
+async def note(
+    connection: AsyncConnection,
+    action: Action,
+    worker_id: str,
+    detail: Mapping[str, Any] | None = None,
+    *,
+    address: str,
+    now: int,
+) -> None:
+    """Note in the audit log what a worker does; part of the transaction in which it is done."""
+    name = worker_holder(worker_id)
+    await audit.record(connection, name, action, name, detail, address, at=now)
 
 
 def _new_worker(body: WorkerRegistration, proof: Registration | None, *, seen: Place | None, now: int) -> StoredWorker:
