@@ -1,4 +1,4 @@
-"""A real tracker on loopback, in a thread of its own, with somebody of each kind in it."""
+"""A tracker with somebody of each kind in it; and such a one in a thread of its own, for clients that block."""
 
 import asyncio
 import threading
@@ -28,17 +28,22 @@ from tests.tracker.conftest import World
 
 ENDLESS = Rate(per_minute=1_000_000, burst=1_000_000)
 CREDITS = 1_000_000
+FREELY: dict[str, Any] = {
+    "open_registration": True,
+    "sync_timeout_s": 0.01,
+    "limits": Limits(rates=dict.fromkeys(Budget, ENDLESS)),
+}
+"""Settings with which nothing is in the way of trying things out."""
 
 
 @dataclass(frozen=True)
-class FuzzedTracker:
-    """Where it is, and what is in it.
+class Inhabitants:
+    """Who and what is in a tracker.
 
     key: of an administrator, good for everything. node_token, worker_token: of a registered node and a pull worker.
     ids: of things that exist, by the name of the path's variable; ``job`` has ended. held_job: the worker has it.
     """
 
-    url: str
     key: str
     node_token: str
     worker_token: str
@@ -58,8 +63,8 @@ class FuzzedTracker:
 
 
 @contextmanager
-def fuzzed_tracker(folder: Path, database_url: str | None) -> Iterator[FuzzedTracker]:
-    """Run one; no limit of rates is in the way, and a synchronous job waits for next to nothing.
+def fuzzed_tracker(folder: Path, database_url: str | None) -> Iterator[tuple[str, Inhabitants]]:
+    """Run one and yield its URL and who is in it; no limit of rates is in the way, and a synchronous job waits for next to nothing.
 
     database_url: None = SQLite in the folder.
     """
@@ -68,37 +73,34 @@ def fuzzed_tracker(folder: Path, database_url: str | None) -> Iterator[FuzzedTra
             "data_dir": folder / "data",
             "database_url": database_url,
             "mesh": False,
-            "sync_timeout_s": 0.01,
-            "limits": Limits(rates=dict.fromkeys(Budget, ENDLESS)),
+            **FREELY,
         }
     )
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="fuzzed tracker")
     thread.start()
     try:
-        stop = asyncio.run_coroutine_threadsafe(_start(settings), loop).result()
-        yield stop.tracker
-        asyncio.run_coroutine_threadsafe(stop.http.close(), loop).result()
+        http, inhabitants = asyncio.run_coroutine_threadsafe(_start(settings), loop).result()
+        yield str(http.make_url("/")).rstrip("/"), inhabitants
+        asyncio.run_coroutine_threadsafe(http.close(), loop).result()
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
 
 
-@dataclass(frozen=True)
-class _Running:
-    tracker: FuzzedTracker
-    http: TestClient[Any, Any]
-
-
-async def _start(settings: TrackerSettings) -> _Running:
+async def _start(settings: TrackerSettings) -> tuple[TestClient[Any, Any], Inhabitants]:
     tracker = await Tracker.open(settings)
     http = TestClient(TestServer(create_app(tracker)))
     await http.start_server()
     admin = Administration(settings, tracker.database, tracker.keys, tracker.clock)
-    world = World(tracker, http, admin)
-    account = (await admin.create_account("fuzz", credits_given=CREDITS)).id
-    key = await admin.create_key(account, KeyTerms(scopes=frozenset(Scope)))
+    return http, await populate(World(tracker, http, admin))
+
+
+async def populate(world: World) -> Inhabitants:
+    """Make an account with its key, a node, a worker, a job that it holds and one that was cancelled."""
+    account = (await world.admin.create_account("fuzz", credits_given=CREDITS)).id
+    key = await world.admin.create_key(account, KeyTerms(scopes=frozenset(Scope)))
     worker = await _worker(world)
     held = await _held_job(world, key, worker)
     node = Identity.generate()
@@ -110,8 +112,7 @@ async def _start(settings: TrackerSettings) -> _Running:
         "peer": node.peer_id,
         "worker": worker.worker_id,
     }
-    url = str(http.make_url("/")).rstrip("/")
-    return _Running(FuzzedTracker(url, key, node_token, worker.token, ids, held), http)
+    return Inhabitants(key, node_token, worker.token, ids, held)
 
 
 async def _submitted(world: World, key: str) -> str:

@@ -16,7 +16,7 @@ from hypothesis import settings
 from schemathesis.config import SchemathesisConfig
 
 from tests.tracker.databases import FULL_RUN, POSTGRESQL
-from tests.tracker.openapi.fuzzed import FuzzedTracker, fuzzed_tracker
+from tests.tracker.openapi.fuzzed import Inhabitants, fuzzed_tracker
 from tests.tracker.postgres import Postgres
 
 pytestmark = pytest.mark.timeout(900)  # one path with a body of many shapes has thousands of cases in a full run
@@ -55,8 +55,10 @@ schema = schemathesis.openapi.from_dict(_document(), config=CONFIG)
 
 
 @pytest.fixture(scope="module", params=FULL_RUN)
-def tracker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FuzzedTracker]:
-    """A tracker for all of these tests, on either database."""
+def tracker(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, Inhabitants]]:
+    """A tracker for all of these tests, on either database: its URL and who is in it."""
     with ExitStack() as stack:
         url = None
         if request.param == POSTGRESQL:
@@ -75,18 +77,19 @@ def session() -> Iterator[requests.Session]:
 @schema.parametrize()
 @settings(max_examples=EXAMPLES)
 def test_every_answer_is_as_the_document_says(
-    case: schemathesis.Case, tracker: FuzzedTracker, session: requests.Session
+    case: schemathesis.Case, tracker: tuple[str, Inhabitants], session: requests.Session
 ) -> None:
     """No failure of the tracker's own, no status, type, header or body that is not described, no wrong data taken."""
+    url, inhabitants = tracker
     route = BY_NAME[case.operation.label]
     for name, value in case.path_parameters.items():
         if value == VARIABLES[name].example:
-            case.path_parameters[name] = tracker.id_for(route, name) or value
+            case.path_parameters[name] = inhabitants.id_for(route, name) or value
     if route.path == NEXT_JOB_PATH and case.query.get("wait") in range(1, LONG_POLL_MAX_S + 1):
         case.query["wait"] = 0  # there is nothing to wait for
     case.call_and_validate(
-        base_url=tracker.url,
+        base_url=url,
         session=session,
-        headers=tracker.credentials(route),
+        headers=inhabitants.credentials(route),
         timeout=20,
     )
