@@ -17,6 +17,9 @@ M = TypeVar("M", bound=WireModel)
 
 SMALL_BYTES = 256 * 1024
 """A larger body is parsed in a thread: others need not wait for it."""
+_JSON = {"Content-Type": "application/json; charset=utf-8"}
+_UNCACHED_JSON = {**_JSON, "Cache-Control": "no-store"}
+
 BODY_TIMEOUT_S = 30.0
 """A body must be there within this time; who sends it by drops must not hold connections."""
 
@@ -71,9 +74,13 @@ async def _read(request: web.Request, max_bytes: int) -> bytearray:
 
 def reply(body: WireModel, *, status: int = 200, no_store: bool = False) -> web.Response:
     """Return a JSON response; ``no_store``: it is for this caller alone, no cache may keep it."""
-    headers = {"Cache-Control": "no-store"} if no_store else None
-    text = body.model_dump_json(exclude_none=True)
-    return web.Response(text=text, status=status, content_type="application/json", headers=headers)
+    return reply_bytes(body.model_dump_json(exclude_none=True).encode(), status=status, no_store=no_store)
+
+
+def reply_bytes(body: bytes, *, status: int = 200, no_store: bool = False) -> web.Response:
+    """Return the response for a JSON body that was written before."""
+    headers = _UNCACHED_JSON if no_store else _JSON
+    return web.Response(body=body, status=status, headers=headers)
 
 
 def read_number(request: web.Request, name: str, default: int, *, highest: int) -> int:

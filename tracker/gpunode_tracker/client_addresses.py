@@ -3,6 +3,7 @@
 import ipaddress
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Final
 
 FORWARDED_HEADER: Final = "X-Forwarded-For"
@@ -14,6 +15,8 @@ UNKNOWN: Final = "unknown"
 IPV6_PREFIX_BITS: Final = 64
 """Whoever has one IPv6 address has all of its /64 (RFC 6177)."""
 
+_REMEMBERED: Final = 8_192
+"""Addresses whose meaning is remembered: every request asks several times, and most come from few."""
 _WITH_PORT: Final = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([0-9.]+)):[0-9]{1,5}")
 """Some proxies append the port from which their client came."""
 
@@ -53,6 +56,7 @@ def client_address(peer: str | None, forwarded: Iterable[str], trusted: Sequence
     return str(address)
 
 
+@lru_cache(_REMEMBERED)
 def holder_of(address: str) -> str:
     """Return what is counted for an address: itself for IPv4, its /64 for IPv6."""
     parsed = parse_address(address)
@@ -81,6 +85,7 @@ def is_https(peer: str | None, schemes: Iterable[str], trusted: Sequence[Network
     return said[-1:] == ["https"]
 
 
+@lru_cache(_REMEMBERED)
 def parse_address(text: str) -> Address | None:
     """Return an address, one of IPv4 within IPv6 as the former; None: it is none."""
     try:

@@ -9,6 +9,7 @@ class Metrics:
     def __init__(self) -> None:
         """Start at zero."""
         self.registry = CollectorRegistry()
+        self._of_requests: dict[tuple[str, int], Counter] = {}
         self.requests = self._counter("http_requests", "HTTP requests answered.", "path", "status")
         self.rejected = self._counter("rejected", "Requests and connections turned away, by limit.", "reason")
         self.settlements = self._counter("settlement_items", "Vouchers submitted, by what came of them.", "status")
@@ -26,6 +27,13 @@ class Metrics:
         )
         self.webhooks = self._counter("webhooks", "Webhooks sent, by what came of each try.", "outcome")
         self.leaves = self._counter("ledger_leaves", "Ledger entries numbered in the log.")
+
+    def count_request(self, path: str, status: int) -> None:
+        """Count a request. path: of its route, of which there are few, so that their counters are remembered."""
+        counter = self._of_requests.get((path, status))
+        if counter is None:
+            counter = self._of_requests[path, status] = self.requests.labels(path, str(status))
+        counter.inc()
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"gpunode_tracker_{name}", text, labels, registry=self.registry)

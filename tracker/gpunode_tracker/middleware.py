@@ -2,7 +2,6 @@
 
 import logging
 import re
-import secrets
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -14,11 +13,13 @@ from gpunode_tracker.client_addresses import holder_of
 from gpunode_tracker.errors import Banned, Rejected
 from gpunode_tracker.problems import problem, problem_of, problem_of_http
 from gpunode_tracker.quotas import charge_address, note_client, quota_headers
+from gpunode_tracker.request_ids import RequestIds
 
 logger = logging.getLogger(__name__)
 
 REQUEST_ID_HEADER = "X-Request-ID"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_REQUEST_IDS = RequestIds()
 
 
 @web.middleware
@@ -26,7 +27,7 @@ async def with_request_id(request: web.Request, handler: Handler) -> web.StreamR
     """Give the request an id, the caller's if it brings a sound one, which is no key or token, and send it back."""
     given = request.headers.get(REQUEST_ID_HEADER, "")
     is_sound = _REQUEST_ID.fullmatch(given) and without_secrets(given) == given
-    request[REQUEST_ID] = given if is_sound else secrets.token_hex(8)
+    request[REQUEST_ID] = given if is_sound else _REQUEST_IDS.next()
     response = await handler(request)
     response.headers[REQUEST_ID_HEADER] = request[REQUEST_ID]
     return response
@@ -36,7 +37,7 @@ async def with_request_id(request: web.Request, handler: Handler) -> web.StreamR
 async def with_metrics(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Count the request under its route, never under a path that a caller made up."""
     response = await handler(request)
-    request.app[TRACKER].metrics.requests.labels(_route(request), str(response.status)).inc()
+    request.app[TRACKER].metrics.count_request(_route(request), response.status)
     return response
 
 

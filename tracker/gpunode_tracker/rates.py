@@ -6,6 +6,7 @@ is when it will be full again (https://en.wikipedia.org/wiki/Generic_cell_rate_a
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Final
 
 from annotated_types import Ge, Le
@@ -23,12 +24,12 @@ class Rate(BaseModel):
     per_minute: Annotated[int, Ge(1), Le(10_000_000)]
     burst: Annotated[int, Ge(1), Le(1_000_000)]
 
-    @property
+    @cached_property
     def interval_s(self) -> float:
         """Seconds until one more is allowed."""
         return 60 / self.per_minute
 
-    @property
+    @cached_property
     def window_s(self) -> int:
         """Seconds that fill an empty bucket, ≥ 1."""
         return max(1, math.ceil(self.burst * self.interval_s))
