@@ -71,11 +71,11 @@ async def test_jobs_that_a_worker_has_had(tracker: Tracker) -> None:
     async with tracker.database.write() as connection:
         for number in (1, 2, 3):
             await fail_attempt(connection, _lease(number), "no", now=START_AT + 1)
-        assert await attempts.queued_again_after(connection, HOLDER, since=START_AT - 1) == 3
-        assert await attempts.queued_again_after(connection, HOLDER, since=START_AT) == 0
+        assert await attempts.queued_again_after(connection, HOLDER, since=START_AT) == 3
+        assert await attempts.queued_again_after(connection, HOLDER, since=START_AT + 1) == 0
         assert await attempts.queued_again_after(connection, OTHER, since=START_AT - 1) == 0
     await claim(tracker, worker_id(2))
     async with tracker.database.write() as connection:
-        assert await attempts.queued_again_after(connection, HOLDER, since=START_AT - 1) == 2
+        assert await attempts.queued_again_after(connection, HOLDER, since=START_AT) == 2
         await complete_job(connection, _lease(1, OTHER, 2), Outcome(result=b"", processing_ms=1), now=START_AT + 2)
         assert await attempts.held_by(connection, OTHER) == {}

@@ -1,11 +1,15 @@
 """Attempts at jobs, seen from those who made them. ``storage.jobs`` begins and ends them."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from sqlalchemy import and_, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gpunode_tracker.storage.tables import job_attempts, jobs
+
+LONGEST_RUN_S: Final = 24 * 3600
+"""What is reserved for a job is for so long of waiting and running together."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +54,12 @@ async def held_by_all(connection: AsyncConnection, prefix: str) -> dict[str, dic
 
 
 async def queued_again_after(connection: AsyncConnection, holder: str, *, since: int) -> int:
-    """Return how many jobs wait that somebody has had since an instant, and that are not given to it again so soon."""
-    lately = job_attempts.c.holder == holder, job_attempts.c.started_at > since
+    """Return how many jobs wait that somebody failed since an instant, and that are not given to it again so soon."""
+    lately = (
+        job_attempts.c.holder == holder,
+        job_attempts.c.started_at > since - LONGEST_RUN_S,  # so that the index serves
+        job_attempts.c.ended_at > since,
+    )
     query = (
         select(func.count(jobs.c.id.distinct()))
         .select_from(job_attempts)
