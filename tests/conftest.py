@@ -62,6 +62,7 @@ def _isolated_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     for name in [name for name in os.environ if name.startswith("GPUNODE_")]:
         monkeypatch.delenv(name)
     monkeypatch.delenv("DATABASE_URL", raising=False)
+    monkeypatch.delenv("REDIS_URL", raising=False)
     for name in _FOLDER_VARIABLES:
         monkeypatch.setenv(name, str(tmp_path / name.lower()))
     # A test's folder is too deep for the 108 bytes of a Unix socket's path: let programs choose their own short one.

@@ -31,6 +31,7 @@ class LedgerWatch:
         self._path = path
         self._fetch = fetch
         self.problem = ""  #: what the owner should tell others, empty while the ledger is consistent
+        self._lost: Envelope | None = None
         self._last = self._load()
 
     async def see(self, trust: Trust, envelope: Envelope) -> None:
@@ -42,10 +43,11 @@ class LedgerWatch:
         """
         head = trust.open_tree_head(envelope)
         last = trust.open_tree_head(self._last).body if self._last is not None else None
-        if last is None or last.log != head.body.log:
-            if last is not None:  # restored from a backup: the new log commits to the old one's last known head
-                logger.warning("the tracker began a new ledger", extra={"event": "ledger_restarted"})
+        if last is None:
             self._accept(head)
+            return
+        if last.log != head.body.log:
+            await self._restored(last, head)
             return
         if head.body.issued_at < last.issued_at:
             return  # of a replica that lags behind
@@ -54,6 +56,23 @@ class LedgerWatch:
             self._report(problem, envelope)
         elif head.body.size > last.size:
             self._accept(head)
+
+    async def _restored(self, last: TreeHead, head: Signed[TreeHead]) -> None:
+        """Take the head of a log that goes on after a restore from a backup; say so if the backup was older than this.
+
+        The new log has the old entries in front, so the proof is the same as within one log.
+        """
+        if head.body.size > last.size and not await self._contradiction(last, head.body):
+            logger.info("the tracker's ledger goes on in a new log", extra={"event": "ledger_restarted"})
+            self._accept(head)
+            return
+        logger.warning(
+            "the tracker's ledger was restored from a backup that lacks entries of before; %s keeps the head that "
+            "had them",
+            self._path,
+            extra={"event": "ledger_restarted"},
+        )
+        self._accept(head, lost=self._last)
 
     async def _contradiction(self, last: TreeHead, head: TreeHead) -> str:
         if head.size < last.size:
@@ -67,10 +86,13 @@ class LedgerWatch:
             return ""
         return f"changed some of its first {last.size} entries"
 
-    def _accept(self, head: Signed[TreeHead]) -> None:
+    def _accept(self, head: Signed[TreeHead], *, lost: Envelope | None = None) -> None:
+        """Keep a head; lost: one of a log whose end is lost, kept beside it from now on."""
         self._last = head.envelope
+        self._lost = lost or self._lost
         if not self.problem:
-            write_json(self._path, {"head": head.envelope.model_dump_json()})
+            kept = {} if self._lost is None else {"lost": self._lost.model_dump_json()}
+            write_json(self._path, {"head": head.envelope.model_dump_json()} | kept)
 
     def _report(self, problem: str, envelope: Envelope) -> None:
         if self.problem or self._last is None:
@@ -84,6 +106,8 @@ class LedgerWatch:
         try:
             if "contradicts" in value:
                 self.problem = f"The tracker's ledger contradicted itself before; {self._path} holds the evidence."
+            if "lost" in value:
+                self._lost = Envelope.model_validate_json(value["lost"])
             return Envelope.model_validate_json(value["head"])
         except (TypeError, KeyError, ValueError):
             return None

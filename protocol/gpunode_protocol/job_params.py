@@ -79,7 +79,14 @@ def _pixels(value: Any) -> Any:
 # JSON's arrays are lists when they come here: what is strict is the type of their items
 _AS_TUPLE: Final = Field(strict=False)
 _FINITE: Final = Field(allow_inf_nan=False)
-FileBytes = Annotated[bytes, BeforeValidator(_from_base64), MinLen(1)]
+_Base64Text = Annotated[
+    str,
+    MinLen(4),
+    Field(pattern="^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$", json_schema_extra={"format": "byte"}),
+]
+FileBytes = Annotated[bytes, BeforeValidator(_from_base64, json_schema_input_type=_Base64Text), MinLen(1)]
+_SizeText = Annotated[str, Field(pattern="^[0-9]{1,5}[xX][0-9]{1,5}$")]
+_Stop = Annotated[str, MinLen(1), MaxLen(256)]
 Fraction = Annotated[float, Ge(0), Le(1), _FINITE]
 Penalty = Annotated[float, Ge(-2), Le(2), _FINITE]
 JsonObject = dict[str, Any]
@@ -153,7 +160,10 @@ class LlmJobParams(JobParams):
     frequency_penalty: Penalty = 0.0
     seed: Seed | None = None
     stop: Annotated[
-        tuple[Annotated[str, MinLen(1), MaxLen(256)], ...], MaxLen(16), BeforeValidator(_listed), _AS_TUPLE
+        tuple[_Stop, ...],
+        MaxLen(16),
+        BeforeValidator(_listed, json_schema_input_type=_Stop | Annotated[tuple[_Stop, ...], MaxLen(16)]),
+        _AS_TUPLE,
     ] = ()
     json_schema: JsonObject | None = None
     tools: Annotated[tuple[JsonObject, ...], MinLen(1), MaxLen(1024), _AS_TUPLE] | None = None
@@ -193,7 +203,7 @@ class ImageJobParams(JobParams):
 
     prompt: Annotated[str, MaxLen(20_000)]
     negative_prompt: Annotated[str, MaxLen(20_000)] = ""
-    size: Annotated[tuple[int, int], BeforeValidator(_pixels)] | None = None
+    size: Annotated[tuple[int, int], BeforeValidator(_pixels, json_schema_input_type=_SizeText)] | None = None
     width: Annotated[int, Ge(8), Le(8192), MultipleOf(8)] | None = None
     height: Annotated[int, Ge(8), Le(8192), MultipleOf(8)] | None = None
     steps: Annotated[int, Ge(1), Le(1000)] | None = None
@@ -289,7 +299,13 @@ class SpeechJobParams(JobParams):
 class EmbeddingJobParams(JobParams):
     """Sentence embeddings of one text or several."""
 
-    input: Annotated[tuple[Text, ...], MinLen(1), MaxLen(2048), BeforeValidator(_listed), _AS_TUPLE]
+    input: Annotated[
+        tuple[Text, ...],
+        MinLen(1),
+        MaxLen(2048),
+        BeforeValidator(_listed, json_schema_input_type=Text | Annotated[tuple[Text, ...], MinLen(1), MaxLen(2048)]),
+        _AS_TUPLE,
+    ]
     normalize: bool = True
 
     def _order(self, salt: bytes, now: int) -> JobOrder:  # noqa: ARG002 -- no files, no date

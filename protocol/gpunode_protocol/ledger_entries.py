@@ -54,19 +54,30 @@ class SettledJob(WireModel):
     receipt: Digest | None = None
 
 
+class RestoredLog(WireModel):
+    """The log that a restored one continues, as its last known head has it. issued_at: of that head, Unix seconds."""
+
+    log: Name
+    size: Count
+    root: Digest
+    issued_at: UnixSeconds
+
+
 class LedgerEntry(WireModel):
     """One entry. blind: 16 random bytes, so that the public leaf hash does not give small facts away.
 
-    Its transfers add up to zero; anything else is refused.
+    Its transfers add up to zero; anything else is refused. restored: of the entry by which a log begins that was
+    restored from a backup; it moves nothing.
     """
 
     v: int = PROTOCOL_VERSION
     network: NetworkId
     id: Name
-    kind: Literal["issue", "reserve", "settle", "return", "link"]
+    kind: Literal["issue", "reserve", "settle", "return", "link", "restored"]
     at: UnixSeconds
     transfers: Annotated[tuple[Transfer, ...], MaxLen(64)]
     settled: SettledJob | None = None
+    restored: RestoredLog | None = None
     memo: Annotated[str, MaxLen(200)] = ""
     blind: Annotated[bytes, MinLen(BLIND_BYTES), MaxLen(BLIND_BYTES)]
 
@@ -74,6 +85,8 @@ class LedgerEntry(WireModel):
     def _balances(self) -> "LedgerEntry":
         if sum(transfer.microcredits for transfer in self.transfers) != 0:
             raise ValueError("the transfers of an entry must add up to zero")
+        if (self.kind == "restored") != (self.restored is not None) or (self.restored and self.transfers):
+            raise ValueError("an entry of kind restored names the log that it continues, and moves nothing")
         return self
 
     def to_leaf(self) -> bytes:

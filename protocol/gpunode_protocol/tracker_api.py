@@ -44,6 +44,7 @@ ENTRIES_PATH = f"{API}/ledger/entries"
 HEAD_PATH = f"{API}/ledger/head"
 LEAVES_PATH = f"{API}/ledger/leaves"
 CONSISTENCY_PATH = f"{API}/ledger/consistency"
+RESTORATIONS_PATH = f"{API}/ledger/restorations"
 RECEIPT_PATH = f"{API}/ledger/receipts/{{receipt}}"
 JWKS_PATH = "/.well-known/jwks.json"
 HEALTH_PATH = "/healthz"
@@ -358,6 +359,24 @@ class LeavesReply(WireModel):
 
     start: Count
     leaves: tuple[Digest, ...]
+
+
+class Restoration(WireModel):
+    """An entry by which the log went on after a restore, proven under the reply's head.
+
+    entry: canonical bytes. index: its number, which is the size of the log that was restored. path: audit path.
+    """
+
+    entry: bytes
+    index: Count
+    path: tuple[Digest, ...]
+
+
+class RestorationsReply(WireModel):
+    """Every restore from a backup, oldest first: whoever kept a later head than the one named knows what was lost."""
+
+    restorations: tuple[Restoration, ...]
+    head: Envelope
 
 
 class ConsistencyReply(WireModel):

@@ -29,6 +29,22 @@ class AccountingTarget(Protocol):
         ...
 
 
+class JobAccounts(Protocol):
+    """Who is told what a job's nodes are owed."""
+
+    def submit(self, voucher: Signed[Voucher] | None, receipt: Signed[Receipt] | None = None) -> None:
+        """Hand in what no node will; None: nothing was received."""
+        ...
+
+    def handed_over(self, voucher: Signed[Voucher], receipt: Signed[Receipt]) -> None:
+        """Note that a node has got its final voucher, and hands it in itself."""
+        ...
+
+    def report(self, request: Signed[JobRequest], error: VerificationFailed) -> None:
+        """Complain about an answer that did not verify."""
+        ...
+
+
 class Accounting:
     """Sends in the background; a tracker that is down loses nothing but the node's last window."""
 
@@ -42,20 +58,12 @@ class Accounting:
             item = SettlementItem(voucher=voucher.envelope, receipt=receipt.envelope if receipt else None)
             self._background.spawn(self._settle(SettlementBatch(items=(item,))))
 
+    def handed_over(self, voucher: Signed[Voucher], receipt: Signed[Receipt]) -> None:
+        """Leave it to the node."""
+
     def report(self, request: Signed[JobRequest], error: VerificationFailed) -> None:
         """Complain about an answer that did not verify."""
-        body = request.body
-        self._background.spawn(
-            self._tracker.report(
-                ReportRequest(
-                    node=body.node,
-                    job=body.job,
-                    segment=body.segment,
-                    kind=error.fault,
-                    detail=str(error)[:_MAX_DETAIL_CHARS],
-                )
-            )
-        )
+        self._background.spawn(self._tracker.report(complaint(request, error)))
 
     async def _settle(self, batch: SettlementBatch) -> None:
         reply = await self._tracker.settle(batch)
@@ -67,3 +75,11 @@ class Accounting:
                     result.reason,
                     extra={"event": "voucher_not_settled", "status": result.status},
                 )
+
+
+def complaint(request: Signed[JobRequest], error: VerificationFailed) -> ReportRequest:
+    """Return what the tracker is told of an answer that did not verify."""
+    body = request.body
+    return ReportRequest(
+        node=body.node, job=body.job, segment=body.segment, kind=error.fault, detail=str(error)[:_MAX_DETAIL_CHARS]
+    )

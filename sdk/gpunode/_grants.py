@@ -54,6 +54,22 @@ class GrantSource(Protocol):
         ...
 
 
+class GrantSupply(Protocol):
+    """Who has grants for jobs; all raise ``GpunodeError`` where there is none."""
+
+    async def get(self, task: Task, *, cost_microcredits: int = 0) -> HeldGrant:
+        """Return a grant that covers a job of this cost."""
+        ...
+
+    async def replace(self, task: Task, *, refused: str, cost_microcredits: int = 0) -> HeldGrant:
+        """Return another one than a node has refused; refused: its ``jti``."""
+        ...
+
+    async def named(self, task: Task, node: PeerId, *, cost_microcredits: int = 0) -> HeldGrant:
+        """Return one for a single node."""
+        ...
+
+
 @dataclass(frozen=True)
 class GrantTerms:
     """client: peer id to which grants are bound. cap_microcredits: what an open grant reserves at least."""
@@ -109,6 +125,11 @@ class GrantStore:
             self._renewing.add(task)
             self._spawn(self._renew(task, cost_microcredits))
         return held
+
+    def holds(self, task: Task, *, cost_microcredits: int) -> bool:
+        """Return whether ``get`` has a grant for such a job without asking the tracker."""
+        held = self._load().get(task)
+        return held is not None and held.serves(now=self._clock(), cap_microcredits=cost_microcredits)
 
     async def replace(self, task: Task, *, refused: str, cost_microcredits: int = 0) -> HeldGrant:
         """Return a grant other than the one whose ``jti`` a node has refused."""

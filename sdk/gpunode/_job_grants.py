@@ -6,7 +6,7 @@ from typing import Final
 from gpunode_protocol.errors import ErrorCode
 from gpunode_protocol.identity import PeerId
 
-from gpunode._grants import GrantStore, HeldGrant
+from gpunode._grants import GrantSupply, HeldGrant
 from gpunode._job_requests import Job
 from gpunode.errors import TrackerUnreachable
 
@@ -32,7 +32,7 @@ class JobGrants:
         grant: to show first.
     """
 
-    def __init__(self, store: GrantStore, job: Job, grant: HeldGrant) -> None:
+    def __init__(self, store: GrantSupply, job: Job, grant: HeldGrant) -> None:
         self._store = store
         self._job = job
         self._grant = grant

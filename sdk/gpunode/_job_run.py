@@ -2,35 +2,29 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 from gpunode_protocol.blobs import Blob
 from gpunode_protocol.client_job import ClientJob, Completed, Failed, JobEvent
 from gpunode_protocol.errors import ErrorCode, GpunodeError, JobError, VerificationFailed, job_error
 from gpunode_protocol.mesh.errors import MeshError
-from gpunode_protocol.mesh.interface import OPEN_DEADLINE_S, Mesh, MeshStream
+from gpunode_protocol.mesh.interface import OPEN_DEADLINE_S, MeshStream
 from gpunode_protocol.mesh.knock import Door, doors_of
 from gpunode_protocol.mesh.multiaddrs import is_relayed
 from gpunode_protocol.messages import JOB_PROTOCOL, SegmentFrame, TokensFrame
-from gpunode_protocol.patience import Patience
 
-from gpunode._accounting import Accounting
 from gpunode._answer import Answer
-from gpunode._background import Background
-from gpunode._breakers import Breakers
-from gpunode._good_nodes import GoodNodes
-from gpunode._grants import GrantStore, HeldGrant
+from gpunode._grants import HeldGrant
 from gpunode._job_grants import JobGrants
-from gpunode._job_requests import Job, JobSigner
+from gpunode._job_requests import Job
+from gpunode._job_services import JobServices
 from gpunode._job_timing import Spans, timing_of
 from gpunode._knocking import HasEnded
-from gpunode._measurements import Measurements
 from gpunode._node_queue import NodeQueue
 from gpunode._opening import open_unless_ended
-from gpunode._probing import Prober
 from gpunode._race import Part, first_to_begin
 from gpunode._seen_prefix import CannotGoOn
 from gpunode._selection import Choice
@@ -49,32 +43,6 @@ _RESUME_OPEN_S: Final = 3.0
 _NOT_A_FAILURE: Final = frozenset({ErrorCode.BUSY, ErrorCode.DRAINING, ErrorCode.TOO_MANY_STREAMS})
 
 
-@dataclass(frozen=True)
-class JobServices:
-    """What every job of a client shares.
-
-    patience: deadlines at a node. monotonic: seconds; clock: Unix seconds. max_attempts: nodes that are asked before an
-    answer begins. resume_for_s: how long somebody is looked for who can finish one that broke off. all_refuse: see
-    ``gpunode_protocol.mesh.knock``.
-    """
-
-    mesh: Mesh
-    signer: JobSigner
-    grants: GrantStore
-    breakers: Breakers
-    good_nodes: GoodNodes
-    measurements: Measurements
-    prober: Prober
-    accounting: Accounting
-    background: Background
-    patience: Callable[[Choice, Job], Patience]
-    monotonic: Callable[[], float]
-    clock: Callable[[], float]
-    max_attempts: int
-    resume_for_s: float
-    all_refuse: Callable[[Sequence[Door]], Awaitable[bool]]
-
-
 class JobRun:
     """One job.
 
@@ -84,6 +52,8 @@ class JobRun:
         nodes: whom to ask.
         grant: to present first.
         inputs: blobs that the parameters refer to.
+
+    ``on_route`` is called whenever a node is asked, or begins to answer.
     """
 
     def __init__(
@@ -92,6 +62,7 @@ class JobRun:
         self.job = job
         self.answer = Answer(job)
         self.route: Route | None = None
+        self.on_route: Callable[[Route], None] = _nobody_listens
         self.chosen_at = nodes.made_at
         self.first_output_at: float | None = None
         self._services = services
@@ -102,6 +73,8 @@ class JobRun:
         self._has_hedged = False
         self._cut_at: float | None = None
         self._failed: list[Attempt] = []
+        self._is_only_load = True
+        self._leaving: list[asyncio.Task[None]] = []
 
     async def events(self) -> AsyncGenerator[JobEvent, None]:
         """Yield the job's events up to ``Completed``; closing the generator early cancels the job.
@@ -130,8 +103,16 @@ class JobRun:
                     return
             finally:
                 self._services.prober.job_over(part.counted)
-                self._services.background.spawn(self._leave(part.link, failure))
+                self._spawn(self._leave(part.link, failure))
             await self._give_up(part, failure)
+
+    async def settle_up(self) -> None:
+        """Wait until everybody who has been left so far was told what they are owed, some seconds at most."""
+        if self._leaving:
+            await asyncio.wait(self._leaving)  # a caller who waits no longer ends none of it
+
+    def _spawn(self, leaving: Coroutine[Any, Any, None]) -> None:
+        self._leaving.append(self._services.background.spawn(leaving))
 
     async def _connect(self) -> Part:
         """Open a stream to the next node that can be reached."""
@@ -173,6 +154,7 @@ class JobRun:
             failed=tuple(self._failed),
             segments=tuple(self.answer.parts),
         )
+        self.on_route(self.route)
 
     async def _begin(self, part: Part) -> tuple[Part, list[JobEvent]]:
         """Wait for the first output; the node that gives it does the job."""
@@ -209,12 +191,12 @@ class JobRun:
         else:
             reason = "another node, asked when this one took long, was the first to begin"
             self._failed.append(Attempt(part.choice.node, part.choice.candidate.body.region.value, reason))
-        self._services.background.spawn(part.link.withdraw())
+        self._spawn(part.link.withdraw())
 
     def _abandon(self, part: Part) -> None:
         """Let a node go that had not begun when the caller lost interest."""
         self._services.prober.job_over(part.counted)
-        self._services.background.spawn(self._leave(part.link, None))
+        self._spawn(self._leave(part.link, None))
 
     async def _next_choice(self) -> Choice | None:
         if self._left_s() <= 0:
@@ -303,7 +285,9 @@ class JobRun:
             await link.wind_down()
         accounting = self._services.accounting
         if link.completed is not None:
-            if not await link.hand_over():
+            if await link.hand_over():
+                accounting.handed_over(link.completed.voucher, link.completed.receipt)
+            else:
                 accounting.submit(link.completed.voucher, link.completed.receipt)
         elif isinstance(failure, VerificationFailed):
             link.abort()
@@ -373,6 +357,7 @@ class JobRun:
         if isinstance(error, JobError) and error.code in _NOT_A_FAILURE:
             services.breakers.busy(choice.node, now, error.retry_after_s)
         else:
+            self._is_only_load = False
             services.breakers.failed(choice.node, now)
             services.good_nodes.forget(choice.candidate.advert)
             services.measurements.job_failed(choice.node, choice.model)
@@ -394,4 +379,12 @@ class JobRun:
 
     def _exhausted(self) -> NoNodeFound:
         what = "None of the nodes that were tried answered." if self._left_s() > 0 else "The job's time is over."
-        return NoNodeFound(f"{what} Try again shortly; 'gpunode nodes' shows who is there.", attempts=self._failed)
+        return NoNodeFound(
+            f"{what} Try again shortly; 'gpunode nodes' shows who is there.",
+            attempts=self._failed,
+            is_only_load=self._is_only_load,
+        )
+
+
+def _nobody_listens(_route: Route) -> None:
+    """Nobody wants to know who is asked."""

@@ -4,11 +4,11 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from random import Random, SystemRandom
 from typing import Final
 
-from gpunode_protocol.blobs import Blob
 from gpunode_protocol.errors import GpunodeError
 from gpunode_protocol.job_ids import new_job_id
 from gpunode_protocol.keyfile import load_or_create_identity
@@ -16,9 +16,6 @@ from gpunode_protocol.mesh import Mesh, MeshConfig, RecordValidator, create_mesh
 from gpunode_protocol.mesh.advert_records import AdvertValidator
 from gpunode_protocol.mesh.knock import Door, all_refuse
 from gpunode_protocol.patience import Patience
-from gpunode_protocol.payloads import Params
-from gpunode_protocol.regions import Region
-from gpunode_protocol.tasks import Task
 from gpunode_protocol.tracker_api import NodesReply
 
 from gpunode._accounting import Accounting
@@ -29,10 +26,12 @@ from gpunode._discovery import Discovery
 from gpunode._explaining import explanation_of
 from gpunode._finder import Finder, Placement
 from gpunode._good_nodes import GoodNodes
-from gpunode._grants import GrantStore, GrantTerms
+from gpunode._grants import GrantStore, GrantTerms, HeldGrant
 from gpunode._home import HomeKeeper
-from gpunode._job_requests import Job, JobSigner, new_salt, patience_with, worst_cost_microcredits
-from gpunode._job_run import JobRun, JobServices
+from gpunode._job_requests import Job, JobSigner, patience_with, worst_cost_microcredits
+from gpunode._job_run import JobRun
+from gpunode._job_services import JobServices
+from gpunode._job_wish import JobWish
 from gpunode._measurements import Measurements
 from gpunode._network import Network, NetworkKeeper
 from gpunode._node_queue import NodeQueue
@@ -42,12 +41,12 @@ from gpunode._probing import Prober
 from gpunode._region_facts import network_regions
 from gpunode._selection import Choice, Wanted
 from gpunode._state import StateDir
-from gpunode._tracker import TrackerClient
+from gpunode._tracker import SessionTracker, TrackerClient
 from gpunode._warmth import Warmth
 from gpunode.config import ClientConfig
 from gpunode.errors import ClientClosed, ClientError
 from gpunode.regions import NetworkRegions
-from gpunode.routing import Limits, RouteExplanation
+from gpunode.routing import RouteExplanation
 
 _log = logging.getLogger(__name__)
 
@@ -63,7 +62,8 @@ RESUME_FOR_S: Final = 15.0
 class Surroundings:
     """What a session takes from outside; tests give their own.
 
-    clock: Unix seconds; monotonic: seconds. resume_for_s, all_refuse: see ``JobServices``.
+    clock: Unix seconds; monotonic: seconds. resume_for_s, all_refuse: see ``JobServices``. identity_path: the client's
+    key file, None = in the state folder.
     """
 
     create_mesh: Callable[[MeshConfig, RecordValidator], Mesh] = create_mesh
@@ -74,6 +74,7 @@ class Surroundings:
     patience: Callable[[Choice, Job], Patience] = patience_with
     resume_for_s: float = RESUME_FOR_S
     all_refuse: Callable[[Sequence[Door]], Awaitable[bool]] = all_refuse
+    identity_path: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -84,23 +85,8 @@ class _Open:
     validator: AdvertValidator
     finder: Finder
     services: JobServices
+    grants: GrantStore
     warmth: Warmth
-
-
-@dataclass(frozen=True)
-class JobWish:
-    """What a caller asks for. model None = the network's default; region None = anywhere, nearest first.
-
-    limits: None = the client's. inputs: blobs that the parameters refer to, with digests under ``salt``.
-    """
-
-    task: Task
-    params: Params
-    model: str | None = None
-    region: Region | None = None
-    limits: Limits | None = None
-    inputs: Sequence[Blob] = ()
-    salt: bytes = field(default_factory=new_salt, repr=False)
 
 
 class Session:
@@ -109,12 +95,15 @@ class Session:
     Args:
         config: settings.
         surroundings: see ``Surroundings``.
+        tracker: None = the one that the settings name. Closing the session closes it.
     """
 
-    def __init__(self, config: ClientConfig, surroundings: Surroundings | None = None) -> None:
+    def __init__(
+        self, config: ClientConfig, surroundings: Surroundings | None = None, tracker: SessionTracker | None = None
+    ) -> None:
         self.config = config
         self._surroundings = surroundings or Surroundings()
-        self.tracker = self._surroundings.create_tracker(config)
+        self.tracker = tracker or self._surroundings.create_tracker(config)
         self._state_dir = StateDir(config.state_dir)
         self._state = self._state_dir.tracker(self.tracker.url)
         self._keeper = NetworkKeeper(
@@ -159,13 +148,22 @@ class Session:
         now, monotonic = self._surroundings.clock(), self._surroundings.monotonic()
         network = self._current()
         placement = await self._placement(Demand(wish.task, wish.model, wish.region, wish.limits, wish.params))
-        choices = await ready.finder.choices(placement)
-        prober = ready.services.prober
+        services, errand = ready.services, wish.errand
+        if errand is not None:
+            services = replace(services, grants=errand.grants, accounting=errand.accounts)
+        early_grant = self._early_grant(ready, wish, network) if errand is None else None
+        try:
+            choices = await (ready.finder.choices(placement) if errand is None else errand.look())
+        except BaseException:
+            if early_grant is not None:  # it serves the next job
+                self._background.spawn(_discard_result(early_grant))
+            raise
+        prober = services.prober
         counted = prober.job_sent(choices[0].candidate)
 
         async def find_again() -> Sequence[Choice]:
             try:
-                return (await ready.finder.search(placement)).choices
+                return (await ready.finder.search(placement)).choices if errand is None else await errand.look()
             except GpunodeError:
                 return ()
 
@@ -176,7 +174,7 @@ class Session:
             for name in {choice.model for choice in choices}
         )
         try:
-            grant = await ready.services.grants.get(wish.task, cost_microcredits=cost)
+            grant = await (early_grant or services.grants.get(wish.task, cost_microcredits=cost))
         except BaseException:
             prober.job_over(counted)
             raise
@@ -191,7 +189,30 @@ class Session:
             salt=wish.salt,
             fingerprint=None if fingerprint is None else bytes.fromhex(fingerprint),
         )
-        return JobRun(ready.services, job, nodes, grant, wish.inputs)
+        return JobRun(services, job, nodes, grant, wish.inputs)
+
+    def _early_grant(self, ready: _Open, wish: JobWish, network: Network) -> "asyncio.Task[HeldGrant] | None":
+        """Ask for a grant while nodes are looked for; None: one is held, or only the nodes tell what it must cover.
+
+        The tracker may be far away: one after the other, a client's first job would wait for both.
+        """
+        prices = network.info.prices
+        cost = worst_cost_microcredits(prices, wish.task, "", wish.params)
+        if prices.models or ready.grants.holds(wish.task, cost_microcredits=cost):
+            return None
+        return asyncio.create_task(ready.grants.get(wish.task, cost_microcredits=cost))
+
+    async def choices(self, demand: Demand, *, anew: bool = False) -> list[Choice]:
+        """Return whom a job would ask now, best first, at least one.
+
+        anew: search, also if nodes are known from before.
+
+        Raises:
+            NoNodeFound: nobody serves it. InvalidRequest: see ``Placer``. ClientError: the network is not reachable.
+        """
+        finder = (await self.ready()).finder
+        placement = await self._placement(demand)
+        return (await finder.search(placement)).choices if anew else await finder.choices(placement)
 
     async def nodes(self, wanted: Wanted) -> list[Choice]:
         """Return live nodes, probed, best first."""
@@ -261,6 +282,10 @@ class Session:
                 await ready.mesh.stop()
         await self.tracker.close()
 
+    @property
+    def _identity_path(self) -> Path:
+        return self._surroundings.identity_path or self._state_dir.identity_path
+
     def _check_open(self) -> None:
         if self._is_closed:
             raise ClientClosed
@@ -299,7 +324,7 @@ class Session:
 
     def _create_mesh(self, network: Network, validator: AdvertValidator) -> Mesh:
         config = MeshConfig(
-            identity_path=self._state_dir.identity_path,
+            identity_path=self._identity_path,
             state_dir=self._state_dir.mesh_dir,
             listen_addresses=(),
             bootstrap=(*network.info.bootstrap, *self._good_nodes.addresses()),
@@ -314,7 +339,7 @@ class Session:
 
     def _assemble(self, mesh: Mesh, validator: AdvertValidator) -> _Open:
         around, state = self._surroundings, self._state
-        identity = load_or_create_identity(self._state_dir.identity_path)
+        identity = load_or_create_identity(self._identity_path)
         breakers, good_nodes = Breakers(), self._good_nodes
         grants = GrantStore(
             self.tracker,
@@ -356,7 +381,7 @@ class Session:
             clock=around.clock,
             monotonic=around.monotonic,
         )
-        return _Open(mesh, validator, finder, services, Warmth(prober, monotonic=around.monotonic))
+        return _Open(mesh, validator, finder, services, grants, Warmth(prober, monotonic=around.monotonic))
 
     async def _fetch_index(self, wanted: Wanted) -> NodesReply:
         return await self.tracker.nodes(task=wanted.task, model=wanted.model, region=wanted.region)

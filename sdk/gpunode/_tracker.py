@@ -1,11 +1,14 @@
 """Calls to the tracker's REST interface, with retries and errors that say what to do."""
 
 import asyncio
+import io
 import logging
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from random import SystemRandom
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import aiohttp
 from gpunode_protocol import tracker_api as api
@@ -33,6 +36,60 @@ _MAX_REPLY_BYTES: Final = 8 * 1024 * 1024
 _TOO_MANY_REQUESTS: Final = 429
 
 R = TypeVar("R", bound=WireModel)
+
+
+@dataclass(frozen=True)
+class CallLimits:
+    """timeout_s: for each attempt, all in all. max_bytes: of the answer."""
+
+    timeout_s: float = REQUEST_TIMEOUT_S
+    max_bytes: int = _MAX_REPLY_BYTES
+
+
+class SessionTracker(Protocol):
+    """What a session needs of a tracker: by HTTP, or in the tracker's own process. All calls raise ``ClientError``.
+
+    url: names the folder in which what is learned of it is kept. api_key: None = it needs none.
+    """
+
+    url: str
+    api_key: str | None
+
+    async def close(self) -> None:
+        """Close connections."""
+        ...
+
+    async def network(self) -> api.NetworkInfo:
+        """Return what a newcomer needs."""
+        ...
+
+    async def nodes(self, *, task: str, model: str | None, region: str | None) -> api.NodesReply:
+        """Return the signed index of live nodes."""
+        ...
+
+    async def regions(self) -> api.RegionsReply:
+        """Return live nodes by region, and where this client is."""
+        ...
+
+    async def grant(self, request: api.GrantRequest) -> api.GrantReply:
+        """Issue a grant."""
+        ...
+
+    async def settle(self, batch: api.SettlementBatch) -> api.SettlementReply:
+        """Take vouchers."""
+        ...
+
+    async def report(self, request: api.ReportRequest) -> None:
+        """Take a complaint."""
+        ...
+
+    async def balance(self) -> api.BalanceReply:
+        """Return the account's balance."""
+        ...
+
+    async def own_nodes(self) -> api.OwnNodesReply:
+        """Return the nodes that are linked to the account."""
+        ...
 
 
 class TrackerClient:
@@ -126,6 +183,27 @@ class TrackerClient:
         """
         return await self._call("GET", api.RECEIPT_PATH.format(receipt=receipt_id), ReceiptProof, keyed=True)
 
+    async def call(self, method: str, path: str, reply: type[R], **options: Any) -> R:
+        """Make a call that has no method of its own; options as of ``_request``."""
+        return await self._call(method, path, reply, **options)
+
+    async def pause(self, seconds: float) -> None:
+        """Wait between two attempts."""
+        await self._sleep(seconds)
+
+    async def stream(self, path: str, *, silence_s: float) -> AsyncGenerator[bytes, None]:
+        """Yield the pieces of an answer without end, which needs the API key; its end is that of the generator.
+
+        silence_s: after so long without a piece it is given up.
+
+        Raises:
+            TrackerError: it was refused. TrackerUnreachable: it broke off, or fell silent.
+        """
+        timeout = aiohttp.ClientTimeout(sock_connect=CONNECT_TIMEOUT_S, sock_read=silence_s)
+        async with self._answer("GET", self.url + path, headers=self._headers(keyed=True), timeout=timeout) as response:
+            async for piece in response.content.iter_any():
+                yield piece
+
     async def _get(self, path: str, reply: type[R], query: Mapping[str, str] | None = None) -> R:
         return await self._call("GET", path, reply, query=query)
 
@@ -146,15 +224,31 @@ class TrackerClient:
         *,
         query: Mapping[str, str] | None = None,
         body: WireModel | None = None,
+        headers: Mapping[str, str] | None = None,
         keyed: bool = False,
         repeat: bool = True,
+        limits: "CallLimits | None" = None,
     ) -> bytes:
-        headers = self._headers(keyed=keyed)
+        """Send a request until it is answered.
+
+        Args:
+            query, body, headers: of it.
+            keyed: whether it needs the API key.
+            repeat: whether it may be sent again when its answer was lost.
+            limits: None = the usual ones.
+        """
+        limits = limits or CallLimits()
+        sent = {**self._headers(keyed=keyed), **(headers or {})}
         data = None if body is None else body.model_dump_json(exclude_none=True).encode()
         patience = Patience(self._attempts, self._random)
         while True:
             try:
-                return await self._request_once(method, self.url + path, params=query, data=data, headers=headers)
+                timeout = aiohttp.ClientTimeout(total=limits.timeout_s, sock_connect=CONNECT_TIMEOUT_S)
+                url, content = self.url + path, None if data is None else io.BytesIO(data)
+                async with self._answer(
+                    method, url, params=query, data=content, headers=sent, timeout=timeout
+                ) as response:
+                    return await self._read(response, limits.max_bytes)
             except (TrackerUnreachable, TrackerBusy) as error:
                 pause_s = _pause_s(patience, error, repeat=repeat)
                 if pause_s is None:
@@ -174,17 +268,18 @@ class TrackerClient:
             headers["Authorization"] = f"Bearer {self.api_key}"
         return headers
 
-    async def _request_once(self, method: str, url: str, **options: Any) -> bytes:
+    @asynccontextmanager
+    async def _answer(self, method: str, url: str, **options: Any) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Send a request once; what is no success is raised, and so is what breaks while the answer is read."""
         if self._session is None:
-            timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S)
-            self._session = aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(ssl=self._ssl))
+            self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=self._ssl))
         try:
             async with self._session.request(method, url, allow_redirects=False, **options) as response:
-                data = await self._read(response)
                 if response.status >= 300:
+                    data = await self._read(response, _MAX_REPLY_BYTES)
                     retry_after_s = read_retry_after(response.headers.get("Retry-After"))
                     raise _refusal(self.url, response.status, data, retry_after_s)
-                return data
+                yield response
         except aiohttp.ClientConnectorCertificateError as error:
             raise TrackerError(
                 f"The certificate of {self.url} is not trusted: {error.certificate_error}. "
@@ -195,12 +290,12 @@ class TrackerClient:
         except (aiohttp.ClientError, TimeoutError) as error:
             raise TrackerUnreachable(_unreachable(self.url, error)) from error
 
-    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
+    async def _read(self, response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
         data = bytearray()
         async for piece in response.content.iter_any():
             data += piece
-            if len(data) > _MAX_REPLY_BYTES:
-                raise TrackerError(f"The tracker at {self.url} sent more than {_MAX_REPLY_BYTES} bytes.")
+            if len(data) > max_bytes:
+                raise TrackerError(f"The tracker at {self.url} sent more than {max_bytes} bytes.")
         return bytes(data)
 
 

@@ -19,11 +19,14 @@ from gpunode._chat import ChatOptions, llm_params
 from gpunode._embeddings import embedding_params, read_vectors
 from gpunode._image_defaults import image_defaults
 from gpunode._images import ImageOptions, Pictures, drawing_of
+from gpunode._job_queue import JobQueue
 from gpunode._job_requests import new_salt
 from gpunode._job_result import run_whole
+from gpunode._job_wish import JobWish
 from gpunode._placing import Demand
+from gpunode._queue_calls import AsyncQueueCalls
 from gpunode._selection import Wanted
-from gpunode._session import JobWish, Session, Surroundings
+from gpunode._session import Session, Surroundings
 from gpunode._speech import AudioSource, SpeechOptions, Transcription, speech_of
 from gpunode.config import ClientConfig
 from gpunode.errors import ClientError
@@ -69,7 +72,7 @@ def load_config(tracker: str | None, api_key: str | None, settings: ClientSettin
     return ClientConfig.load({"tracker": tracker, "api_key": api_key, **settings})
 
 
-class AsyncInferenceClient:
+class AsyncInferenceClient(AsyncQueueCalls):
     """A client of one network. It belongs to the event loop that uses it first.
 
     ::
@@ -89,18 +92,19 @@ class AsyncInferenceClient:
     def __init__(
         self, tracker: str | None = None, *, api_key: str | None = None, **settings: Unpack[ClientSettings]
     ) -> None:
-        self._attach(Session(load_config(tracker, api_key, settings)), Surroundings())
+        self._attach(load_config(tracker, api_key, settings), Surroundings())
 
     @classmethod
     def from_config(cls, config: ClientConfig, surroundings: Surroundings | None = None) -> Self:
         """Return the client of a configuration; ``surroundings`` are for tests."""
         client = cls.__new__(cls)
-        around = surroundings or Surroundings()
-        client._attach(Session(config, around), around)  # noqa: SLF001 -- another constructor
+        client._attach(config, surroundings or Surroundings())  # noqa: SLF001 -- another constructor
         return client
 
-    def _attach(self, session: Session, surroundings: Surroundings) -> None:
-        self._session = session
+    def _attach(self, config: ClientConfig, surroundings: Surroundings) -> None:
+        self._tracker = surroundings.create_tracker(config)
+        self._session = Session(config, surroundings, self._tracker)
+        self._queue = JobQueue(self._tracker)
         self._around = surroundings
         self._streams: weakref.WeakSet[AsyncChatStream] = weakref.WeakSet()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -342,15 +346,15 @@ class AsyncInferenceClient:
 
     async def balance(self) -> BalanceReply:
         """Return the account's balance in micro-credits."""
-        return await self._session.tracker.balance()
+        return await self._tracker.balance()
 
     async def node_balance(self, node: str) -> BalanceReply:
         """Return what a node has earned, in micro-credits."""
-        return await self._session.tracker.node_balance(node)
+        return await self._tracker.node_balance(node)
 
     async def ledger_entries(self, *, limit: int = 20, cursor: str | None = None) -> EntriesReply:
         """Return the account's ledger entries, newest first; cursor: of the page before."""
-        return await self._session.tracker.entries(limit=limit, cursor=cursor)
+        return await self._tracker.entries(limit=limit, cursor=cursor)
 
     async def receipt_proof(self, receipt_id: str) -> ReceiptProof:
         """Return the proof that the ledger holds a receipt, verified against the pinned root key.
@@ -360,7 +364,7 @@ class AsyncInferenceClient:
             VerificationFailed, Untrusted: the tracker's proof does not verify.
         """
         network = await self._session.network()
-        proof = await self._session.tracker.receipt_proof(receipt_id)
+        proof = await self._tracker.receipt_proof(receipt_id)
         verified = verify_receipt_proof(proof, network.trust.root_public_key)
         if verified.receipt.digest.hex() != receipt_id:
             raise ClientError(f"The tracker sent the proof of another receipt than {receipt_id}.")
@@ -369,6 +373,10 @@ class AsyncInferenceClient:
     async def root_public_key(self) -> bytes:
         """Return the network's pinned root key, 32 bytes."""
         return (await self._session.network()).trust.root_public_key
+
+    def _job_queue(self) -> JobQueue:
+        self._check_loop()
+        return self._queue
 
     def _check_loop(self) -> None:
         loop = asyncio.get_running_loop()

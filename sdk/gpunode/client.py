@@ -4,9 +4,9 @@ import atexit
 import contextlib
 import os
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from types import TracebackType
-from typing import Final, Literal, Self, Unpack, overload
+from typing import Any, Final, Literal, Self, TypeVar, Unpack, overload
 
 from gpunode_protocol.ledger_proofs import ReceiptProof
 from gpunode_protocol.regions import Region
@@ -16,6 +16,7 @@ from gpunode_protocol.tracker_api import BalanceReply, EntriesReply
 from gpunode._chat import ChatOptions
 from gpunode._images import ImageOptions
 from gpunode._loop_thread import LoopThread, shared_loop
+from gpunode._queue_calls import AsyncQueueCalls, QueueCalls
 from gpunode._session import Surroundings
 from gpunode._speech import AudioSource, SpeechOptions
 from gpunode.async_client import AsyncInferenceClient, ClientSettings, load_config
@@ -34,12 +35,14 @@ from gpunode.types import (
     TranscriptResult,
 )
 
+T = TypeVar("T")
+
 _open_clients: "weakref.WeakSet[InferenceClient]" = weakref.WeakSet()
 _left_to_the_parent: Final[list[AsyncInferenceClient]] = []
 """Clients that a forked child inherited: their sockets and processes are the parent's, so nothing may clean them up."""
 
 
-class InferenceClient:
+class InferenceClient(QueueCalls):
     """A client of one network; its methods may be called from any thread.
 
     ::
@@ -246,6 +249,10 @@ class InferenceClient:
         """Return the proof that the ledger holds a receipt, verified against the pinned root key."""
         loop, client = self._mine()
         return loop.run(client.receipt_proof(receipt_id))
+
+    def _run_queue(self, work: Callable[[AsyncQueueCalls], Coroutine[Any, Any, T]]) -> T:
+        loop, client = self._mine()
+        return loop.run(work(client))
 
     def _mine(self) -> tuple[LoopThread, AsyncInferenceClient]:
         """Return loop and client; after a fork, new ones."""

@@ -1,9 +1,10 @@
-"""The client's subcommands: chat, image, transcribe, nodes, regions, route, ledger, doctor, demo."""
+"""The client's subcommands: chat, image, transcribe, jobs, nodes, regions, route, ledger, doctor, demo."""
 
 import typer
 
 from gpunode.cli_chat import chat
 from gpunode.cli_image import image
+from gpunode.cli_jobs import jobs
 from gpunode.cli_ledger import ledger
 from gpunode.cli_nodes import nodes
 from gpunode.cli_regions import regions
@@ -18,6 +19,7 @@ def register(app: typer.Typer) -> None:
     app.command()(chat)
     app.command()(image)
     app.command()(transcribe)
+    app.add_typer(jobs)
     app.command()(nodes)
     app.command()(regions)
     app.command()(route)

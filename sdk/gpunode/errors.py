@@ -93,13 +93,20 @@ class NoNodeFound(ClientError):
         message: what was looked for, and what to do.
         attempts: nodes that were tried, in order.
         reasons: adverts and nodes that did not qualify, counted by reason.
+        is_only_load: nobody failed; whoever was asked had no room, or was about to leave.
     """
 
     def __init__(
-        self, message: str, *, attempts: Sequence[Attempt] = (), reasons: Mapping[str, int] | None = None
+        self,
+        message: str,
+        *,
+        attempts: Sequence[Attempt] = (),
+        reasons: Mapping[str, int] | None = None,
+        is_only_load: bool = True,
     ) -> None:
         self.attempts = tuple(attempts)
         self.reasons = dict(reasons or {})
+        self.is_only_load = is_only_load
         super().__init__(message + _counted(self.attempts, self.reasons))
 
 

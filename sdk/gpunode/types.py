@@ -1,6 +1,6 @@
 """What the client returns: answers, chunks, and where they came from."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
@@ -332,6 +332,21 @@ class NodeInfo:
     place_doubtful: bool
 
 
+class QueueEvent(NamedTuple):
+    """What happens to a job in the tracker's queue.
+
+    name: ``queued``, ``running``, ``tokens``, ``progress`` or ``done``. data: as docs/api.md lists it.
+    """
+
+    name: str
+    data: Mapping[str, Any]
+
+    @property
+    def is_output(self) -> bool:
+        """Whether it brings something of the answer, or tells how far it is; others tell the job's state."""
+        return self.name in {"tokens", "progress"}
+
+
 __all__ = [
     "Attempt",
     "ChatResult",
@@ -346,6 +361,7 @@ __all__ = [
     "Message",
     "NodeInfo",
     "Picture",
+    "QueueEvent",
     "ReceiptProof",
     "Route",
     "Source",

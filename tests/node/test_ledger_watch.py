@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from gpunode_node.errors import TrackerUnreachable
 from gpunode_node.ledger_watch import LedgerWatch, watch_quietly
+from gpunode_node.state_files import read_json
 from gpunode_protocol.errors import BadSignature
 from gpunode_protocol.merkle import consistency_proof, hash_range, leaf_hash, tree_hash
 from gpunode_protocol.signing import sign
@@ -62,15 +63,44 @@ async def test_a_ledger_that_was_changed(tmp_path: Path, size: int, words: str) 
 
 
 async def test_an_older_head_is_no_contradiction(tmp_path: Path) -> None:
-    """A replica may lag behind; a ledger that was restored is a new log."""
+    """A replica may lag behind."""
     ledger = _Ledger()
     watch = LedgerWatch(tmp_path / "ledger.json", ledger.proof)
     await ledger.show(watch, 5, at=10)
     await ledger.show(watch, 3, at=5)
-    await ledger.show(watch, 2, at=20, log="log-2")
-    await ledger.show(watch, 4, at=30, log="log-2")
     assert watch.problem == ""
-    assert ledger.asked == [(2, 4)]
+    assert ledger.asked == []
+
+
+async def test_a_restored_ledger_that_lost_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The new log extends what was seen of the old one, which is proven; nothing is held against the tracker."""
+    ledger = _Ledger()
+    watch = LedgerWatch(tmp_path / "ledger.json", ledger.proof)
+    await ledger.show(watch, 3)
+    await ledger.show(watch, 5, at=20, log="log-2")
+    assert ledger.asked == [(3, 5)]
+    assert "lost" not in (tmp_path / "ledger.json").read_text()
+    assert caplog.records == []
+    await ledger.show(watch, 9, at=30, log="log-2")
+    assert ledger.asked == [(3, 5), (5, 9)]
+
+
+@pytest.mark.parametrize("size", [4, 5, 7])
+async def test_a_restored_ledger_that_lost_entries(tmp_path: Path, caplog: pytest.LogCaptureFixture, size: int) -> None:
+    """The head that had them is kept as evidence, also when further heads come and after a restart."""
+    ledger = _Ledger()
+    watch = LedgerWatch(tmp_path / "ledger.json", ledger.proof)
+    await ledger.show(watch, 5)
+    seen = watch._last
+    ledger.leaves[3] = leaf_hash(b"the restore")
+    await ledger.show(watch, size, at=20, log="log-2")
+    assert watch.problem == ""
+    assert "lacks entries of before" in caplog.text
+    watch = LedgerWatch(tmp_path / "ledger.json", ledger.proof)
+    await ledger.show(watch, 9, at=30, log="log-2")
+    assert watch.problem == ""
+    assert seen is not None
+    assert read_json(tmp_path / "ledger.json")["lost"] == seen.model_dump_json()
 
 
 async def test_a_check_that_cannot_be_made(tmp_path: Path) -> None:

@@ -83,3 +83,34 @@ def test_blind_hides_small_facts() -> None:
     """Two entries that differ in their blind only have different leaves."""
     chat = completed_chat()
     assert settlement(chat, blind=bytes(16)).to_leaf() != settlement(chat).to_leaf()
+
+
+RESTORED: dict[str, Any] = {
+    **ISSUE,
+    "kind": "restored",
+    "transfers": (),
+    "restored": {"log": "old", "size": 7, "root": bytes(32), "issued_at": NOW},
+}
+
+
+def test_an_entry_of_a_restore() -> None:
+    """It names the head that it continues, and is read back from its leaf."""
+    entry = LedgerEntry.from_map(RESTORED)
+    assert LedgerEntry.from_leaf(entry.to_leaf()) == entry
+    assert entry.restored is not None
+    assert (entry.restored.log, entry.restored.size) == ("old", 7)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {**RESTORED, "restored": None},
+        {**RESTORED, "transfers": ISSUE["transfers"]},
+        {**ISSUE, "restored": RESTORED["restored"]},
+        {**RESTORED, "restored": {**RESTORED["restored"], "root": bytes(31)}},
+    ],
+)
+def test_a_restore_moves_nothing(value: dict[str, Any]) -> None:
+    """And no other kind of entry names a log."""
+    with pytest.raises(MalformedMessage):
+        LedgerEntry.from_map({name: item for name, item in value.items() if item is not None})

@@ -59,6 +59,16 @@ async def test_one_grant_serves_many_jobs(desk: _Desk) -> None:
     assert desk.tracker.grants[0].open_microcredits == 10_000_000
 
 
+async def test_whether_one_is_held(desk: _Desk) -> None:
+    """That is, one that lives and covers the job."""
+    assert not desk.store.holds(Task.LLM, cost_microcredits=1)
+    await desk.store.get(Task.LLM)
+    assert desk.store.holds(Task.LLM, cost_microcredits=10_000_000)
+    assert not desk.store.holds(Task.LLM, cost_microcredits=10_000_001)
+    desk.now += 3_600
+    assert not desk.store.holds(Task.LLM, cost_microcredits=1)
+
+
 async def test_a_grant_outlives_the_process(desk: _Desk) -> None:
     """It is kept in a file that only its owner can read."""
     await desk.store.get(Task.LLM)

@@ -2,7 +2,8 @@
 
 import pytest
 from gpunode._job_result import run_whole
-from gpunode._session import JobWish, Session
+from gpunode._job_wish import JobWish
+from gpunode._session import Session
 from gpunode.errors import NoNodeFound
 from gpunode_protocol.client_job import Completed, JobEvent
 from gpunode_protocol.messages import AcceptedFrame, TokensFrame

@@ -1,15 +1,18 @@
 import asyncio
+from typing import Any, NoReturn
 
 import pytest
+from gpunode._job_wish import JobWish
 from gpunode._placing import Demand
-from gpunode._session import JobWish, Session
-from gpunode.errors import ClientError, ClockOff, TrackerUnreachable
-from gpunode_protocol.mesh import Mesh, MeshConfig, RecordValidator
+from gpunode._session import Session
+from gpunode.config import ClientConfig
+from gpunode.errors import ClientError, ClockOff, NoNodeFound, TrackerUnreachable
+from gpunode_protocol.mesh import Mesh, MeshConfig, RecordValidator, load_identity
 from gpunode_protocol.payloads import ChatMessage, LlmParams, input_tokens_bound
 from gpunode_protocol.prices import DEFAULT_PRICES, Price
 from gpunode_protocol.regions import Region
 from gpunode_protocol.tasks import Task
-from gpunode_protocol.tracker_api import CallerPlace, RegionsReply
+from gpunode_protocol.tracker_api import CallerPlace, GrantReply, GrantRequest, NodesReply, RegionsReply
 
 from tests.sdk.memory_mesh import MemoryMesh
 from tests.sdk.world import EPOCH, MODEL, World, regions_reply
@@ -41,6 +44,20 @@ async def test_the_mesh_is_joined_once_as_a_client(world: World) -> None:
     assert mesh.config.bootstrap == ("/ip4/127.0.0.1/tcp/1/p2p/x",)
     await session.close()
     assert not mesh.is_running
+
+
+async def test_key_and_tracker_may_come_from_outside(world: World) -> None:
+    """Who has a key already is known by it; a tracker in this process needs no settings."""
+    key = world.folder / "other.key"
+    session = Session(world.config(), world.surroundings(identity_path=key, create_tracker=_refuse), world.tracker)
+    assert (await session.ready()).mesh.peer_id == load_identity(key).peer_id
+    assert await session.tracker.network() == world.keys.network_info()
+    assert not (world.folder / "client" / "identity.key").exists()
+    await session.close()
+
+
+def _refuse(_config: ClientConfig) -> NoReturn:
+    raise AssertionError("nobody asked for it")
 
 
 async def test_a_failed_start_leaves_nothing_and_may_be_repeated(world: World) -> None:
@@ -108,6 +125,42 @@ async def test_a_job_is_priced_by_the_name_that_the_node_advertises(world: World
     run = await session.start_job(JobWish(Task.LLM, PARAMS, asked_for))
     assert run.job.cost_microcredits == 1_000 * input_tokens_bound(PARAMS) + 100_000 * 100
     assert [grant.open_microcredits for grant in world.tracker.grants] == [run.job.cost_microcredits]
+    await session.close()
+
+
+async def test_the_first_grant_is_asked_for_while_nodes_are_looked_for(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here the index comes when the grant has been asked for."""
+    world.add_node()
+    asked = asyncio.Event()
+    tracker, index, grant = world.tracker, world.tracker.nodes, world.tracker.grant
+
+    async def nodes(**query: Any) -> NodesReply:
+        await asked.wait()
+        return await index(**query)
+
+    async def note_and_grant(request: GrantRequest) -> GrantReply:
+        asked.set()
+        return await grant(request)
+
+    monkeypatch.setattr(tracker, "nodes", nodes)
+    monkeypatch.setattr(tracker, "grant", note_and_grant)
+    session = Session(world.config(), world.surroundings())
+    async with asyncio.timeout(2):  # less than the patience with the index
+        await session.start_job(JobWish(Task.LLM, PARAMS, MODEL))
+    assert len(tracker.grants) == 1
+    await session.close()
+
+
+async def test_a_grant_for_nothing_serves_the_next_job(world: World) -> None:
+    """Nobody does the first one, which says so."""
+    session = Session(world.config(), world.surroundings())
+    with pytest.raises(NoNodeFound):
+        await session.start_job(JobWish(Task.LLM, PARAMS, MODEL))
+    world.add_node()
+    await session.start_job(JobWish(Task.LLM, PARAMS, MODEL))
+    assert len(world.tracker.grants) == 1
     await session.close()
 
 

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import pytest_asyncio
@@ -20,9 +20,11 @@ from gpunode_protocol.identity import Identity
 from gpunode_protocol.signing import Envelope, sign
 from gpunode_protocol.tasks import Task
 from gpunode_tracker.administration import Administration
+from gpunode_tracker.api_keys import KeyTerms
 from gpunode_tracker.app import create_app
 from gpunode_tracker.config import TrackerSettings
 from gpunode_tracker.limits import Limits
+from gpunode_tracker.scopes import Scope
 from gpunode_tracker.storage.tables import evidence
 from gpunode_tracker.tracker import Tracker
 from sqlalchemy import select
@@ -31,6 +33,8 @@ from tests.tracker.databases import FULL_RUN, SQLITE
 from tests.tracker.parties import Job, TestClock
 from tests.tracker.postgres import NO_POSTGRES, Postgres, find_binaries
 from tests.tracker.redis_server import NO_REDIS, Redis, find_redis
+
+M = TypeVar("M", bound=api.WireModel)
 
 _TEMPLATE = "fresh_tracker"
 
@@ -91,6 +95,12 @@ async def fresh_data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture
+def data_dir(fresh_data_dir: Path, tmp_path: Path) -> Path:
+    """A data folder of the test's own, for commands."""
+    return Path(shutil.copytree(fresh_data_dir, tmp_path / "tracker"))
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def fresh_postgres_data_dir(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The data folder that belongs to the database ``_TEMPLATE``, after a first start on PostgreSQL."""
@@ -148,6 +158,12 @@ class World:
         account = await self.admin.create_account("test", credits_given=credits_given, promotional=promotional)
         return account.id, await self.admin.create_key(account.id)
 
+    async def key(self, *scopes: Scope, account: str | None = None, **terms: Any) -> str:
+        """Return a new API key, of a new account unless one is named, with these scopes or the default ones."""
+        if account is None:
+            account = (await self.admin.create_account("test", credits_given=0)).id
+        return await self.admin.create_key(account, KeyTerms(scopes=frozenset(scopes) or None, **terms))
+
     async def evidence(self) -> list[str]:
         """Return why each piece of evidence was kept."""
         async with self.tracker.database.read() as connection:
@@ -157,6 +173,27 @@ class World:
     async def post(self, path: str, body: api.WireModel, **headers: str) -> ClientResponse:
         """Send a model as JSON; ``key``, ``token`` and ``address`` become headers."""
         return await self.http.post(path, data=body.model_dump_json(exclude_none=True), headers=_headers(headers))
+
+    async def read(self, model: type[M], path: str, **headers: str) -> M:
+        """Get a path that answers with a model."""
+        response = await self.get(path, **headers)
+        assert response.status == 200, await response.text()
+        return model.model_validate_json(await response.text())
+
+    async def made(self, model: type[M], path: str, body: api.WireModel, **headers: str) -> M:
+        """Send a body by which something is made, and return the answer."""
+        response = await self.post(path, body, **headers)
+        assert response.status == 201, await response.text()
+        return model.model_validate_json(await response.text())
+
+    async def delete(self, path: str, **headers: str) -> ClientResponse:
+        """Delete what a path names."""
+        return await self.http.delete(path, headers=_headers(headers))
+
+    async def problem(self, response: ClientResponse) -> api.Problem:
+        """Return what a refusal says."""
+        assert response.content_type == "application/problem+json", await response.text()
+        return api.Problem.model_validate_json(await response.text())
 
     async def get(self, path: str, **headers: str) -> ClientResponse:
         """Get a path."""

@@ -13,7 +13,8 @@ from tests.tracker.servers import Server, unprivileged_user
 
 _DEBIAN_FOLDER = Path("/usr/lib/postgresql")
 _USER = "gpunode"
-_ICU_SINCE_VERSION = 15
+_NEW_OPTIONS_VERSION = 15
+"""Since this version initdb knows ICU's orders, and databases can be copied in two ways, of which one is quick here."""
 _CONNECTIONS = 200
 _OPTIONS = {
     "fsync": "off",  # nothing here outlives the test, so nothing waits for a disk
@@ -23,6 +24,7 @@ _OPTIONS = {
     "listen_addresses": "",
     "max_connections": str(_CONNECTIONS),
     "shared_buffers": "64MB",
+    "max_wal_size": "128MB",
     "deadlock_timeout": "50ms",
 }
 
@@ -51,7 +53,9 @@ class Postgres(Server):
         self._data = self.folder / "data"
         arguments = ["--pgdata", self._data, "--username", _USER, "--auth", "trust", "--encoding", "UTF8", "--no-sync"]
         # an order of text that differs from that of bytes, as on most servers of operators
-        locale = ["--locale-provider", "icu", "--icu-locale", "en-US"] if self._version() >= _ICU_SINCE_VERSION else []
+        is_new = self._version() >= _NEW_OPTIONS_VERSION
+        locale = ["--locale-provider", "icu", "--icu-locale", "en-US"] if is_new else []
+        self._copying = "STRATEGY FILE_COPY" if is_new else ""
         subprocess.run(
             [binaries / "initdb", *arguments, "--locale", "C", *locale],
             check=True,
@@ -80,7 +84,7 @@ class Postgres(Server):
 
     def create_database(self, name: str, template: str = "template1") -> None:
         """Make a database as a copy of another one."""
-        self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" {self._copying}')
 
     def end_connections(self, database: str) -> None:
         """End every connection to a database, as a restart would."""

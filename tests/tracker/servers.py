@@ -17,20 +17,23 @@ import psutil
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 30.0
 _POLL_S = 0.05
+_MEMORY = Path("/dev/shm")
+_MEMORY_NEEDED_BYTES = 2 * 2**30
 
 
 class Server:
     """One process that tests start, stop, freeze and let go on; a context manager.
 
     Subclasses say how it is started and when it answers. Unix sockets have paths of at most 108 bytes, so the folder
-    stands straight in the system's folder for temporary files.
+    stands straight in the system's folder for temporary files; or in memory if there is room, where nothing waits for
+    other programs' writes.
     """
 
     user: str | None = None
 
     def __init__(self) -> None:
         """Nothing runs yet."""
-        self.folder = Path(tempfile.mkdtemp(prefix=f"gpunode-{type(self).__name__.lower()}-"))
+        self.folder = Path(tempfile.mkdtemp(prefix=f"gpunode-{type(self).__name__.lower()}-", dir=_fast_folder()))
         self._process: subprocess.Popen[bytes] | None = None
         self._log: IO[bytes] | None = None
         if self.user is not None:
@@ -99,6 +102,13 @@ class Server:
         """End it, and remove what it wrote."""
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _fast_folder() -> Path | None:
+    """Return a folder in memory with enough room; None: the system's folder for temporary files will do."""
+    if not os.access(_MEMORY, os.W_OK) or shutil.disk_usage(_MEMORY).free < _MEMORY_NEEDED_BYTES:
+        return None
+    return _MEMORY
 
 
 def unprivileged_user(*names: str) -> str | None:

@@ -1,6 +1,7 @@
 """The operator's actions on the database."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,8 @@ from gpunode_protocol.identity import Identity
 from gpunode_tracker.administration import MAX_CREDITS, Administration, administration
 from gpunode_tracker.config import TrackerSettings
 from gpunode_tracker.errors import InvalidRequest, NotFound
-from gpunode_tracker.storage.accounts import API_KEY_PREFIX, account_of_key
+from gpunode_tracker.storage.accounts import API_KEY_PREFIX
+from gpunode_tracker.storage.api_keys import holder_of_key
 
 from tests.tracker.conftest import World
 from tests.tracker.parties import TestClock
@@ -28,8 +30,10 @@ async def test_accounts_and_keys(admin: Administration) -> None:
     assert len(set(keys)) == 2
     assert all(key.startswith(API_KEY_PREFIX) and len(key) == 47 for key in keys)
     async with admin.database.read() as connection:
-        assert await account_of_key(connection, keys[0]) == account
-        assert await account_of_key(connection, keys[0] + "x") is None
+        holder = await holder_of_key(connection, keys[0])
+        assert holder is not None
+        assert replace(holder.account, key_id="") == account
+        assert await holder_of_key(connection, keys[0] + "x") is None
     ((listed, balance),) = await admin.balances()
     assert (listed.name, balance.spendable_microcredits) == ("Alice", 3_000_000)
 

@@ -48,6 +48,14 @@ async def test_small_paths_take_small_bodies(world: World) -> None:
     assert response.status == 413
 
 
+async def test_large_bodies_are_read_like_small_ones(world: World) -> None:
+    """What is wrong with them is said in the same words."""
+    large = '{"items": [' + " " * (bodies.SMALL_BYTES + 1)
+    for text, status in ((large, 400), (large + "7]}", 422)):
+        response = await world.http.post(api.SETTLEMENTS_PATH, data=text)
+        assert (response.status, response.content_type) == (status, "application/problem+json")
+
+
 async def test_a_body_that_cannot_be_unpacked(world: World) -> None:
     """A wrong content encoding is the sender's fault."""
     response = await world.http.post(

@@ -6,20 +6,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
 import typer
 from gpunode_tracker.commands import commands, register
 from typer.testing import CliRunner
 
 runner = CliRunner()
-
-
-@pytest.fixture
-def data_dir(fresh_data_dir: Path, tmp_path: Path) -> Path:
-    """A data folder of the test's own."""
-    import shutil
-
-    return Path(shutil.copytree(fresh_data_dir, tmp_path / "tracker"))
 
 
 def _json(data_dir: Path, *arguments: str) -> Any:

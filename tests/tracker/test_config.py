@@ -91,3 +91,17 @@ def test_several_values_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> N
     """Separated by commas, for addresses too."""
     monkeypatch.setenv("GPUNODE_TRACKER_MESH_LISTEN", "/ip4/127.0.0.1/tcp/1,/ip4/127.0.0.1/tcp/2")
     assert TrackerSettings.load({}).mesh_addresses == ("/ip4/127.0.0.1/tcp/1", "/ip4/127.0.0.1/tcp/2")
+
+
+def test_redis(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tracker's own variable wins over the platform's, what is no URL is refused, and none is shown."""
+    assert TrackerSettings.load({}).redis_url is None
+    monkeypatch.setenv("REDIS_URL", "redis://:secret@h")
+    settings = TrackerSettings.load({})
+    assert settings.redis_url is not None
+    assert settings.redis_url.get_secret_value() == "redis://:secret@h"
+    assert "secret" not in repr(settings)
+    monkeypatch.setenv("GPUNODE_TRACKER_REDIS_URL", "http://:secret@h")
+    with pytest.raises(InvalidSettings, match="redis_url is not a URL of Redis") as refused:
+        TrackerSettings.load({})
+    assert ":secret@" not in str(refused.value)

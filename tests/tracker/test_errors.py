@@ -16,3 +16,12 @@ def test_docstrings_are_messages() -> None:
     """Without a text of its own an error shows its docstring."""
     assert str(errors.StorageUnavailable()) == errors.StorageUnavailable.__doc__
     assert issubclass(errors.TrackerError, GpunodeError)
+
+
+def test_a_missing_scope_is_named() -> None:
+    """With how to get a key that has it."""
+    error = errors.MissingScope("ledger")
+    assert error.scope == "ledger"
+    assert "'ledger'" in str(error)
+    assert "create-key --scope ledger" in str(error)
+    assert isinstance(error, errors.Forbidden)

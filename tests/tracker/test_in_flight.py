@@ -25,6 +25,30 @@ def test_requests_of_one_address() -> None:
     assert len(counts) == 0
 
 
+def test_who_only_waits_is_not_counted() -> None:
+    """Long polls are only connections; afterwards they count again."""
+    counts = InFlight(LIMITS)
+    with counts.visit("a") as visit:
+        with visit.waiting():
+            assert len(counts) == 0
+            with counts.visit("a"), counts.visit("a"):
+                pass
+        assert len(counts) == 1
+    assert len(counts) == 0
+
+
+def test_memory_that_is_free_before_the_end() -> None:
+    """A body that was dealt with is not in memory any more, although its request goes on; once is enough."""
+    counts = InFlight(LIMITS)
+    with counts.visit("a") as visit:
+        visit.hold(2 * MIB)
+        visit.free()
+        visit.free()
+        with counts.visit("a") as other:
+            other.hold(2 * MIB)
+    assert len(counts) == 0
+
+
 def test_memory_for_large_bodies() -> None:
     """Limited by address and in all, and free again at the request's end, also where it failed."""
     counts = InFlight(LIMITS)

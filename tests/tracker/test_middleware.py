@@ -37,6 +37,21 @@ async def test_unforeseen_errors(
     assert "secret" in caplog.text
 
 
+async def test_paths_are_not_logged(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What stands in the place of a variable may be a key: the log has the route."""
+
+    def fail(*_args: object) -> None:
+        raise ValueError("boom")
+
+    monkeypatch.setattr("gpunode_tracker.handlers.ledger._digest", fail)
+    _, key = await world.account()
+    assert (await world.get(api.RECEIPT_PATH.format(receipt="by-mistake"), key=key)).status == 500
+    assert api.RECEIPT_PATH in caplog.text
+    assert "by-mistake" not in caplog.text
+
+
 async def test_aiohttps_own_refusals(world: World) -> None:
     """Unknown paths and wrong methods are problems too."""
     missing = await world.get("/api/v1/nothing")

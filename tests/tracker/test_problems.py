@@ -12,6 +12,9 @@ from gpunode_tracker.problems import problem, problem_of
         (errors.Unauthenticated(), 401),
         (errors.InsufficientCredits(balance_microcredits=0, wanted_microcredits=1), 402),
         (errors.Forbidden(), 403),
+        (errors.MissingScope("jobs"), 403),
+        (errors.Banned("You are shut out."), 403),
+        (errors.Conflict(), 409),
         (BadSignature(), 403),
         (Untrusted(), 403),
         (errors.NotFound(), 404),
@@ -42,3 +45,26 @@ def test_unforeseen_errors_stay_opaque() -> None:
     """The middleware makes them a 500 without details."""
     assert problem_of(ValueError("secret")) is None
     assert "Not Found" in (problem(404, "x", "y").text or "")
+
+
+@pytest.mark.parametrize(
+    ("error", "challenge"),
+    [
+        (errors.Unauthenticated(), 'Bearer realm="gpunode"'),
+        (errors.Unauthenticated("x", ended=True), 'Bearer realm="gpunode", error="invalid_token"'),
+        (errors.MissingScope("jobs"), 'Bearer realm="gpunode", error="insufficient_scope", scope="jobs"'),
+    ],
+)
+def test_what_a_caller_lacks(error: Exception, challenge: str) -> None:
+    """In the words of RFC 6750."""
+    response = problem_of(error)
+    assert response is not None
+    assert response.headers["WWW-Authenticate"] == challenge
+
+
+def test_secrets_are_not_repeated() -> None:
+    """A key that stood where an id belongs."""
+    response = problem_of(errors.NotFound("There is no API key with the id gpn_0123456789abcdef."))
+    assert response is not None
+    assert "no API key with the id gpn_" in (response.text or "")
+    assert "0123456789" not in (response.text or "")

@@ -77,6 +77,28 @@ async def test_a_key_that_floods_leaves_the_other_alone(limited: World, clock: T
     assert (await limited.post(api.GRANTS_PATH, _grant_request(), key=mine, address=HERE)).status == 201
 
 
+@_limits(lookups=Rate(per_minute=60, burst=100))
+async def test_a_key_with_a_limit_of_its_own(limited: World, clock: TestClock) -> None:
+    """Beyond it 429 with when to come back, for every call; the account's other keys go on."""
+    account, other = await limited.account()
+    key = await limited.key(account=account, requests_per_minute=3)
+    for left in (2, 1, 0):
+        served = await limited.get(api.BALANCE_PATH, key=key, address=HERE)
+        assert (served.status, served.headers["RateLimit"].partition(";t=")[0]) == (200, f'"key";r={left}')
+    refused = [
+        await limited.get(api.BALANCE_PATH, key=key, address=THERE),
+        await limited.post(api.GRANTS_PATH, _grant_request(), key=key, address=HERE),
+    ]
+    for answer in refused:
+        assert (answer.status, answer.headers["Retry-After"]) == (429, "20")
+        assert answer.headers["RateLimit-Policy"] == '"key";q=3;w=60'
+    assert "from this key: 3 a minute" in (await limited.problem(refused[0])).detail
+    assert (await limited.get(api.BALANCE_PATH, key=other, address=HERE)).status == 200
+    assert b'gpunode_tracker_rejected_total{reason="key"} 2.0' in limited.tracker.metrics.render()
+    clock.advance(20)
+    assert (await limited.get(api.BALANCE_PATH, key=key, address=HERE)).status == 200
+
+
 @_limits(heartbeats=ONE)
 async def test_each_node_has_its_own_heartbeats(limited: World) -> None:
     """Two behind one address do not take each other's; balances count elsewhere."""

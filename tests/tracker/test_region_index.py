@@ -51,6 +51,23 @@ def test_an_older_advert_never_replaces_a_newer_one() -> None:
     assert len(index.find(START_AT)) == 1
 
 
+def test_who_waits_for_a_node_hears_of_it() -> None:
+    """Once when it begins to serve a model, and when it does so again; not at each advert, nor when it leaves."""
+    index, heard = _index(), list[int]()
+    index.on_new = lambda: heard.append(1)
+    for sequence in (1, 2, 3):
+        index.update(_advert(sequence), START_AT)
+    assert len(heard) == 1
+    index.update(_advert(4, tombstone=True), START_AT)
+    index.update(_advert(3), START_AT)
+    assert len(heard) == 1
+    index.update(_advert(5), START_AT)
+    assert len(heard) == 2
+    index.remove(NODE.peer_id)
+    index.update(_advert(6), START_AT)
+    assert len(heard) == 3
+
+
 def test_a_tombstone_takes_the_node_off() -> None:
     """A leaving node is gone at once."""
     index = _index()

@@ -8,6 +8,7 @@ from gpunode_protocol.certificates import CERTIFICATE_LIFETIME_S
 from gpunode_protocol.identity import Identity
 from gpunode_protocol.regions import Region
 from gpunode_protocol.signing import Envelope, sign
+from gpunode_tracker.app_keys import NODES_BY_TOKEN
 from gpunode_tracker.geoip import GeoIp
 from gpunode_tracker.registration import check_adverts
 from gpunode_tracker.sharding import Sharding
@@ -145,6 +146,8 @@ async def test_a_revoked_node_is_shut_out(world: World) -> None:
     await world.admin.revoke_node(NODE.peer_id)
     await world.tracker.refresh()
     assert world.tracker.index.find(START_AT) == []
+    assert (await _heartbeat(world, registered.token)).status == 403
+    world.http.app[NODES_BY_TOKEN].forget(NODE.peer_id)  # after some seconds that comes by itself
     assert (await _heartbeat(world, registered.token)).status == 401
     assert (await _refusal(world, await world.registration(NODE))).code == "forbidden"
     revocations = world.tracker.revocations.body

@@ -28,3 +28,15 @@ def test_proxies_are_the_settings(clock: TestClock) -> None:
     guard = RequestGuard(Limits(), (parse_network("127.0.0.1"),), MemoryRateBuckets(clock))
     assert guard.address_of("127.0.0.1", ("192.0.2.1",)) == "192.0.2.1"
     assert guard.address_of("127.0.0.2", ("192.0.2.1",)) == "127.0.0.2"
+    assert guard.came_over_tls("127.0.0.1", ("https",))
+    assert not guard.came_over_tls("127.0.0.2", ("https",))
+
+
+async def test_keys_with_limits_of_their_own(clock: TestClock) -> None:
+    """As many as a minute has may come at once, then evenly; each key has its own."""
+    guard = RequestGuard(Limits(), (), MemoryRateBuckets(clock))
+    charges = [await guard.charge_key("k", 2) for _ in range(3)]
+    assert [charge.decision.allowed for charge in charges] == [True, True, False]
+    error = refusal(charges[-1])
+    assert (error.reason, error.retry_after_s) == ("key", pytest.approx(30))
+    assert (await guard.charge_key("other", 2)).decision.allowed

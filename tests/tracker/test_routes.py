@@ -1,25 +1,18 @@
 """The URL table serves every path of the shared protocol."""
 
 import pytest
-from gpunode_protocol import tracker_api
-from gpunode_protocol.identity import Identity
+from gpunode_protocol import admin_api, tracker_api
+from gpunode_tracker.openapi.parameters import VARIABLES
 from gpunode_tracker.openapi.route import Auth, Route
 from gpunode_tracker.routes import ROUTES
 
 from tests.tracker.conftest import World
 
-EXAMPLES = {
-    "peer": Identity.from_seed(bytes(32)).peer_id,
-    "job": "0190a1b2-0000-7000-8000-000000000000",
-    "worker": "00000000-0000-4000-8000-000000000000",
-    "receipt": "00" * 32,
-}
-"""Of each variable of a path what looks right."""
-
 
 def test_every_path_of_the_protocol_is_served() -> None:
     """No path that clients and nodes know is missing here."""
-    known = {value for name, value in vars(tracker_api).items() if name.endswith("_PATH")}
+    modules = (tracker_api, admin_api)
+    known = {value for module in modules for name, value in vars(module).items() if name.endswith("_PATH")}
     assert known - {route.path for route in ROUTES} == set()
 
 
@@ -32,7 +25,7 @@ def test_no_route_twice() -> None:
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
 async def test_a_route_asks_for_what_it_says(route: Route, world: World) -> None:
     """401 without what has to be shown, or with the other kind of it; never where nothing has to be."""
-    path = route.path.format_map({name: EXAMPLES[name] for name in route.variables})
+    path = route.path.format_map({name: VARIABLES[name].example for name in route.variables})
     key, token = {"Authorization": "Bearer gpn_none"}, {"X-Worker-Token": "gpw_none"}
     wrong = {Auth.KEY: [{}, token, key], Auth.WORKER: [{}, key, token], Auth.KEY_OR_WORKER: [{}, key, token]}
     for headers in wrong.get(route.auth, []):

@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 from gpunode_tracker.errors import KeysUnusable
-from gpunode_tracker.sealing import Sealer, new_key, write_keys
+from gpunode_tracker.sealing import Sealer, key_id_of
+from gpunode_tracker.sealing_key_file import KeyFile, new_key, write_key_file
 
 
 def test_what_was_sealed_opens_in_its_place_only() -> None:
@@ -36,10 +37,11 @@ def test_older_keys_still_open_and_the_newest_seals(tmp_path: Path) -> None:
     """That is what rotation needs."""
     old, new = new_key(), new_key()
     sealed = Sealer((old,)).seal(b"before", "x")
-    write_keys(tmp_path / "keys.json", (new, old))
+    write_key_file(tmp_path / "keys.json", KeyFile((new, old)))
     sealer = Sealer.from_file(tmp_path / "keys.json")
     assert sealer.open(sealed, "x") == b"before"
-    assert sealer.seal(b"after", "x")[1:5] == new.id
+    assert key_id_of(sealer.seal(b"after", "x")) == new.id
+    assert sealer.has_old_keys
 
 
 def test_a_missing_key_says_so() -> None:

@@ -1,16 +1,22 @@
 """Numbering of leaves, heads and proofs; one holder at a time."""
 
+import asyncio
+
 import pytest
 from gpunode_protocol.merkle import consistency_is_valid, inclusion_is_valid, tree_hash
 from gpunode_protocol.tree_head import TreeHead
 from gpunode_tracker.config import TrackerSettings
 from gpunode_tracker.entries import Bookkeeper
 from gpunode_tracker.errors import InvalidRequest, StorageUnavailable
-from gpunode_tracker.sequencer import NotTheSequencer, Sequencer
+from gpunode_tracker.sequencer import TAKEOVER_S, NotTheSequencer, Sequencer
 from gpunode_tracker.storage import ledger
 from gpunode_tracker.tracker import Tracker
+from sqlalchemy.ext.asyncio import AsyncConnection
 
+from tests.tracker.databases import ON_BOTH
 from tests.tracker.parties import START_AT, TestClock
+
+pytestmark = ON_BOTH
 
 
 async def _write(tracker: Tracker, count: int) -> None:
@@ -81,14 +87,67 @@ async def test_the_log_goes_on_after_a_restart(settings: TrackerSettings, clock:
     assert consistency_is_valid(3, 5, before.root, after.root, path)
 
 
-async def test_only_the_newest_epoch_numbers(tracker: Tracker) -> None:
-    """A second process takes over, and the first one stops instead of forking the log."""
+async def _rival(tracker: Tracker) -> Sequencer:
+    """Return the sequencer of a second process, which takes over."""
     rival = Sequencer(tracker.database, _head(tracker).log, tracker.clock)
     await rival.start(tracker.keys)
+    return rival
+
+
+async def test_only_the_newest_epoch_numbers(tracker: Tracker) -> None:
+    """A second process takes over. The first one forks no log, but reads the new one's and proves by that."""
+    rival = await _rival(tracker)
     await _write(tracker, 1)
+    assert await tracker.sequencer.run_once(tracker.keys) == 0
+    assert await rival.run_once(tracker.keys) == 1
+    assert await tracker.sequencer.run_once(tracker.keys) == 0
+    assert (tracker.sequencer.head, tracker.sequencer.size) == (rival.head, 1)
+    assert tracker.sequencer.inclusion(0) == rival.inclusion(0)
+
+
+async def test_an_epoch_that_ends_meanwhile(tracker: Tracker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between looking and numbering another process takes over: nothing is numbered twice."""
+    await _write(tracker, 1)
+    look = ledger.unsequenced_since
+
+    async def look_and_lose(connection: AsyncConnection) -> int | None:
+        found = await look(connection)
+        monkeypatch.setattr(ledger, "unsequenced_since", look)
+        await _rival(tracker)
+        return found
+
+    monkeypatch.setattr(ledger, "unsequenced_since", look_and_lose)
     with pytest.raises(NotTheSequencer):
         await tracker.sequencer.run_once(tracker.keys)
-    assert await rival.run_once(tracker.keys) == 1
+    assert await tracker.sequencer.run_once(tracker.keys) == 0
+    assert _head(tracker).root == tree_hash(await _leaves(tracker))
+
+
+async def test_somebody_takes_over_from_one_that_is_gone(tracker: Tracker, clock: TestClock) -> None:
+    """When entries wait for too long, another process numbers them, under an epoch of its own."""
+    rival = await _rival(tracker)
+    await _write(tracker, 2)
+    await rival.run_once(tracker.keys)
+    assert rival.head is not None
+    await _write(tracker, 1)  # and the rival is gone
+    clock.advance(TAKEOVER_S - 1)
+    assert await tracker.sequencer.run_once(tracker.keys) == 0
+    clock.advance(1)
+    assert await tracker.sequencer.run_once(tracker.keys) == 1
+    head = _head(tracker)
+    lost = tracker.keys.trust.open_tree_head(rival.head).body
+    assert (head.size, head.epoch, head.root) == (3, lost.epoch + 1, tree_hash(await _leaves(tracker)))
+    assert await rival.run_once(tracker.keys) == 0
+    assert rival.head == tracker.sequencer.head
+
+
+async def test_one_of_several_takes_over(tracker: Tracker, clock: TestClock) -> None:
+    """All see at once that entries wait, and one numbers them."""
+    rivals = [await _rival(tracker) for _ in range(4)]
+    await _write(tracker, 5)
+    clock.advance(TAKEOVER_S)
+    numbered = await asyncio.gather(*(each.run_once(tracker.keys) for each in rivals[:-1]))
+    assert sorted(numbered) == [0, 0, 5]
 
 
 async def test_a_failed_write_leaves_no_trace(tracker: Tracker, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,3 +63,13 @@ def test_a_restart_goes_on_with_what_was_kept() -> None:
     assert (old.bits, old.previous_at(NOW + OVERLAP_S)) == (3, None)
     assert young.reconsidered([], NOW + 10 + OVERLAP_S - 1) is young
     assert Sharding.from_json(None, now=NOW) == Sharding(bits=0, previous=None, changed_at=NOW)
+
+
+def test_a_change_by_another_replica_is_taken_over() -> None:
+    """With its instant; what is older, or the same, changes nothing."""
+    mine = Sharding(bits=1, previous=None, changed_at=NOW)
+    other = Sharding(bits=3, previous=1, changed_at=NOW + 5)
+    assert mine.or_newer(other.to_json()) == other
+    assert other.or_newer(mine.to_json()) is other
+    assert mine.or_newer(Sharding(bits=1, changed_at=NOW + 9).to_json()) is mine
+    assert mine.or_newer(None) is mine

@@ -7,6 +7,8 @@ from gpunode_protocol.certificates import certificate_for
 from gpunode_protocol.identity import Identity
 from gpunode_protocol.mesh.errors import IdentityFileError
 from gpunode_protocol.signing import sign
+from gpunode_tracker.administration import Administration, administration
+from gpunode_tracker.bans import BanKind
 from gpunode_tracker.config import TrackerSettings
 from gpunode_tracker.sharding import OVERLAP_S
 from gpunode_tracker.tracker import Tracker
@@ -63,3 +65,28 @@ async def test_a_readable_root_key_is_refused(settings: TrackerSettings) -> None
     (settings.data_dir / "root.key").chmod(0o644)
     with pytest.raises(IdentityFileError, match="chmod 600"):
         await Tracker.open(settings, TestClock())
+
+
+async def test_what_others_changed(tracker: Tracker, clock: TestClock) -> None:
+    """Bans and prices of another process count after the next refresh, and banned nodes leave the index."""
+    admin = Administration(tracker.settings, tracker.database, tracker.keys, clock)
+    node = Identity.generate()
+    kid, signer = tracker.keys.signer(clock())
+    certificate = sign(signer, certificate_for(node.peer_id, network=tracker.keys.network, kid=kid, now=tracker.now))
+    tracker.index.update(advert(node, certificate.envelope, tracker.keys.network), clock())
+    table = await admin.prices.publish(tracker.prices.tasks, {})
+    await admin.bans.place(BanKind.NODE, node.peer_id, "lies")
+    assert (tracker.prices.version, len(tracker.index.find(clock()))) == (1, 1)
+    await tracker.refresh()
+    assert tracker.prices == table
+    assert tracker.bans.find(BanKind.NODE, node.peer_id) is not None
+    assert tracker.index.find(clock()) == []
+
+
+async def test_bans_count_from_the_start(settings: TrackerSettings, clock: TestClock) -> None:
+    """Without waiting for the first look."""
+    async with administration(settings, clock) as admin:
+        await admin.bans.place(BanKind.ADDRESS, "192.0.2.1", "floods")
+    tracker = await Tracker.open(settings, clock)
+    assert tracker.bans.find(BanKind.ADDRESS, "192.0.2.1") is not None
+    await tracker.close()

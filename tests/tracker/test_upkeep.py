@@ -6,18 +6,19 @@ import logging
 import pytest
 from gpunode_protocol import tracker_api as api
 from gpunode_tracker import upkeep
+from gpunode_tracker.bans import BanKind
 from gpunode_tracker.entries import account_name, reserved_name
 from gpunode_tracker.errors import StorageUnavailable
 from gpunode_tracker.sharding import OVERLAP_S, Sharding
 from gpunode_tracker.storage import ledger
 from gpunode_tracker.storage.documents import DocumentKind, newest
-from gpunode_tracker.storage.tables import balance_checkpoints, signed_documents, used_challenges
+from gpunode_tracker.storage.tables import balance_checkpoints, bans, signed_documents, used_challenges
 from gpunode_tracker.tracker import Tracker
 from gpunode_tracker.upkeep import Upkeep
 from sqlalchemy import select
 
 from tests.tracker.conftest import World
-from tests.tracker.parties import TestClock
+from tests.tracker.parties import START_AT, TestClock
 
 
 async def test_a_head_follows_every_entry(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,6 +84,16 @@ async def test_old_heads_are_dropped(world: World, clock: TestClock) -> None:
         heads = select(signed_documents.c.sequence).where(signed_documents.c.kind == DocumentKind.TREE_HEAD)
         assert (await connection.execute(heads)).scalars().all() == [1]
         assert await newest(connection, DocumentKind.TREE_HEAD) == world.tracker.sequencer.head
+
+
+async def test_bans_whose_time_is_over_are_dropped(world: World, clock: TestClock) -> None:
+    """The others stay."""
+    await world.admin.bans.place(BanKind.ADDRESS, "192.0.2.1", "floods", until=START_AT + 10)
+    await world.admin.bans.place(BanKind.ADDRESS, "192.0.2.2", "floods")
+    clock.advance(10)
+    await upkeep.drop_expired(world.tracker)
+    async with world.tracker.database.read() as connection:
+        assert (await connection.execute(select(bans.c.subject))).scalars().all() == ["192.0.2.2"]
 
 
 async def test_a_failure_is_tried_again(tracker: Tracker, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,17 +1,24 @@
 """The HTTP application around an open tracker."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
+from functools import cache
 
 from aiohttp import web
 
-from gpunode_tracker.app_keys import GUARD, STOPPING, TRACKER
+from gpunode_tracker.app_keys import GUARD, KEY_HOLDERS, NODES_BY_TOKEN, OPENAPI, STOPPING, TRACKER
+from gpunode_tracker.lookup_cache import LookupCache
 from gpunode_tracker.middleware import MIDDLEWARES
+from gpunode_tracker.openapi.aiohttp_routes import aiohttp_routes
+from gpunode_tracker.openapi.document import openapi_document
+from gpunode_tracker.openapi.static_files import StaticFile
 from gpunode_tracker.rate_buckets import MemoryRateBuckets
 from gpunode_tracker.request_guard import RequestGuard
 from gpunode_tracker.routes import ROUTES
+from gpunode_tracker.secure_headers import add_secure_headers
 from gpunode_tracker.tracker import Tracker
 from gpunode_tracker.upkeep import Upkeep
 from gpunode_tracker.webhooks.delivery import Deliverer
@@ -26,18 +33,31 @@ def create_app(
 ) -> web.Application:
     """Return the application; it runs the tracker's upkeep while it serves, and closes the tracker at the end.
 
-    monotonic: seconds, for rates. open_deliverer: opens what sends webhooks.
+    monotonic: seconds, for rates and for what is remembered. open_deliverer: opens what sends webhooks.
     """
     app = web.Application(middlewares=MIDDLEWARES)
     app[TRACKER] = tracker
     settings = tracker.settings
-    app[GUARD] = RequestGuard(settings.limits, settings.proxy_networks, MemoryRateBuckets(monotonic))
-    app.add_routes([route.definition for route in ROUTES])
+    buckets = tracker.replica.rate_buckets(MemoryRateBuckets(monotonic))
+    app[GUARD] = RequestGuard(settings.limits, settings.proxy_networks, buckets)
+    app[OPENAPI] = _openapi()
+    app.add_routes(aiohttp_routes(ROUTES))
     app[STOPPING] = asyncio.Event()
     app.on_shutdown.append(_stop_waiting)
+    app[KEY_HOLDERS] = LookupCache(monotonic, lambda holder: holder.key.id)
+    app[NODES_BY_TOKEN] = LookupCache(monotonic, lambda node: node.peer)
+    app.on_response_prepare.append(add_secure_headers)
     app.cleanup_ctx.append(_run_upkeep)
+    app.cleanup_ctx.append(_share)
     app.cleanup_ctx.append(_webhooks_by(open_deliverer))
     return app
+
+
+@cache
+def _openapi() -> StaticFile:
+    """Return the document; it is made once in a process."""
+    text = json.dumps(openapi_document(ROUTES), ensure_ascii=False, separators=(",", ":"))
+    return StaticFile.of(text.encode(), "application/json")
 
 
 async def _stop_waiting(app: web.Application) -> None:
@@ -51,6 +71,13 @@ async def _run_upkeep(app: web.Application) -> AsyncIterator[None]:
     yield
     await upkeep.stop()
     await app[TRACKER].close()
+
+
+async def _share(app: web.Application) -> AsyncIterator[None]:
+    replica = app[TRACKER].replica
+    await replica.start(app[TRACKER])
+    yield
+    await replica.stop()
 
 
 def _webhooks_by(

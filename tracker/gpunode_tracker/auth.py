@@ -2,34 +2,54 @@
 
 from aiohttp import web
 
-from gpunode_tracker.app_keys import TRACKER
+from gpunode_tracker.app_keys import KEY_HOLDERS, KEY_ID, NODES_BY_TOKEN, TRACKER
+from gpunode_tracker.bans import BanKind
 from gpunode_tracker.entries import account_name, node_name
-from gpunode_tracker.errors import Forbidden, Unauthenticated
-from gpunode_tracker.quotas import charge_identity, note_wrong_key, refuse_guessers
-from gpunode_tracker.storage.accounts import Account, account_of_key, public_key_id
+from gpunode_tracker.errors import Forbidden, MissingScope, Unauthenticated
+from gpunode_tracker.quotas import charge_identity, charge_key, note_wrong_key, refuse_guessers
+from gpunode_tracker.scopes import Scope, scope_of
+from gpunode_tracker.storage.accounts import Account
+from gpunode_tracker.storage.api_keys import KeyHolder, holder_of_key
 from gpunode_tracker.storage.nodes import StoredNode, node_of_token
 
 WORKER_TOKEN_HEADER = "X-Worker-Token"  # noqa: S105 -- the header's name
 _BEARER = "bearer "
 
 
-async def account_of(request: web.Request) -> Account:
-    """Return the account whose API key the request carries, and count the request on it.
+async def account_of(request: web.Request, scope: Scope | None = None) -> Account:
+    """Return the account whose API key the request carries, and count the request on key and account.
+
+    ``key_id`` of the account names the key. scope: what the key must be good for; None: what the path needs.
 
     Raises:
-        Unauthenticated: no such key. TooManyRequests: the account, or a guesser's address, asks too often.
+        Unauthenticated: no such key, or it has ended. MissingScope: it is not good for this. Banned: the account is.
+        TooManyRequests: the key, the account, or a guesser's address, asks too often.
     """
-    key = _api_key(request)
-    if not key:
+    return (await key_holder_of(request, scope)).account
+
+
+async def key_holder_of(request: web.Request, scope: Scope | None = None) -> KeyHolder:
+    """Return account and key of a request, checked and counted as in ``account_of``."""
+    secret = _api_key(request)
+    if not secret:
         raise Unauthenticated("An API key is needed: send the header 'Authorization: Bearer gpn_…'.")
     await refuse_guessers(request)
-    async with request.app[TRACKER].database.read() as connection:
-        account = await account_of_key(connection, key)
-    if account is None:
+    holder = await _find_holder(request, secret)
+    if holder is None:
         await note_wrong_key(request)
         raise Unauthenticated("This API key is not known here. Check the key and the tracker's address.")
-    await charge_identity(request, account_name(account.id))
-    return account
+    tracker, key = request.app[TRACKER], holder.key
+    request[KEY_ID] = key.id
+    ended = key.why_not(tracker.clock())
+    if ended is not None:
+        raise Unauthenticated(ended, ended=True)
+    await charge_key(request, key)
+    await charge_identity(request, account_name(holder.account.id))
+    tracker.bans.refuse(BanKind.ACCOUNT, holder.account.id)
+    needed = scope or scope_of(_path(request))
+    if needed not in key.terms.good_for:
+        raise MissingScope(needed)
+    return holder
 
 
 async def node_of(request: web.Request) -> StoredNode:
@@ -38,22 +58,34 @@ async def node_of(request: web.Request) -> StoredNode:
     If the path names a peer, it must be that one.
 
     Raises:
-        Unauthenticated: no such token. Forbidden: another node's.
+        Unauthenticated: no such token. Forbidden: another node's. Banned: the node or its account is.
         TooManyRequests: the node, or a guesser's address, asks too often.
     """
     token = request.headers.get(WORKER_TOKEN_HEADER, "")
     if not token:
         raise Unauthenticated("A worker token is needed: send the header 'X-Worker-Token: gpw_…'.")
     await refuse_guessers(request)
-    async with request.app[TRACKER].database.read() as connection:
-        node = await node_of_token(connection, token)
+    node = await _find_node(request, token)
     if node is None:
         await note_wrong_key(request)
         raise Unauthenticated("This worker token is not valid (any more). Register the node again.")
     await charge_identity(request, node_name(node.peer))
+    refuse_banned_node(request, node)
     if request.match_info.get("peer", node.peer) != node.peer:
         raise Forbidden("This worker token belongs to another node.")
     return node
+
+
+def refuse_banned_node(request: web.Request, node: StoredNode) -> None:
+    """Refuse a node that is shut out, or whose account is.
+
+    Raises:
+        Banned: it is.
+    """
+    bans = request.app[TRACKER].bans
+    bans.refuse(BanKind.NODE, node.peer)
+    if node.account_id is not None:
+        bans.refuse(BanKind.ACCOUNT, node.account_id)
 
 
 async def owners_of(request: web.Request) -> tuple[str, Account | StoredNode]:
@@ -66,23 +98,52 @@ async def owners_of(request: web.Request) -> tuple[str, Account | StoredNode]:
 
 
 async def sender_of(request: web.Request) -> str | None:
-    """Return the ledger name of who sends, where a key or token is of no need; None: nobody that is known here."""
-    token, key = request.headers.get(WORKER_TOKEN_HEADER, ""), _api_key(request)
-    if not token and not key:
-        return None
-    async with request.app[TRACKER].database.read() as connection:
-        if token:
-            node = await node_of_token(connection, token)
-            return node_name(node.peer) if node is not None else None
-        account = await account_of_key(connection, key)
-        return account_name(account.id) if account is not None else None
+    """Return the ledger name of who sends, where a key or token is of no need; None: nobody that is known here.
+
+    Raises:
+        Banned: the account or node is.
+    """
+    token, secret = request.headers.get(WORKER_TOKEN_HEADER, ""), _api_key(request)
+    if token:
+        node = await _find_node(request, token)
+        if node is not None:
+            refuse_banned_node(request, node)
+            return node_name(node.peer)
+    elif secret:
+        holder = await _find_holder(request, secret)
+        tracker = request.app[TRACKER]
+        if holder is not None and holder.key.why_not(tracker.clock()) is None:
+            tracker.bans.refuse(BanKind.ACCOUNT, holder.account.id)
+            return account_name(holder.account.id)
+    return None
+
+
+async def _find_holder(request: web.Request, secret: str) -> KeyHolder | None:
+    async def look_up() -> KeyHolder | None:
+        async with request.app[TRACKER].database.read() as connection:
+            return await holder_of_key(connection, secret)
+
+    return await request.app[KEY_HOLDERS].find(secret, look_up)
+
+
+async def _find_node(request: web.Request, token: str) -> StoredNode | None:
+    async def look_up() -> StoredNode | None:
+        async with request.app[TRACKER].database.read() as connection:
+            return await node_of_token(connection, token)
+
+    return await request.app[NODES_BY_TOKEN].find(token, look_up)
 
 
 def key_id_of(request: web.Request) -> str:
     """Return the public id of the API key that a request carries, which must have been found."""
-    return public_key_id(_api_key(request))
+    return request[KEY_ID]
 
 
 def _api_key(request: web.Request) -> str:
     header = request.headers.get("Authorization", "")
     return header[len(_BEARER) :].strip() if header.lower().startswith(_BEARER) else ""
+
+
+def _path(request: web.Request) -> str:
+    resource = request.match_info.route.resource
+    return resource.canonical if resource is not None else ""

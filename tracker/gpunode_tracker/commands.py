@@ -1,20 +1,19 @@
 """``gpunode tracker …``: start the tracker, and its operator's commands."""
 
 import json
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gpunode_tracker import audit_commands, ban_commands, key_commands, price_commands, sealing_commands
+from gpunode_tracker.backup import commands as backup_commands
+from gpunode_tracker.command_running import AccountArgument, AsJson, DataDir
+from gpunode_tracker.command_running import run as _run
+from gpunode_tracker.command_running import show as _show
+
 if TYPE_CHECKING:
     from gpunode_tracker.administration import Administration
-
-T = TypeVar("T")
-
-DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Keys and database (GPUNODE_TRACKER_DATA_DIR).")]
-AccountArgument = Annotated[str, typer.Argument(metavar="ACCOUNT", help="Its id, or its name if no other has it.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 commands = typer.Typer(name="tracker", help="Run a tracker: accounts, ledger, bootstrap peer.", no_args_is_help=True)
 
@@ -46,6 +45,7 @@ def start(  # noqa: PLR0913 -- one parameter an option
         bool | None, typer.Option("--open-registration", help="Anybody may make a promotional account.")
     ] = None,
     database_url: Annotated[str | None, typer.Option(help="SQLAlchemy URL; default SQLite in --data-dir.")] = None,
+    redis_url: Annotated[str | None, typer.Option(help="Redis that several trackers share (REDIS_URL).")] = None,
 ) -> None:
     """Run the tracker until Ctrl-C or SIGTERM."""
     from gpunode_tracker.config import TrackerSettings  # noqa: PLC0415 -- --help stays light
@@ -67,6 +67,7 @@ def start(  # noqa: PLR0913 -- one parameter an option
         "initial_credits": initial_credits,
         "open_registration": open_registration,
         "database_url": database_url,
+        "redis_url": redis_url,
     }
     run(TrackerSettings.load(given))
 
@@ -91,17 +92,6 @@ def create_account(
         return {"account": account.id, "name": account.name, "credits": given, "promotional": promotional}
 
     _show(_run(data_dir, act), as_json, "Account", hint="Its first API key: gpunode tracker create-key {account}")
-
-
-@commands.command("create-key")
-def create_key(account: AccountArgument, data_dir: DataDir = None, as_json: AsJson = False) -> None:
-    """Make an API key for an account; it is shown only this once."""
-
-    async def act(admin: "Administration") -> dict[str, Any]:
-        found = await admin.find_account(account)
-        return {"account": found.id, "name": found.name, "api_key": await admin.create_key(found.id)}
-
-    _show(_run(data_dir, act), as_json, "API key", hint="Keep the key now: only its hash is stored.")
 
 
 @commands.command()
@@ -177,33 +167,5 @@ def show(data_dir: DataDir = None, as_json: AsJson = False) -> None:
         print_overview(facts)
 
 
-def _run(data_dir: Path | None, act: Callable[["Administration"], Awaitable[T]]) -> T:
-    """Open the data folder, act, close it."""
-    import asyncio  # noqa: PLC0415 -- as above
-
-    from gpunode_tracker.administration import administration  # noqa: PLC0415 -- as above
-    from gpunode_tracker.config import TrackerSettings  # noqa: PLC0415 -- as above
-
-    async def run() -> T:
-        async with administration(TrackerSettings.load({"data_dir": data_dir})) as admin:
-            return await act(admin)
-
-    return asyncio.run(run())
-
-
-def _show(facts: dict[str, Any], as_json: bool, title: str, hint: str = "") -> None:
-    """Print one object, as JSON or as a table for people."""
-    if as_json:
-        typer.echo(json.dumps(facts))
-        return
-    from rich.console import Console  # noqa: PLC0415 -- as above
-    from rich.table import Table  # noqa: PLC0415 -- as above
-    from rich.text import Text  # noqa: PLC0415 -- as above
-
-    table = Table(title=title, show_header=False, title_justify="left")
-    for name, value in facts.items():
-        table.add_row(name.replace("_", " "), Text(str(value)))
-    console = Console()
-    console.print(table)
-    if hint:
-        console.print(hint.format(**facts), highlight=False)
+for _subject in (key_commands, ban_commands, price_commands, audit_commands, sealing_commands, backup_commands):
+    _subject.register(commands)

@@ -21,6 +21,7 @@ from pydantic_settings import (
 from gpunode_tracker.client_addresses import Network, parse_network
 from gpunode_tracker.errors import InvalidSettings
 from gpunode_tracker.limits import Limits
+from gpunode_tracker.shared.redis_urls import check_redis_url
 from gpunode_tracker.storage.database_urls import driver_url
 
 DEFAULT_PORT: Final = 8470
@@ -35,6 +36,9 @@ DEFAULT_MODELS: Final = {
 
 DATABASE_VARIABLE: Final = "DATABASE_URL"
 """Where hosting platforms put a database's URL."""
+
+REDIS_VARIABLE: Final = "REDIS_URL"
+"""Likewise a Redis'."""
 
 Credits = Annotated[int, Ge(0), Le(9_000_000_000_000)]
 """Whole credits; the largest amount still fits the ledger's 64 bits in micro-credits."""
@@ -57,10 +61,14 @@ class TrackerSettings(LayeredSettings):
         mesh_listen: multiaddrs instead of that.
         announce_address: multiaddrs without ``/p2p`` that others use instead of the ones that p2pd sees.
         quic: False also drops QUIC (p2pd's is of 2023: CVE-2024-22189).
+        dispatch: send queued jobs to mesh nodes; needs the mesh. Without, only pull workers do them.
+        dispatch_jobs: so many of them at once.
         initial_credits: credits for each account that the operator creates.
         open_registration: anybody may make an account; its credits are promotional.
         database_url: ``postgresql://…`` as libpq reads it, or ``sqlite+aiosqlite:///FILE``. Without one:
             ``DATABASE_URL``, else None = SQLite in ``data_dir``.
+        redis_url: ``redis://…``, ``rediss://…`` or ``unix://…``, for what several trackers of one network share.
+            Without one: ``REDIS_URL``, else none is used.
         default_models: model for jobs that name none, by task.
         geoip_database: GeoLite2 City file (.mmdb); None = the bundled one of 2018.
         worker_jobs: jobs that one pull worker may hold at once.
@@ -88,10 +96,15 @@ class TrackerSettings(LayeredSettings):
     mesh_listen: Texts = ()
     announce_address: Texts = ()
     quic: bool = True
+    dispatch: bool = True
+    dispatch_jobs: Annotated[int, Ge(1), Le(1_000)] = 8
     initial_credits: Credits = 1_000
     open_registration: bool = False
     database_url: SecretStr | None = Field(
         default_factory=lambda: SecretStr(url) if (url := os.environ.get(DATABASE_VARIABLE)) else None
+    )
+    redis_url: SecretStr | None = Field(
+        default_factory=lambda: SecretStr(url) if (url := os.environ.get(REDIS_VARIABLE)) else None
     )
     default_models: dict[Task, Name] = Field(default_factory=lambda: dict(DEFAULT_MODELS))
     geoip_database: Path | None = None
@@ -118,6 +131,8 @@ class TrackerSettings(LayeredSettings):
                 f"trusted_proxies: {error}. Give addresses or networks, such as 10.0.0.7 or fd00::/64."
             ) from error
         _ = self.sqlalchemy_url
+        if self.redis_url is not None:
+            check_redis_url(self.redis_url.get_secret_value())
         host, _ = self.http_address
         if not self.tls and not self.insecure and not _is_loopback(host):
             raise InvalidSettings(

@@ -17,6 +17,7 @@ from gpunode_tracker.app import create_app
 from gpunode_tracker.config import TrackerSettings
 from gpunode_tracker.connection_book import ConnectionBook
 from gpunode_tracker.data_folder import locked
+from gpunode_tracker.dispatch.dispatcher import Dispatcher
 from gpunode_tracker.errors import InvalidSettings
 from gpunode_tracker.limits import Limits
 from gpunode_tracker.listener import Listener
@@ -86,7 +87,8 @@ async def serve(settings: TrackerSettings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    tls = _tls(settings.tls_cert, settings.tls_key)
+    certificate, key = settings.tls_cert, settings.tls_key
+    tls = tls_context(certificate, key) if certificate is not None else None
     tracker = await Tracker.open(settings)
     async with _http(tracker, tls) as url:
         try:
@@ -99,15 +101,20 @@ async def serve(settings: TrackerSettings) -> None:
 async def _with_mesh(tracker: Tracker, url: str, stop: asyncio.Event) -> None:
     settings = tracker.settings
     mesh: MeshPeer | None = None
+    dispatcher: Dispatcher | None = None
     if settings.mesh:
         mesh = create_mesh_peer(settings, tracker.keys.trust, tracker.revocations.body)
         tracker.mesh = mesh
+        if settings.dispatch:
+            dispatcher = Dispatcher(tracker, replica=mesh.peer_id)
     try:
         if mesh is not None:
             await mesh.start(stop)
             mesh.on_addresses = lambda: _publish(tracker, url)
         if not stop.is_set():
             _publish(tracker, url)
+            if dispatcher is not None:
+                dispatcher.start()
             logger.info(
                 "The tracker of network %s is ready at %s",
                 tracker.keys.network,
@@ -117,6 +124,8 @@ async def _with_mesh(tracker: Tracker, url: str, stop: asyncio.Event) -> None:
         await stop.wait()
         logger.info("Stopping", extra={"event": "tracker_stopping"})
     finally:
+        if dispatcher is not None:
+            await dispatcher.stop()
         if mesh is not None:
             await mesh.stop()
 
@@ -161,15 +170,14 @@ async def _http(tracker: Tracker, tls: ssl.SSLContext | None) -> AsyncIterator[s
         await runner.cleanup()
 
 
-def _tls(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
-    """Return the TLS settings of the certificate.
+def tls_context(certificate: Path, key: Path | None) -> ssl.SSLContext:
+    """Return the TLS settings of a certificate: version 1.2 or later.
 
     Raises:
         InvalidSettings: the files cannot be used.
     """
-    if certificate is None:
-        return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2  # RFC 8996; Python's own choice, but the system may set another
     try:
         context.load_cert_chain(certificate, key)
     except OSError as error:  # ssl.SSLError is one

@@ -3,7 +3,7 @@
 import secrets
 from dataclasses import dataclass
 
-from gpunode_protocol.ledger_entries import BLIND_BYTES, LedgerEntry, SettledJob, Transfer
+from gpunode_protocol.ledger_entries import BLIND_BYTES, LedgerEntry, RestoredLog, SettledJob, Transfer
 from gpunode_protocol.merkle import leaf_hash
 
 ISSUANCE = "issuance"
@@ -84,6 +84,10 @@ class Bookkeeper:
         node, account = node_name(peer), account_name(account_id)
         return self._entry("link", _move(node, account, microcredits), {node, account})
 
+    def restored(self, log: RestoredLog, memo: str = "") -> NewEntry:
+        """Return the entry by which a new log continues one that was restored from a backup; it is nobody's own."""
+        return self._entry("restored", (), set(), restored=log, memo=memo)
+
     def _entry(
         self,
         kind: str,
@@ -91,6 +95,7 @@ class Bookkeeper:
         owners: set[str],
         *,
         settled: SettledJob | None = None,
+        restored: RestoredLog | None = None,
         memo: str = "",
     ) -> NewEntry:
         entry = LedgerEntry.from_map(
@@ -101,6 +106,7 @@ class Bookkeeper:
                 "at": self.at,
                 "transfers": transfers,
                 "settled": settled,
+                "restored": restored,
                 "memo": memo,
                 "blind": secrets.token_bytes(BLIND_BYTES),
             }

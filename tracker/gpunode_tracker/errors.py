@@ -6,12 +6,15 @@
     ├── InvalidSettings         the operator's settings cannot be used
     ├── KeysUnusable            root or signing key missing, foreign or unreadable
     ├── DataFolderInUse         another tracker runs on this data folder
+    ├── BackupUnusable          a backup is damaged, or does not fit here
     ├── StorageUnavailable      the database cannot be read or written now
     ├── Rejected                not now: ``retry_after_s``
     │   ├── TooManyRequests     more than one client may ask for
     │   └── Overloaded          more than the tracker has room for
     ├── Unauthenticated         no valid API key or worker token
     ├── Forbidden               authenticated, but not for this
+    │   ├── MissingScope        the API key is not good for this: ``scope``
+    │   └── Banned              the operator shut the account, address, worker or node out
     ├── NotFound                no such account, node, receipt or path
     ├── Conflict                it contradicts what there is already
     │   └── LeaseLost           a worker has a job no more
@@ -39,6 +42,10 @@ class KeysUnusable(TrackerError):
 
 class DataFolderInUse(TrackerError):
     """Another tracker runs on this data folder. Stop it, or choose another folder with --data-dir."""
+
+
+class BackupUnusable(TrackerError):
+    """The backup cannot be restored. Nothing was changed."""
 
 
 class StorageUnavailable(TrackerError):
@@ -71,9 +78,30 @@ class Overloaded(Rejected):
 class Unauthenticated(TrackerError):
     """A valid API key (Authorization: Bearer) or worker token (X-Worker-Token) is needed for this."""
 
+    def __init__(self, message: str = "", *, ended: bool = False) -> None:
+        """ended: the key is known, but has expired or was revoked."""
+        super().__init__(*([message] if message else []))
+        self.ended = ended
+
 
 class Forbidden(TrackerError):
     """This key or token does not allow that."""
+
+
+class MissingScope(Forbidden):
+    """The API key is not good for this."""
+
+    def __init__(self, scope: str) -> None:
+        """scope: its name."""
+        super().__init__(
+            f"This needs an API key with the scope '{scope}', which this one lacks. Use another key, or have one made "
+            f"with that scope (gpunode tracker create-key --scope {scope})."
+        )
+        self.scope = scope
+
+
+class Banned(Forbidden):
+    """The tracker's operator shut this account, address, worker or node out."""
 
 
 class NotFound(TrackerError):
@@ -81,7 +109,7 @@ class NotFound(TrackerError):
 
 
 class Conflict(TrackerError):
-    """This contradicts what has happened already; nothing was changed."""
+    """What is there now does not go with the request. Look at it, and send the request anew."""
 
 
 class LeaseLost(Conflict):

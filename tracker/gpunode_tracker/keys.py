@@ -12,15 +12,19 @@ from gpunode_protocol.signing import Envelope, Signed, sign
 from gpunode_protocol.trust import Trust
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gpunode_tracker.audit import OPERATOR, Action, Actor
 from gpunode_tracker.errors import KeysUnusable, NotFound
+from gpunode_tracker.restorations import next_sequence
+from gpunode_tracker.storage import audit
 from gpunode_tracker.storage.database import Database
 from gpunode_tracker.storage.documents import DocumentKind, add, constant, find_constant, newest
+from gpunode_tracker.storage.locks import Lock, take
 
 logger = logging.getLogger(__name__)
 
 ROOT_KEY_FILE = "root.key"
-_SIGNING_FOLDER = "signing-keys"
-_ROOT_PUBLIC_KEY = "root_public_key"
+SIGNING_FOLDER = "signing-keys"
+ROOT_PUBLIC_KEY = "root_public_key"
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ class KeyRing:
         key = key_in_use(self.keyset.body, now)
         if key.kid not in self.private_keys:
             raise KeysUnusable(
-                f"The file of the tracker's signing key {key.kid} is missing from {_SIGNING_FOLDER}/ in the data "
+                f"The file of the tracker's signing key {key.kid} is missing from {SIGNING_FOLDER}/ in the data "
                 "folder. Restore it from a backup, or replace the key with: gpunode tracker rotate-key --now"
             )
         return key.kid, self.private_keys[key.kid]
@@ -81,13 +85,14 @@ async def open_keys(database: Database, data_dir: Path, *, now: float, may_creat
         IdentityFileError: a key file cannot be used.
     """
     async with database.write() as connection:
+        await take(connection, Lock.KEYS)
         envelope = await newest(connection, DocumentKind.KEYSET)
         root_path = data_dir / ROOT_KEY_FILE
         if envelope is None:
             if not may_create:
                 raise no_tracker(data_dir)
             await _create(connection, data_dir, now=int(now))
-        public_key = await find_constant(connection, _ROOT_PUBLIC_KEY) or b""
+        public_key = await find_constant(connection, ROOT_PUBLIC_KEY) or b""
         if root_path.exists() and load_identity(root_path).public_key != public_key:
             raise KeysUnusable(
                 f"{root_path} is the root key of another network than the database's. Put the right one back, "
@@ -100,7 +105,7 @@ async def read_keys(database: Database, data_dir: Path) -> KeyRing:
     """Return the newest key set and the private keys that are here; they must exist already."""
     async with database.read() as connection:
         envelope = await newest(connection, DocumentKind.KEYSET)
-        public_key = await find_constant(connection, _ROOT_PUBLIC_KEY)
+        public_key = await find_constant(connection, ROOT_PUBLIC_KEY)
     if envelope is None or public_key is None:
         raise KeysUnusable("The database holds no key set. Start the tracker once with its root key.")
     trust = Trust.from_keyset(public_key, envelope)
@@ -109,7 +114,13 @@ async def read_keys(database: Database, data_dir: Path) -> KeyRing:
 
 
 async def rotate(
-    database: Database, data_dir: Path, *, root_key: Path | None = None, now: float, lead_time_s: int = KEY_LEAD_TIME_S
+    database: Database,
+    data_dir: Path,
+    *,
+    root_key: Path | None = None,
+    now: float,
+    lead_time_s: int = KEY_LEAD_TIME_S,
+    actor: Actor = OPERATOR,
 ) -> KeySet:
     """Publish a new signing key that takes over after the lead time.
 
@@ -117,6 +128,7 @@ async def rotate(
         root_key: file of the root key; None = in the data folder.
         now: Unix seconds.
         lead_time_s: seconds until the switch; 0 only after a loss or theft of the key in use.
+        actor: who acts, for the audit log.
 
     Raises:
         KeysUnusable: the root key is not here or not this network's, or another switch is still to come.
@@ -128,20 +140,26 @@ async def rotate(
         )
     root = load_identity(path)
     async with database.write() as connection:
-        if await find_constant(connection, _ROOT_PUBLIC_KEY) != root.public_key:
+        await take(connection, Lock.KEYS)
+        if await find_constant(connection, ROOT_PUBLIC_KEY) != root.public_key:
             raise KeysUnusable(f"{path} is the root key of another network.")
         envelope = await newest(connection, DocumentKind.KEYSET)
         if envelope is None:
             raise KeysUnusable("The database holds no key set yet. Start the tracker once.")
         old = Trust.from_keyset(root.public_key, envelope).keyset.body
         new_key = _new_signing_key(data_dir, not_before=int(now) + lead_time_s)
-        keyset = successor(old, new_key, now=int(now))
+        sequence = await next_sequence(connection, DocumentKind.KEYSET, old.sequence)
+        keyset = successor(old, new_key, now=int(now), sequence=sequence)
         await _publish(connection, root, keyset)
+        subject, detail = f"signing_key:{new_key.kid}", {"not_before": new_key.not_before}
+        await audit.record(
+            connection, actor.name, Action.SIGNING_KEY_ROTATED, subject, detail, actor.address, at=int(now)
+        )
     return keyset
 
 
-def successor(old: KeySet, new_key: TrackerKey, *, now: int) -> KeySet:
-    """Return the key set in which ``new_key`` takes over when its time comes.
+def successor(old: KeySet, new_key: TrackerKey, *, now: int, sequence: int | None = None) -> KeySet:
+    """Return the key set in which ``new_key`` takes over when its time comes; ``sequence``: None = the next one.
 
     Raises:
         KeysUnusable: an earlier switch is still to come.
@@ -152,14 +170,14 @@ def successor(old: KeySet, new_key: TrackerKey, *, now: int) -> KeySet:
         key if key.retired_at is not None else key.model_copy(update={"retired_at": new_key.not_before})
         for key in old.keys
     )
-    return KeySet(network=old.network, sequence=old.sequence + 1, issued_at=now, keys=(*retired, new_key))
+    return KeySet(network=old.network, sequence=sequence or old.sequence + 1, issued_at=now, keys=(*retired, new_key))
 
 
 async def _create(connection: AsyncConnection, data_dir: Path, *, now: int) -> None:
     path = data_dir / ROOT_KEY_FILE
     is_new = not path.exists()
     root = load_or_create_identity(path)
-    if await constant(connection, _ROOT_PUBLIC_KEY, root.public_key) != root.public_key:
+    if await constant(connection, ROOT_PUBLIC_KEY, root.public_key) != root.public_key:
         raise KeysUnusable(f"{path} is not the root key of this database.")
     key = _new_signing_key(data_dir, not_before=now)
     network = network_id_of(root.public_key)
@@ -180,7 +198,7 @@ async def _publish(connection: AsyncConnection, root: Identity, keyset: KeySet) 
 
 
 def _new_signing_key(data_dir: Path, *, not_before: int) -> TrackerKey:
-    draft = data_dir / _SIGNING_FOLDER / "new.key"  # one that a crash left here is as good as a new one
+    draft = data_dir / SIGNING_FOLDER / "new.key"  # one that a crash left here is as good as a new one
     identity = load_or_create_identity(draft)
     kid = key_id_of(identity.public_key)
     draft.rename(_signing_path(data_dir, kid))
@@ -188,4 +206,4 @@ def _new_signing_key(data_dir: Path, *, not_before: int) -> TrackerKey:
 
 
 def _signing_path(data_dir: Path, kid: str) -> Path:
-    return data_dir / _SIGNING_FOLDER / f"{kid}.key"
+    return data_dir / SIGNING_FOLDER / f"{kid}.key"

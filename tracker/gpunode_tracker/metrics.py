@@ -18,6 +18,12 @@ class Metrics:
         self.worker_heartbeats = self._counter("worker_heartbeats", "Heartbeats of pull workers.")
         self.worker_jobs = self._counter("worker_jobs", "Attempts that pull workers ended, by how.", "outcome")
         self.adverts_refused = self._counter("adverts_refused", "Adverts in heartbeats that were not valid.")
+        self.redis_failures = self._counter("redis_failures", "Calls of Redis that failed.")
+        self.news_dropped = self._counter("news_dropped", "News of jobs that reached no other replica.", "reason")
+        self.dispatched = self._counter("dispatched_jobs", "Queued jobs taken to be sent to mesh nodes.", "type")
+        self.dispatch_ends = self._counter(
+            "dispatch_ends", "What came of them: completed, failed, retried, returned or lost.", "type", "end"
+        )
         self.webhooks = self._counter("webhooks", "Webhooks sent, by what came of each try.", "outcome")
         self.leaves = self._counter("ledger_leaves", "Ledger entries numbered in the log.")
 

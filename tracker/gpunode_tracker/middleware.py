@@ -8,8 +8,9 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from gpunode_tracker.app_keys import CHARGES, CLIENT, GUARD, REQUEST_ID, TRACKER, VISIT
+from gpunode_tracker.bans import BanKind
 from gpunode_tracker.client_addresses import holder_of
-from gpunode_tracker.errors import Rejected
+from gpunode_tracker.errors import Banned, Rejected
 from gpunode_tracker.problems import problem, problem_of, problem_of_http
 from gpunode_tracker.quotas import charge_address, note_client, quota_headers
 
@@ -33,9 +34,7 @@ async def with_request_id(request: web.Request, handler: Handler) -> web.StreamR
 async def with_metrics(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Count the request under its route, never under a path that a caller made up."""
     response = await handler(request)
-    resource = request.match_info.route.resource
-    path = resource.canonical if resource is not None else "other"
-    request.app[TRACKER].metrics.requests.labels(path, str(response.status)).inc()
+    request.app[TRACKER].metrics.requests.labels(_route(request), str(response.status)).inc()
     return response
 
 
@@ -54,7 +53,7 @@ async def with_problems(request: web.Request, handler: Handler) -> web.StreamRes
         logger.exception(
             "Unexpected failure in %s %s",
             request.method,
-            request.path,
+            _route(request),
             extra={"event": "request_failed", "request_id": request_id},
         )
         return problem(500, f"Something failed in the tracker. Its log says more under {request_id}.", "internal")
@@ -72,15 +71,20 @@ async def with_quota(request: web.Request, handler: Handler) -> web.StreamRespon
 
 @web.middleware
 async def with_guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn away who asks for too much, and count what was turned away."""
-    rejected = request.app[TRACKER].metrics.rejected
+    """Turn away who is shut out or asks for too much, and count what was turned away."""
+    tracker = request.app[TRACKER]
+    rejected = tracker.metrics.rejected
     try:
+        tracker.bans.refuse(BanKind.ADDRESS, request[CLIENT])  # first, because it costs the least
         with request.app[GUARD].in_flight.visit(holder_of(request[CLIENT])) as visit:
             request[VISIT] = visit
             await charge_address(request)
             return await handler(request)
     except Rejected as error:
         rejected.labels(error.reason).inc()
+        raise
+    except Banned:
+        rejected.labels("banned").inc()
         raise
     except web.HTTPRequestEntityTooLarge:
         rejected.labels("body_size").inc()
@@ -92,3 +96,9 @@ async def with_guard(request: web.Request, handler: Handler) -> web.StreamRespon
 
 MIDDLEWARES = (with_request_id, with_metrics, with_quota, with_problems, with_guard)
 """Outermost first."""
+
+
+def _route(request: web.Request) -> str:
+    """Return the route's path with its variables in braces: what stands in their place may be anything, secrets too."""
+    resource = request.match_info.route.resource
+    return resource.canonical if resource is not None else "other"

@@ -16,12 +16,14 @@ from gpunode_protocol.errors import (
 from gpunode_protocol.tracker_api import Problem
 
 from gpunode_tracker.errors import (
+    Banned,
     Conflict,
     Forbidden,
     InsufficientCredits,
     InvalidRequest,
     KeyReused,
     LeaseLost,
+    MissingScope,
     NotFound,
     Overloaded,
     Rejected,
@@ -30,6 +32,7 @@ from gpunode_tracker.errors import (
     TranscriptRefused,
     Unauthenticated,
 )
+from gpunode_tracker.secret_texts import without_secrets
 
 CONTENT_TYPE = "application/problem+json"
 
@@ -37,6 +40,8 @@ _STATUS_OF: dict[type[GpunodeError], tuple[HTTPStatus, str]] = {
     # The first class that fits counts, so the special ones stand before the general.
     Unauthenticated: (HTTPStatus.UNAUTHORIZED, "unauthenticated"),
     InsufficientCredits: (HTTPStatus.PAYMENT_REQUIRED, "insufficient_credits"),
+    MissingScope: (HTTPStatus.FORBIDDEN, "missing_scope"),
+    Banned: (HTTPStatus.FORBIDDEN, "banned"),
     Forbidden: (HTTPStatus.FORBIDDEN, "forbidden"),
     BadSignature: (HTTPStatus.FORBIDDEN, "bad_signature"),
     Untrusted: (HTTPStatus.FORBIDDEN, "untrusted"),
@@ -61,8 +66,8 @@ def problem_of(error: Exception) -> web.Response | None:
     for kind, (status, code) in _STATUS_OF.items():
         if isinstance(error, kind):
             response = problem(status, str(error), code)
-            if isinstance(error, Unauthenticated):
-                response.headers["WWW-Authenticate"] = 'Bearer realm="gpunode"'
+            if isinstance(error, Unauthenticated | MissingScope):
+                response.headers["WWW-Authenticate"] = _challenge(error)
             if isinstance(error, StorageUnavailable | Rejected):
                 response.headers["Retry-After"] = str(math.ceil(error.retry_after_s))
             return response
@@ -70,14 +75,21 @@ def problem_of(error: Exception) -> web.Response | None:
 
 
 def problem(status: HTTPStatus | int, detail: str, code: str) -> web.Response:
-    """Return a problem response."""
+    """Return a problem response; a key or token that stood in the request is not repeated."""
     known = HTTPStatus(status)
-    return problem_reply(Problem(title=known.phrase, status=known.value, detail=detail, code=code))
+    return problem_reply(Problem(title=known.phrase, status=known.value, detail=without_secrets(detail), code=code))
 
 
 def problem_reply(body: Problem) -> web.Response:
     """Return the response of a problem that may have members of its own."""
     return web.Response(text=body.model_dump_json(), status=body.status, content_type=CONTENT_TYPE)
+
+
+def _challenge(error: Unauthenticated | MissingScope) -> str:
+    """Return what the caller lacks in the words of RFC 6750, section 3."""
+    if isinstance(error, MissingScope):
+        return f'Bearer realm="gpunode", error="insufficient_scope", scope="{error.scope}"'
+    return 'Bearer realm="gpunode"' + (', error="invalid_token"' if error.ended else "")
 
 
 def problem_of_http(error: web.HTTPException) -> web.Response:

@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from aiohttp import web
-from gpunode_protocol import jobs_api
+from gpunode_protocol import admin_api, jobs_api
 from gpunode_protocol import tracker_api as api
 
+from gpunode_tracker.api_keys import ApiKey
 from gpunode_tracker.app_keys import CHARGES, CLIENT, GUARD, VISIT
 from gpunode_tracker.client_addresses import FORWARDED_HEADER, holder_of
 from gpunode_tracker.limits import Budget
@@ -38,6 +39,9 @@ IDENTITY_BUDGETS: Final[Mapping[tuple[str, str], Budget]] = {
     ("POST", jobs_api.WORKER_MAINTENANCE_PATH): Budget.SUBMITS,
     ("POST", jobs_api.JOBS_PATH): Budget.SUBMITS,
     ("POST", jobs_api.SYNC_JOB_PATH): Budget.SUBMITS,
+    ("POST", admin_api.KEYS_PATH): Budget.SUBMITS,
+    ("POST", admin_api.KEY_ROTATION_PATH): Budget.SUBMITS,
+    ("DELETE", admin_api.KEY_PATH): Budget.SUBMITS,
 }
 """What is counted by account or node; all else counts as ``Budget.LOOKUPS``."""
 
@@ -68,6 +72,17 @@ async def charge_identity(request: web.Request, name: str) -> None:
         TooManyRequests: it has used up what it may ask for.
     """
     await _charge(request, IDENTITY_BUDGETS.get(_route(request), Budget.LOOKUPS), name)
+
+
+async def charge_key(request: web.Request, key: ApiKey) -> None:
+    """Count a request on its key, if that has a limit of its own.
+
+    Raises:
+        TooManyRequests: the key has used it up.
+    """
+    limit = key.terms.requests_per_minute
+    if limit is not None:
+        _note(request, await request.app[GUARD].charge_key(key.id, limit))
 
 
 async def charge_settlement(request: web.Request, name: str | None) -> None:
@@ -102,7 +117,10 @@ async def note_wrong_key(request: web.Request) -> None:
 
 
 async def _charge(request: web.Request, budget: Budget, holder: str, cost: int = 1) -> None:
-    charge = await request.app[GUARD].charge(budget, holder, cost)
+    _note(request, await request.app[GUARD].charge(budget, holder, cost))
+
+
+def _note(request: web.Request, charge: Charge) -> None:
     request[CHARGES].append(charge)
     if not charge.decision.allowed:
         raise refusal(charge)

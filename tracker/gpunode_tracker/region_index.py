@@ -1,7 +1,7 @@
 """Live adverts in memory, by task, model and region: the second source of nodes beside the DHT."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from gpunode_protocol.adverts import MAX_MODELS, Advert, position_of
@@ -23,10 +23,16 @@ _Key = tuple[Task, str]  # task, model
 
 
 @dataclass(slots=True)
-class _Listed:
+class Listed:
+    """An advert as the index has it.
+
+    heard_at: the node's newest sign of life, Unix seconds. live: False = only remembered, so that an older advert
+    cannot bring it back.
+    """
+
     advert: Signed[Advert]
     heard_at: float
-    live: bool  # False: only remembered, so that an older advert cannot bring it back
+    live: bool
 
 
 class RegionIndex:
@@ -35,13 +41,19 @@ class RegionIndex:
     def __init__(self, rng: random.Random) -> None:
         """rng: picks the sample when there are too many."""
         self._rng = rng
-        self._listed: dict[str, dict[_Key, _Listed]] = {}  # by peer
+        self._listed: dict[str, dict[_Key, Listed]] = {}  # by peer
+        self.on_change: Callable[[str], None] = _ignore  # called with a peer that was heard, or left
+        self.on_new: Callable[[], None] = lambda: None  # called when a node begins to serve a model
 
     def update(self, advert: Signed[Advert], now: float) -> bool:
         """List an advert; return False if a newer one is known. now: Unix seconds.
 
         A peer's oldest adverts give way when it has too many.
         """
+        self.on_change(advert.body.peer)
+        return self._update(advert, now)
+
+    def _update(self, advert: Signed[Advert], now: float) -> bool:
         body = advert.body
         of_peer, key = self._listed.setdefault(body.peer, {}), (body.model.task, body.model.name)
         known = of_peer.get(key)
@@ -50,20 +62,46 @@ class RegionIndex:
                 return False
             if body.sequence == known.advert.body.sequence and not known.live:
                 return False
-        of_peer[key] = _Listed(advert, now, not body.tombstone)
+        of_peer[key] = Listed(advert, now, not body.tombstone)
+        if not body.tombstone and (known is None or not known.live):
+            self.on_new()
         if len(of_peer) > MAX_LISTED_OF_PEER:
             del of_peer[min(of_peer, key=lambda other: of_peer[other].advert.body.sequence)]
         return True
 
     def hear(self, peer: str, now: float) -> None:
         """Note a sign of life of a peer."""
+        self.on_change(peer)
         for listed in self._of(peer):
             listed.heard_at = now
 
     def remove(self, peer: str) -> None:
         """Take a peer off; only a newer advert brings it back."""
+        self.on_change(peer)
         for listed in self._of(peer):
             listed.live = False
+
+    def listed_of(self, peer: str) -> tuple[Listed, ...]:
+        """Return what is remembered of a peer."""
+        return tuple(self._of(peer))
+
+    def sequence_of(self, peer: str, task: Task, model: str) -> int:
+        """Return the sequence of the newest advert that is known, -1 if none is."""
+        known = self._listed.get(peer, {}).get((task, model))
+        return -1 if known is None else known.advert.body.sequence
+
+    def merge(self, advert: Signed[Advert], heard_at: float, *, live: bool) -> None:
+        """List an advert that another replica has, unless a newer one is known."""
+        self._update(advert, heard_at)
+        body = advert.body
+        self.merge_life(body.peer, body.model.task, body.model.name, body.sequence, heard_at=heard_at, live=live)
+
+    def merge_life(self, peer: str, task: Task, model: str, sequence: int, *, heard_at: float, live: bool) -> None:
+        """Note what another replica knows of the life of an advert that is known here."""
+        known = self._listed.get(peer, {}).get((task, model))
+        if known is not None and known.advert.body.sequence == sequence:
+            known.heard_at = max(known.heard_at, heard_at)
+            known.live = known.live and live
 
     def remove_revoked(self, serials: frozenset[str]) -> None:
         """Take adverts off whose certificate was revoked."""
@@ -129,15 +167,19 @@ class RegionIndex:
         newest = max(live, key=lambda body: body.sequence, default=None)
         return None if newest is None else position_of(newest)
 
-    def _live(self, now: float) -> list[_Listed]:
+    def _live(self, now: float) -> list[Listed]:
         return [
             item
             for item in self._all()
             if item.live and item.advert.body.expires_at > now and now - item.heard_at <= MAX_SILENCE_S
         ]
 
-    def _of(self, peer: str) -> list[_Listed]:
+    def _of(self, peer: str) -> list[Listed]:
         return list(self._listed.get(peer, {}).values())
 
-    def _all(self) -> Iterator[_Listed]:
+    def _all(self) -> Iterator[Listed]:
         return (item for of_peer in self._listed.values() for item in of_peer.values())
+
+
+def _ignore(_peer: str) -> None:
+    """Nobody wants to know."""

@@ -17,13 +17,16 @@ from gpunode_protocol.signing import Envelope, Signed, open_signed, read_body, s
 from gpunode_protocol.tracker_api import Link, LinkReply, Registration
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gpunode_tracker.audit import Action
+from gpunode_tracker.bans import BanKind
 from gpunode_tracker.challenges import Challenges
 from gpunode_tracker.entries import Bookkeeper, node_name
-from gpunode_tracker.errors import Forbidden, InvalidRequest, NotFound
+from gpunode_tracker.errors import Banned, Forbidden, InvalidRequest, NotFound
 from gpunode_tracker.geoip import Place
 from gpunode_tracker.keys import KeyRing
-from gpunode_tracker.storage import ledger, nodes
+from gpunode_tracker.storage import audit, ledger, nodes
 from gpunode_tracker.storage.accounts import Account
+from gpunode_tracker.storage.bans import find_ban
 from gpunode_tracker.storage.database import Database
 
 WORKER_TOKEN_PREFIX = "gpw_"  # noqa: S105 -- the prefix, so that scanners recognise a leaked token
@@ -51,40 +54,51 @@ class Registrar:
         self._database = database
         self._challenges = challenges
 
-    async def register(self, keys: KeyRing, envelope: Envelope, *, seen: Place | None, now: int) -> Registered:
+    async def register(
+        self, keys: KeyRing, envelope: Envelope, *, seen: Place | None, address: str = "", now: int
+    ) -> Registered:
         """Check a node's proof that it has its key; give it a token and a certificate.
 
         Args:
             seen: by its address; the region is used when it names none.
+            address: where it comes from, for the audit log.
 
         Raises:
             ProtocolError: malformed, or not signed by the peer that it names.
             InvalidRequest: another network, or a challenge that is not ours, has expired or was used.
-            Forbidden: the node was revoked.
+            Forbidden: the node was revoked. Banned: it, or its account, is shut out.
         """
         registration = open_proof(Registration, envelope, keys.network)
         expires_at = self._challenges.check(registration.challenge)
         region = registration.region or (seen.region if seen else None)
         token = WORKER_TOKEN_PREFIX + secrets.token_urlsafe(32)
         async with self._database.write() as connection:
-            known = await nodes.find_node(connection, registration.peer)
-            if known is not None and known.revoked_at is not None:
-                raise Forbidden("This node was shut out by the tracker's operator. Ask the operator for the reason.")
+            await _refuse_shut_out(connection, registration.peer, now)
             await use_up(connection, registration.challenge, expires_at)
             await nodes.save_node(connection, registration, region=region, seen=seen, token=token, now=now)
             certificate = await _certify(connection, keys, registration.peer, now)
+            name = node_name(registration.peer)
+            await audit.record(connection, name, Action.NODE_REGISTERED, name, address=address, at=now)
         return Registered(registration.peer, token, certificate, region)
 
     async def beat(self, keys: KeyRing, peer: PeerId, *, now: int) -> Envelope | None:
-        """Note a heartbeat; return a fresh certificate when the newest is past half its life."""
+        """Note a heartbeat; return a fresh certificate when the newest is past half its life, or was revoked.
+
+        Raises:
+            Forbidden: the node was revoked, a moment ago at most. Banned: it would get a certificate, but is shut out.
+        """
         async with self._database.write() as connection:
-            await nodes.note_heartbeat(connection, peer, now=now)
+            if not await nodes.note_heartbeat(connection, peer, now=now):
+                raise _shut_out()
             issued_at = await nodes.newest_certificate_at(connection, peer)
             if issued_at is not None and now - issued_at < CERTIFICATE_LIFETIME_S // 2:
                 return None
+            await _refuse_shut_out(connection, peer, now)
             return await _certify(connection, keys, peer, now)
 
-    async def link(self, keys: KeyRing, envelope: Envelope, account: Account, *, now: int) -> tuple[PeerId, LinkReply]:
+    async def link(
+        self, keys: KeyRing, envelope: Envelope, account: Account, *, address: str = "", now: int
+    ) -> tuple[PeerId, LinkReply]:
         """Attach a node to an account and move what it earned there.
 
         Raises:
@@ -96,13 +110,16 @@ class Registrar:
         if account.promotional:
             raise Forbidden("Nodes cannot be linked to a promotional account: its credits pay nothing spendable.")
         async with self._database.write() as connection:
-            if await nodes.find_node(connection, link.peer) is None:
+            if await nodes.find_node(connection, link.peer, lock=True) is None:
                 raise NotFound("This node is not registered here. Start it once, then link it.")
             await use_up(connection, link.challenge, expires_at)
             await nodes.set_account(connection, link.peer, account.id)
             earned = await ledger.balance(connection, node_name(link.peer))
             if earned > 0:
                 await ledger.append(connection, Bookkeeper(keys.network, now).link(link.peer, account.id, earned))
+            detail = {"account": account.id, "moved_microcredits": max(0, earned)}
+            actor, subject = f"key:{account.key_id}", node_name(link.peer)
+            await audit.record(connection, actor, Action.NODE_LINKED, subject, detail, address, at=now)
         return link.peer, LinkReply(account=account.id, moved_microcredits=max(0, earned))
 
 
@@ -139,6 +156,10 @@ def open_proof(model: type[_Proof], envelope: Envelope, network: str) -> _Proof:
     return body
 
 
+def _shut_out() -> Forbidden:
+    return Forbidden("This node was shut out by the tracker's operator. Ask the operator for the reason.")
+
+
 async def use_up(connection: AsyncConnection, challenge: bytes, expires_at: int) -> None:
     """Use a challenge up.
 
@@ -154,3 +175,20 @@ async def _certify(connection: AsyncConnection, keys: KeyRing, peer: PeerId, now
     certificate = certificate_for(peer, network=keys.network, kid=kid, now=now)
     await nodes.add_certificate(connection, certificate)
     return sign(signer, certificate).envelope
+
+
+async def _refuse_shut_out(connection: AsyncConnection, peer: PeerId, now: int) -> None:
+    """Ask the database, not the process's memory of it: a certificate that is given by mistake lives for days.
+
+    The node's row is locked, as it is for a ban: either sees what the other did.
+    """
+    known = await nodes.find_node(connection, peer, lock=True)
+    if known is not None and known.revoked_at is not None:
+        raise _shut_out()
+    subjects = [(BanKind.NODE, str(peer))]
+    if known is not None and known.account_id is not None:
+        subjects.append((BanKind.ACCOUNT, known.account_id))
+    for kind, subject in subjects:
+        ban = await find_ban(connection, kind, subject)
+        if ban is not None and ban.holds(now):
+            raise Banned(ban.words)

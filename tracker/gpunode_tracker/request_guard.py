@@ -2,15 +2,20 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
-from gpunode_tracker.client_addresses import Network, client_address
+from gpunode_tracker.client_addresses import Network, client_address, is_https
 from gpunode_tracker.errors import TooManyRequests
 from gpunode_tracker.in_flight import InFlight
 from gpunode_tracker.limits import Budget, Limits
 from gpunode_tracker.rate_buckets import RateBuckets
 from gpunode_tracker.rates import Decision, Rate
 
-_WHOSE = {
+KEY_BUDGET: Final = "key"
+"""What a key's own ``requests_per_minute`` allows; the settings have no rate for it."""
+
+_WHOSE: Final[dict[str, str]] = {
+    KEY_BUDGET: "this key",
     Budget.SUBMITS: "this key or token",
     Budget.LOOKUPS: "this key or token",
     Budget.HEARTBEATS: "this token",
@@ -21,9 +26,9 @@ _WHOSE = {
 
 @dataclass(frozen=True)
 class Charge:
-    """What a budget said to a request."""
+    """What a budget said to a request; ``budget``: one of ``Budget``, or ``KEY_BUDGET``."""
 
-    budget: Budget
+    budget: str
     rate: Rate
     decision: Decision
 
@@ -47,10 +52,19 @@ class RequestGuard:
         """Return the address that a request comes from."""
         return client_address(peer, forwarded, self._proxies)
 
+    def came_over_tls(self, peer: str | None, schemes: Iterable[str]) -> bool:
+        """Whether a proxy says that its client spoke TLS with it."""
+        return is_https(peer, schemes, self._proxies)
+
     async def charge(self, budget: Budget, holder: str, cost: int = 1) -> Charge:
         """Count a request; whether it may be served stands in the charge."""
         rate = self.limits.rates[budget]
         return Charge(budget, rate, await self._buckets.take(budget, holder, rate, cost))
+
+    async def charge_key(self, key_id: str, requests_per_minute: int) -> Charge:
+        """Count a request on a key that has a limit of its own; that many may also come at once."""
+        rate = Rate(per_minute=requests_per_minute, burst=requests_per_minute)
+        return Charge(KEY_BUDGET, rate, await self._buckets.take(KEY_BUDGET, key_id, rate))
 
 
 def refusal(charge: Charge) -> TooManyRequests:

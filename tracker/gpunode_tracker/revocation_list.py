@@ -5,9 +5,11 @@ from gpunode_protocol.signing import Signed, sign
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gpunode_tracker.keys import KeyRing
+from gpunode_tracker.restorations import next_sequence
 from gpunode_tracker.storage.database import Database
 from gpunode_tracker.storage.documents import DocumentKind, add, newest
 from gpunode_tracker.storage.grants import revoked_grants
+from gpunode_tracker.storage.locks import Lock, take
 from gpunode_tracker.storage.nodes import revoked_certificates
 
 _Content = tuple[tuple[str, ...], tuple[str, ...]]
@@ -20,12 +22,13 @@ async def current_revocations(database: Database, keys: KeyRing, *, now: int) ->
         if last is not None and _content_of(last) == await _content(connection, now):
             return last
     async with database.write() as connection:
+        await take(connection, Lock.REVOCATIONS)
         last, content = await _last(connection, keys), await _content(connection, now)
         if last is not None and _content_of(last) == content:
             return last
         kid, signer = keys.signer(now)
         grants, certificates = content
-        sequence = last.body.sequence + 1 if last else 1
+        sequence = await next_sequence(connection, DocumentKind.REVOCATIONS, last.body.sequence if last else 0)
         body = Revocations(
             network=keys.network,
             sequence=sequence,

@@ -7,8 +7,10 @@ from gpunode_protocol.regions import Region
 from gpunode_protocol.tasks import Task
 from gpunode_protocol.validation import JOB_ID_PATTERN, MAX_INT64
 
+from gpunode_tracker.admin_routes import ADMIN_ROUTES
 from gpunode_tracker.handlers import (
     accounts,
+    docs,
     grants,
     health,
     jobs,
@@ -21,10 +23,25 @@ from gpunode_tracker.handlers import (
     workers,
 )
 from gpunode_tracker.jobs.job import JobStatus
-from gpunode_tracker.openapi.route import EVENT_STREAM, PLAIN_TEXT, Auth, Route, choice, number, text
+from gpunode_tracker.openapi.route import (
+    ANY_FILE,
+    EVENT_STREAM,
+    HTML,
+    JSON_OBJECT,
+    PLAIN_TEXT,
+    Auth,
+    Route,
+    SpecialProblem,
+    choice,
+    number,
+    text,
+)
 from gpunode_tracker.workers.worker import WORKER_ID_PATTERN, WorkerStatus
 
 METRICS_PATH = "/metrics"
+OPENAPI_PATH = "/openapi.json"
+DOCS_PATH = "/docs"
+DOCS_ASSET_PATH = "/docs/assets/{asset}"
 
 ROUTES: tuple[Route, ...] = (
     Route("GET", api.NETWORK_PATH, network.get_network, reply=api.NetworkInfo),
@@ -131,6 +148,7 @@ ROUTES: tuple[Route, ...] = (
             number("to", "Size of the newer tree; without it, the newest.", highest=MAX_INT64),
         ),
     ),
+    Route("GET", api.RESTORATIONS_PATH, ledger.get_restorations, reply=api.RestorationsReply),
     Route(
         "GET",
         api.RECEIPT_PATH,
@@ -149,6 +167,7 @@ ROUTES: tuple[Route, ...] = (
         also={200: jobs_api.JobTicket},
         auth=Auth.KEY,
         headers=(jobs_api.IDEMPOTENCY_KEY_HEADER,),
+        reply_headers={202: ("Location",), 200: ("Location",)},
         problems=(402,),
     ),
     Route(
@@ -157,9 +176,11 @@ ROUTES: tuple[Route, ...] = (
         jobs.post_sync_job,
         body=jobs_api.JobSubmission,
         reply=jobs_api.JobView,
+        also={504: SpecialProblem(jobs_api.JobProblem)},
         auth=Auth.KEY,
         headers=(jobs_api.IDEMPOTENCY_KEY_HEADER,),
-        problems=(402, 504),
+        reply_headers={504: ("Location",)},
+        problems=(402,),
     ),
     Route(
         "GET",
@@ -262,4 +283,8 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", api.HEALTH_PATH, health.get_health, reply=health.Health),
     Route("GET", api.READY_PATH, health.get_ready, reply=health.Readiness),
     Route("GET", METRICS_PATH, health.get_metrics, reply=PLAIN_TEXT),
+    Route("GET", OPENAPI_PATH, docs.get_openapi, reply=JSON_OBJECT, also={304: None}),
+    Route("GET", DOCS_PATH, docs.get_docs, reply=HTML, also={304: None}),
+    Route("GET", DOCS_ASSET_PATH, docs.get_docs_asset, reply=ANY_FILE, also={304: None}, problems=(404,)),
+    *ADMIN_ROUTES,
 )

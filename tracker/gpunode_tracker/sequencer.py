@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 MAX_BATCH_LEAVES = 2_000
 _LOAD_LEAVES = 50_000
+TAKEOVER_S = 10
+"""When entries have waited so long for their numbers, whoever should give them is gone: some other replica does it."""
 
 
 class NotTheSequencer(StorageUnavailable):
@@ -27,7 +29,11 @@ class NotTheSequencer(StorageUnavailable):
 
 
 class Sequencer:
-    """Numbers new leaves and signs a head after each batch, while nobody took a newer epoch."""
+    """Numbers new leaves and signs a head after each batch, while nobody took a newer epoch.
+
+    Of several replicas the one that started last does so. The others follow: they read what it wrote and prove by that;
+    when entries wait for too long, one of them takes the next epoch.
+    """
 
     def __init__(self, database: Database, log: str, clock: Clock) -> None:
         """log: id of this log."""
@@ -37,6 +43,7 @@ class Sequencer:
         self._levels = HashLevels()
         self._head: Envelope | None = None
         self._head_size = 0
+        self._head_log = ""
         self._epoch = 0
         self._turn = asyncio.Lock()
 
@@ -55,18 +62,17 @@ class Sequencer:
         async with self._database.write() as connection:
             self._epoch = await ledger.take_epoch(connection, self._log)
         async with self._database.read() as connection:
-            while batch := await ledger.leaf_hashes(connection, self._levels.size, _LOAD_LEAVES):
-                for leaf in batch:
-                    self._levels.append(leaf)
-            self._head = await newest(connection, DocumentKind.TREE_HEAD)
-        self._head_size = read_body(TreeHead, self._head).size if self._head is not None else 0
+            await self._follow(connection)
         await self.run_once(keys)
 
     async def run_once(self, keys: KeyRing) -> int:
-        """Number all new leaves and sign heads over them; return how many leaves were numbered.
+        """Number all new leaves and sign heads over them, or read what another process did of that.
+
+        Returns:
+            How many leaves were numbered here.
 
         Raises:
-            NotTheSequencer: another process took over.
+            NotTheSequencer: another process took over just now.
             StorageUnavailable: nothing was numbered.
         """
         numbered = 0
@@ -77,12 +83,46 @@ class Sequencer:
 
     async def _run_batch(self, keys: KeyRing) -> int:
         async with self._database.read() as connection:
-            if self._head is not None and not await ledger.unsequenced(connection, 1):
-                return 0
+            epoch = await ledger.current_epoch(connection, self._log)
+            waiting_since = await ledger.unsequenced_since(connection)
+            if epoch != self._epoch:
+                await self._follow(connection)
+        if waiting_since is None and self._head is not None and self._head_log == self._log:
+            return 0
+        if epoch != self._epoch and not await self._take_over(epoch, waiting_since):
+            return 0
+        return await self._number(keys)
+
+    async def _follow(self, connection: AsyncConnection) -> None:
+        """Read the leaves that were numbered elsewhere, and the newest head over them."""
+        while batch := await ledger.leaf_hashes(connection, self._levels.size, _LOAD_LEAVES):
+            for leaf in batch:
+                self._levels.append(leaf)
+        self._head = await newest(connection, DocumentKind.TREE_HEAD)
+        if self._head is not None:
+            head = read_body(TreeHead, self._head)
+            self._head_size, self._head_log = head.size, head.log  # after a restore: of the log that this one continues
+
+    async def _take_over(self, epoch: int, waiting_since: int | None) -> bool:
+        """Become the sequencer if the one of ``epoch`` lets entries wait; return whether it worked."""
+        if waiting_since is None or self._clock() - waiting_since < TAKEOVER_S:
+            return False
+        async with self._database.write() as connection:
+            if not await ledger.take_epoch_after(connection, self._log, epoch):
+                return False
+        async with self._database.read() as connection:
+            await self._follow(connection)  # what it numbered before its epoch ended
+        self._epoch = epoch + 1
+        logger.warning(
+            "Entries waited for their numbers: this process gives them now", extra={"event": "sequencer_taken_over"}
+        )
+        return True
+
+    async def _number(self, keys: KeyRing) -> int:
         size = self._levels.size
         try:
             async with self._database.write() as connection:
-                if await ledger.current_epoch(connection, self._log) != self._epoch:
+                if await ledger.current_epoch(connection, self._log, lock=True) != self._epoch:
                     raise NotTheSequencer(retry_after_s=1)
                 batch = await ledger.unsequenced(connection, MAX_BATCH_LEAVES)
                 await ledger.set_positions(connection, [row for row, _ in batch], size)
@@ -92,7 +132,7 @@ class Sequencer:
         except BaseException:
             self._levels.truncate(size)  # what was not committed is not in the log
             raise
-        self._head, self._head_size = head, self._levels.size
+        self._head, self._head_size, self._head_log = head, self._levels.size, self._log
         return len(batch)
 
     async def _sign_head(self, connection: AsyncConnection, keys: KeyRing) -> Envelope:

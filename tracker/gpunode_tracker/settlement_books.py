@@ -1,17 +1,19 @@
 """What settling a chunk of claims reads again and again, remembered for the length of one transaction."""
 
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Iterable
 from typing import Any, TypeVar
 
 from gpunode_protocol.prices import PriceTable
+from gpunode_protocol.vouchers import Voucher
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gpunode_tracker.entries import reserved_name
 from gpunode_tracker.settlement import Terms
 from gpunode_tracker.storage import ledger
 from gpunode_tracker.storage.accounts import Account, find_account
-from gpunode_tracker.storage.grants import StoredGrant, find_grant
-from gpunode_tracker.storage.nodes import StoredNode, find_node
+from gpunode_tracker.storage.grants import StoredGrant, find_grant, lock_grants
+from gpunode_tracker.storage.locks import job_locks, take
+from gpunode_tracker.storage.nodes import StoredNode, find_node, find_nodes
 from gpunode_tracker.storage.prices import prices_of_version
 from gpunode_tracker.storage.settlements import paid_to_node
 
@@ -25,6 +27,19 @@ class SettlementBooks:
         """connection: inside a writing transaction."""
         self.connection = connection
         self._known: dict[Hashable, Any] = {}
+
+    async def lock(self, claims: Iterable[Voucher]) -> None:
+        """Keep others from deciding on the same jobs, grants and nodes until the transaction ends.
+
+        In one step for all, and in the same order as everybody: otherwise two batches could wait for each other.
+        """
+        vouchers = list(claims)
+        await take(self.connection, *job_locks((voucher.client, voucher.job) for voucher in vouchers))
+        grants = await lock_grants(self.connection, {voucher.jti for voucher in vouchers})
+        nodes = await find_nodes(self.connection, {voucher.node for voucher in vouchers}, share=True)
+        for voucher in vouchers:
+            self._known["grant", voucher.jti] = grants.get(voucher.jti)
+            self._known["node", voucher.node] = nodes.get(voucher.node)
 
     async def grant(self, jti: str) -> StoredGrant | None:
         """Return a grant, locked."""

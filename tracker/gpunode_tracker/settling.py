@@ -59,6 +59,7 @@ class Settling:
                 continue
             async with self._database.write() as connection:
                 books = SettlementBooks(connection)
+                await books.lock(claim.voucher.body for claim in chunk if isinstance(claim, Claim))
                 for claim in chunk:
                     if isinstance(claim, Claim):
                         results.append(await self._settle_claim(books, claim))

@@ -36,6 +36,15 @@ class Sharding:
         is_recent = now < kept["changed_at"] + OVERLAP_S
         return cls(bits=kept["bits"], previous=kept["previous"] if is_recent else None, changed_at=now)
 
+    def or_newer(self, text: bytes | None) -> "Sharding":
+        """Return what another replica has kept, if its change is newer than this one's; else this."""
+        if text is None:
+            return self
+        kept = json.loads(text)
+        if kept["changed_at"] <= self.changed_at or kept["bits"] == self.bits:
+            return self
+        return Sharding(bits=kept["bits"], previous=kept["previous"], changed_at=kept["changed_at"])
+
     def to_json(self) -> bytes:
         """Return what ``from_json`` reads."""
         return json.dumps({"bits": self.bits, "previous": self.previous, "changed_at": self.changed_at}).encode()

@@ -5,19 +5,25 @@ import logging
 import random
 import secrets
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Self
 
 from gpunode_protocol.doubts import PLACE_DOUBTFUL
-from gpunode_protocol.identity import Identity
+from gpunode_protocol.identity import Identity, PeerId
 from gpunode_protocol.keyfile import load_or_create_identity
 from gpunode_protocol.prices import PriceTable
+from gpunode_protocol.regions import Region
 from gpunode_protocol.revocations import Revocations
-from gpunode_protocol.signing import Signed
-from gpunode_protocol.tracker_api import NetworkInfo
+from gpunode_protocol.signing import Signed, sign
+from gpunode_protocol.tasks import Task
+from gpunode_protocol.tracker_api import NetworkInfo, NodesReply, SettlementItem, SettlementResult
+from gpunode_protocol.trust import NodeIndex
 
 from gpunode_tracker import Clock
+from gpunode_tracker.bans import BanKind, Bans
 from gpunode_tracker.challenges import SECRET_BYTES, Challenges
 from gpunode_tracker.config import TrackerSettings
 from gpunode_tracker.geoip import GeoIp
@@ -33,17 +39,22 @@ from gpunode_tracker.region_index import RegionIndex
 from gpunode_tracker.registration import Registrar
 from gpunode_tracker.revocation_list import current_revocations
 from gpunode_tracker.sealing import Sealer
+from gpunode_tracker.sealing_key_file import SEALING_KEYS_FILE
+from gpunode_tracker.sealing_watch import SealingWatch
 from gpunode_tracker.sequencer import Sequencer
 from gpunode_tracker.settling import Settling
 from gpunode_tracker.sharding import Sharding
+from gpunode_tracker.shared.replica import Replica
+from gpunode_tracker.storage.bans import all_bans
 from gpunode_tracker.storage.database import Database
 from gpunode_tracker.storage.documents import constant, find_constant, replace_value
-from gpunode_tracker.storage.prices import ensure_prices
+from gpunode_tracker.storage.prices import ensure_prices, newest_prices
 from gpunode_tracker.workers.capacity import WorkerCapacities
 from gpunode_tracker.workers.pool import WorkerPool
 
 logger = logging.getLogger(__name__)
 
+DISPATCH_KEY_FILE = "dispatch.key"
 _SHARDING = "sharding"
 
 
@@ -70,7 +81,10 @@ class Tracker:
     sharding: Sharding
     geoip: GeoIp
     sealer: Sealer
+    sealing_watch: SealingWatch
     dispatch: Identity
+    bans: Bans
+    replica: Replica
     monotonic: Clock = time.monotonic
     news: JobNews = field(default_factory=JobNews)
     places: PlaceWatch = field(default_factory=PlaceWatch)
@@ -99,9 +113,12 @@ class Tracker:
                 secret = await constant(connection, "challenge_secret", secrets.token_bytes(SECRET_BYTES))
                 sharding = Sharding.from_json(await find_constant(connection, _SHARDING), now=int(clock()))
                 log = await constant(connection, "log_id", secrets.token_hex(16).encode())
+                bans = Bans(clock)
+                bans.replace(await all_bans(connection, now=int(clock())))
             challenges = Challenges(secret, clock)
             sequencer = Sequencer(database, log.decode(), clock)
             await sequencer.start(keys)
+            sealing_path = settings.data_dir / SEALING_KEYS_FILE
             return cls(
                 settings=settings,
                 clock=clock,
@@ -116,8 +133,11 @@ class Tracker:
                 index=RegionIndex(random.Random()),  # noqa: S311 -- picks a sample, guards nothing
                 sharding=sharding,
                 geoip=GeoIp(settings.geoip_database),
-                sealer=Sealer.from_file(settings.data_dir / "sealing_keys.json"),
-                dispatch=load_or_create_identity(settings.data_dir / "dispatch.key"),
+                sealing_watch=SealingWatch(sealing_path),  # before it is read: no change is to be missed
+                sealer=Sealer.from_file(sealing_path),
+                dispatch=load_or_create_identity(settings.data_dir / DISPATCH_KEY_FILE),
+                bans=bans,
+                replica=Replica(settings, keys.network),
                 monotonic=monotonic,
             )
         except BaseException:
@@ -142,8 +162,16 @@ class Tracker:
     @cached_property
     def outlook(self) -> Outlook:
         """Who could do a queued job, and when; whoever knows of more workers adds to its ``sources``."""
-        nodes = MeshCapacities(self.index, self.settings.default_models, self.clock, lambda: self.mesh is not None)
+        nodes = MeshCapacities(self.index, self.settings.default_models, self.clock, self._sends_jobs)
         return Outlook(self.database, self.clock, [nodes, WorkerCapacities(self.workers.presence)])
+
+    def _sends_jobs(self) -> bool:
+        return self.mesh is not None and self.settings.dispatch
+
+    @property
+    def dispatch_key_path(self) -> Path:
+        """Where the dispatch key is."""
+        return self.settings.data_dir / DISPATCH_KEY_FILE
 
     @property
     def now(self) -> int:
@@ -156,14 +184,42 @@ class Tracker:
         return self.mesh.addresses if self.mesh is not None else ()
 
     async def refresh(self) -> None:
-        """Read what the operator's commands may have changed: keys and revocations."""
+        """Read what others may have changed: bans, prices, keys, revocations, shards."""
+        self.sealing_watch.refresh(self.sealer)
+        await self.refresh_bans()
+        await self.refresh_prices()
         self.keys = await read_keys(self.database, self.settings.data_dir)
+        async with self.database.read() as connection:
+            kept = await find_constant(connection, _SHARDING)
+        self.sharding = self.sharding.or_newer(kept)
         known = self.revocations.body.sequence
         self.revocations = await current_revocations(self.database, self.keys, now=self.now)
         if self.revocations.body.sequence != known:
             self.index.remove_revoked(frozenset(self.revocations.body.certificates))
         if self.mesh is not None:
             self.mesh.trust(self.keys.trust, self.revocations.body)
+
+    async def settle(self, items: Sequence[SettlementItem]) -> list[SettlementResult]:
+        """Settle vouchers and count what came of them; see ``Settling.settle``."""
+        results = await self.settling.settle(items)
+        self.wake_sequencer.set()
+        for result in results:
+            self.metrics.settlements.labels(result.status).inc()
+            self.metrics.paid_microcredits.inc(result.paid_microcredits)
+        return results
+
+    async def refresh_bans(self) -> None:
+        """Read the bans, and take nodes off the index that are shut out from now on."""
+        async with self.database.read() as connection:
+            found = await all_bans(connection, now=self.now)
+        if self.bans.replace(found):
+            for peer in self.bans.of_kind(BanKind.NODE):
+                self.index.remove(PeerId(peer))
+
+    async def refresh_prices(self) -> None:
+        """Read the prices in force."""
+        async with self.database.read() as connection:
+            self.prices = await newest_prices(connection) or self.prices
 
     async def sequence(self) -> None:
         """Number the ledger's new entries and sign a head, now."""
@@ -182,6 +238,14 @@ class Tracker:
         """Find out anew whose stated place is doubtful, and log who is so from now on."""
         for peer in self.places.judge(self.clock()):
             logger.info("%s %s", peer, PLACE_DOUBTFUL, extra={"event": "place_doubtful", "peer_id": peer})
+
+    def signed_index(self, *, task: Task | None, model: str | None, region: Region | None) -> NodesReply:
+        """Return live adverts that fit, at most 256, signed as a whole."""
+        found = self.index.find(self.clock(), task=task, region=region, model=model)
+        kid, signer = self.keys.signer(self.now)
+        adverts = tuple(advert.envelope for advert in found)
+        index = NodeIndex(network=self.keys.network, issued_at=self.now, adverts=adverts, kid=kid)
+        return NodesReply(index=sign(signer, index).envelope)
 
     def network_info(self) -> NetworkInfo:
         """Return what newcomers need."""

@@ -8,8 +8,10 @@ from gpunode_protocol.errors import GpunodeError
 
 from gpunode_tracker.entries import Bookkeeper, reserved_name
 from gpunode_tracker.jobs.retention import delete_old, fail_stale
+from gpunode_tracker.resealing import Resealing
 from gpunode_tracker.sequencer import NotTheSequencer
 from gpunode_tracker.storage import ledger
+from gpunode_tracker.storage.bans import forget_bans
 from gpunode_tracker.storage.checkpoints import (
     accounts_between,
     newest_transfer,
@@ -78,11 +80,12 @@ async def shorten_sums(database: Database, after: int | None) -> int:
 
 
 async def drop_expired(tracker: Tracker) -> None:
-    """Forget used challenges, adverts and tree heads whose time is over."""
+    """Forget used challenges, adverts, tree heads and bans whose time is over."""
     tracker.index.prune(tracker.clock())
     async with tracker.database.write() as connection:
         await forget_challenges(connection, now=tracker.now)
         await forget_heads(connection, issued_before=tracker.now - HEADS_KEPT_S)
+        await forget_bans(connection, now=tracker.now)
 
 
 class Upkeep:
@@ -93,6 +96,7 @@ class Upkeep:
         self._tasks: list[asyncio.Task[None]] = []
         self._last_transfer: int | None = None
         self._leases = LeaseWatch(tracker)
+        self._resealing = Resealing(tracker.database, tracker.sealer, tracker.monotonic)
 
     def start(self) -> None:
         """Start the tasks."""
@@ -102,6 +106,7 @@ class Upkeep:
             asyncio.create_task(self._sequence()),
             asyncio.create_task(self._every(REFRESH_INTERVAL_S, tracker.refresh)),
             asyncio.create_task(self._every(TIDY_INTERVAL_S, self._tidy)),
+            asyncio.create_task(self._every(REFRESH_INTERVAL_S, self._resealing.look)),
             asyncio.create_task(self._every(LEASE_INTERVAL_S, self._leases.look)),
             asyncio.create_task(self._every(FLUSH_INTERVAL_S, workers.sync.flush)),
             asyncio.create_task(self._every(READ_INTERVAL_S, workers.sync.read)),

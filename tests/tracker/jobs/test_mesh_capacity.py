@@ -55,6 +55,7 @@ async def test_a_node_with_two_models() -> None:
         tasks=frozenset({Task.LLM}),
         models=frozenset({MODEL}),
         takes_unnamed=True,
+        resolves_names=True,
         region=Region.ASIA,
         slots=4,
         busy=3,

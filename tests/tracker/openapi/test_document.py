@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from gpunode_protocol.jobs_api import JobProblem
 from gpunode_protocol.tracker_api import Problem
 from gpunode_tracker.openapi.document import openapi_document, summary_of
-from gpunode_tracker.openapi.route import EVENT_STREAM, Auth, Route, number
+from gpunode_tracker.openapi.route import EVENT_STREAM, Auth, Route, SpecialProblem, number
 from gpunode_tracker.routes import ROUTES
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
@@ -74,7 +75,7 @@ def test_an_operation_tells_what_the_docstring_does() -> None:
     """The first line is its summary, the rest its description; the module is its group."""
     operation = _operation()
     assert (operation["summary"], operation["description"]) == ("Keep a thing.", "It stays.")
-    assert (operation["operationId"], operation["tags"]) == ("post_thing", ["test_document"])
+    assert (operation["operationId"], operation["tags"]) == ("test_document_post_thing", ["test_document"])
 
 
 def test_a_variable_of_the_path_has_its_pattern() -> None:
@@ -106,15 +107,15 @@ def test_a_body_is_required_json() -> None:
     ("auth", "security"),
     [
         (Auth.NOTHING, []),
-        (Auth.OPTIONAL, [{}, {"apiKey": ["jobs"]}, {"workerToken": []}]),
-        (Auth.KEY, [{"apiKey": ["jobs"]}]),
+        (Auth.OPTIONAL, [{}, {"apiKey": ["admin"]}, {"workerToken": []}]),
+        (Auth.KEY, [{"apiKey": ["admin"]}]),
         (Auth.WORKER, [{"workerToken": []}]),
-        (Auth.KEY_OR_WORKER, [{"apiKey": ["jobs"]}, {"workerToken": []}]),
+        (Auth.KEY_OR_WORKER, [{"apiKey": ["admin"]}, {"workerToken": []}]),
     ],
 )
 def test_what_callers_have_to_show_is_told(auth: Auth, security: list[Any]) -> None:
-    """The scope of a key stands beside it."""
-    assert _operation(auth=auth, scope="jobs")["security"] == security
+    """The scope that the path needs stands beside the key."""
+    assert _operation(auth=auth)["security"] == security
 
 
 def test_answers_are_told_by_status() -> None:
@@ -125,6 +126,23 @@ def test_answers_are_told_by_status() -> None:
     assert "content" not in responses["204"]
     assert responses["404"] == {"$ref": "#/components/responses/NotFound"}
     assert set(responses) == {"200", "201", "204", "404", "429", "500", "503"}
+
+
+def test_a_special_problem_is_told_with_its_headers() -> None:
+    """As a problem, of its own model."""
+    reply = _operation(also={504: SpecialProblem(JobProblem)}, reply_headers={504: ("Location",)})["responses"]["504"]
+    schema = {"$ref": "#/components/schemas/JobProblem"}
+    assert reply["content"] == {"application/problem+json": {"schema": schema}}
+    assert reply["headers"]["Location"] == {"$ref": "#/components/headers/Location"}
+
+
+def test_the_parameters_of_jobs_are_told(document: dict[str, Any]) -> None:
+    """One shape for each type."""
+    schemas = document["components"]["schemas"]
+    names = ["LlmJobParams", "ImageJobParams", "SpeechJobParams", "EmbeddingJobParams"]
+    shapes = schemas["JobSubmission"]["properties"]["params"]["anyOf"]
+    assert shapes == [{"$ref": f"#/components/schemas/{name}"} for name in names]
+    assert schemas["ImageJobParams"]["properties"]["size"]["anyOf"][0]["pattern"] == "^[0-9]{1,5}[xX][0-9]{1,5}$"
 
 
 def test_headers_of_answers_are_told(document: dict[str, Any]) -> None:

@@ -19,15 +19,6 @@ async def _handler(_request: web.Request) -> web.Response:
     return web.Response()
 
 
-def test_a_route_becomes_aiohttps() -> None:
-    """Method, path and handler are the same; GET serves HEAD too, as aiohttp's own do."""
-    app = web.Application()
-    routes = [Route("GET", "/a/{b}", _handler, reply=None), Route("DELETE", "/a/{b}", _handler, reply=None)]
-    app.add_routes([route.definition for route in routes])
-    served = {(route.method, route.resource.canonical) for route in app.router.routes() if route.resource}
-    assert served == {("GET", "/a/{b}"), ("HEAD", "/a/{b}"), ("DELETE", "/a/{b}")}
-
-
 def test_variables_are_those_of_the_path() -> None:
     """In order."""
     assert Route("GET", "/a/{b}/c/{d}", _handler, reply=None).variables == ("b", "d")
@@ -56,8 +47,20 @@ def test_replies_are_by_status() -> None:
 
 
 def test_query_parameters_have_schemas() -> None:
-    """Numbers with their range, names, text with its limits."""
+    """Numbers with their range, names, text with its limits; empty is as good as left out."""
     assert number("n", "Count.", highest=7).schema == {"type": "integer", "minimum": 0, "maximum": 7}
-    assert choice("c", "Which.", Colour).schema == {"type": "string", "enum": ["red", "blue"]}
+    assert choice("c", "Which.", Colour).schema == {"type": "string", "enum": ["red", "blue", ""]}
     assert text("t", "Words.").schema == {"type": "string"}
-    assert text("t", "Words.", pattern="^a", max_chars=3).schema == {"type": "string", "pattern": "^a", "maxLength": 3}
+    assert text("t", "Words.", pattern="^a", max_chars=3).schema == {
+        "type": "string",
+        "pattern": "^$|^a",
+        "maxLength": 3,
+    }
+
+
+def test_what_is_required_is_not_empty() -> None:
+    """Nor left out."""
+    assert choice("c", "Which.", Colour, required=True).schema == {"type": "string", "enum": ["red", "blue"]}
+    words = text("t", "Words.", pattern="^a", required=True)
+    assert words.required
+    assert words.schema == {"type": "string", "minLength": 1, "pattern": "^a"}

@@ -6,7 +6,10 @@ from gpunode_tracker.storage.tables import balance_checkpoints
 from gpunode_tracker.tracker import Tracker
 from sqlalchemy import delete
 
+from tests.tracker.databases import ON_BOTH
 from tests.tracker.parties import START_AT
+
+pytestmark = ON_BOTH
 
 BOOK = Bookkeeper("0" * 40, START_AT)
 

@@ -14,10 +14,12 @@ from gpunode_tracker.tracker import Tracker
 from sqlalchemy import text
 
 from tests.tracker.conftest import World
+from tests.tracker.databases import ON_BOTH, ON_SQLITE
 
 _POOLED_CONNECTIONS = 5  # SQLAlchemy's default
 
 
+@ON_SQLITE
 async def test_writers_take_turns(tracker: Tracker) -> None:
     """Read, wait, write: no update of twenty concurrent ones is lost."""
 
@@ -34,6 +36,7 @@ async def test_writers_take_turns(tracker: Tracker) -> None:
         assert await find_constant(connection, "counter") == b"20"
 
 
+@ON_BOTH
 async def test_an_error_undoes_everything(tracker: Tracker) -> None:
     """What fails half-way leaves nothing."""
 
@@ -48,16 +51,7 @@ async def test_an_error_undoes_everything(tracker: Tracker) -> None:
         assert await find_constant(connection, "half") is None
 
 
-async def test_what_was_committed_is_durable(tracker: Tracker) -> None:
-    """WAL with a full sync at each commit, and foreign keys, on every connection."""
-    async with tracker.database.read() as connection:
-        pragmas = [
-            (await connection.execute(text(f"PRAGMA {name}"))).scalar_one()
-            for name in ("journal_mode", "synchronous", "foreign_keys")
-        ]
-    assert pragmas == ["wal", 2, 1]
-
-
+@ON_SQLITE
 async def test_a_full_disk_loses_nothing(world: World) -> None:
     """503 with Retry-After; what was settled stays, and the same batch settles when there is room again."""
     deal = await world.job()
@@ -94,6 +88,7 @@ async def _limit_connection(database: Database, pages: int, barrier: asyncio.Bar
         await barrier.wait()  # hold it until the others have one of their own
 
 
+@ON_SQLITE
 async def test_another_process_that_writes_too_long(settings: TrackerSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     """After the busy timeout the request may be sent again soon."""
     monkeypatch.setattr("gpunode_tracker.storage.engines._PRAGMAS", ("busy_timeout=10",))

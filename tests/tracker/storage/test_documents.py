@@ -6,7 +6,10 @@ from gpunode_tracker.storage.documents import DocumentKind, add, constant, find_
 from gpunode_tracker.tracker import Tracker
 from sqlalchemy.exc import IntegrityError
 
+from tests.tracker.databases import ON_BOTH
 from tests.tracker.parties import START_AT
+
+pytestmark = ON_BOTH
 
 
 async def test_the_newest_document_of_a_kind(tracker: Tracker) -> None:

@@ -2,10 +2,12 @@
 
 from gpunode_tracker.storage import grants
 from gpunode_tracker.storage.accounts import Account, add_account
+from gpunode_tracker.storage.jobs import add_job
 from gpunode_tracker.tracker import Tracker
-from sqlalchemy.dialects import postgresql
 
+from tests.tracker.databases import ON_BOTH, ON_POSTGRESQL
 from tests.tracker.parties import START_AT
+from tests.tracker.storage.queued_jobs import add_jobs, queued_job
 
 
 def _grant(jti: str, **changes: object) -> grants.StoredGrant:
@@ -24,6 +26,7 @@ def _grant(jti: str, **changes: object) -> grants.StoredGrant:
     return grants.StoredGrant(**(fields | changes))  # type: ignore[arg-type]  # -- any field
 
 
+@ON_BOTH
 async def test_grants_read_back(tracker: Tracker) -> None:
     """Open and named caps alike."""
     async with tracker.database.write() as connection:
@@ -34,6 +37,7 @@ async def test_grants_read_back(tracker: Tracker) -> None:
         assert await grants.find_grant(connection, "other") is None
 
 
+@ON_BOTH
 async def test_revocation_and_return(tracker: Tracker) -> None:
     """A live grant can be revoked once; it is due two hours later, and once."""
     async with tracker.database.write() as connection:
@@ -52,7 +56,31 @@ async def test_revocation_and_return(tracker: Tracker) -> None:
         assert await grants.grants_to_return(connection, now=due_at, limit=9) == []
 
 
-def test_returning_locks_what_settling_locks() -> None:
-    """Where rows are locked (not SQLite), a reservation cannot be returned and paid out at the same time."""
-    query = grants.grants_to_return_query(now=START_AT, limit=1)
-    assert str(query.compile(dialect=postgresql.dialect())).endswith("FOR UPDATE")
+@ON_POSTGRESQL
+async def test_what_is_being_settled_is_not_returned(tracker: Tracker) -> None:
+    """Where writers do not take turns, a reservation is not returned and paid out at the same time: it waits."""
+    async with tracker.database.write() as connection:
+        await add_account(connection, Account("a", "a", False), created_at=START_AT)
+        for jti in ("busy", "idle"):
+            await grants.add_grant(connection, _grant(jti))
+    due_at = START_AT + 60 + grants.SETTLEMENT_PERIOD_S
+    async with tracker.database.write() as settling, tracker.database.write() as returning:
+        assert set(await grants.lock_grants(settling, {"busy", "other"})) == {"busy"}
+        assert [grant.jti for grant in await grants.grants_to_return(returning, now=due_at, limit=9)] == ["idle"]
+
+
+@ON_BOTH
+async def test_an_accounts_direct_grants_end(tracker: Tracker) -> None:
+    """Live ones only, no other account's, and none that pays a queued job."""
+    async with tracker.database.write() as connection:
+        await add_jobs(connection, [])
+        await add_account(connection, Account("b", "b", False), created_at=START_AT)
+        for grant in (_grant("direct"), _grant("queued"), _grant("other", account_id="b")):
+            await grants.add_grant(connection, grant)
+        await grants.add_grant(connection, _grant("over", expires_at=START_AT + 5))
+        await add_job(connection, queued_job(1, jti="queued"))
+        await grants.revoke_direct_grants(connection, "a", now=START_AT + 10)
+        assert await grants.revoked_grants(connection, now=START_AT + 10) == ["direct"]
+        ended = await grants.find_grant(connection, "direct")
+        assert ended is not None
+        assert ended.release_at == START_AT + 10 + grants.SETTLEMENT_PERIOD_S

@@ -7,7 +7,10 @@ from gpunode_tracker.storage import ledger
 from gpunode_tracker.storage.checkpoints import write_checkpoint
 from gpunode_tracker.tracker import Tracker
 
+from tests.tracker.databases import ON_BOTH
 from tests.tracker.parties import START_AT
+
+pytestmark = ON_BOTH
 
 BOOK = Bookkeeper("0" * 40, START_AT)
 

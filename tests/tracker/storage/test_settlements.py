@@ -3,6 +3,9 @@
 from gpunode_tracker.storage.settlements import MAX_EVIDENCE_PER_SETTLEMENT
 
 from tests.tracker.conftest import World
+from tests.tracker.databases import ON_BOTH
+
+pytestmark = ON_BOTH
 
 
 async def test_evidence_is_bounded(world: World) -> None:

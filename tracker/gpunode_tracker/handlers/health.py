@@ -21,13 +21,15 @@ class Health(WireModel):
 class Readiness(WireModel):
     """The database answers.
 
-    mesh: state of the mesh peer, or off. mesh_problem: why it is not as it should be, empty if it is. ledger_size:
-    entries in the log.
+    mesh: state of the mesh peer, or off. mesh_problem: why it is not as it should be, empty if it is. redis: off, up or
+    away. redis_problem: likewise. ledger_size: entries in the log.
     """
 
     status: Literal["ready"] = "ready"
     mesh: str
     mesh_problem: str
+    redis: Literal["off", "up", "away"]
+    redis_problem: str
     ledger_size: Count
 
 
@@ -37,7 +39,7 @@ async def get_health(_request: web.Request) -> web.Response:
 
 
 async def get_ready(request: web.Request) -> web.Response:
-    """GET /readyz: the database answers (503 if not); says how the mesh is, without which HTTP goes on working."""
+    """GET /readyz: the database answers (503 if not); says how mesh and Redis are, without which HTTP goes on."""
     tracker = request.app[TRACKER]
     async with tracker.database.read() as connection:
         await newest_prices(connection)
@@ -46,6 +48,8 @@ async def get_ready(request: web.Request) -> web.Response:
         Readiness(
             mesh=str(mesh.state) if mesh else "off",
             mesh_problem=mesh.problem if mesh else "",
+            redis=tracker.replica.redis_state,
+            redis_problem=tracker.replica.redis_problem,
             ledger_size=tracker.sequencer.size,
         )
     )

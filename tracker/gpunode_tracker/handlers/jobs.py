@@ -21,7 +21,6 @@ from gpunode_protocol.tasks import Task
 from gpunode_tracker.app_keys import CLIENT, GUARD, STOPPING, TRACKER, VISIT
 from gpunode_tracker.auth import account_of, key_id_of
 from gpunode_tracker.bodies import read_body, read_number, reply
-from gpunode_tracker.choices import read_choice
 from gpunode_tracker.errors import InvalidRequest, NotFound
 from gpunode_tracker.geoip import Place
 from gpunode_tracker.handlers.event_stream import EventStream
@@ -30,6 +29,7 @@ from gpunode_tracker.jobs.following import follow
 from gpunode_tracker.jobs.job import JobStatus, StoredJob, is_job_id
 from gpunode_tracker.jobs.views import view_of, whole_view
 from gpunode_tracker.problems import problem_reply
+from gpunode_tracker.queries import read_choice
 from gpunode_tracker.quotas import free_body
 from gpunode_tracker.storage import jobs
 from gpunode_tracker.storage.accounts import Account

@@ -8,6 +8,8 @@ from gpunode_protocol.tracker_api import (
     HeadReply,
     LeavesReply,
     OwnEntry,
+    Restoration,
+    RestorationsReply,
 )
 from gpunode_protocol.validation import MAX_INT64
 
@@ -16,6 +18,7 @@ from gpunode_tracker.auth import owners_of
 from gpunode_tracker.balances import account_balance, node_balance
 from gpunode_tracker.bodies import read_number, reply
 from gpunode_tracker.errors import InvalidRequest, NotFound, StorageUnavailable
+from gpunode_tracker.restorations import restorations
 from gpunode_tracker.storage import ledger
 from gpunode_tracker.storage.accounts import Account
 from gpunode_tracker.storage.settlements import StoredSettlement, settlement_of_receipt
@@ -72,6 +75,22 @@ async def get_consistency(request: web.Request) -> web.Response:
     to_size = read_number(request, "to", sequencer.size, highest=MAX_INT64)
     path = sequencer.consistency(from_size, to_size)
     return reply(ConsistencyReply(from_size=from_size, to_size=to_size, path=path))
+
+
+async def get_restorations(request: web.Request) -> web.Response:
+    """GET /api/v1/ledger/restorations: every restore from a backup, with the head that was known then."""
+    tracker = request.app[TRACKER]
+    async with tracker.database.read() as connection:
+        entries = await restorations(connection)
+    sequencer, head = tracker.sequencer, tracker.sequencer.head
+    if head is None:
+        raise StorageUnavailable("No tree head is signed yet. Try again in a moment.", retry_after_s=1)
+    proven = tuple(
+        Restoration(entry=entry.leaf, index=entry.position, path=sequencer.inclusion(entry.position))
+        for entry in entries
+        if entry.position is not None and entry.position < sequencer.size
+    )
+    return reply(RestorationsReply(restorations=proven, head=head))
 
 
 async def get_receipt(request: web.Request) -> web.Response:

@@ -4,7 +4,6 @@ from aiohttp import web
 from gpunode_protocol.identity import PeerId, parse_peer_id
 from gpunode_protocol.regions import Region
 from gpunode_protocol.signing import read_body as read_signed_body
-from gpunode_protocol.signing import sign
 from gpunode_protocol.tasks import Task
 from gpunode_protocol.tracker_api import (
     ChallengeReply,
@@ -12,24 +11,24 @@ from gpunode_protocol.tracker_api import (
     HeartbeatRequest,
     Link,
     LinkRequest,
-    NodesReply,
     RegisterReply,
     RegisterRequest,
 )
-from gpunode_protocol.trust import NodeIndex
 
-from gpunode_tracker.app_keys import CLIENT, TRACKER
+from gpunode_tracker.app_keys import CLIENT, NODES_BY_TOKEN, TRACKER
+from gpunode_tracker.audit import Action
 from gpunode_tracker.auth import WORKER_TOKEN_HEADER, account_of, node_of
 from gpunode_tracker.balances import node_balance
 from gpunode_tracker.bodies import read_body, reply
-from gpunode_tracker.choices import read_choice
+from gpunode_tracker.entries import node_name
 from gpunode_tracker.errors import Forbidden, InvalidRequest, NotFound
 from gpunode_tracker.geoip import Place
 from gpunode_tracker.place_watch import Observer
+from gpunode_tracker.queries import read_choice
 from gpunode_tracker.quotas import refuse_guessers
 from gpunode_tracker.region_overview import seen_place
 from gpunode_tracker.registration import check_adverts
-from gpunode_tracker.storage import nodes
+from gpunode_tracker.storage import audit, nodes
 from gpunode_tracker.storage.nodes import StoredNode
 from gpunode_tracker.tracker import Tracker
 from gpunode_tracker.worker_auth import worker_of
@@ -47,7 +46,10 @@ async def post_register(request: web.Request) -> web.Response:
     body = await read_body(request, RegisterRequest)
     found = tracker.geoip.find(request[CLIENT])
     seen = found if isinstance(found, Place) else None
-    node = await tracker.registrar.register(tracker.keys, body.registration, seen=seen, now=tracker.now)
+    node = await tracker.registrar.register(
+        tracker.keys, body.registration, seen=seen, address=request[CLIENT], now=tracker.now
+    )
+    request.app[NODES_BY_TOKEN].forget(node.peer)
     return reply(
         RegisterReply(
             node_id=node.peer,
@@ -116,11 +118,7 @@ async def get_nodes(request: web.Request) -> web.Response:
     """GET /api/v1/nodes?task=&model=&region=: live adverts, signed as a whole."""
     tracker = request.app[TRACKER]
     task, region = read_choice(request, "task", Task), read_choice(request, "region", Region)
-    found = tracker.index.find(tracker.clock(), task=task, region=region, model=request.query.get("model") or None)
-    kid, signer = tracker.keys.signer(tracker.now)
-    adverts = tuple(advert.envelope for advert in found)
-    index = NodeIndex(network=tracker.keys.network, issued_at=tracker.now, adverts=adverts, kid=kid)
-    return reply(NodesReply(index=sign(signer, index).envelope))
+    return reply(tracker.signed_index(task=task, region=region, model=request.query.get("model") or None))
 
 
 async def delete_node(request: web.Request) -> web.Response:
@@ -130,6 +128,9 @@ async def delete_node(request: web.Request) -> web.Response:
     tracker.index.remove(node.peer)
     async with tracker.database.write() as connection:
         await nodes.remove_token(connection, node.peer)
+        name = node_name(node.peer)
+        await audit.record(connection, name, Action.NODE_LEFT, name, address=request[CLIENT], at=tracker.now)
+    request.app[NODES_BY_TOKEN].forget(node.peer)
     return web.Response(status=204)
 
 
@@ -140,7 +141,10 @@ async def post_link(request: web.Request) -> web.Response:
     body = await read_body(request, LinkRequest)
     if read_signed_body(Link, body.link).peer != parse_peer_id(request.match_info["peer"]):
         raise InvalidRequest("The path names another node than the signed link.")
-    _, answer = await tracker.registrar.link(tracker.keys, body.link, account, now=tracker.now)
+    peer, answer = await tracker.registrar.link(
+        tracker.keys, body.link, account, address=request[CLIENT], now=tracker.now
+    )
+    request.app[NODES_BY_TOKEN].forget(peer)
     tracker.wake_sequencer.set()
     return reply(answer)
 

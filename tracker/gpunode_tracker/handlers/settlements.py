@@ -16,9 +16,4 @@ async def post_settlements(request: web.Request) -> web.Response:
     await charge_settlement(request, sender)
     batch = await read_body(request, SettlementBatch, max_bytes=request.app[GUARD].limits.settlement_body_bytes)
     await charge_items(request, sender, len(batch.items))
-    results = await tracker.settling.settle(batch.items)
-    tracker.wake_sequencer.set()
-    for result in results:
-        tracker.metrics.settlements.labels(result.status).inc()
-        tracker.metrics.paid_microcredits.inc(result.paid_microcredits)
-    return reply(SettlementReply(results=tuple(results)))
+    return reply(SettlementReply(results=tuple(await tracker.settle(batch.items))))

@@ -10,9 +10,9 @@ from gpunode_protocol.tasks import Task
 from gpunode_tracker.app_keys import CLIENT, TRACKER
 from gpunode_tracker.auth import WORKER_TOKEN_HEADER, account_of
 from gpunode_tracker.bodies import read_body, read_number, reply
-from gpunode_tracker.choices import read_choice
 from gpunode_tracker.errors import InvalidRequest, NotFound
 from gpunode_tracker.geoip import Place
+from gpunode_tracker.queries import read_choice
 from gpunode_tracker.storage import workers
 from gpunode_tracker.tracker import Tracker
 from gpunode_tracker.worker_auth import worker_of

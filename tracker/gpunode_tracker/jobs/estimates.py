@@ -1,11 +1,12 @@
 """How long a queued job has to wait, from those who live now and from measured times only. Pure."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final, NamedTuple
 
+from gpunode._model_names import resolve_name
 from gpunode_protocol.regions import Region
 from gpunode_protocol.tasks import Task
 
@@ -29,6 +30,8 @@ class Capacity:
         tasks: that it can do.
         models: that it serves, by name; None = whatever comes of its tasks.
         takes_unnamed: whether it gets jobs that name no model.
+        resolves_names: whether a shorter or differently written name of a model means one that is served, as for the
+            client library, with which jobs are sent to mesh nodes.
         region: None = nobody knows, so it gets no job of a region.
         slots: jobs at once, ≥ 1.
         busy: jobs that it works on, or has waiting itself.
@@ -39,6 +42,7 @@ class Capacity:
     tasks: frozenset[Task]
     models: frozenset[str] | None = frozenset()
     takes_unnamed: bool = True
+    resolves_names: bool = False
     region: Region | None = None
     slots: int = 1
     busy: int = 0
@@ -113,12 +117,13 @@ def _serves(capacity: Capacity, model: str | None) -> bool:
     return capacity.models is None or model in capacity.models
 
 
-def supply_of(wanted: Wanted, capacities: Iterable[Capacity]) -> Supply:
+def supply_of(wanted: Wanted, capacities: Sequence[Capacity]) -> Supply:
     """Return who can do some kind of job."""
+    resolved = _resolved(wanted, capacities)
     able: list[Capacity] = []
     best: dict[str, Fit] = {}
     for capacity in capacities:
-        fit = fit_of(capacity, wanted)
+        fit = fit_of(capacity, resolved if capacity.resolves_names else wanted)
         best[capacity.who] = max(fit, best.get(capacity.who, fit))
         if fit is Fit.ABLE:
             able.append(capacity)
@@ -131,6 +136,19 @@ def supply_of(wanted: Wanted, capacities: Iterable[Capacity]) -> Supply:
         lanes=_lanes(wanted, able),
         note="" if able else _why_nobody(Counter(best.values())),
     )
+
+
+def _resolved(wanted: Wanted, capacities: Sequence[Capacity]) -> Wanted:
+    """Return what is wanted, with the model by the name under which it is served, if that is clear."""
+    if wanted.model is None:
+        return wanted
+    names = {
+        name
+        for capacity in capacities
+        if capacity.resolves_names and wanted.task in capacity.tasks
+        for name in capacity.models or ()
+    }
+    return wanted._replace(model=resolve_name(wanted.model, names) or wanted.model)
 
 
 def _lanes(wanted: Wanted, able: Sequence[Capacity]) -> tuple[str, ...]:

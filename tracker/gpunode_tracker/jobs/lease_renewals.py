@@ -14,7 +14,7 @@ from gpunode_tracker.storage.jobs import renew_lease
 
 FRESH_S: Final = 5.0
 """A lease that was renewed this lately is in force long enough: a worker that sends tokens is heard all the time."""
-MAX_FRESH: Final = 100_000
+MAX_FRESH: Final = 10_000
 """Leases remembered as fresh."""
 
 
@@ -74,14 +74,14 @@ class LeaseRenewals:
         self._fresh.pop(lease, None)
 
     async def _write(self, batch: _Batch) -> None:
+        """Write a batch; if the one who does it is cancelled, the next who waits for it does."""
         try:
             async with self._database.write() as connection:
                 batch.held = await self._renewed(connection, batch.leases)
             self._remember(batch)
         except Exception as error:  # noqa: BLE001 -- it belongs to everybody who waits for this batch
             batch.error = error
-        finally:
-            batch.is_done = True
+        batch.is_done = True
 
     async def _renewed(self, connection: AsyncConnection, leases: set[Lease]) -> frozenset[Lease]:
         now = self._now()

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
+from gpunode._model_names import resolve_name
 from gpunode_protocol.adverts import Advert
 from gpunode_protocol.tasks import Task
 
@@ -48,13 +49,19 @@ class MeshCapacities:
         return list(self._read()) if self._is_reachable() else []
 
     def _read(self) -> Iterator[Capacity]:
-        for advert in self._index.live(self._clock()):
+        live = list(self._index.live(self._clock()))
+        defaults = {
+            resolve_name(default, {advert.model.name for advert in live if advert.model.task is task})
+            for task, default in self._default_models.items()
+        }
+        for advert in live:
             model = advert.model
             yield Capacity(
                 who=f"node:{advert.peer}",
                 tasks=frozenset({model.task}),
                 models=frozenset({model.name}),
-                takes_unnamed=self._default_models.get(model.task) == model.name,
+                takes_unnamed=model.name in defaults or model.task not in self._default_models,
+                resolves_names=True,
                 region=advert.region,
                 slots=model.slots,
                 busy=advert.load.active + advert.load.queued,

@@ -57,6 +57,11 @@ class JobNews:
             if not self._followers[job_id]:
                 del self._followers[job_id]
 
+    @property
+    def followed(self) -> tuple[str, ...]:
+        """Return the ids of the jobs that somebody follows here."""
+        return tuple(self._followers)
+
     async def queue_grew(self) -> None:
         """Say that a job can be taken, here and elsewhere."""
         self.on_queue()

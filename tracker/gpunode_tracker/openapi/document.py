@@ -7,14 +7,18 @@ from http import HTTPStatus
 from importlib.metadata import version
 from typing import Any, Final
 
+from gpunode_protocol.job_params import JOB_PARAMS_OF
+from gpunode_protocol.jobs_api import JobSubmission
 from gpunode_protocol.signing import WireModel
 from gpunode_protocol.tracker_api import Problem
+from gpunode_protocol.webhook_notices import SIGNATURE_HEADER, WebhookNotice
 
 from gpunode_tracker.auth import WORKER_TOKEN_HEADER
 from gpunode_tracker.openapi.parameters import ALL_REPLIES, BESIDE, REPLY_HEADERS, REQUEST_HEADERS, VARIABLES
-from gpunode_tracker.openapi.route import Auth, Content, Reply, Route
+from gpunode_tracker.openapi.route import Auth, Content, Route, SpecialProblem
 from gpunode_tracker.openapi.schemas import Models, schemas_of
 from gpunode_tracker.problems import CONTENT_TYPE
+from gpunode_tracker.scopes import scope_of
 
 OPENAPI_VERSION: Final = "3.1.0"
 
@@ -40,7 +44,8 @@ def openapi_document(routes: Sequence[Route]) -> JsonObject:
         KeyError: a route has a variable or header that ``parameters`` does not know.
     """
     bodies = [route.body for route in routes if route.body is not None]
-    models, schemas = schemas_of(bodies, [*_reply_models(routes), Problem])
+    models, schemas = schemas_of([*bodies, *JOB_PARAMS_OF.values()], [*_reply_models(routes), Problem, WebhookNotice])
+    _tell_job_params(schemas, models)
     statuses = sorted({status for route in routes for status in route.problem_statuses})
     paths: dict[str, JsonObject] = {}
     for route in routes:
@@ -56,6 +61,7 @@ def openapi_document(routes: Sequence[Route]) -> JsonObject:
         "servers": [{"url": "/"}],
         "tags": _tags(routes),
         "paths": paths,
+        "webhooks": {"jobEnded": {"post": _webhook(models)}},
         "components": {
             "schemas": dict(sorted(schemas.items())),
             "responses": {_problem_name(status): _problem_reply(status, models) for status in statuses},
@@ -63,6 +69,15 @@ def openapi_document(routes: Sequence[Route]) -> JsonObject:
             "securitySchemes": _SECURITY_SCHEMES,
         },
     }
+
+
+def _tell_job_params(schemas: JsonObject, models: Models) -> None:
+    """Say what may stand in ``params``, where the model says only that it is an object: ``type`` decides which."""
+    submission = schemas.get(JobSubmission.__name__)
+    if submission is not None:
+        submission["properties"]["params"] = {
+            "anyOf": [models[model, "validation"] for model in JOB_PARAMS_OF.values()]
+        }
 
 
 def summary_of(route: Route) -> str:
@@ -77,7 +92,7 @@ def _docstring(route: Route) -> str:
 
 def _operation(route: Route, models: Models) -> JsonObject:
     operation: JsonObject = {
-        "operationId": route.handler.__name__,
+        "operationId": f"{_tag(route)}_{route.handler.__name__}",
         "tags": [_tag(route)],
         "summary": summary_of(route),
     }
@@ -89,7 +104,7 @@ def _operation(route: Route, models: Models) -> JsonObject:
     if route.body is not None:
         schema = models[route.body, "validation"]
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
-    operation["responses"] = {str(status): _reply(status, reply, models) for status, reply in route.replies.items()}
+    operation["responses"] = {str(status): _reply(route, status, models) for status in route.replies}
     for status in route.problem_statuses:
         operation["responses"][str(status)] = {"$ref": f"#/components/responses/{_problem_name(status)}"}
     operation["security"] = _security(route)
@@ -102,8 +117,8 @@ def _path_parameters(route: Route) -> list[JsonObject]:
             "name": name,
             "in": "path",
             "required": True,
-            "description": VARIABLES[name]["about"],
-            "schema": {"type": "string", "pattern": VARIABLES[name]["pattern"]},
+            "description": VARIABLES[name].about,
+            "schema": {"type": "string", "pattern": VARIABLES[name].pattern, "examples": [VARIABLES[name].example]},
         }
         for name in route.variables
     ]
@@ -135,10 +150,33 @@ def _header_parameters(route: Route) -> list[JsonObject]:
     ]
 
 
-def _reply(status: int, reply: Reply, models: Models) -> JsonObject:
-    described: JsonObject = {"description": HTTPStatus(status).phrase, "headers": _headers(status)}
+def _webhook(models: Models) -> JsonObject:
+    """Describe what the tracker itself sends, to the ``webhook`` of a job."""
+    schema = models[WebhookNotice, "serialization"]
+    return {
+        "summary": "A job has ended",
+        "description": "Sent to the job's `webhook`, again with growing pauses until it is answered with 2xx.",
+        "parameters": [
+            {
+                "name": SIGNATURE_HEADER,
+                "in": "header",
+                "required": True,
+                "description": "HMAC-SHA-256 of `<t>.<body>` with the job's `webhook_secret`.",
+                "schema": {"type": "string", "pattern": "^t=[0-9]+,v1=[0-9a-f]{64}$"},
+            }
+        ],
+        "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
+        "responses": {"2XX": {"description": "It has arrived."}, "default": {"description": "It comes again."}},
+    }
+
+
+def _reply(route: Route, status: int, models: Models) -> JsonObject:
+    reply, headers = route.replies[status], _headers(status, *route.reply_headers.get(status, ()))
+    described: JsonObject = {"description": HTTPStatus(status).phrase, "headers": headers}
     if isinstance(reply, Content):
         described["content"] = {reply.media_type: {"schema": dict(reply.schema)}}
+    elif isinstance(reply, SpecialProblem):
+        described["content"] = {CONTENT_TYPE: {"schema": models[reply.model, "serialization"]}}
     elif reply is not None:
         described["content"] = {"application/json": {"schema": models[reply, "serialization"]}}
     return described
@@ -156,12 +194,13 @@ def _problem_name(status: int) -> str:
     return HTTPStatus(status).phrase.replace(" ", "").replace("-", "")
 
 
-def _headers(status: int) -> JsonObject:
-    return {name: {"$ref": f"#/components/headers/{name}"} for name in (*ALL_REPLIES, *BESIDE.get(status, ()))}
+def _headers(status: int, *others: str) -> JsonObject:
+    names = (*ALL_REPLIES, *BESIDE.get(status, ()), *others)
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
 def _security(route: Route) -> list[JsonObject]:
-    key: JsonObject = {_KEY: [route.scope] if route.scope else []}
+    key: JsonObject = {_KEY: [str(scope_of(route.path))]}
     token: JsonObject = {_TOKEN: []}
     return {
         Auth.NOTHING: [],
@@ -174,7 +213,8 @@ def _security(route: Route) -> list[JsonObject]:
 
 def _reply_models(routes: Iterable[Route]) -> list[type[WireModel]]:
     replies = (reply for route in routes for reply in route.replies.values())
-    return [reply for reply in replies if reply is not None and not isinstance(reply, Content)]
+    models = (reply.model if isinstance(reply, SpecialProblem) else reply for reply in replies)
+    return [model for model in models if model is not None and not isinstance(model, Content)]
 
 
 def _tag(route: Route) -> str:

@@ -1,20 +1,40 @@
 """What stands in paths and headers: variables, request headers and answer headers."""
 
+import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from gpunode_protocol.jobs_api import IDEMPOTENCY_KEY_HEADER
-from gpunode_protocol.validation import PEER_ID_PATTERN
+from gpunode_protocol.validation import JOB_ID_PATTERN, PEER_ID_PATTERN
 
 _UUID: Final = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
+_ID: Final = "^[A-Za-z0-9_-]{1,64}$"
 
-VARIABLES: Final[Mapping[str, Mapping[str, str]]] = {
-    "peer": {"pattern": PEER_ID_PATTERN, "about": "Peer id of a node."},
-    "job": {"pattern": _UUID, "about": "A job's id, as its submission returned it."},
-    "worker": {"pattern": _UUID, "about": "A worker's id, as its registration returned it."},
-    "receipt": {"pattern": "^[0-9a-f]{64}$", "about": "SHA-256 of a receipt's body, as hex."},
+
+@dataclass(frozen=True)
+class Variable:
+    """A variable of a path: the pattern of its text, what it is, and what one looks like."""
+
+    pattern: str
+    about: str
+    example: str
+
+
+VARIABLES: Final[Mapping[str, Variable]] = {
+    "peer": Variable(PEER_ID_PATTERN, "Peer id of a node.", "12D3KooWA4Xop1JaT3MHxwYMkCepYsv4iPVopMXwCz5iHYdBfeSB"),
+    "job": Variable(
+        JOB_ID_PATTERN, "A job's id, as its submission returned it.", "0196a5f0-1d2c-7b3e-8f00-5a1b2c3d4e5f"
+    ),
+    "worker": Variable(
+        _UUID, "A worker's id, as its registration returned it.", "7f0c2a9e-51d4-4c3b-9a57-2f6e8d1b0c4a"
+    ),
+    "receipt": Variable("^[0-9a-f]{64}$", "SHA-256 of a receipt's body, as hex.", hashlib.sha256().hexdigest()),
+    "account": Variable(_ID, "An account's id.", "a3f1c0de9b2a4d715"),
+    "key": Variable(_ID, "An API key's public id.", "2d711642b726b044"),
+    "asset": Variable("^[a-z0-9.-]{1,64}$", "Name of a part of the documentation's page.", "start.js"),
 }
-"""Variables of paths, by name: the pattern of their text and what they are."""
+"""By name."""
 
 REQUEST_HEADERS: Final[Mapping[str, Mapping[str, Any]]] = {
     IDEMPOTENCY_KEY_HEADER: {
@@ -58,10 +78,8 @@ REPLY_HEADERS: Final[Mapping[str, Mapping[str, Any]]] = {
 
 ALL_REPLIES: Final = ("X-Request-ID", "RateLimit", "RateLimit-Policy")
 BESIDE: Final[Mapping[int, tuple[str, ...]]] = {
-    202: ("Location",),
     401: ("WWW-Authenticate",),
     429: ("Retry-After",),
     503: ("Retry-After",),
-    504: ("Location",),
 }
 """Headers that answers of a status have beside those that all have."""

@@ -6,9 +6,9 @@ from dataclasses import KW_ONLY, dataclass, field
 from enum import StrEnum
 from typing import Any, Final, Literal
 
-from aiohttp import web
 from aiohttp.typedefs import Handler
 from gpunode_protocol.signing import WireModel
+from gpunode_protocol.tracker_api import Problem
 
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 Schema = Mapping[str, Any]
@@ -38,15 +38,31 @@ class Content:
     schema: Schema = field(default_factory=lambda: {"type": "string"})
 
 
-Reply = type[WireModel] | Content | None
+@dataclass(frozen=True)
+class SpecialProblem:
+    """A problem that tells more than others do. model: a kind of ``Problem``."""
+
+    model: type[Problem]
+
+
+Reply = type[WireModel] | Content | SpecialProblem | None
 """What an answer carries; None: no body."""
 
 EVENT_STREAM: Final = Content(
     "text/event-stream",
-    {"type": "string", "description": "Server-sent events (HTML Living Standard, 9.2); each `data` is a JSON object."},
+    {
+        "type": "object",
+        "description": "One of the server-sent events (HTML Living Standard, 9.2) that follow each other.",
+        "properties": {
+            "event": {"type": "string", "enum": ["queued", "running", "tokens", "progress", "done"]},
+            "data": {"type": "string", "contentMediaType": "application/json", "description": "A JSON object."},
+        },
+        "required": ["event", "data"],
+    },
 )
 HTML: Final = Content("text/html")
 PLAIN_TEXT: Final = Content("text/plain")
+ANY_FILE: Final = Content("*/*", {})
 JSON_OBJECT: Final = Content("application/json", {"type": "object"})
 
 
@@ -65,15 +81,24 @@ def number(name: str, about: str, *, highest: int) -> Query:
     return Query(name, {"type": "integer", "minimum": 0, "maximum": highest}, about)
 
 
-def choice(name: str, about: str, kind: type[StrEnum]) -> Query:
-    """Return a parameter that is one of some names."""
-    return Query(name, {"type": "string", "enum": [str(value) for value in kind]}, about)
+def choice(name: str, about: str, kind: type[StrEnum], *, required: bool = False) -> Query:
+    """Return a parameter that is one of some names; empty counts as left out."""
+    names = [str(value) for value in kind]
+    return Query(name, {"type": "string", "enum": names if required else [*names, ""]}, about, required)
 
 
-def text(name: str, about: str, *, pattern: str | None = None, max_chars: int | None = None) -> Query:
-    """Return a parameter that is text."""
-    limits = {"pattern": pattern, "maxLength": max_chars}
-    return Query(name, {"type": "string"} | {key: value for key, value in limits.items() if value is not None}, about)
+def text(
+    name: str, about: str, *, pattern: str | None = None, max_chars: int | None = None, required: bool = False
+) -> Query:
+    """Return a parameter that is text; empty counts as left out."""
+    schema: dict[str, Any] = {"type": "string"}
+    if required:
+        schema["minLength"] = 1
+    if pattern is not None:
+        schema["pattern"] = pattern if required else f"^$|{pattern}"
+    if max_chars is not None:
+        schema["maxLength"] = max_chars
+    return Query(name, schema, about, required)
 
 
 @dataclass(frozen=True)
@@ -86,12 +111,12 @@ class Route:
         handler: answers.
         reply: what a success carries.
         status: of a success.
-        also: other successes, by status.
+        also: other successes, and problems of a special kind, by status.
         body: what the request has to carry as JSON; None = nothing.
         auth: what the caller has to show.
-        scope: what the API key must be good for, as its name; None = any key.
         query: parameters of the query. Others are overlooked.
         headers: names of request headers that matter here, see ``openapi.parameters``.
+        reply_headers: names of headers of answers beside those that follow from the status, likewise, by status.
         problems: error statuses beside those that follow from the rest, see ``problem_statuses``.
     """
 
@@ -104,17 +129,10 @@ class Route:
     also: Mapping[int, Reply] = field(default_factory=dict)
     body: type[WireModel] | None = None
     auth: Auth = Auth.NOTHING
-    scope: str | None = None
     query: tuple[Query, ...] = ()
     headers: tuple[str, ...] = ()
+    reply_headers: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     problems: tuple[int, ...] = ()
-
-    @property
-    def definition(self) -> web.RouteDef:
-        """The route for aiohttp."""
-        if self.method == "GET":
-            return web.get(self.path, self.handler)
-        return web.route(self.method, self.path, self.handler)
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -123,7 +141,7 @@ class Route:
 
     @property
     def replies(self) -> dict[int, Reply]:
-        """All successes, by status."""
+        """All answers that are described here and not by their status alone."""
         return {self.status: self.reply, **self.also}
 
     @property

@@ -1,12 +1,13 @@
-"""Accounts and their API keys."""
+"""Accounts; and how secrets are stored."""
 
 import hashlib
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import Select, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gpunode_tracker.storage.tables import accounts, api_keys
+from gpunode_tracker.storage.tables import accounts
 
 API_KEY_PREFIX = "gpn_"
 """So that scanners recognise a leaked key."""
@@ -14,11 +15,17 @@ API_KEY_PREFIX = "gpn_"
 
 @dataclass(frozen=True)
 class Account:
-    """An account; promotional: its credits pay nodes nothing spendable."""
+    """An account. promotional: its credits pay nodes nothing spendable.
+
+    created_at: Unix seconds, 0 before it is stored. key_id: of the API key that it came with, empty where it came
+    without.
+    """
 
     id: str
     name: str
     promotional: bool
+    created_at: int = 0
+    key_id: str = ""
 
 
 def secret_hash(secret: str) -> bytes:
@@ -38,43 +45,33 @@ async def add_account(connection: AsyncConnection, account: Account, *, created_
     await connection.execute(insert(accounts).values(**values))
 
 
-async def add_api_key(connection: AsyncConnection, account_id: str, key: str, *, created_at: int) -> None:
-    """Keep the hash of a new API key."""
-    values = {
-        "key_hash": secret_hash(key),
-        "account_id": account_id,
-        "created_at": created_at,
-        "id": public_key_id(key),
-        "name": "",
-    }
-    await connection.execute(insert(api_keys).values(**values))
-
-
 async def find_account(connection: AsyncConnection, account_id: str, *, lock: bool = False) -> Account | None:
     """Return an account; ``lock`` keeps others from reserving its credits until the transaction ends."""
-    query = select(accounts.c.id, accounts.c.name, accounts.c.promotional).where(accounts.c.id == account_id)
-    row = (await connection.execute(query.with_for_update() if lock else query)).first()
+    query = _accounts().where(accounts.c.id == account_id)
+    row = (await connection.execute(query.with_for_update(key_share=True) if lock else query)).first()
     return Account(*row) if row else None
 
 
 async def accounts_named(connection: AsyncConnection, name: str) -> list[Account]:
     """Return the accounts of exactly this name, oldest first; anybody may choose any name."""
-    query = select(accounts.c.id, accounts.c.name, accounts.c.promotional).where(accounts.c.name == name)
+    query = _accounts().where(accounts.c.name == name)
     return [Account(*row) for row in await connection.execute(query.order_by(accounts.c.created_at))]
-
-
-async def account_of_key(connection: AsyncConnection, key: str) -> Account | None:
-    """Return the account of an API key."""
-    query = (
-        select(accounts.c.id, accounts.c.name, accounts.c.promotional)
-        .join(api_keys, api_keys.c.account_id == accounts.c.id)
-        .where(api_keys.c.key_hash == secret_hash(key))
-    )
-    row = (await connection.execute(query)).first()
-    return Account(*row) if row else None
 
 
 async def all_accounts(connection: AsyncConnection) -> list[Account]:
     """Return all accounts, oldest first."""
-    query = select(accounts.c.id, accounts.c.name, accounts.c.promotional).order_by(accounts.c.created_at)
-    return [Account(*row) for row in await connection.execute(query)]
+    return [Account(*row) for row in await connection.execute(_accounts().order_by(accounts.c.created_at))]
+
+
+async def accounts_after(
+    connection: AsyncConnection, account_id: str = "", *, name: str | None = None, limit: int
+) -> list[Account]:
+    """Return accounts by id, those after ``account_id``; ``name``: only those of exactly this name."""
+    query = _accounts().where(accounts.c.id > account_id)
+    if name is not None:
+        query = query.where(accounts.c.name == name)
+    return [Account(*row) for row in await connection.execute(query.order_by(accounts.c.id).limit(limit))]
+
+
+def _accounts() -> Select[Any]:
+    return select(accounts.c.id, accounts.c.name, accounts.c.promotional, accounts.c.created_at)

@@ -1,10 +1,12 @@
 """Checkpoints of balances: derived sums that keep later sums short. They may be deleted at any time."""
 
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gpunode_tracker.storage.ledger import balance
+from gpunode_tracker.storage.locks import keep_writers_out
 from gpunode_tracker.storage.tables import balance_checkpoints, transfers
+from gpunode_tracker.storage.upserts import insert_or_update
 
 
 async def newest_transfer(connection: AsyncConnection) -> int:
@@ -27,12 +29,13 @@ async def transfers_since_checkpoint(connection: AsyncConnection, account: str) 
 
 
 async def write_checkpoint(connection: AsyncConnection, account: str) -> None:
-    """Remember the account's present sum. Needs a writing transaction."""
+    """Remember the account's present sum. Needs a writing transaction, which keeps others from writing transfers."""
+    # transfers get their numbers before they are committed: one with a smaller number than the newest may still come
+    await keep_writers_out(connection, transfers)
     newest = select(func.max(transfers.c.id)).where(transfers.c.account == account)
     last = (await connection.execute(newest)).scalar_one()
     if last is None:
         return
     amount = await balance(connection, account)
-    await connection.execute(delete(balance_checkpoints).where(balance_checkpoints.c.account == account))
     values = {"account": account, "last_transfer": last, "microcredits": amount}
-    await connection.execute(insert(balance_checkpoints).values(**values))
+    await insert_or_update(connection, balance_checkpoints, values)

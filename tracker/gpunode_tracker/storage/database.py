@@ -9,8 +9,9 @@ from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from gpunode_tracker.errors import StorageUnavailable, TrackerError
+from gpunode_tracker.errors import InvalidSettings, StorageUnavailable, TrackerError
 from gpunode_tracker.storage.database_urls import driver_url, is_postgresql
+from gpunode_tracker.storage.driver_logs import silence_drivers
 from gpunode_tracker.storage.engines import BEGIN, USUAL_TIMEOUTS, Timeouts, create_engine, create_patient_engine
 from gpunode_tracker.storage.failures import SOON_S, connect_failure_of, failure_of
 from gpunode_tracker.storage.locks import Lock, take
@@ -38,6 +39,7 @@ class Database:
         Raises:
             InvalidSettings: the URL cannot be used.
         """
+        silence_drivers()
         self._url = driver_url(url)
         self._timeouts = timeouts
         self._engine = create_engine(self._url, timeouts)
@@ -45,29 +47,61 @@ class Database:
         self._turn = asyncio.Lock()
         self._is_failing = False
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether several trackers may use it at once."""
+        return self._is_postgresql
+
     async def migrate(self) -> None:
         """Bring the schema up to date; of several replicas one does it, and the others wait for that.
 
         Raises:
             StorageUnavailable: the database cannot be opened or written.
         """
+        async with self.overhaul() as connection:
+            await connection.run_sync(upgrade)
+
+    @asynccontextmanager
+    async def overhaul(self) -> AsyncIterator[AsyncConnection]:
+        """Open a transaction that changes schema or everything, whose statements may take as long as they need.
+
+        Raises:
+            StorageUnavailable: the database cannot be opened or written; nothing was changed.
+        """
+        async with self._patient_engine() as engine, self._write(engine) as connection:
+            await take(connection, Lock.SCHEMA)
+            yield connection
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[AsyncConnection]:
+        """Open a transaction that reads all there was at one instant, for as long as that takes.
+
+        Raises:
+            StorageUnavailable: the database does not answer.
+        """
+        async with self._patient_engine() as engine, self._read(engine) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def _patient_engine(self) -> AsyncIterator[AsyncEngine]:
         engine = create_patient_engine(self._url, self._timeouts) if self._is_postgresql else self._engine
         try:
-            async with self._write(engine) as connection:
-                await take(connection, Lock.SCHEMA)
-                await connection.run_sync(upgrade)
+            yield engine
         finally:
             if engine is not self._engine:
                 await engine.dispose()
 
-    @asynccontextmanager
-    async def read(self) -> AsyncIterator[AsyncConnection]:
+    def read(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """Open a transaction that only reads.
 
         Raises:
             StorageUnavailable: the database does not answer.
         """
-        async with self._connected(self._engine) as connection:
+        return self._read(self._engine)
+
+    @asynccontextmanager
+    async def _read(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+        async with self._connected(engine) as connection:
             if self._is_postgresql:
                 await connection.execution_options(**_SNAPSHOT)
             with _Translated(failure_of, self._note):
@@ -136,7 +170,8 @@ class _Translated:
         failure = self._meaning(error) if error is not None else None
         if failure is not None and error is not None:
             self._note(failure, error)
-            raise failure from error
+            # what the driver says of a URL that it cannot read has pieces of it
+            raise failure from (None if isinstance(failure, InvalidSettings) else error)
 
 
 def _words_of(error: BaseException | None) -> str:

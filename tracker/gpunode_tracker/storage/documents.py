@@ -3,10 +3,11 @@
 from enum import StrEnum
 
 from gpunode_protocol.signing import Envelope
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gpunode_tracker.storage.tables import meta, signed_documents
+from gpunode_tracker.storage.upserts import insert_if_new, insert_or_update
 
 
 class DocumentKind(StrEnum):
@@ -49,17 +50,14 @@ async def forget_heads(connection: AsyncConnection, *, issued_before: int) -> No
 async def constant(connection: AsyncConnection, key: str, default: bytes) -> bytes:
     """Return a value that never changes once it was set; ``default`` sets it. Needs a writing transaction."""
     found = await find_constant(connection, key)
-    if found is not None:
-        return found
-    await connection.execute(insert(meta).values(key=key, value=default))
-    return default
+    if found is None and await insert_if_new(connection, meta, {"key": key, "value": default}):
+        return default
+    return found if found is not None else await constant(connection, key, default)
 
 
 async def replace_value(connection: AsyncConnection, key: str, value: bytes) -> None:
     """Set a value that may change."""
-    changed = await connection.execute(update(meta).where(meta.c.key == key).values(value=value))
-    if not changed.rowcount:
-        await connection.execute(insert(meta).values(key=key, value=value))
+    await insert_or_update(connection, meta, {"key": key, "value": value})
 
 
 async def find_constant(connection: AsyncConnection, key: str) -> bytes | None:

@@ -1,10 +1,13 @@
 """SQLAlchemy's engines: one for each kind of database, set up so that both keep the same promises."""
 
+import time
 from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import NullPool, event
+from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from gpunode_tracker.storage.database_urls import is_postgresql, libpq_url
 
@@ -15,6 +18,9 @@ POOL_CONNECTIONS: Final = 10
 POOL_OVERFLOW: Final = 10
 """Opened beyond that while they are needed."""
 _POOL_TIMEOUT_S: Final = 5
+PING_AFTER_S: Final = 30
+"""A connection that was idle for longer is tried before it is used."""
+_IDLE_SINCE: Final = "idle_since"
 _BUSY_TIMEOUT_MS: Final = 5_000
 _PRAGMAS = (
     "journal_mode=WAL",  # the operator's commands read and write while the tracker runs
@@ -50,7 +56,6 @@ def create_engine(url: str, timeouts: Timeouts) -> AsyncEngine:
             pool_size=POOL_CONNECTIONS,
             max_overflow=POOL_OVERFLOW,
             pool_timeout=_POOL_TIMEOUT_S,
-            pool_pre_ping=True,  # a restart of the database is not felt
         )
     engine = create_async_engine(url, hide_parameters=True)
     event.listen(engine.sync_engine, "connect", _set_up_sqlite)
@@ -83,13 +88,35 @@ def _postgres_engine(url: str, timeouts: Timeouts, **pool: Any) -> AsyncEngine:
             server_settings=settings,
         )
 
-    return create_async_engine(
+    engine = create_async_engine(
         "postgresql+asyncpg://",
         async_creator=connect,
         hide_parameters=True,
         isolation_level="READ COMMITTED",
         **pool,
     )
+    event.listen(engine.sync_engine, "checkout", _look_at_idle)
+    event.listen(engine.sync_engine, "checkin", _note_idle)
+    return engine
+
+
+def _note_idle(_connection: Any, record: ConnectionPoolEntry) -> None:
+    record.info[_IDLE_SINCE] = time.monotonic()
+
+
+def _look_at_idle(connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
+    """Replace a connection that is lost, so that a restart of the database is not felt.
+
+    SQLAlchemy's ``pool_pre_ping`` asks the server each time, in three round trips. But a connection that the other side
+    ended is known to be closed; only after a long silence something in between may have forgotten it.
+    """
+    if connection.driver_connection.is_closed():
+        raise InvalidatePoolError
+    if time.monotonic() - record.info.get(_IDLE_SINCE, time.monotonic()) > PING_AFTER_S:
+        try:
+            connection.ping()
+        except Exception as error:
+            raise InvalidatePoolError from error
 
 
 def _milliseconds(seconds: float) -> str:

@@ -55,8 +55,8 @@ def connect_failure_of(error: BaseException) -> TrackerError | None:
     """Return what an exception means that came instead of a connection; None: it is not the database's."""
     if isinstance(error, OSError):  # TimeoutError is one
         return _unavailable(*_AWAY)
-    state = _state_of(error.orig) if isinstance(error, DBAPIError) else ""
-    if isinstance(error, ValueError) or state[:2] == "42":
+    orig = error.orig if isinstance(error, DBAPIError) else error
+    if _is_refused_by_driver(orig) or _state_of(orig)[:2] == "42":
         return InvalidSettings("The database URL cannot be used: check its host, its port and what stands behind '?'.")
     return failure_of(error)
 
@@ -68,14 +68,18 @@ def _sqlite_failure(text: str) -> StorageUnavailable:
 
 def _postgres_failure(orig: BaseException | None) -> TrackerError | None:
     state = _state_of(orig)
-    # the driver checks values before it sends them, and calls what it refuses a ValueError too
-    if state[:2] == _BAD_VALUES or (orig is not None and isinstance(orig.__cause__, ValueError)):
+    if state[:2] == _BAD_VALUES or _is_refused_by_driver(orig):
         return InvalidRequest(
             "The database cannot hold one of these values: a NUL character, or a number beyond 64 bits."
         )
     if state[:2] in _BUGS:
         return None
     return _unavailable(*(_POSTGRES.get(state) or _POSTGRES.get(state[:2]) or _AWAY))
+
+
+def _is_refused_by_driver(error: BaseException | None) -> bool:
+    """Return whether the driver did not even ask the server: what it cannot read or send it calls a ValueError too."""
+    return isinstance(error, ValueError) or (error is not None and isinstance(error.__cause__, ValueError))
 
 
 def _state_of(orig: BaseException | None) -> str:

@@ -1,14 +1,14 @@
 """Grants: what each one reserved, for whom, and until when."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, func, insert, select, update
+from sqlalchemy import Select, case, func, insert, select, update
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gpunode_tracker.storage.tables import grants, transfers
+from gpunode_tracker.storage.tables import grants, jobs, transfers
 
 SETTLEMENT_PERIOD_S = 2 * 3600
 """A reservation lasts this long after its grant's end, so that late receipts are paid."""
@@ -44,8 +44,17 @@ async def add_grant(connection: AsyncConnection, grant: StoredGrant) -> None:
 async def find_grant(connection: AsyncConnection, jti: str, *, lock: bool = False) -> StoredGrant | None:
     """Return a grant; ``lock`` keeps others from settling under it until the transaction ends."""
     query = select(grants).where(grants.c.jti == jti)
-    row = (await connection.execute(query.with_for_update() if lock else query)).first()
+    row = (await connection.execute(query.with_for_update(key_share=True) if lock else query)).first()
     return _grant(row) if row else None
+
+
+async def lock_grants(connection: AsyncConnection, jtis: Collection[str]) -> dict[str, StoredGrant]:
+    """Return those of some grants that exist, by id, locked as ``find_grant`` does.
+
+    They are locked in order of their ids, so that two who lock several never wait for each other.
+    """
+    query = select(grants).where(grants.c.jti.in_(jtis)).order_by(grants.c.jti).with_for_update(key_share=True)
+    return {row.jti: _grant(row) for row in await connection.execute(query)}
 
 
 async def revoke_grant(connection: AsyncConnection, jti: str, *, now: int) -> bool:
@@ -58,10 +67,22 @@ async def revoke_grant(connection: AsyncConnection, jti: str, *, now: int) -> bo
     return result.rowcount > 0
 
 
+async def revoke_direct_grants(connection: AsyncConnection, account_id: str, *, now: int) -> None:
+    """Let an account's live grants end now, but those that pay its queued jobs."""
+    of_jobs = select(jobs.c.jti).where(jobs.c.account_id == account_id, jobs.c.jti.is_not(None))
+    query = update(grants).where(
+        grants.c.account_id == account_id,
+        grants.c.revoked_at.is_(None),
+        grants.c.expires_at > now,
+        grants.c.jti.not_in(of_jobs),
+    )
+    await connection.execute(query.values(revoked_at=now, release_at=now + SETTLEMENT_PERIOD_S))
+
+
 async def revoked_grants(connection: AsyncConnection, *, now: int) -> list[str]:
     """Return revoked grants that did not expire on their own yet."""
     query = select(grants.c.jti).where(grants.c.revoked_at.is_not(None), grants.c.expires_at > now)
-    return list((await connection.execute(query.order_by(grants.c.jti))).scalars())
+    return sorted((await connection.execute(query)).scalars())  # here: an ORDER BY makes SQLite read the whole table
 
 
 async def grants_to_return(connection: AsyncConnection, *, now: int, limit: int) -> list[StoredGrant]:
@@ -70,14 +91,35 @@ async def grants_to_return(connection: AsyncConnection, *, now: int, limit: int)
 
 
 def grants_to_return_query(*, now: int, limit: int) -> Select[Any]:
-    """Return the query for them; it locks the rows, so that nobody settles under them meanwhile."""
+    """Return the query for them; it locks the rows, so that nobody settles under them meanwhile.
+
+    Those that are due for longest come first; those under which somebody settles just now are left for the next time.
+    """
     query = select(grants).where(grants.c.returned_at.is_(None), grants.c.release_at <= now)
-    return query.limit(limit).with_for_update()
+    return query.order_by(grants.c.release_at).limit(limit).with_for_update(key_share=True, skip_locked=True)
 
 
 async def mark_returned(connection: AsyncConnection, jti: str, *, now: int) -> None:
     """Note that the reservation went back."""
     await connection.execute(update(grants).where(grants.c.jti == jti).values(returned_at=now))
+
+
+async def prolong(connection: AsyncConnection, jti: str, *, client: str, added: int, expires_at: int) -> None:
+    """Let a reservation last at least until an instant, for whoever signs for it now.
+
+    Args:
+        client: peer id that signs its requests and vouchers from now on.
+        added: micro-credits by which it has been raised.
+        expires_at: Unix seconds.
+    """
+    later = case((grants.c.expires_at < expires_at, expires_at), else_=grants.c.expires_at)
+    values = {
+        "client": client,
+        "reserved": grants.c.reserved + added,
+        "expires_at": later,
+        "release_at": later + SETTLEMENT_PERIOD_S,
+    }
+    await connection.execute(update(grants).where(grants.c.jti == jti).values(**values))
 
 
 async def release_early(connection: AsyncConnection, jti: str, *, at: int) -> None:

@@ -9,10 +9,12 @@ from typing import Any, Final
 from gpunode_protocol.jobs_api import MAX_ATTEMPTS
 from sqlalchemy import (
     ColumnElement,
+    ScalarSelect,
     Select,
     exists,
     func,
     insert,
+    literal,
     literal_column,
     select,
     tuple_,
@@ -22,17 +24,20 @@ from sqlalchemy import (
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gpunode_tracker.jobs.job import WORKER_HOLDER, JobStatus, Lease, Outcome, StoredJob
+from gpunode_tracker.jobs.job import DISPATCH_HOLDER, WORKER_HOLDER, JobStatus, Lease, Outcome, StoredJob
+from gpunode_tracker.storage.queue_heads import queued_lanes
 from gpunode_tracker.storage.tables import job_attempts, jobs
 
 SHUN_S: Final = 60
-"""A worker that failed a job gets it again only when nobody else took it for so long."""
+"""A worker that failed a job gets it again only when nobody else took it for so long after that, in seconds."""
 
 _RECENT_JOBS: Final = 500
 
 # written out, not bound: only so do the partial indices of the queue and of the leases serve
 _QUEUED: Final[ColumnElement[bool]] = jobs.c.status == literal_column("'queued'")
 _RUNNING: Final[ColumnElement[bool]] = jobs.c.status == literal_column("'running'")
+# likewise: PostgreSQL takes a bound limit for a tenth of the table, and may sort that
+_ONE: Final[ColumnElement[int]] = literal_column("1")
 
 _LARGE: Final = ("params", "result", "request")
 _WITHOUT_LARGE: Final = tuple(column for column in jobs.c if column.name not in _LARGE)
@@ -101,7 +106,7 @@ async def claim_job(
     """Give the first job of some lanes to a holder, as running under a new attempt; None if there is none for it."""
     heads = await connection.execute(heads_query(holder, lanes, now=now))
     for head in heads.all():
-        query = _takeable(holder, head.lane, now=now).with_for_update(skip_locked=True)
+        query = takeable_query(holder, head.lane, now=now).with_for_update(skip_locked=True)
         row = (await connection.execute(query)).first()
         if row is not None and (job := await _lease(connection, row.id, holder, now=now, lease_s=lease_s)):
             return job
@@ -110,19 +115,28 @@ async def claim_job(
 
 def heads_query(holder: str, lanes: Sequence[str], *, now: int) -> Select[Any]:
     """Return the query for the first job of each lane that has one for the holder, in order of rank."""
-    heads = [select(_takeable(holder, lane, now=now).subquery()) for lane in lanes]
+    heads = [select(takeable_query(holder, lane, now=now).subquery()) for lane in lanes]
     found = union_all(*heads).subquery()
     return select(found.c.lane, found.c.rank).order_by(found.c.rank)
 
 
-def _takeable(holder: str, lane: str, *, now: int) -> Select[Any]:
-    failed_lately = exists().where(
-        job_attempts.c.job_id == jobs.c.id,
-        job_attempts.c.holder == holder,
-        job_attempts.c.started_at > now - SHUN_S,
-    )
-    query = select(jobs.c.id, jobs.c.lane, jobs.c.rank).where(_QUEUED, jobs.c.lane == lane, ~failed_lately)
-    return query.order_by(jobs.c.rank, jobs.c.id).limit(1)
+def takeable_query(holder: str, lane: str, *, now: int) -> Select[Any]:
+    """Return the query for the first job of a lane that the holder may have."""
+    query = select(jobs.c.id, jobs.c.lane, jobs.c.rank).where(_QUEUED, jobs.c.lane == lane)
+    if not holder.startswith(DISPATCH_HOLDER):  # what stands behind it chooses another node each time by itself
+        query = query.where(_failures_lately(holder, now=now) == 0)
+    return query.order_by(jobs.c.rank, jobs.c.id).limit(_ONE)
+
+
+def _failures_lately(holder: str, *, now: int) -> ScalarSelect[int]:
+    """Return how often a holder failed a job lately, which is to be looked up for one job after the other.
+
+    A job has three attempts, a holder thousands. So this is no EXISTS, which PostgreSQL would rather join with all of
+    them; and the holder is compared as an expression, for which SQLite cannot use the index that it has of holders.
+    """
+    of_job = job_attempts.c.job_id == jobs.c.id, job_attempts.c.ended_at > now - SHUN_S
+    of_holder = job_attempts.c.holder.concat(literal_column("''")) == holder
+    return select(func.count()).select_from(job_attempts).where(*of_job, of_holder).correlate(jobs).scalar_subquery()
 
 
 async def _lease(connection: AsyncConnection, job_id: str, holder: str, *, now: int, lease_s: int) -> StoredJob | None:
@@ -149,6 +163,11 @@ async def keep_request(connection: AsyncConnection, lease: Lease, request: bytes
     """Note the sealed signed request that the holder has to answer; return whether the lease is in force."""
     changed = update(jobs).where(*_held(lease)).values(request=request)
     return (await connection.execute(changed)).rowcount > 0
+
+
+async def note_node(connection: AsyncConnection, lease: Lease, node: str) -> None:
+    """Note which mesh node does a job for its holder; node: peer id."""
+    await connection.execute(update(jobs).where(*_held(lease)).values(node=node))
 
 
 async def renew_lease(connection: AsyncConnection, lease: Lease, *, now: int, lease_s: int) -> bool:
@@ -200,6 +219,33 @@ async def fail_attempt(
     return _job(row)
 
 
+async def undo_lease(connection: AsyncConnection, lease: Lease) -> StoredJob | None:
+    """Queue a job again in its old place as if it had not been taken: nobody failed, so no attempt is counted.
+
+    The attempt's number is given anew. So the holder must have ended whatever it did for it: nothing fences that out
+    when the same holder takes the job once more.
+
+    Returns:
+        The job as it is now; None, and nothing is changed, if the holder does not hold it (any more).
+    """
+    values = {
+        "status": JobStatus.QUEUED,
+        "attempt": jobs.c.attempt - 1,
+        "worker_id": None,
+        "node": None,
+        "request": None,
+        "lease_expires_at": None,
+        "started_at": jobs.c.started_at if lease.attempt > 1 else None,
+    }
+    changed = update(jobs).where(*_held(lease)).values(**values).returning(*_WITHOUT_LARGE)
+    row = (await connection.execute(changed)).first()
+    if row is None:
+        return None
+    undone = job_attempts.c.job_id == lease.job_id, job_attempts.c.attempt == lease.attempt
+    await connection.execute(job_attempts.delete().where(*undone))
+    return _job(row)
+
+
 async def cancel_job(connection: AsyncConnection, job_id: str, *, now: int) -> StoredJob | None:
     """End a job that has not ended; whoever holds it learns that at its next word. None if it had ended already."""
     values = {"status": JobStatus.CANCELLED, "completed_at": now, "lease_expires_at": None}
@@ -224,9 +270,14 @@ async def fail_queued(connection: AsyncConnection, job_id: str, reason: str, *, 
 
 async def stale_jobs(connection: AsyncConnection, *, created_before: int, limit: int) -> list[str]:
     """Return ids of jobs that wait since before an instant."""
-    # a job's rank is at most its age in milliseconds, and ranks are in the queue's index
+    return list((await connection.execute(stale_jobs_query(created_before=created_before, limit=limit))).scalars())
+
+
+def stale_jobs_query(*, created_before: int, limit: int) -> Select[Any]:
+    """Return the query for them, which looks at the front of each lane: a rank is at most the age in milliseconds."""
+    lanes = queued_lanes()
     old = _QUEUED, jobs.c.rank < 1000 * created_before, jobs.c.created_at < created_before
-    return list((await connection.execute(select(jobs.c.id).where(*old).limit(limit))).scalars())
+    return select(jobs.c.id).join_from(lanes, jobs, jobs.c.lane == lanes.c.lane).where(*old).limit(limit)
 
 
 async def expired_leases(connection: AsyncConnection, *, now: int, limit: int) -> list[Lease]:
@@ -260,13 +311,18 @@ async def failures_of(connection: AsyncConnection, job_id: str) -> list[str]:
 
 async def jobs_ahead(connection: AsyncConnection, job: StoredJob, lanes: Sequence[str], *, limit: int) -> int:
     """Return how many queued jobs of some lanes go before a job; counts ``limit`` of a lane at most."""
-    earlier = tuple_(jobs.c.rank, jobs.c.id) < tuple_(job.rank, job.id)
-    counts = [
-        select(func.count())
-        .select_from(select(jobs.c.id).where(_QUEUED, jobs.c.lane == lane, earlier).limit(limit).subquery())
-        .scalar_subquery()
+    place = tuple_(literal(job.rank, jobs.c.rank.type), literal(job.id, jobs.c.id.type))
+    earlier = tuple_(jobs.c.rank, jobs.c.id) < place
+    # in the order of the index: else PostgreSQL may rather read the table until it has found as many
+    ordered = [
+        select(jobs.c.id)
+        .where(_QUEUED, jobs.c.lane == lane, earlier)
+        .order_by(jobs.c.rank, jobs.c.id)
+        .limit(limit)
+        .subquery()
         for lane in lanes
     ]
+    counts = [select(func.count()).select_from(before).scalar_subquery() for before in ordered]
     return sum((await connection.execute(select(*counts))).one())
 
 

@@ -15,6 +15,9 @@ from gpunode_tracker.storage.tables import (
     sequencers,
     transfers,
 )
+from gpunode_tracker.storage.upserts import upsert
+
+_UNSEQUENCED = ledger_entries.c.position.is_(None)
 
 
 class StoredEntry(NamedTuple):
@@ -42,7 +45,9 @@ async def append(connection: AsyncConnection, new: NewEntry) -> int:
     if entry.transfers:
         lines = [{"entry_row": row, "account": t.account, "microcredits": t.microcredits} for t in entry.transfers]
         await connection.execute(insert(transfers), lines)
-    await connection.execute(insert(entry_owners), [{"owner": owner, "entry_row": row} for owner in sorted(new.owners)])
+    if new.owners:
+        owners = [{"owner": owner, "entry_row": row} for owner in sorted(new.owners)]
+        await connection.execute(insert(entry_owners), owners)
     return row
 
 
@@ -97,25 +102,37 @@ async def leaf_hashes(connection: AsyncConnection, start: int, limit: int | None
 
 async def take_epoch(connection: AsyncConnection, log: str) -> int:
     """Become the log's sequencer: return a new epoch, which ends the one before."""
-    found = await current_epoch(connection, log)
-    if found == 0:
-        await connection.execute(insert(sequencers).values(log=log, epoch=1))
-        return 1
-    await connection.execute(update(sequencers).where(sequencers.c.log == log).values(epoch=found + 1))
-    return found + 1
+    first = upsert(connection, sequencers).values(log=log, epoch=1)
+    next_one = first.on_conflict_do_update(index_elements=["log"], set_={"epoch": sequencers.c.epoch + 1})
+    return int((await connection.execute(next_one.returning(sequencers.c.epoch))).scalar_one())
 
 
-async def current_epoch(connection: AsyncConnection, log: str) -> int:
-    """Return the epoch in force, 0 before the first; locked until the transaction ends."""
-    query = select(sequencers.c.epoch).where(sequencers.c.log == log).with_for_update()
-    return int((await connection.execute(query)).scalar_one_or_none() or 0)
+async def take_epoch_after(connection: AsyncConnection, log: str, epoch: int) -> bool:
+    """Become the log's sequencer with the epoch after ``epoch``; return False if somebody else did that already."""
+    is_last = sequencers.c.log == log, sequencers.c.epoch == epoch
+    changed = await connection.execute(update(sequencers).where(*is_last).values(epoch=epoch + 1))
+    return changed.rowcount > 0
+
+
+async def current_epoch(connection: AsyncConnection, log: str, *, lock: bool = False) -> int:
+    """Return the epoch in force, 0 before the first; ``lock``: nobody takes one until the transaction ends."""
+    query = select(sequencers.c.epoch).where(sequencers.c.log == log)
+    found = await connection.execute(query.with_for_update() if lock else query)
+    return int(found.scalar_one_or_none() or 0)
+
+
+async def unsequenced_since(connection: AsyncConnection) -> int | None:
+    """Return when the oldest entry without a number was written (Unix seconds), None if all have one."""
+    query = select(ledger_entries.c.at).where(_UNSEQUENCED).order_by(ledger_entries.c.row).limit(1)
+    at: int | None = (await connection.execute(query)).scalar_one_or_none()
+    return at
 
 
 async def unsequenced(connection: AsyncConnection, limit: int) -> Sequence[tuple[int, bytes]]:
     """Return rows and leaf hashes that have no number yet, oldest first."""
     query = (
         select(ledger_entries.c.row, ledger_entries.c.leaf_hash)
-        .where(ledger_entries.c.position.is_(None))
+        .where(_UNSEQUENCED)
         .order_by(ledger_entries.c.row)
         .limit(limit)
     )

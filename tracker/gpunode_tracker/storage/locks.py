@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Iterable
 from enum import StrEnum
 
-from sqlalchemy import ARRAY, BigInteger, bindparam, func, select, text
+from sqlalchemy import ARRAY, BigInteger, Table, bindparam, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 
@@ -35,10 +35,10 @@ def job_locks(jobs: Iterable[tuple[str, str]]) -> list[str]:
     return [f"settle/{client}/{job}" for client, job in jobs]
 
 
-async def keep_writers_out(connection: AsyncConnection, table: str) -> None:
+async def keep_writers_out(connection: AsyncConnection, table: Table) -> None:
     """Wait until all who write to a table have ended, and let nobody write to it until this transaction ends."""
     if is_postgresql(connection):
-        await connection.execute(text(f'LOCK TABLE "{table}" IN SHARE MODE'))
+        await connection.execute(text(f'LOCK TABLE "{table.name}" IN SHARE ROW EXCLUSIVE MODE'))
 
 
 def is_postgresql(connection: AsyncConnection) -> bool:

@@ -15,9 +15,10 @@ def newest_revision() -> str:
     return max(path.name.partition("_")[0] for path in (_SCRIPTS / "versions").glob("[0-9]*.py"))
 
 
-def upgrade(connection: Connection) -> None:
-    """Bring the schema up to date inside the connection's transaction; costs nothing when it is."""
-    if _present_revision(connection) == newest_revision():
+def upgrade(connection: Connection, revision: str | None = None) -> None:
+    """Bring the schema to a revision, None = up to date, inside the transaction; costs nothing when it is there."""
+    wanted = revision or newest_revision()
+    if present_revision(connection) == wanted:
         return
     logging.getLogger("alembic").setLevel(logging.WARNING)  # before the import, which logs each of its plugins
     from alembic import command  # noqa: PLC0415 -- slow to import, and needed once in a version's life
@@ -26,11 +27,12 @@ def upgrade(connection: Connection) -> None:
     config = Config()
     config.set_main_option("script_location", str(_SCRIPTS))
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
-    logger.info("The database's schema is at %s now", newest_revision(), extra={"event": "schema_upgraded"})
+    command.upgrade(config, wanted)
+    logger.info("The database's schema is at %s now", wanted, extra={"event": "schema_upgraded"})
 
 
-def _present_revision(connection: Connection) -> str | None:
+def present_revision(connection: Connection) -> str | None:
+    """Return the revision of a database, None if it is empty."""
     if not inspect(connection).has_table("alembic_version"):
         return None
     revision: str | None = connection.execute(text("select version_num from alembic_version")).scalar()

@@ -8,12 +8,12 @@ from gpunode_protocol.geography import Position
 from gpunode_protocol.identity import PeerId
 from gpunode_protocol.tracker_api import Registration
 from sqlalchemy import delete, insert, select, update
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gpunode_tracker.geoip import Place
 from gpunode_tracker.storage.accounts import secret_hash
 from gpunode_tracker.storage.tables import certificates, nodes, used_challenges
+from gpunode_tracker.storage.upserts import insert_if_new, insert_or_update
 
 
 @dataclass(frozen=True)
@@ -49,16 +49,23 @@ _COLUMNS = (
 
 
 async def find_node(connection: AsyncConnection, peer: str, *, lock: bool = False) -> StoredNode | None:
-    """Return a node that registered at some time; ``lock`` keeps others that lock it out meanwhile."""
+    """Return a node that registered at some time; ``lock`` keeps others from changing it until the transaction ends."""
     query = select(*_COLUMNS).where(nodes.c.peer == peer)
-    row = (await connection.execute(query.with_for_update() if lock else query)).first()
+    row = (await connection.execute(query.with_for_update(key_share=True) if lock else query)).first()
     return StoredNode(*row) if row else None
 
 
-async def find_nodes(connection: AsyncConnection, peers: Collection[str]) -> dict[str, StoredNode]:
-    """Return those of some peers that registered at some time, by peer id."""
-    rows = await connection.execute(select(*_COLUMNS).where(nodes.c.peer.in_(peers)))
-    return {row.peer: StoredNode(*row) for row in rows}
+async def find_nodes(
+    connection: AsyncConnection, peers: Collection[str], *, share: bool = False
+) -> dict[str, StoredNode]:
+    """Return those of some peers that registered at some time, by peer id.
+
+    share: nobody links or shuts them out until the transaction ends. Locked in order of their ids, as grants are.
+    """
+    query = select(*_COLUMNS).where(nodes.c.peer.in_(peers))
+    if share:
+        query = query.order_by(nodes.c.peer).with_for_update(read=True)
+    return {row.peer: StoredNode(*row) for row in await connection.execute(query)}
 
 
 async def node_of_token(connection: AsyncConnection, token: str) -> StoredNode | None:
@@ -91,9 +98,7 @@ async def save_node(
         "token_hash": secret_hash(token),
         "registered_at": now,
     }
-    changed = await connection.execute(update(nodes).where(nodes.c.peer == registration.peer).values(**values))
-    if not changed.rowcount:
-        await connection.execute(insert(nodes).values(peer=registration.peer, **values))
+    await insert_or_update(connection, nodes, {"peer": registration.peer, **values})
 
 
 async def ensure_node(connection: AsyncConnection, registration: Registration, *, region: str, now: int) -> None:
@@ -108,21 +113,12 @@ async def ensure_node(connection: AsyncConnection, registration: Registration, *
         "supported_tasks": list(registration.supported_tasks),
         "registered_at": now,
     }
-    try:
-        async with connection.begin_nested():
-            await connection.execute(insert(nodes).values(**values))
-    except IntegrityError:  # it is there
-        return
+    await insert_if_new(connection, nodes, values)
 
 
 async def use_challenge(connection: AsyncConnection, challenge: bytes, *, expires_at: int) -> bool:
     """Use a challenge up; return False if it was used before."""
-    try:
-        async with connection.begin_nested():
-            await connection.execute(insert(used_challenges).values(challenge=challenge, expires_at=expires_at))
-    except IntegrityError:
-        return False
-    return True
+    return await insert_if_new(connection, used_challenges, {"challenge": challenge, "expires_at": expires_at})
 
 
 async def forget_challenges(connection: AsyncConnection, *, now: int) -> None:
@@ -142,17 +138,18 @@ async def add_certificate(connection: AsyncConnection, certificate: Certificate)
 
 
 async def newest_certificate_at(connection: AsyncConnection, peer: str) -> int | None:
-    """Return when the node's newest certificate was issued."""
-    query = select(certificates.c.issued_at).where(certificates.c.peer == peer)
+    """Return when the newest of the node's certificates was issued that were not revoked."""
+    query = select(certificates.c.issued_at).where(certificates.c.peer == peer, certificates.c.revoked_at.is_(None))
     issued: int | None = (
         await connection.execute(query.order_by(certificates.c.issued_at.desc()).limit(1))
     ).scalar_one_or_none()
     return issued
 
 
-async def note_heartbeat(connection: AsyncConnection, peer: str, *, now: int) -> None:
-    """Note when the node was heard."""
-    await connection.execute(update(nodes).where(nodes.c.peer == peer).values(last_heartbeat_at=now))
+async def note_heartbeat(connection: AsyncConnection, peer: str, *, now: int) -> bool:
+    """Note when the node was heard; return False if it is shut out."""
+    welcome = nodes.c.peer == peer, nodes.c.revoked_at.is_(None)
+    return (await connection.execute(update(nodes).where(*welcome).values(last_heartbeat_at=now))).rowcount > 0
 
 
 async def remove_token(connection: AsyncConnection, peer: str) -> None:
@@ -176,12 +173,17 @@ async def revoke_node(connection: AsyncConnection, peer: str, *, now: int) -> bo
     changed = await connection.execute(
         update(nodes).where(nodes.c.peer == peer).values(revoked_at=now, token_hash=None)
     )
+    await revoke_certificates(connection, peer, now=now)
+    return changed.rowcount > 0
+
+
+async def revoke_certificates(connection: AsyncConnection, peer: str, *, now: int) -> None:
+    """End a node's certificates; it gets a new one when it registers, or with its next heartbeat."""
     query = update(certificates).where(certificates.c.peer == peer, certificates.c.revoked_at.is_(None))
     await connection.execute(query.values(revoked_at=now))
-    return changed.rowcount > 0
 
 
 async def revoked_certificates(connection: AsyncConnection, *, now: int) -> list[str]:
     """Return serials of revoked certificates that did not expire on their own yet."""
     query = select(certificates.c.serial).where(certificates.c.revoked_at.is_not(None), certificates.c.expires_at > now)
-    return list((await connection.execute(query.order_by(certificates.c.serial))).scalars())
+    return sorted((await connection.execute(query)).scalars())  # as grants are

@@ -1,10 +1,11 @@
 """Published price tables, all versions: a job is paid by the version that its grant names."""
 
 from gpunode_protocol.prices import DEFAULT_PRICES, PriceTable
-from sqlalchemy import insert, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gpunode_tracker.storage.tables import price_tables
+from gpunode_tracker.storage.upserts import insert_if_new
 
 
 async def newest_prices(connection: AsyncConnection) -> PriceTable | None:
@@ -25,5 +26,16 @@ async def ensure_prices(connection: AsyncConnection) -> PriceTable:
     found = await newest_prices(connection)
     if found is not None:
         return found
-    await connection.execute(insert(price_tables).values(version=DEFAULT_PRICES.version, body=DEFAULT_PRICES.to_map()))
-    return DEFAULT_PRICES
+    await add_prices(connection, DEFAULT_PRICES)
+    return await newest_prices(connection) or DEFAULT_PRICES
+
+
+async def prices_before(connection: AsyncConnection, version: int, *, limit: int) -> list[PriceTable]:
+    """Return tables, newest first, those before a version."""
+    query = select(price_tables.c.body).where(price_tables.c.version < version).order_by(price_tables.c.version.desc())
+    return [PriceTable.from_map(body) for body in (await connection.execute(query.limit(limit))).scalars()]
+
+
+async def add_prices(connection: AsyncConnection, table: PriceTable) -> bool:
+    """Publish a table; return False, and nothing is changed, if its version exists already."""
+    return await insert_if_new(connection, price_tables, {"version": table.version, "body": table.to_map()})

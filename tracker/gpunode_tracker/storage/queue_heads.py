@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, func, literal_column, select
+from sqlalchemy import CTE, ColumnElement, Select, func, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gpunode_tracker.storage.tables import jobs
@@ -28,9 +28,7 @@ async def queue_heads(connection: AsyncConnection) -> list[Head]:
 
 def queue_heads_query() -> Select[Any]:
     """Return the query for them: a loose scan of the index (https://wiki.postgresql.org/wiki/Loose_indexscan)."""
-    lanes = select(_first_lane_after(None).label("lane")).cte("lanes", recursive=True)
-    before = lanes.alias("before")
-    lanes = lanes.union_all(select(_first_lane_after(before.c.lane)).where(before.c.lane.is_not(None)))
+    lanes = queued_lanes()
     head_id = (
         select(jobs.c.id)
         .where(_QUEUED, jobs.c.lane == lanes.c.lane)
@@ -41,6 +39,13 @@ def queue_heads_query() -> Select[Any]:
     )
     query = select(jobs.c.lane, jobs.c.rank, jobs.c.client_region).join_from(lanes, jobs, jobs.c.id == head_id)
     return query.where(lanes.c.lane.is_not(None)).order_by(jobs.c.rank, jobs.c.id)
+
+
+def queued_lanes() -> CTE:
+    """Return all lanes that have queued jobs, in the column ``lane``, and one row that is NULL."""
+    lanes = select(_first_lane_after(None).label("lane")).cte("lanes", recursive=True)
+    before = lanes.alias("before")
+    return lanes.union_all(select(_first_lane_after(before.c.lane)).where(before.c.lane.is_not(None)))
 
 
 def _first_lane_after(lane: ColumnElement[str] | None) -> Any:

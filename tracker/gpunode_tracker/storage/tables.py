@@ -26,6 +26,12 @@ metadata = MetaData(
     }
 )
 
+
+def _partial_index(name: str, *columns: str, where: str) -> Index:
+    """Return an index over the few rows of a table that one question is about."""
+    return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
+
+
 RowId = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers only INTEGER keys by itself
 
 meta = Table("meta", metadata, Column("key", Text, primary_key=True), Column("value", LargeBinary, nullable=False))
@@ -99,6 +105,7 @@ certificates = Table(
     Column("issued_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger, nullable=False),
     Column("revoked_at", BigInteger),
+    _partial_index("ix_certificates_expires_at", "expires_at", where="revoked_at IS NOT NULL"),
 )
 
 used_challenges = Table(
@@ -125,6 +132,7 @@ grants = Table(
     Column("returned_at", BigInteger),
     Index("ix_grants_account_id_returned_at", "account_id", "returned_at"),
     Index("ix_grants_returned_at_release_at", "returned_at", "release_at"),
+    _partial_index("ix_grants_expires_at", "expires_at", where="revoked_at IS NOT NULL"),
 )
 
 ledger_entries = Table(
@@ -137,6 +145,7 @@ ledger_entries = Table(
     Column("leaf", LargeBinary, nullable=False),  # canonical bytes
     Column("leaf_hash", LargeBinary, nullable=False),
     Column("position", BigInteger, unique=True),  # number in the log; NULL until sequenced
+    _partial_index("ix_ledger_entries_row", "row", where="position IS NULL"),
 )
 
 transfers = Table(
@@ -228,6 +237,22 @@ reports = Table(
     Column("received_at", BigInteger, nullable=False),
 )
 
+live_adverts = Table(
+    "live_adverts",
+    metadata,
+    # What heartbeats brought, for the other trackers of a network; see ``shared.advert_exchange``.
+    Column("peer", Text, primary_key=True),
+    Column("task", Text, primary_key=True),
+    Column("model", Text, primary_key=True),
+    Column("sequence", BigInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("signature", LargeBinary, nullable=False),
+    Column("expires_at", BigInteger, nullable=False, index=True),
+    Column("heard_at", BigInteger, nullable=False),  # the node's newest sign of life
+    Column("is_live", Boolean, nullable=False),  # false: the node left, or took this model off
+    Column("changed_at", BigInteger, nullable=False, index=True),  # when this row was written
+)
+
 workers = Table(
     "workers",
     metadata,
@@ -295,6 +320,7 @@ jobs = Table(
         sqlite_where=text("status = 'queued'"),
         postgresql_where=text("status = 'queued'"),
     ),
+    # of running ones only: SQLite would take it for queued ones instead of the queue's own index, and sort the queue
     Index(
         "ix_jobs_lease_expires_at",
         "lease_expires_at",
@@ -303,7 +329,6 @@ jobs = Table(
     ),
     Index("ix_jobs_account_id_id", "account_id", "id"),
     Index("ix_jobs_completed_at", "completed_at"),
-    Index("ix_jobs_status", "status"),
     Index("ix_jobs_region", "region"),
     Index("ix_jobs_priority_created_at", "priority", "created_at"),
 )
@@ -332,7 +357,7 @@ idempotency_keys = Table(
     Column("account_id", ForeignKey("accounts.id"), primary_key=True),
     Column("key", Text, primary_key=True),
     Column("body_digest", LargeBinary, nullable=False),  # the same key with another body is a mistake
-    Column("job_id", ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False),
+    Column("job_id", ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False, index=True),
     Column("created_at", BigInteger, nullable=False, index=True),
 )
 

@@ -47,6 +47,7 @@ class LiveWorker:
     Args:
         stored: what the database has of it, and what it said since.
         heard_at: monotonic seconds of its newest sign of life, here or at another replica.
+        is_heard_here: which of both; another replica's word is its own to write.
         stated: its own word.
         holding: the jobs that it has, by id.
         released: when it was noted here that it has a job no more, monotonic seconds by id; for the next reading.
@@ -62,6 +63,7 @@ class LiveWorker:
     holding: dict[str, Held] = field(default_factory=dict)
     released: dict[str, float] = field(default_factory=dict)
     ban: str | None = None
+    is_heard_here: bool = False
     amended_at: float = float("-inf")
     is_lost: bool = False
     written_at: float = float("-inf")
@@ -147,7 +149,8 @@ class Presence:
             known = LiveWorker(stored, heard_at, stored.status, written_status=stored.status)
             self._workers[stored.id] = known
         elif heard_at > known.heard_at + 1:  # at another replica, and instants are whole seconds there
-            known.stored, known.heard_at, known.stated, known.is_lost = stored, heard_at, stored.status, False
+            known.stored, known.heard_at, known.stated = stored, heard_at, stored.status
+            known.is_heard_here = known.is_lost = False
         elif known.amended_at < read_at:
             known.stored = replace(known.stored, statistics=stored.statistics, maintenance=stored.maintenance)
         known.ban = ban
@@ -156,7 +159,8 @@ class Presence:
 
     def hear(self, worker: LiveWorker) -> None:
         """Note a sign of life. Who had left and asks again is back."""
-        worker.heard_at, was_lost, worker.is_lost = self.monotonic(), worker.is_lost, False
+        worker.heard_at, worker.is_heard_here = self.monotonic(), True
+        was_lost, worker.is_lost = worker.is_lost, False
         if worker.stated is WorkerStatus.OFFLINE:
             worker.stated = WorkerStatus.ONLINE
             self._touch(worker)
@@ -202,7 +206,7 @@ class Presence:
         """Note that a silent worker's lease went: it counts as gone until it is heard again."""
         self.release(worker_id, job_id)
         worker = self._workers.get(worker_id)
-        if worker is not None and self.monotonic() - worker.heard_at > SILENT_WITH_JOB_S:
+        if worker is not None and self.monotonic() - worker.heard_at >= SILENT_WITH_JOB_S:
             worker.is_lost = True
 
     def amend(self, worker_id: str, *, statistics: Statistics | None = None, maintenance: bool | None = None) -> None:
@@ -229,7 +233,7 @@ class Presence:
         for worker in self._workers.values():
             if worker.status_at(now) is not worker.written_status:
                 self._changed.add(worker.id)
-        changed = [self._workers[worker_id] for worker_id in self._changed]
+        changed = [worker for worker in map(self._workers.__getitem__, self._changed) if worker.is_heard_here]
         self._changed.clear()
         for worker in changed:
             worker.written_at, worker.written_status = now, worker.status_at(now)

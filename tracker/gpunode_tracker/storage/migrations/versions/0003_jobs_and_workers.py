@@ -1,4 +1,4 @@
-"""Queued jobs, pull workers, keys with scopes, bans and the audit log."""
+"""Queued jobs, pull workers, keys with scopes, bans and the audit log; indices for what is asked every few seconds."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,6 +10,13 @@ depends_on = None
 
 _QUEUED = sa.text("status = 'queued'")
 _RUNNING = sa.text("status = 'running'")
+_REVOKED = sa.text("revoked_at IS NOT NULL")
+_UNSEQUENCED = sa.text("position IS NULL")
+_NEW_INDICES = (
+    ("ix_certificates_expires_at", "certificates", "expires_at", _REVOKED),
+    ("ix_grants_expires_at", "grants", "expires_at", _REVOKED),
+    ("ix_ledger_entries_row", "ledger_entries", "row", _UNSEQUENCED),
+)
 _OPEN = sa.text("ended_at IS NULL")
 
 
@@ -20,10 +27,14 @@ def upgrade() -> None:
     _create_jobs()
     _create_around_jobs()
     _create_administration()
+    for name, table, column, where in _NEW_INDICES:
+        op.create_index(name, table, [column], sqlite_where=where, postgresql_where=where)
 
 
 def downgrade() -> None:
     """Undo."""
+    for index, table, _column, _where in _NEW_INDICES:
+        op.drop_index(index, table_name=table)
     for name in ("audit_log", "bans", "webhooks", "idempotency_keys", "job_attempts", "jobs", "workers"):
         op.drop_table(name)
     with op.batch_alter_table("api_keys") as keys:
@@ -127,7 +138,6 @@ def _create_jobs() -> None:
     )
     op.create_index("ix_jobs_account_id_id", "jobs", ["account_id", "id"])
     op.create_index("ix_jobs_completed_at", "jobs", ["completed_at"])
-    op.create_index("ix_jobs_status", "jobs", ["status"])
     op.create_index("ix_jobs_region", "jobs", ["region"])
     op.create_index("ix_jobs_priority_created_at", "jobs", ["priority", "created_at"])
 
@@ -158,6 +168,7 @@ def _create_around_jobs() -> None:
         sa.PrimaryKeyConstraint("account_id", "key", name="pk_idempotency_keys"),
     )
     op.create_index("ix_idempotency_keys_created_at", "idempotency_keys", ["created_at"])
+    op.create_index("ix_idempotency_keys_job_id", "idempotency_keys", ["job_id"])
     op.create_table(
         "webhooks",
         sa.Column("job_id", sa.Text(), nullable=False),

@@ -1,0 +1,44 @@
+"""What the jobs of a client share."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from gpunode_protocol.mesh.interface import Mesh
+from gpunode_protocol.mesh.knock import Door
+from gpunode_protocol.patience import Patience
+
+from gpunode._accounting import JobAccounts
+from gpunode._background import Background
+from gpunode._breakers import Breakers
+from gpunode._good_nodes import GoodNodes
+from gpunode._grants import GrantSupply
+from gpunode._job_requests import Job, JobSigner
+from gpunode._measurements import Measurements
+from gpunode._probing import Prober
+from gpunode._selection import Choice
+
+
+@dataclass(frozen=True)
+class JobServices:
+    """What every job of a client shares.
+
+    patience: deadlines at a node. monotonic: seconds; clock: Unix seconds. max_attempts: nodes that are asked before an
+    answer begins. resume_for_s: how long somebody is looked for who can finish one that broke off. all_refuse: see
+    ``gpunode_protocol.mesh.knock``.
+    """
+
+    mesh: Mesh
+    signer: JobSigner
+    grants: GrantSupply
+    breakers: Breakers
+    good_nodes: GoodNodes
+    measurements: Measurements
+    prober: Prober
+    accounting: JobAccounts
+    background: Background
+    patience: Callable[[Choice, Job], Patience]
+    monotonic: Callable[[], float]
+    clock: Callable[[], float]
+    max_attempts: int
+    resume_for_s: float
+    all_refuse: Callable[[Sequence[Door]], Awaitable[bool]]

@@ -1,0 +1,85 @@
+"""Following a job by server-sent events."""
+
+import pytest
+from gpunode_protocol.jobs_api import (
+    JOB_EVENTS_PATH,
+    JOB_PATH,
+)
+from gpunode_tracker.app_keys import GUARD
+from gpunode_tracker.jobs import following
+from gpunode_tracker.jobs.estimates import NOBODY
+from gpunode_tracker.jobs.news import Word
+
+from tests.tracker.conftest import World
+from tests.tracker.handlers.job_client import Client, client_of, read_events
+from tests.tracker.jobs.queue_parties import ANSWER
+
+
+async def test_events_in_their_order(client: Client) -> None:
+    """The present state first, done last, then the stream ends."""
+    ticket = await client.submit()
+    tracker = client.world.tracker
+    response = await client.call("GET", JOB_EVENTS_PATH.format(job=ticket.job_id))
+    assert (response.status, response.content_type) == (200, "text/event-stream")
+    assert (response.headers["Cache-Control"], "X-Request-ID" in response.headers) == ("no-store", True)
+    events = read_events(response)
+    assert await anext(events) == ("queued", {"position": 0, "estimated_wait": None, "note": NOBODY})
+    _, lease = await client.queue.claim("worker:w1")
+    tracker.news.tell(Word(lease.job_id, "running", {"attempt": 1}))
+    assert await anext(events) == ("running", {"attempt": 1, "served_by": "worker:w1"})
+    tracker.news.tell(Word(lease.job_id, "tokens", {"text": "Hi\n\ndata: x"}))
+    tracker.news.tell(Word(lease.job_id, "progress", {"step": 1, "total": 2}))
+    assert await anext(events) == ("tokens", {"text": "Hi\n\ndata: x"})
+    assert await anext(events) == ("progress", {"step": 1, "total": 2})
+    await tracker.desk.complete(lease, ANSWER, processing_ms=5)
+    assert [event async for event in events] == [("done", {"status": "completed", "error": None})]
+
+
+async def test_events_of_a_job_that_has_ended(client: Client) -> None:
+    """One event, and the end."""
+    ticket = await client.submit()
+    await client.call("DELETE", JOB_PATH.format(job=ticket.job_id))
+    response = await client.call("GET", JOB_EVENTS_PATH.format(job=ticket.job_id))
+    assert [event async for event in read_events(response)] == [("done", {"status": "cancelled", "error": None})]
+
+
+async def test_a_retry_is_seen(client: Client) -> None:
+    """Queued again after a failed attempt."""
+    ticket = await client.submit()
+    _, lease = await client.queue.claim()
+    events = read_events(await client.call("GET", JOB_EVENTS_PATH.format(job=ticket.job_id)))
+    assert (await anext(events))[0] == "running"
+    await client.world.tracker.desk.fail(lease, "out of memory")
+    assert (await anext(events))[0] == "queued"
+
+
+async def test_nothing_new_is_said_too(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Comments keep the connection; an end that no word told of is found."""
+    monkeypatch.setattr(following, "HEARTBEAT_S", 0.01)
+    ticket = await client.submit()
+    events = read_events(await client.call("GET", JOB_EVENTS_PATH.format(job=ticket.job_id)))
+    assert [(await anext(events))[0] for _ in range(3)] == ["queued", ":", ":"]
+    monkeypatch.setattr(client.world.tracker.news, "tell", lambda _word: None)
+    await client.world.tracker.desk.cancel(await client.queue.job(ticket.job_id))
+    names = [name async for name, _ in events if name != ":"]
+    assert names == ["done"]
+
+
+async def test_followers_do_not_count_as_requests_in_work(limited: World) -> None:
+    """They are only connections."""
+    client = await client_of(limited)
+    ticket = await client.submit()
+    response = await client.call("GET", JOB_EVENTS_PATH.format(job=ticket.job_id))
+    await anext(read_events(response))
+    assert len(limited.http.server.app[GUARD].in_flight) == 0  # type: ignore[union-attr]  # -- the test's own server has an application
+    response.close()
+
+
+async def test_a_tracker_that_stops_ends_its_streams(world: World, client: Client) -> None:
+    """Nobody waits for a stream that has no end of its own."""
+    ticket = await client.submit()
+    response = await client.call("GET", JOB_EVENTS_PATH.format(job=ticket.job_id))
+    events = read_events(response)
+    await anext(events)
+    await world.http.server.app.shutdown()  # type: ignore[union-attr]  # -- the test's own server has an application
+    assert [event async for event in events if event[0] != ":"] == []

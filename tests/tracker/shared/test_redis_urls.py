@@ -1,0 +1,30 @@
+"""URLs of Redis."""
+
+import pytest
+from gpunode_tracker.errors import InvalidSettings
+from gpunode_tracker.shared.redis_link import RedisLink
+from gpunode_tracker.shared.redis_urls import check_redis_url
+
+
+@pytest.mark.parametrize("url", ["", "http://h", "127.0.0.1:6379", "redis://h:port:hunter2", "redis://", "unix://"])
+def test_what_is_no_url_of_redis(url: str) -> None:
+    """It is refused with examples, and not repeated."""
+    with pytest.raises(InvalidSettings, match="redis://127") as refused:
+        check_redis_url(url)
+    assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://h",
+        "redis://:p%40ss@127.0.0.1:6379/3",
+        "rediss://u:p@h:1/0",
+        "unix:///run/r.sock?db=2",
+        "redis://[::1]:6379",
+    ],
+)
+async def test_what_is_taken_can_be_used(url: str) -> None:
+    """The client reads it too."""
+    check_redis_url(url)
+    await RedisLink(url, "gpunode:test").stop()

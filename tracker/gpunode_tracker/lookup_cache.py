@@ -1,0 +1,84 @@
+"""Whom a key or token belongs to, remembered for seconds: every request asks, and it hardly ever changes."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
+
+from gpunode_tracker.storage.accounts import secret_hash
+
+V = TypeVar("V")
+
+LIFETIME_S: Final = 3.0
+"""What another process changed, by the operator's commands or as a replica, is seen after this at the latest."""
+ENTRIES: Final = 20_000
+"""About 20 MB; the ones that were looked up first make room."""
+
+
+@dataclass(frozen=True)
+class _Entry(Generic[V]):
+    value: V
+    owner: str
+    ends_at: float
+
+
+class LookupCache(Generic[V]):
+    """Remembers found values by the hash of the secret; what was not found is looked up again each time.
+
+    Args:
+        clock: seconds, monotonic.
+        owner_of: names what ``forget`` takes, such as a key's id.
+        lifetime_s, entries: how long and how many are remembered.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        owner_of: Callable[[V], str],
+        *,
+        lifetime_s: float = LIFETIME_S,
+        entries: int = ENTRIES,
+    ) -> None:
+        self._clock = clock
+        self._owner_of = owner_of
+        self._lifetime_s = lifetime_s
+        self._most_entries = entries
+        self._entries: dict[bytes, _Entry[V]] = {}
+        self._secrets_of: dict[str, set[bytes]] = {}
+        self._changes = 0
+
+    async def find(self, secret: str, look_up: Callable[[], Awaitable[V | None]]) -> V | None:
+        """Return what a secret belongs to; ``look_up`` asks the database when it is not remembered."""
+        name, now = secret_hash(secret), self._clock()
+        known = self._entries.get(name)
+        if known is not None and now < known.ends_at:
+            return known.value
+        changes = self._changes
+        found = await look_up()
+        if found is not None and changes == self._changes:  # else it may have been read before the change
+            self._drop(name)
+            self._keep(name, _Entry(found, self._owner_of(found), now + self._lifetime_s))
+        return found
+
+    def forget(self, owner: str) -> None:
+        """Look the secrets of an owner up anew, because something about it was changed."""
+        self._changes += 1
+        for name in tuple(self._secrets_of.get(owner, ())):
+            self._drop(name)
+
+    def __len__(self) -> int:
+        """Return how many secrets are remembered."""
+        return len(self._entries)
+
+    def _keep(self, name: bytes, entry: _Entry[V]) -> None:
+        if len(self._entries) >= self._most_entries:
+            self._drop(next(iter(self._entries)))
+        self._entries[name] = entry
+        self._secrets_of.setdefault(entry.owner, set()).add(name)
+
+    def _drop(self, name: bytes) -> None:
+        entry = self._entries.pop(name, None)
+        if entry is not None:
+            names = self._secrets_of[entry.owner]
+            names.discard(name)
+            if not names:
+                del self._secrets_of[entry.owner]

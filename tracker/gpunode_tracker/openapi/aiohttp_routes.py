@@ -1,0 +1,46 @@
+"""aiohttp's routes from the URL table."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from aiohttp import web
+
+from gpunode_tracker.openapi.route import Route
+
+
+def aiohttp_routes(routes: Sequence[Route]) -> list[web.RouteDef]:
+    """Return the routes for ``web.Application.add_routes``.
+
+    A variable of a path never stands for a name that another path has in its place: ``/jobs/sync`` is not the job
+    ``sync``, whatever the method. So 405 and its ``Allow`` tell of the right path.
+    """
+    names = _names_by_place(routes)
+    return [_definition(route, _own_path(route.path, names)) for route in routes]
+
+
+def _definition(route: Route, path: str) -> web.RouteDef:
+    if route.method == "GET":
+        return web.get(path, route.handler)  # HEAD too
+    return web.route(route.method, path, route.handler)
+
+
+def _names_by_place(routes: Sequence[Route]) -> dict[tuple[str, ...], list[str]]:
+    """Return the names that stand after the beginnings of paths."""
+    found: dict[tuple[str, ...], set[str]] = defaultdict(set)
+    for route in routes:
+        parts = route.path.split("/")
+        for place, part in enumerate(parts):
+            if part and not part.startswith("{"):
+                found[tuple(parts[:place])].add(part)
+    return {before: sorted(names) for before, names in found.items()}
+
+
+def _own_path(path: str, names: dict[tuple[str, ...], list[str]]) -> str:
+    parts = path.split("/")
+    return "/".join(_part(part, names.get(tuple(parts[:place]), [])) for place, part in enumerate(parts))
+
+
+def _part(part: str, taken: list[str]) -> str:
+    if not part.startswith("{") or not taken:
+        return part
+    return f"{{{part.strip('{}')}:(?!(?:{'|'.join(taken)})(?:/|$))[^/]+}}"
