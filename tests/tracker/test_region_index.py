@@ -2,7 +2,7 @@
 
 import random
 
-from gpunode_protocol.adverts import Advert
+from gpunode_protocol.adverts import Advert, ModelAdvert
 from gpunode_protocol.certificates import certificate_for
 from gpunode_protocol.geography import REFERENCE_POINTS, distances_km
 from gpunode_protocol.identity import Identity
@@ -147,3 +147,32 @@ def test_a_peer_that_floods_fills_only_its_own_places() -> None:
     found = index.find(START_AT)
     assert len(found) == MAX_LISTED_OF_PEER + 1
     assert {advert.body.model.name for advert in found} >= {"model-99", MODEL}
+
+
+def test_nothing_is_kept_of_models_that_nobody_serves_any_more() -> None:
+    """Models are found by name without a look at all others, and names come and go."""
+    index = _index()
+    for sequence in range(3 * MAX_LISTED_OF_PEER):
+        model = ModelAdvert(**{**dict(_advert().body.model), "name": f"model-{sequence}"})
+        index.update(_advert(sequence, model=model), START_AT)
+    assert len(index._peers_of) == MAX_LISTED_OF_PEER
+    assert index.find(START_AT, model="model-0") == []
+    assert len(index.find(START_AT, model=f"model-{3 * MAX_LISTED_OF_PEER - 1}")) == 1
+    index.prune(START_AT + 150)
+    assert index._peers_of == {}
+    assert index._listed == {}
+
+
+def test_what_another_replica_knows() -> None:
+    """Newer adverts and later signs of life count, and who left there has left."""
+    index = _index()
+    assert index.sequence_of(NODE.peer_id, Task.LLM, MODEL) == -1
+    index.merge(_advert(5, expires_at=START_AT + 1_000), START_AT, live=True)
+    index.merge(_advert(4), START_AT, live=True)
+    assert index.sequence_of(NODE.peer_id, Task.LLM, MODEL) == 5
+    index.merge_life(NODE.peer_id, Task.LLM, MODEL, 5, heard_at=START_AT + 100, live=True)
+    assert len(index.find(START_AT + 200)) == 1
+    version = index.version
+    index.merge_life(NODE.peer_id, Task.LLM, MODEL, 5, heard_at=START_AT, live=False)
+    assert index.find(START_AT + 200) == []
+    assert index.version > version

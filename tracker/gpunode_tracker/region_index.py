@@ -36,12 +36,18 @@ class Listed:
 
 
 class RegionIndex:
-    """The newest advert of each peer, task and model. Adverts must have been verified before."""
+    """The newest advert of each peer, task and model. Adverts must have been verified before.
+
+    version: grows when a node begins or ends to serve a model, or says that it is elsewhere; not when it only renews
+    its adverts, nor when it falls silent.
+    """
 
     def __init__(self, rng: random.Random) -> None:
         """rng: picks the sample when there are too many."""
         self._rng = rng
+        self.version = 0
         self._listed: dict[str, dict[_Key, Listed]] = {}  # by peer
+        self._peers_of: dict[_Key, set[str]] = {}  # whose adverts are remembered, by what they serve
         self.on_change: Callable[[str], None] = _ignore  # called with a peer that was heard, or left
         self.on_new: Callable[[], None] = lambda: None  # called when a node begins to serve a model
 
@@ -63,11 +69,24 @@ class RegionIndex:
             if body.sequence == known.advert.body.sequence and not known.live:
                 return False
         of_peer[key] = Listed(advert, now, not body.tombstone)
-        if not body.tombstone and (known is None or not known.live):
+        self._peers_of.setdefault(key, set()).add(body.peer)
+        was_live = known is not None and known.live
+        if was_live == body.tombstone or (known is not None and known.advert.body.region is not body.region):
+            self.version += 1
+        if not body.tombstone and not was_live:
             self.on_new()
         if len(of_peer) > MAX_LISTED_OF_PEER:
-            del of_peer[min(of_peer, key=lambda other: of_peer[other].advert.body.sequence)]
+            self._forget(body.peer, min(of_peer, key=lambda other: of_peer[other].advert.body.sequence))
         return True
+
+    def _forget(self, peer: str, key: _Key) -> None:
+        """Forget one advert of a peer."""
+        if self._listed[peer].pop(key).live:
+            self.version += 1
+        peers = self._peers_of[key]
+        peers.discard(peer)
+        if not peers:
+            del self._peers_of[key]
 
     def hear(self, peer: str, now: float) -> None:
         """Note a sign of life of a peer."""
@@ -78,6 +97,7 @@ class RegionIndex:
     def remove(self, peer: str) -> None:
         """Take a peer off; only a newer advert brings it back."""
         self.on_change(peer)
+        self.version += 1
         for listed in self._of(peer):
             listed.live = False
 
@@ -101,10 +121,12 @@ class RegionIndex:
         known = self._listed.get(peer, {}).get((task, model))
         if known is not None and known.advert.body.sequence == sequence:
             known.heard_at = max(known.heard_at, heard_at)
+            self.version += known.live and not live
             known.live = known.live and live
 
     def remove_revoked(self, serials: frozenset[str]) -> None:
         """Take adverts off whose certificate was revoked."""
+        self.version += 1
         for listed in self._all():
             if read_body(Certificate, listed.advert.body.certificate).serial in serials:
                 listed.live = False
@@ -112,21 +134,21 @@ class RegionIndex:
     def prune(self, now: float) -> None:
         """Forget adverts that have expired: an older one would be refused for its expiry."""
         for peer, of_peer in tuple(self._listed.items()):
-            kept = {key: item for key, item in of_peer.items() if item.advert.body.expires_at > now}
-            if kept:
-                self._listed[peer] = kept
-            else:
+            for key, item in tuple(of_peer.items()):
+                if item.advert.body.expires_at <= now:
+                    self._forget(peer, key)
+            if not of_peer:
                 del self._listed[peer]
 
     def find(
         self, now: float, *, task: Task | None = None, model: str | None = None, region: Region | None = None
     ) -> list[Signed[Advert]]:
         """Return live adverts that fit, at most 256."""
+        items = self._live(now) if model is None else self._live_with(model, now)
         found = [
             item.advert
-            for item in self._live(now)
+            for item in items
             if (task is None or item.advert.body.model.task is task)
-            and (model is None or item.advert.body.model.name == model)
             and (region is None or item.advert.body.region is region)
         ]
         return self._rng.sample(found, MAX_ANSWER_NODES) if len(found) > MAX_ANSWER_NODES else found
@@ -168,17 +190,23 @@ class RegionIndex:
         return None if newest is None else position_of(newest)
 
     def _live(self, now: float) -> list[Listed]:
-        return [
-            item
-            for item in self._all()
-            if item.live and item.advert.body.expires_at > now and now - item.heard_at <= MAX_SILENCE_S
-        ]
+        return [item for item in self._all() if _lives(item, now)]
+
+    def _live_with(self, model: str, now: float) -> list[Listed]:
+        """Return live adverts of one model, without a look at all others."""
+        keys = [(task, model) for task in Task]
+        items = [self._listed[peer][key] for key in keys for peer in self._peers_of.get(key, ())]
+        return [item for item in items if _lives(item, now)]
 
     def _of(self, peer: str) -> list[Listed]:
         return list(self._listed.get(peer, {}).values())
 
     def _all(self) -> Iterator[Listed]:
         return (item for of_peer in self._listed.values() for item in of_peer.values())
+
+
+def _lives(item: Listed, now: float) -> bool:
+    return item.live and item.advert.body.expires_at > now and now - item.heard_at <= MAX_SILENCE_S
 
 
 def _ignore(_peer: str) -> None:

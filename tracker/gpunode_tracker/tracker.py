@@ -32,6 +32,7 @@ from gpunode_tracker.jobs.mesh_capacity import MeshCapacities
 from gpunode_tracker.jobs.news import JobNews
 from gpunode_tracker.jobs.outlook import Outlook
 from gpunode_tracker.keys import KeyRing, open_keys, read_keys
+from gpunode_tracker.lookup_answers import LookupAnswers
 from gpunode_tracker.mesh_peer import MeshPeer
 from gpunode_tracker.metrics import Metrics
 from gpunode_tracker.place_watch import PlaceWatch
@@ -167,6 +168,11 @@ class Tracker:
 
     def _sends_jobs(self) -> bool:
         return self.mesh is not None and self.settings.dispatch
+
+    @cached_property
+    def answers(self) -> LookupAnswers:
+        """What everybody looks up."""
+        return LookupAnswers(self)
 
     @property
     def dispatch_key_path(self) -> Path:

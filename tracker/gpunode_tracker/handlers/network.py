@@ -7,8 +7,7 @@ from aiohttp import web
 from gpunode_protocol.signing import WireModel
 
 from gpunode_tracker.app_keys import CLIENT, TRACKER
-from gpunode_tracker.bodies import reply
-from gpunode_tracker.region_overview import regions_reply
+from gpunode_tracker.bodies import reply, reply_bytes
 
 
 class Jwk(WireModel):
@@ -42,10 +41,8 @@ async def get_jwks(request: web.Request) -> web.Response:
 async def get_regions(request: web.Request) -> web.Response:
     """GET /api/v1/regions: live nodes and models of each region, distances, and where the caller's address is."""
     tracker = request.app[TRACKER]
-    counts = tracker.index.regions(tracker.clock())
     caller, workers = tracker.geoip.find(request[CLIENT]), tracker.workers.presence.by_region()
-    answer = regions_reply(counts, caller, tracker.geoip.built_at, workers)
-    return reply(answer, no_store=True)
+    return reply_bytes(tracker.answers.regions(caller, workers), no_store=True)
 
 
 def _base64url(data: bytes) -> str:

@@ -19,7 +19,7 @@ from gpunode_tracker.app_keys import CLIENT, NODES_BY_TOKEN, TRACKER
 from gpunode_tracker.audit import Action
 from gpunode_tracker.auth import WORKER_TOKEN_HEADER, account_of, node_of
 from gpunode_tracker.balances import node_balance
-from gpunode_tracker.bodies import read_body, reply
+from gpunode_tracker.bodies import read_body, reply, reply_bytes
 from gpunode_tracker.entries import node_name
 from gpunode_tracker.errors import Forbidden, InvalidRequest, NotFound
 from gpunode_tracker.geoip import Place
@@ -118,7 +118,7 @@ async def get_nodes(request: web.Request) -> web.Response:
     """GET /api/v1/nodes?task=&model=&region=: live adverts, signed as a whole."""
     tracker = request.app[TRACKER]
     task, region = read_choice(request, "task", Task), read_choice(request, "region", Region)
-    return reply(tracker.signed_index(task=task, region=region, model=request.query.get("model") or None))
+    return reply_bytes(tracker.answers.nodes(task=task, region=region, model=request.query.get("model") or None))
 
 
 async def delete_node(request: web.Request) -> web.Response:
