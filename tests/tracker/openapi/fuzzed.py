@@ -64,9 +64,7 @@ class Inhabitants:
 
 @contextmanager
 def fuzzed_tracker(folder: Path, database_url: str | None) -> Iterator[tuple[str, Inhabitants]]:
-    """Run one and yield its URL and who is in it.
-
-    No limit of rates is in the way, and a synchronous job waits for next to nothing.
+    """Run one; yield its URL and who is in it.
 
     database_url: None = SQLite in the folder.
     """
