@@ -24,7 +24,6 @@ BENCHES: Final[Mapping[str, str]] = {
     "flood": "gpunode_benchmarks.flood_bench:run_flood_bench",
     "failover": "gpunode_benchmarks.failover_bench:run_failover_bench",
     "routing": "gpunode_benchmarks.routing.bench:run_routing_bench",
-    "tracker": "gpunode_benchmarks.tracker.bench:run_tracker_bench",
 }
 
 _FEWEST_ENGINE_PAIRS: Final = 10
@@ -48,7 +47,6 @@ def register(app: typer.Typer) -> None:
     bench_app.command("flood")(run_flood)
     bench_app.command("failover")(run_failover)
     bench_app.command("routing")(run_routing)
-    bench_app.command("tracker")(run_tracker)
     bench_app.add_typer(lab_app(), name="lab")
     app.add_typer(bench_app, name="bench")
 
@@ -151,38 +149,6 @@ def run_routing(
         typer.echo(json.dumps(to_routing_json(_bench("routing")(jobs), machine_facts())))
     else:
         _run_and_print("routing", as_json=False, rounds=jobs)
-
-
-def run_tracker(
-    *,
-    as_json: JsonOption = False,
-    database_url: Annotated[
-        str | None, typer.Option(help="An empty PostgreSQL database to measure with, instead of SQLite.")
-    ] = None,
-    queued: Annotated[int, typer.Option(min=1_000, help="Jobs in the queue.")] = 100_000,
-    workers: Annotated[int, typer.Option(min=100, help="Pull workers, a heartbeat a minute each.")] = 10_000,
-    pairs: Annotated[int, typer.Option(min=2, help="Turns of each look-up: more of them see smaller differences.")] = 6,
-    jobs: Annotated[int, typer.Option(min=20, help="Jobs that a worker takes and completes.")] = 120,
-    heartbeat_seconds: Annotated[float, typer.Option(min=10, help="How long heartbeats come.")] = 12.0,
-) -> None:
-    """Measure look-ups, next-job, heartbeats and submissions at a tracker with 100,000 queued jobs."""
-    from gpunode_benchmarks.report import machine_facts  # noqa: PLC0415 -- keep --help quick
-    from gpunode_benchmarks.tracker.bench import Plan, run_tracker_bench  # noqa: PLC0415 -- as above
-    from gpunode_benchmarks.tracker.report import to_tracker_json  # noqa: PLC0415 -- as above
-
-    plan = Plan(
-        database_url=database_url,
-        queued=queued,
-        workers=workers,
-        pairs=pairs,
-        jobs=jobs,
-        heartbeat_s=heartbeat_seconds,
-    )
-    result = run_tracker_bench(plan)
-    if as_json:
-        typer.echo(json.dumps(to_tracker_json(result, machine_facts())))
-    else:
-        _print([result], as_json=False)
 
 
 def _run_all_and_print(*, as_json: bool) -> None:

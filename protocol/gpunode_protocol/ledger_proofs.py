@@ -14,6 +14,24 @@ from gpunode_protocol.validation import Count, Digest
 from gpunode_protocol.vouchers import Voucher
 
 
+class Restoration(WireModel):
+    """An entry by which the log went on after a restore, proven under the reply's head.
+
+    entry: canonical bytes. index: its number, which is the size of the log that was restored. path: audit path.
+    """
+
+    entry: bytes
+    index: Count
+    path: tuple[Digest, ...]
+
+
+class RestorationsReply(WireModel):
+    """Every restore from a backup, oldest first: whoever kept a later head than the one named knows what was lost."""
+
+    restorations: tuple[Restoration, ...]
+    head: Envelope
+
+
 class ReceiptProof(WireModel):
     """A receipt with all that is needed to check it: both signatures, the entry, its path, the head and the key set.
 

@@ -361,24 +361,6 @@ class LeavesReply(WireModel):
     leaves: tuple[Digest, ...]
 
 
-class Restoration(WireModel):
-    """An entry by which the log went on after a restore, proven under the reply's head.
-
-    entry: canonical bytes. index: its number, which is the size of the log that was restored. path: audit path.
-    """
-
-    entry: bytes
-    index: Count
-    path: tuple[Digest, ...]
-
-
-class RestorationsReply(WireModel):
-    """Every restore from a backup, oldest first: whoever kept a later head than the one named knows what was lost."""
-
-    restorations: tuple[Restoration, ...]
-    head: Envelope
-
-
 class ConsistencyReply(WireModel):
     """Proof that the tree of ``to_size`` leaves extends the one of ``from_size``."""
 

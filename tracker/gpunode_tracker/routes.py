@@ -2,7 +2,7 @@
 
 from gpunode_protocol import jobs_api
 from gpunode_protocol import tracker_api as api
-from gpunode_protocol.ledger_proofs import ReceiptProof
+from gpunode_protocol.ledger_proofs import ReceiptProof, RestorationsReply
 from gpunode_protocol.regions import Region
 from gpunode_protocol.tasks import Task
 from gpunode_protocol.validation import JOB_ID_PATTERN, MAX_INT64
@@ -148,7 +148,7 @@ ROUTES: tuple[Route, ...] = (
             number("to", "Size of the newer tree; without it, the newest.", highest=MAX_INT64),
         ),
     ),
-    Route("GET", api.RESTORATIONS_PATH, ledger.get_restorations, reply=api.RestorationsReply),
+    Route("GET", api.RESTORATIONS_PATH, ledger.get_restorations, reply=RestorationsReply),
     Route(
         "GET",
         api.RECEIPT_PATH,

@@ -1,15 +1,13 @@
 """The ledger: hashes, heads and proofs for everybody, bodies for their owners."""
 
 from aiohttp import web
-from gpunode_protocol.ledger_proofs import ReceiptProof
+from gpunode_protocol.ledger_proofs import ReceiptProof, Restoration, RestorationsReply
 from gpunode_protocol.tracker_api import (
     ConsistencyReply,
     EntriesReply,
     HeadReply,
     LeavesReply,
     OwnEntry,
-    Restoration,
-    RestorationsReply,
 )
 from gpunode_protocol.validation import MAX_INT64
 
