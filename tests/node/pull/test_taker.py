@@ -134,7 +134,7 @@ async def test_failures_are_waited_out() -> None:
     pauses = [later - sooner for sooner, later in zip(tracker.times, tracker.times[1:], strict=False)]
     assert 0.5 <= pauses[0] <= 1
     assert 1 <= pauses[1] <= 2
-    assert pauses[2] >= 100
+    assert pauses[2] > 99.9  # seconds are floats
     assert tracker.taken == [job_id(1)]
 
 
