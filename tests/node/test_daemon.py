@@ -227,7 +227,7 @@ async def test_a_mesh_that_does_not_start(tmp_path: Path, monkeypatch: pytest.Mo
 
 async def test_memory_beyond_the_limit(tmp_path: Path) -> None:
     """The node drains in order, and ends with what it took and what to do."""
-    fakes = FakeWorld()
+    fakes = FakeWorld(resident_bytes=own_resident_bytes)
     async with running_tracker() as tracker:
         settings = settings_of(tmp_path / "n", tracker, memory_max_bytes=int(own_resident_bytes() / 1.2))
         with pytest.raises(NodeMemoryFull, match="GPUNODE_MEMORY_MAX_BYTES"):

@@ -19,6 +19,7 @@ from gpunode_engines.devices import detect_machine
 from gpunode_engines.errors import BackendFailed, ContextOverflow, EngineCrashed, EngineOverloaded, ResumeRefused
 from gpunode_engines.gguf import read_gguf_header
 from gpunode_engines.plan import create_engine, plan_engine
+from gpunode_engines.speed import LONG, SHORT
 from gpunode_engines.supervisor import SupervisedEngine
 from gpunode_engines.tool_calls import CALLS_MARK
 from gpunode_engines.vocabulary import Vocabulary
@@ -234,9 +235,9 @@ async def test_cached_prompts_stay_with_their_client(engine: SupervisedEngine) -
 
 
 async def test_speed_is_measured(engine: SupervisedEngine) -> None:
-    """A prompt of 256 tokens and 33 tokens of output, or what the context holds."""
+    """By a long job, or by a short one where the machine is slow."""
     speed = await engine.measure_speed()
-    assert (speed.prompt_tokens, speed.output_tokens) == (CONTEXT_TOKENS // 2, 33)
+    assert (speed.prompt_tokens, speed.output_tokens) in {SHORT, LONG}
     assert min(speed.prefill_tokens_per_s, speed.decode_tokens_per_s) > 0
 
 

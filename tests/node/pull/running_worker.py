@@ -16,7 +16,7 @@ from gpunode_node.surroundings import Surroundings
 from tests.engines.fake_engine import FakeEngine
 from tests.node.fake_media_engine import FakeMediaEngine
 from tests.node.pull.fake_queue import FakeQueue
-from tests.node.running_daemon import MACHINE, settings_of
+from tests.node.running_daemon import MACHINE, ordinary_resident_bytes, settings_of
 from tests.node.world import EPOCH
 
 
@@ -42,7 +42,10 @@ class Workshop:
     def surroundings(self) -> Surroundings:
         """Return it as the worker takes it."""
         return Surroundings(
-            create_engine=self.create_engine, detect_machine=lambda: MACHINE, unix_time=lambda: float(EPOCH)
+            create_engine=self.create_engine,
+            detect_machine=lambda: MACHINE,
+            resident_bytes=ordinary_resident_bytes,
+            unix_time=lambda: float(EPOCH),
         )
 
 
