@@ -99,6 +99,14 @@ async def test_a_key_with_a_limit_of_its_own(limited: World, clock: TestClock) -
     assert (await limited.get(api.BALANCE_PATH, key=key, address=HERE)).status == 200
 
 
+async def test_answers_tell_of_wrong_keys_only_who_shows_them(world: World) -> None:
+    """A right key hears of what it may ask for; a wrong one, of how many more are looked at."""
+    _, key = await world.account()
+    right, wrong = [await world.get(api.BALANCE_PATH, key=shown) for shown in (key, "gpn_wrong")]
+    assert right.headers["RateLimit"].startswith('"lookups";r=119;')
+    assert wrong.headers["RateLimit"].startswith('"failed_authentications";r=29;')
+
+
 @_limits(heartbeats=ONE)
 async def test_each_node_has_its_own_heartbeats(limited: World) -> None:
     """Two behind one address do not take each other's; balances count elsewhere."""

@@ -2,6 +2,7 @@
 
 import math
 from http import HTTPStatus
+from typing import Final
 
 from aiohttp import web
 from gpunode_protocol.errors import (
@@ -59,6 +60,8 @@ _STATUS_OF: dict[type[GpunodeError], tuple[HTTPStatus, str]] = {
     TooManyRequests: (HTTPStatus.TOO_MANY_REQUESTS, "too_many_requests"),
     Overloaded: (HTTPStatus.SERVICE_UNAVAILABLE, "overloaded"),
 }
+
+KNOWN_CODES: Final = frozenset(code for _, code in _STATUS_OF.values())
 
 
 def problem_of(error: Exception) -> web.Response | None:

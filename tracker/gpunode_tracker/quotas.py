@@ -108,12 +108,14 @@ async def refuse_guessers(request: web.Request) -> None:
     Raises:
         TooManyRequests: of this address no more are looked at for a while, not even right ones.
     """
-    await _charge(request, Budget.FAILED_AUTHENTICATIONS, holder_of(request[CLIENT]), 0)
+    charge = await request.app[GUARD].charge(Budget.FAILED_AUTHENTICATIONS, holder_of(request[CLIENT]), 0)
+    if not charge.decision.allowed:  # whoever shows a right key need not hear of a budget for wrong ones
+        _note(request, charge)
 
 
 async def note_wrong_key(request: web.Request) -> None:
     """Count a wrong key or token."""
-    await request.app[GUARD].charge(Budget.FAILED_AUTHENTICATIONS, holder_of(request[CLIENT]))
+    request[CHARGES].append(await request.app[GUARD].charge(Budget.FAILED_AUTHENTICATIONS, holder_of(request[CLIENT])))
 
 
 async def _charge(request: web.Request, budget: Budget, holder: str, cost: int = 1) -> None:
