@@ -45,3 +45,27 @@ def test_one_object(capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     assert "Next: use a1" in out
     assert out.splitlines()[-1] == '{"account": "a1"}'
+
+
+def test_what_is_longer_than_a_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Goes on in the next one: half a digest is none. The hint is for copying, so it has no breaks of its own."""
+    monkeypatch.setenv("COLUMNS", "40")
+    show({"sha256": "0123456789abcdef" * 4}, False, "Backup", hint="{sha256}")
+    *table, hint = capsys.readouterr().out.splitlines()
+    parts = [line.strip("│").split("│")[1].strip() for line in table if "│" in line]
+    assert "".join(parts) == hint == "0123456789abcdef" * 4
+
+
+def test_instants_of_one_object(capsys: pytest.CaptureFixture[str]) -> None:
+    """In words, as in lists."""
+    show({"created_at": 1_750_000_000, "until": None}, False, "Ban")
+    assert "2025-06-15 15:06 UTC" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("column", ["reason", "detail"])
+def test_sentences_keep_room(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, column: str) -> None:
+    """What may give way does before a sentence has a word a line, or no room at all."""
+    monkeypatch.setenv("COLUMNS", "70")
+    item = {"kind": "account", "subject": "a" * 17, column: "it sends spam all day", "created_at": 0, "until": 0}
+    show_list("bans", [item], False, none="", given_up=("created_at", "until"))
+    assert "it sends spam all day" in capsys.readouterr().out

@@ -4,6 +4,7 @@ import stat
 from pathlib import Path
 
 import pytest
+from gpunode_protocol.errors import Untrusted
 from gpunode_protocol.identity import Identity
 from gpunode_protocol.keyfile import load_or_create_identity
 from gpunode_protocol.keyset import KEY_LEAD_TIME_S
@@ -51,6 +52,21 @@ async def test_a_rotation_at_once(tracker: Tracker) -> None:
     await rotate(tracker.database, tracker.settings.data_dir, now=START_AT, lead_time_s=0)
     keys = await read_keys(tracker.database, tracker.settings.data_dir)
     assert keys.signer(START_AT)[0] != before
+
+
+async def test_a_rotation_at_once_while_another_is_to_come(tracker: Tracker) -> None:
+    """The theft does not wait: neither of the older keys signs from then on, and the next rotation is a usual one."""
+    data_dir = tracker.settings.data_dir
+    planned = (await rotate(tracker.database, data_dir, now=START_AT)).keys[-1].kid
+    newest = (await rotate(tracker.database, data_dir, now=START_AT + 60, lead_time_s=0)).keys[-1].kid
+    keys = await read_keys(tracker.database, data_dir)
+    switch_at = START_AT + KEY_LEAD_TIME_S
+    assert {keys.signer(at)[0] for at in (START_AT + 60, switch_at, switch_at + 60)} == {newest}
+    with pytest.raises(Untrusted, match="not in use"):
+        keys.trust.key(planned, switch_at)
+    keyset = await rotate(tracker.database, data_dir, now=START_AT + 120)
+    assert key_in_use(keyset, START_AT + 120).kid == newest
+    assert key_in_use(keyset, START_AT + 120 + KEY_LEAD_TIME_S).kid == keyset.keys[-1].kid
 
 
 async def test_it_runs_without_the_root_key(settings: TrackerSettings, tmp_path: Path) -> None:

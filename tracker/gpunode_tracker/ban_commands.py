@@ -69,7 +69,7 @@ def bans(data_dir: DataDir = None, as_json: AsJson = False) -> None:
             found.extend(page)
         return [_facts(item) for item in found]
 
-    show_list("bans", run(data_dir, act), as_json, none="Nobody is shut out.")
+    show_list("bans", run(data_dir, act), as_json, none="Nobody is shut out.", given_up=("created_at", "until"))
 
 
 async def _id(admin: "Administration", kind: str, subject: str) -> str:

@@ -14,7 +14,9 @@ T = TypeVar("T")
 
 DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Keys and database (GPUNODE_TRACKER_DATA_DIR).")]
 AccountArgument = Annotated[str, typer.Argument(metavar="ACCOUNT", help="Its id, or its name if no other has it.")]
-_WRAPPED = {"name", "scopes", "reason", "detail"}
+_WRAPPED = {"name", "scopes", "subject", "reason", "detail"}
+_SENTENCE_CHARS = {"reason": 24, "detail": 24}
+"""Less is no room to read a sentence in: other columns give way."""
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
@@ -45,12 +47,14 @@ def show(facts: dict[str, Any], as_json: bool, title: str, hint: str = "") -> No
     from rich.text import Text  # noqa: PLC0415 -- as above
 
     table = Table(title=title, show_header=False, title_justify="left")
+    table.add_column()
+    table.add_column(overflow="fold")  # digests and addresses are longer than a line, and of no use when they are cut
     for name, value in facts.items():
-        table.add_row(name.replace("_", " "), Text(_in_words(value)))
+        table.add_row(name.replace("_", " "), Text(_cell(name, value)))
     console = Console()
     console.print(table)
     if hint:
-        console.print(hint.format(**facts), highlight=False)
+        console.print(hint.format(**facts), highlight=False, soft_wrap=True)
 
 
 def show_list(
@@ -76,6 +80,7 @@ def show_list(
             column.replace("_", " ").removesuffix(" at"),
             drop=given_up.index(column) + 1 if column in given_up else 0,
             wraps=column in _WRAPPED,
+            least=_SENTENCE_CHARS.get(column, 0),
         )
         for column in items[0]
     ]

@@ -161,16 +161,28 @@ async def rotate(
 def successor(old: KeySet, new_key: TrackerKey, *, now: int, sequence: int | None = None) -> KeySet:
     """Return the key set in which ``new_key`` takes over when its time comes; ``sequence``: None = the next one.
 
+    One that takes over at once replaces a key whose time is still to come, too: that may be what was stolen.
+
     Raises:
-        KeysUnusable: an earlier switch is still to come.
+        KeysUnusable: an earlier switch is still to come, and this one would have to wait as well.
     """
-    if any(key.not_before > now for key in old.keys):
-        raise KeysUnusable("A new key is published already and takes over within two hours. Rotate again after that.")
+    if new_key.not_before > now and any(_is_to_come(key, now) for key in old.keys):
+        raise KeysUnusable(
+            "A new key is published already and takes over within two hours. Rotate again after that, or at once with "
+            "--now, after a loss or theft."
+        )
     retired = tuple(
-        key if key.retired_at is not None else key.model_copy(update={"retired_at": new_key.not_before})
-        for key in old.keys
+        key if _is_retired(key, now) else key.model_copy(update={"retired_at": new_key.not_before}) for key in old.keys
     )
     return KeySet(network=old.network, sequence=sequence or old.sequence + 1, issued_at=now, keys=(*retired, new_key))
+
+
+def _is_to_come(key: TrackerKey, now: int) -> bool:
+    return key.not_before > now and not _is_retired(key, now)
+
+
+def _is_retired(key: TrackerKey, now: int) -> bool:
+    return key.retired_at is not None and key.retired_at <= now
 
 
 async def _create(connection: AsyncConnection, data_dir: Path, *, now: int) -> None:

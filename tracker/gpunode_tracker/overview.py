@@ -55,6 +55,8 @@ def print_overview(facts: dict[str, Any]) -> None:
         "data folder": facts["data_dir"],
     }
     table = Table(show_header=False)
+    table.add_column()
+    table.add_column(overflow="fold")  # a cut multiaddr is of no use
     for name, value in lines.items():
         table.add_row(name, value)
     console.print(table)

@@ -36,7 +36,7 @@ def backup(
 
     facts = run(data_dir, act, database_url=database_url)
     root_key = "in it: keep it offline" if facts["has_root_key"] else "not in it: keep a copy of it offline"
-    show(facts, as_json, "Backup", hint=f"The root key is {root_key}. Note the SHA-256 elsewhere.")
+    show(facts, as_json, "Backup", hint=f"The root key is {root_key}. Note the SHA-256 elsewhere:\n{{sha256}}")
 
 
 def restore(
@@ -55,4 +55,5 @@ def restore(
 
     settings = TrackerSettings.load({"data_dir": data_dir, "database_url": database_url})
     facts = asyncio.run(restore_archive(settings, file, time.time, sha256=sha256))
-    show(facts, as_json, "Restored", hint="Start it with: gpunode tracker start --data-dir {data_dir}")
+    database = "" if settings.database_url is None else " and the same database URL"
+    show(facts, as_json, "Restored", hint=f"Start it with: gpunode tracker start --data-dir {{data_dir}}{database}")
