@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from gpunode_protocol.blobs import BlobAssembler
-from gpunode_protocol.errors import ErrorCode, job_error
+from gpunode_protocol.errors import ErrorCode, JobError, job_error
 from gpunode_protocol.messages import BlobFrame
 from gpunode_protocol.payloads import BlobRef
 
@@ -55,10 +55,9 @@ class JobInputs:
     def __init__(self, salt: bytes, refs: Sequence[BlobRef], max_bytes: int) -> None:
         self.declared_bytes = sum(ref.size_bytes for ref in refs)
         if self.declared_bytes > max_bytes:
-            raise job_error(
-                ErrorCode.INVALID_PARAMETERS,
-                f"The job brings {self.declared_bytes:,} bytes; this node takes {max_bytes:,}. Send a smaller file.",
-            )
+            text = f"The job brings {self.declared_bytes:,} bytes; this node takes {max_bytes:,}. Send a smaller file."
+            # its owner may have lowered what it takes, so another one may take the job
+            raise JobError(code=ErrorCode.INVALID_PARAMETERS, message=text, retryable=True)
         self._salt = salt
         self._refs = tuple(refs)
         self._max_bytes = max_bytes

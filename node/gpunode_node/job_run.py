@@ -68,6 +68,11 @@ class JobRun:
         self._draining = False
         self._books_closed = False
 
+    @property
+    def has_whole_context(self) -> bool:
+        """See ``ServedModel``."""
+        return self._model.has_whole_context
+
     # What streams do with it
 
     def attach(self, attachment: Attachment) -> None:

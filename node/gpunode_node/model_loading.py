@@ -21,6 +21,7 @@ from gpunode_engines.remotes import choose_remote
 from gpunode_engines.supervisor import EnginePlan
 
 from gpunode_node.daemon_thread import run_in_daemon_thread
+from gpunode_node.scheduler import AlwaysReady
 from gpunode_node.served_model import ServedModel
 
 logger = logging.getLogger(__name__)
@@ -112,7 +113,7 @@ async def load_models(entries: Sequence[CatalogueEntry], create: EngineFactory, 
             except BaseException:
                 await engine.stop()
                 raise
-            models.append(_served(entry.name, engine, speed, queue_limit))
+            models.append(_served(entry, engine, speed, queue_limit))
             logger.info(
                 "serving %s: %s",
                 entry.name,
@@ -125,11 +126,18 @@ async def load_models(entries: Sequence[CatalogueEntry], create: EngineFactory, 
     return models
 
 
-def _served(name: str, engine: Engine, speed: MeasuredSpeed, queue_limit: int) -> ServedModel:
-    if not isinstance(engine, OnDemandEngine):
-        return ServedModel(name, engine, speed, queue_limit)
-    model = ServedModel(name, engine, speed, queue_limit, engine)
-    engine.on_change = model.engine_changed
+def _served(entry: CatalogueEntry, engine: Engine, speed: MeasuredSpeed, queue_limit: int) -> ServedModel:
+    on_demand = engine if isinstance(engine, OnDemandEngine) else None
+    model = ServedModel(
+        entry.name,
+        engine,
+        speed,
+        queue_limit,
+        readiness=on_demand or AlwaysReady(),
+        catalogue_context_tokens=entry.context_tokens,
+    )
+    if on_demand is not None:
+        on_demand.on_change = model.engine_changed
     return model
 
 

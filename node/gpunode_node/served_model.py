@@ -23,6 +23,7 @@ class ServedModel:
         speed: measured on the idle engine.
         queue_limit: jobs that may wait, >= 0.
         readiness: whether the engine is in memory.
+        catalogue_context_tokens: of the model as everybody may have it, ≥ 0; 0 = what the engine has is all there is.
     """
 
     name: str
@@ -30,6 +31,7 @@ class ServedModel:
     speed: MeasuredSpeed
     queue_limit: int = DEFAULT_QUEUE_LIMIT
     readiness: Readiness = field(default_factory=AlwaysReady)
+    catalogue_context_tokens: int = 0
     scheduler: Scheduler = field(init=False)
 
     def __post_init__(self) -> None:
@@ -45,6 +47,11 @@ class ServedModel:
     def engine_changed(self) -> None:
         """Tell the queue that the engine was loaded, unloaded, or loaded with less."""
         self.scheduler.engine_changed(self.info.slots, asyncio.get_running_loop().time())
+
+    @property
+    def has_whole_context(self) -> bool:
+        """Whether no other node has room for a longer prompt: memory or the owner may have cut the context here."""
+        return self.info.context_tokens >= self.catalogue_context_tokens
 
     @property
     def waits_for_memory(self) -> bool:

@@ -206,14 +206,17 @@ class WorkerEvent(WireModel):
 class JobCompletion(WireModel):
     """Body of ``POST /api/v1/jobs/{job}/complete``.
 
-    processing_time: seconds. attempt: as in ``NextJob``; without it, the one that the worker holds. transcript: of a
-    worker with a key, the frames of the job stream from ``accepted`` to ``done``: the result is read from them, and the
-    receipt in ``done`` is its signature.
+    error: of a failure, shown to the job's owner. retryable: of a failure; false = no other worker could do the job
+    either, such as a prompt that is longer than the model's context, so it has failed for good. processing_time:
+    seconds. attempt: as in ``NextJob``; without it, the one that the worker holds. transcript: of a worker with a key,
+    the frames of the job stream from ``accepted`` to ``done``: the result is read from them, and the receipt in
+    ``done`` is its signature.
     """
 
     success: bool
     result: JsonObject | None = None
     error: Annotated[str, MaxLen(2_000)] = ""
+    retryable: bool = True
     processing_time: SecondsTaken = 0.0
     attempt: Annotated[int, Ge(1)] | None = None
     transcript: bytes | None = None

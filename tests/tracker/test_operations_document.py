@@ -11,7 +11,7 @@ from gpunode_tracker.routes import METRICS_PATH
 from tests.tracker.conftest import World
 
 TEXT = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
-COMMANDS = typer.main.get_command(commands).commands  # type: ignore[attr-defined]  -- a group
+COMMANDS = typer.main.get_group(commands).commands
 #: Of the shell's lines; a backslash at the end of one continues it.
 LINES = re.findall(r"gpunode tracker ([a-z-]+)([^`\n]*)", TEXT.replace("\\\n", " "))
 _WITH_REDIS_ONLY = {"gpunode_tracker_redis_up"}  # see tests/tracker/shared/test_replica.py

@@ -14,6 +14,7 @@ from gpunode_protocol.signing import read_body
 
 from gpunode_node.job_intake import JobIntake
 from gpunode_node.job_run import JobRun
+from gpunode_node.pull.job_faults import is_fault_of_the_job
 from gpunode_node.pull.job_teller import JobTeller, Tell
 
 logger = logging.getLogger(__name__)
@@ -124,8 +125,14 @@ class PulledJob:
         )
 
     def _failure(self, error: JobError, started_at: float) -> JobCompletion:
-        reason = str(error)[:MAX_REASON_CHARS]
-        return JobCompletion(success=False, error=reason, processing_time=_since(started_at), attempt=self.attempt)
+        has_whole_context = self._run is not None and self._run.has_whole_context
+        return JobCompletion(
+            success=False,
+            error=str(error)[:MAX_REASON_CHARS],
+            retryable=not is_fault_of_the_job(error, has_whole_context=has_whole_context),
+            processing_time=_since(started_at),
+            attempt=self.attempt,
+        )
 
 
 def _since(started_at: float) -> float:

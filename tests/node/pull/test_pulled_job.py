@@ -3,6 +3,8 @@
 import asyncio
 from pathlib import Path
 
+import pytest
+from gpunode_engines.errors import EngineCrashed
 from gpunode_node.delivery import Delivery
 from gpunode_node.pull.pulled_job import PulledJob
 from gpunode_protocol.jobs_api import LEASE_S, NextJob, WorkerEvent
@@ -87,3 +89,28 @@ async def test_the_model_is_the_requests(tmp_path: Path) -> None:
         assert PulledJob(given, node.intake, _hear).model == "other"
         plain = PulledJob(NextJob(job_id="a"), node.intake, _hear)
         assert (plain.model, plain.lease_s, plain.attempt) == ("", LEASE_S, None)
+
+
+@pytest.mark.parametrize(("catalogue_context_tokens", "retryable"), [(0, False), (16, False), (4_096, True)])
+@virtual_time
+async def test_a_prompt_that_is_too_long(tmp_path: Path, catalogue_context_tokens: int, retryable: bool) -> None:
+    """For the model: nobody else need try. For what this worker has of its context: somebody else may."""
+    async with running_node(tmp_path, FakeEngine(context_tokens=16), delivery=Delivery.WHOLE) as node:
+        (model,) = node.intake.models
+        model.catalogue_context_tokens = catalogue_context_tokens
+        end = await _pulled(node).run()
+        assert end is not None
+        assert (end.success, end.retryable) == (False, retryable)
+        assert "context_overflow" in end.error
+
+
+@virtual_time
+async def test_an_engine_that_fails(tmp_path: Path) -> None:
+    """Somebody else may have better luck."""
+    async with running_node(tmp_path, FakeEngine(answer="abc", stepped=True), delivery=Delivery.WHOLE) as node:
+        running = asyncio.create_task(_pulled(node).run())
+        await asyncio.sleep(1)
+        await node.engine.crash(EngineCrashed())
+        end = await running
+        assert end is not None
+        assert (end.success, end.retryable) == (False, True)

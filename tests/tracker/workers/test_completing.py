@@ -24,6 +24,11 @@ async def _failures(world: World, job: str) -> list[str]:
         return await failures_of(connection, job)
 
 
+async def _spendable(world: World, owner: str) -> int:
+    balances = {account.id: balance for account, balance in await world.admin.balances()}
+    return balances[owner].spendable_microcredits
+
+
 async def _problem(response: Any, status: int) -> api.Problem:
     problem = api.Problem.model_validate_json(await response.text())
     assert (response.status, problem.status) == (status, status), problem
@@ -55,6 +60,26 @@ async def test_three_failures(world: World, clock: TestClock) -> None:
     assert reply.status == "failed"
     assert await _failures(world, job) == ["no 1", "no 2", "no 3"]
     assert (await stored_job(world, job)).error == "no 3"
+
+
+async def test_a_failure_that_nobody_could_help(world: World) -> None:
+    """Ends the job at the first attempt, with the worker's reason; what was reserved for it is free again."""
+    owner, worker, other = await _owner(world), await pull_worker(world), await pull_worker(world)
+    before = await _spendable(world, owner)
+    job = await submit(world, owner)
+    assert await _spendable(world, owner) < before
+    await worker.next_job()
+    reply = await worker.complete(job, success=False, retryable=False, error="The prompt is too long.")
+    assert reply.status == "failed"
+    ended = await stored_job(world, job)
+    assert (ended.attempt, ended.error) == (1, "The prompt is too long.")
+    assert await _failures(world, job) == ["The prompt is too long."]
+    assert await _spendable(world, owner) == before
+    assert (await other.next_job()).job_id is None
+    assert await worker.complete(job, success=False, retryable=False, error="The prompt is too long.") == reply
+    live = world.tracker.workers.presence.find(worker.id)
+    assert live is not None
+    assert live.stored.statistics.success_rate < 1  # nobody can check what it said
 
 
 async def test_failures_without_words(world: World) -> None:

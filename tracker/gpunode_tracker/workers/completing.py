@@ -105,7 +105,7 @@ class Completing:
         lease = Lease(job_id=job_id, holder=attempt.holder, attempt=attempt.attempt)
         outcomes, processing_ms = self._tracker.workers.outcomes, round(1000 * body.processing_time)
         if not body.success:
-            ended = await outcomes.fail(lease, body.error or NO_REASON)
+            ended = await outcomes.fail(lease, body.error or NO_REASON, retryable=body.retryable)
         elif worker.stored.peer is not None and job.request is not None:
             proven = await self._proven(job, lease, body)
             ended = await outcomes.complete(

@@ -67,12 +67,20 @@ class Outcomes:
             ),
         )
 
-    async def fail(self, lease: Lease, reason: str) -> StoredJob | None:
-        """End an attempt that its worker gave up or did wrong; None as above. reason: shown to the job's owner."""
+    async def fail(self, lease: Lease, reason: str, *, retryable: bool = True) -> StoredJob | None:
+        """End an attempt that its worker gave up or did wrong; None as above.
+
+        It counts against the worker also where it says that the job is at fault: nobody can check that, and a worker
+        that says so of every job should get fewer.
+
+        Args:
+            reason: shown to the job's owner.
+            retryable: False = nobody else could do it either.
+        """
         return await self._end(
             lease,
             Statistics.after_failure,
-            lambda also: self._tracker.desk.fail(lease, shown_text(reason), also=also),
+            lambda also: self._tracker.desk.fail(lease, shown_text(reason), retryable=retryable, also=also),
         )
 
     async def expire_leases(self) -> int:
