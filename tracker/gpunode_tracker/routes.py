@@ -168,7 +168,7 @@ ROUTES: tuple[Route, ...] = (
         auth=Auth.KEY,
         headers=(jobs_api.IDEMPOTENCY_KEY_HEADER,),
         reply_headers={202: ("Location",), 200: ("Location",)},
-        problems=(402,),
+        problems=(402, 409),
     ),
     Route(
         "POST",
@@ -180,7 +180,7 @@ ROUTES: tuple[Route, ...] = (
         auth=Auth.KEY,
         headers=(jobs_api.IDEMPOTENCY_KEY_HEADER,),
         reply_headers={504: ("Location",)},
-        problems=(402,),
+        problems=(402, 409),
     ),
     Route(
         "GET",

@@ -13,8 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 MAX_SORTED_ROWS: Final = 100
 """Sorting as many takes no time; a plan that expects to sort more sorts a table."""
-_DERIVED: Final = r"SCAN (\(?subquery|anon_|CONSTANT)"
-"""What is scanned there came out of another step, and that was looked at by itself."""
+_DERIVED: Final = r"SCAN (\(?subquery|anon_|CONSTANT|lanes\b|before\b)"
+"""What is scanned there came out of another step, and that was looked at by itself. The last two: of loose scans."""
 _PLANNED: Final = ("SELECT", "UPDATE", "DELETE", "WITH")
 
 

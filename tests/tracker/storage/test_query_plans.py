@@ -7,7 +7,9 @@ from gpunode_tracker.entries import account_name
 from gpunode_tracker.jobs.job import Lease, Outcome, dispatch_holder, worker_holder
 from gpunode_tracker.storage import accounts, api_keys, grants, jobs, ledger, nodes, settlements
 from gpunode_tracker.storage.database import Database
+from gpunode_tracker.storage.named_lanes import named_lanes, waits_in
 from gpunode_tracker.storage.tables import workers
+from gpunode_tracker.storage.workers import workers_page
 from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -41,6 +43,10 @@ def _questions(count: int) -> dict[str, Callable[[AsyncConnection], Awaitable[ob
         "job": lambda c: jobs.find_job(c, job, account_id="a7"),
         "jobs of an account": lambda c: jobs.jobs_of_account(c, "a7", before_id=job_id(count), limit=50),
         "queued jobs of an account": lambda c: jobs.jobs_of_account(c, "a7", status="queued", limit=50),
+        "lanes of an account": lambda c: named_lanes(c, "a7", limit=32),
+        "a lane of an account": lambda c: waits_in(c, "a7", LANES[0]),
+        "workers of a region": lambda c: workers_page(c, region="europe", after_id="w7", limit=50),
+        "live workers": lambda c: workers_page(c, status="online", limit=50),
         "jobs ahead": lambda c: jobs.jobs_ahead(c, queued_job(count), LANES, limit=1_000),
         "renewal": lambda c: jobs.renew_lease(c, running, now=NOW, lease_s=LEASE_S),
         "request": lambda c: jobs.keep_request(c, running, b"r"),

@@ -20,6 +20,7 @@ from gpunode_protocol.vouchers import Voucher
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gpunode_tracker.errors import Conflict, KeyReused
+from gpunode_tracker.jobs.invented_names import is_known, refuse_many_kinds
 from gpunode_tracker.jobs.job import DISPATCH_HOLDER, JobStatus, Lease, Outcome, StoredJob
 from gpunode_tracker.jobs.lanes import lane_of
 from gpunode_tracker.jobs.news import Word
@@ -100,10 +101,13 @@ class JobDesk:
 
         Raises:
             JobError, InsufficientCredits: see ``submit``. KeyReused: the key names a job of another body.
+            Conflict: the account's jobs wait for many models already that nobody serves, and this one's does so too.
         """
         tracker, now = self._tracker, self._tracker.now
         model = submission.model or tracker.settings.default_models.get(submission.type)
         prepared = await asyncio.to_thread(prepare, submission, model=model, now=now)
+        named = submission.model
+        is_invented = named is not None and not await is_known(tracker, submission.type, named)
         async with tracker.database.write() as connection:
             await find_account(connection, sender.account.id, lock=True)
             if idempotency_key is not None:
@@ -111,6 +115,9 @@ class JobDesk:
                 if known is not None:
                     secret = await subscription.secret_of(connection, tracker.sealer, known.id)
                     return FiledJob(known, is_new=False, webhook_secret=secret)
+            if is_invented:
+                lane = lane_of(submission.type, submission.region, named)
+                await refuse_many_kinds(connection, sender.account.id, lane)
             filed = await self._file(connection, sender, prepared, model, now)
             if idempotency_key is not None:
                 used = UsedKey(filed.job.id, prepared.digest)

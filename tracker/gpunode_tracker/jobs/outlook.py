@@ -5,6 +5,7 @@ from typing import Final, Protocol
 
 from gpunode_protocol.regions import Region
 from gpunode_protocol.requests import task_of
+from gpunode_protocol.tasks import Task
 
 from gpunode_tracker import Clock
 from gpunode_tracker.jobs.estimates import MAX_COUNTED, Capacity, Estimate, Supply, Wanted, estimate, supply_of
@@ -41,6 +42,7 @@ class Outlook:
         self._database = database
         self._clock = clock
         self._capacities: tuple[Capacity, ...] = ()
+        self._names: Mapping[Task, frozenset[str]] = {}
         self._supplies: dict[Wanted, Supply] = {}
         self._seen_at: float | None = None
         self._means_ms: Mapping[str, float] = {}
@@ -60,18 +62,31 @@ class Outlook:
                 self._measured_at = self._clock()
         return estimate(supply, ahead, self._means_ms.get(job.type))
 
+    async def names(self, task: Task) -> frozenset[str]:
+        """Return the models that those who live serve by name."""
+        await self._look()
+        return self._names.get(task, frozenset())
+
     async def supply(self, wanted: Wanted) -> Supply:
         """Return who can do some kind of job now."""
-        if _is_old(self._seen_at, self._clock(), LIVE_S):
-            self._capacities = tuple([item for source in self.sources for item in await source.capacities()])
-            self._supplies = {}
-            self._seen_at = self._clock()
+        await self._look()
         found = self._supplies.get(wanted)
         if found is None:
             found = supply_of(wanted, self._capacities)
             if len(self._supplies) < _MAX_REMEMBERED:
                 self._supplies[wanted] = found
         return found
+
+    async def _look(self) -> None:
+        if not _is_old(self._seen_at, self._clock(), LIVE_S):
+            return
+        self._capacities = tuple([item for source in self.sources for item in await source.capacities()])
+        self._names = {
+            task: frozenset(name for each in self._capacities if task in each.tasks for name in each.models or ())
+            for task in Task
+        }
+        self._supplies = {}
+        self._seen_at = self._clock()
 
 
 def _is_old(at: float | None, now: float, limit_s: float) -> bool:

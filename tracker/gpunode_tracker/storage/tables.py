@@ -280,6 +280,8 @@ workers = Table(
     Column("auth_token_hash", LargeBinary, unique=True),  # SHA-256; NULL after it left
     Column("old_token_hash", LargeBinary, unique=True),  # before the last rotation, valid until ``old_token_until``
     Column("old_token_until", BigInteger),
+    Index("ix_workers_status", "status", "id"),  # lists go by id
+    Index("ix_workers_region", "region", "id"),
 )
 
 jobs = Table(
@@ -312,22 +314,12 @@ jobs = Table(
     Column("params", LargeBinary, nullable=False),  # sealed JSON, see ``sealing``
     Column("result", LargeBinary),  # likewise
     Column("request", LargeBinary),  # sealed: the signed request of the newest lease
-    Index(
-        "ix_jobs_lane_rank",
-        "lane",
-        "rank",
-        "id",
-        sqlite_where=text("status = 'queued'"),
-        postgresql_where=text("status = 'queued'"),
-    ),
+    _partial_index("ix_jobs_lane_rank", "lane", "rank", "id", where="status = 'queued'"),
     # of running ones only: SQLite would take it for queued ones instead of the queue's own index, and sort the queue
-    Index(
-        "ix_jobs_lease_expires_at",
-        "lease_expires_at",
-        sqlite_where=text("status = 'running'"),
-        postgresql_where=text("status = 'running'"),
-    ),
+    _partial_index("ix_jobs_lease_expires_at", "lease_expires_at", where="status = 'running'"),
     Index("ix_jobs_account_id_id", "account_id", "id"),
+    # how many models an account's jobs wait for, see ``named_lanes``
+    _partial_index("ix_jobs_account_id_lane", "account_id", "lane", where="status = 'queued' AND model IS NOT NULL"),
     Index("ix_jobs_completed_at", "completed_at"),
     Index("ix_jobs_region", "region"),
     Index("ix_jobs_priority_created_at", "priority", "created_at"),
@@ -343,12 +335,7 @@ job_attempts = Table(
     Column("ended_at", BigInteger),
     Column("failure", Text),  # NULL while it runs, and after a success
     Index("ix_job_attempts_holder", "holder", "started_at"),
-    Index(
-        "ix_job_attempts_open",
-        "holder",
-        sqlite_where=text("ended_at IS NULL"),
-        postgresql_where=text("ended_at IS NULL"),
-    ),
+    _partial_index("ix_job_attempts_open", "holder", where="ended_at IS NULL"),
 )
 
 idempotency_keys = Table(
