@@ -1,6 +1,7 @@
 """Accepting connections."""
 
 import asyncio
+import re
 import socket
 import ssl
 from collections.abc import AsyncIterator
@@ -82,6 +83,7 @@ async def test_one_address_does_not_take_the_others_connections() -> None:
         answer = await refused[0].read()
         assert answer.startswith(b"HTTP/1.1 429 Too Many Requests\r\n")
         assert b"\r\nRetry-After: 30\r\n" in answer
+        assert re.search(rb"\r\nX-Request-ID: [0-9a-f]{16}\r\n", answer)
         assert answer.endswith(b'"code":"too_many_connections"}')
         assert site.refused == 1
         other = await site.connect("127.0.0.3")

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 from gpunode_protocol import tracker_api as api
 from gpunode_tracker.limits import MIB, Limits
-from gpunode_tracker.middleware import REQUEST_ID_HEADER
+from gpunode_tracker.request_ids import REQUEST_ID_HEADER
 
 from tests.tracker.conftest import World
 

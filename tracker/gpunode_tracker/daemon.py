@@ -8,6 +8,7 @@ import signal
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -19,9 +20,11 @@ from gpunode_tracker.connection_book import ConnectionBook
 from gpunode_tracker.data_folder import locked
 from gpunode_tracker.dispatch.dispatcher import Dispatcher
 from gpunode_tracker.errors import InvalidSettings
+from gpunode_tracker.http_protocol import HttpProtocol
 from gpunode_tracker.limits import Limits
 from gpunode_tracker.listener import Listener
 from gpunode_tracker.mesh_peer import MeshPeer, create_mesh_peer
+from gpunode_tracker.middleware import NO_ROUTE
 from gpunode_tracker.run_file import RunInfo, remove_run_file, write_run_file
 from gpunode_tracker.tracker import Tracker
 
@@ -33,10 +36,6 @@ IDLE_TIMEOUT_S = 30.0
 """Connections without a whole request end after this: clients open new ones at any time."""
 LINGER_S = 0.5
 """What a refused body still sends is read and dropped for this long, so that the refusal arrives before the end."""
-MAX_LINE_BYTES = 4_096
-MAX_HEADER_BYTES = 2_048
-MAX_HEADERS = 48
-"""What a request says before its body. The usual 128 headers of 8 KiB let one address take 500 MB by half requests."""
 MAX_PIPELINED = 2
 """Requests that are read before the one in front of them is answered; aiohttp takes 32, and has no argument for it."""
 OTHER_OPEN_FILES = 512
@@ -149,20 +148,19 @@ async def _http(tracker: Tracker, tls: ssl.SSLContext | None) -> AsyncIterator[s
     """Serve HTTP and yield the URL."""
     host, port = tracker.settings.http_address
     web_protocol.MAX_MSG_QUEUE_SIZE = MAX_PIPELINED
-    runner = web.AppRunner(
-        create_app(tracker),
-        access_log=None,
-        shutdown_timeout=SHUTDOWN_TIMEOUT_S,
-        keepalive_timeout=IDLE_TIMEOUT_S,
-        lingering_time=LINGER_S,
-        max_line_size=MAX_LINE_BYTES,
-        max_field_size=MAX_HEADER_BYTES,
-        max_headers=MAX_HEADERS,
-    )
+    runner = web.AppRunner(create_app(tracker), shutdown_timeout=SHUTDOWN_TIMEOUT_S)
     await runner.setup()
     limits = possible_limits(tracker.settings)
     listener = Listener(
-        cast(web.Server, runner.server),
+        partial(
+            HttpProtocol,
+            cast(web.Server, runner.server),
+            lambda: tracker.metrics.count_request(NO_ROUTE, 400),
+            loop=asyncio.get_running_loop(),
+            access_log=None,
+            keepalive_timeout=IDLE_TIMEOUT_S,
+            lingering_time=LINGER_S,
+        ),
         ConnectionBook(limits, tracker.settings.proxy_networks),
         age_s=limits.connection_age_s,
         tls=tls,

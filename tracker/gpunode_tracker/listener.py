@@ -7,6 +7,7 @@ import os
 import socket
 import ssl
 from collections.abc import Callable
+from functools import cache
 from typing import Final
 
 from aiohttp import web
@@ -15,6 +16,7 @@ from gpunode_tracker.connection_book import ConnectionBook
 from gpunode_tracker.connections import Connection
 from gpunode_tracker.errors import InvalidSettings
 from gpunode_tracker.problems import CONTENT_TYPE, problem
+from gpunode_tracker.request_ids import REQUEST_ID_HEADER, RequestIds
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +28,7 @@ ACCEPT_PAUSE_S: Final = 0.1
 RETRY_AFTER_S: Final = 30
 """Idle connections end after this, so there may be room again."""
 _SMALL_REQUEST_BYTES: Final = 4_096
+_IDS: Final = RequestIds()
 
 
 class Listener:
@@ -53,7 +56,6 @@ class Listener:
         self._age_s = age_s
         self._tls = tls
         self._on_refused = on_refused
-        self._refusal = _refusal_bytes()
         self._sockets: list[socket.socket] = []
         self._accepting: list[asyncio.Task[None]] = []
         self._beginning: set[asyncio.Task[None]] = set()
@@ -148,14 +150,19 @@ class Listener:
                 with contextlib.suppress(OSError):
                     connection.recv(_SMALL_REQUEST_BYTES)  # what stays unread makes the system discard the answer
                 with contextlib.suppress(OSError):
-                    connection.send(self._refusal)
+                    connection.send(_refusal_bytes(_IDS.next()))
 
 
-def _refusal_bytes() -> bytes:
-    body = problem(429, "Too many connections are open from your address. Close some, or wait.", "too_many_connections")
-    text = body.text or ""
+def _refusal_bytes(request_id: str) -> bytes:
+    text = _refusal_text()
     head = (
         f"HTTP/1.1 429 Too Many Requests\r\nContent-Type: {CONTENT_TYPE}\r\nRetry-After: {RETRY_AFTER_S}\r\n"
-        f"Content-Length: {len(text)}\r\nConnection: close\r\n\r\n"
+        f"{REQUEST_ID_HEADER}: {request_id}\r\nContent-Length: {len(text)}\r\nConnection: close\r\n\r\n"
     )
     return (head + text).encode()
+
+
+@cache
+def _refusal_text() -> str:
+    words = "Too many connections are open from your address. Close some, or wait."
+    return problem(429, words, "too_many_connections").text or ""

@@ -13,11 +13,12 @@ from gpunode_tracker.client_addresses import holder_of
 from gpunode_tracker.errors import Banned, Rejected
 from gpunode_tracker.problems import problem, problem_of, problem_of_http
 from gpunode_tracker.quotas import charge_address, note_client, quota_headers
-from gpunode_tracker.request_ids import RequestIds
+from gpunode_tracker.request_ids import REQUEST_ID_HEADER, RequestIds
 
 logger = logging.getLogger(__name__)
 
-REQUEST_ID_HEADER = "X-Request-ID"
+NO_ROUTE = "other"
+"""Under this are requests counted that no route is for."""
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _REQUEST_IDS = RequestIds()
 
@@ -104,4 +105,4 @@ MIDDLEWARES = (with_request_id, with_metrics, with_quota, with_problems, with_gu
 def _route(request: web.Request) -> str:
     """Return the route's path with its variables in braces: what stands in their place may be anything, secrets too."""
     resource = request.match_info.route.resource
-    return resource.canonical if resource is not None else "other"
+    return resource.canonical if resource is not None else NO_ROUTE

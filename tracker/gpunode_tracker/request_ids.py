@@ -3,6 +3,7 @@
 import os
 from typing import Final
 
+REQUEST_ID_HEADER: Final = "X-Request-ID"
 ID_BYTES: Final = 8
 _AT_ONCE: Final = 512
 

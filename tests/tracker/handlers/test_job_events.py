@@ -22,6 +22,8 @@ async def test_events_in_their_order(client: Client) -> None:
     response = await client.call("GET", JOB_EVENTS_PATH.format(job=ticket.job_id))
     assert (response.status, response.content_type) == (200, "text/event-stream")
     assert (response.headers["Cache-Control"], "X-Request-ID" in response.headers) == ("no-store", True)
+    assert response.headers["RateLimit-Policy"].startswith('"lookups";')
+    assert response.headers["RateLimit"].startswith('"lookups";r=')
     events = read_events(response)
     assert await anext(events) == ("queued", {"position": 0, "estimated_wait": None, "note": NOBODY})
     _, lease = await client.queue.claim("worker:w1")

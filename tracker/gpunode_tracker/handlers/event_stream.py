@@ -9,10 +9,10 @@ from aiohttp import web
 
 from gpunode_tracker.app_keys import CHARGES, REQUEST_ID
 from gpunode_tracker.quotas import quota_headers
+from gpunode_tracker.request_ids import REQUEST_ID_HEADER
 
 SLOW_READER_S: Final = 10.0
 """Whoever takes nothing for so long is cut off; until then, what waits in memory is bounded by the socket's buffer."""
-REQUEST_ID_HEADER: Final = "X-Request-ID"
 
 
 class EventStream:
