@@ -66,6 +66,13 @@ def test_listen_is_host_and_port(listen: str) -> None:
         TrackerSettings.load({"listen": listen})
 
 
+@pytest.mark.parametrize("lease_s", [44, 151])
+def test_leases_have_bounds(lease_s: int) -> None:
+    """Shorter than two heartbeats, or longer than a worker's silence: neither can work."""
+    with pytest.raises(InvalidSettings, match="lease_s"):
+        TrackerSettings.load({"lease_s": lease_s})
+
+
 def test_wrong_values_are_named() -> None:
     """The message names the setting."""
     with pytest.raises(InvalidSettings, match="mesh_port"):

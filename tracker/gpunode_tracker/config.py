@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Final, Self
 import platformdirs
 from annotated_types import Ge, Gt, Le
 from gpunode_protocol.errors import GpunodeError
-from gpunode_protocol.jobs_api import SYNC_TIMEOUT_S
+from gpunode_protocol.jobs_api import LEASE_S, SYNC_TIMEOUT_S
 from gpunode_protocol.settings import LayeredSettings
 from gpunode_protocol.tasks import Task
 from gpunode_protocol.validation import Name
@@ -33,6 +33,13 @@ DEFAULT_MODELS: Final = {
     Task.EMBEDDING: "all-minilm-l6-v2",
 }
 """Small models that packages ship: every node can serve them without a download. Operators name larger ones."""
+
+LEAST_LEASE_S: Final = 45
+"""A holder is heard every 20 s: one heartbeat that is lost, and one that is late, must not cost it the job."""
+LONGEST_LEASE_S: Final = 150
+"""A worker that is silent for longer counts as gone anyhow, see ``workers.presence``."""
+_DAY_S: Final = 24 * 3600
+_YEAR_S: Final = 365 * _DAY_S
 
 DATABASE_VARIABLE: Final = "DATABASE_URL"
 """Where hosting platforms put a database's URL."""
@@ -75,6 +82,8 @@ class TrackerSettings(LayeredSettings):
         limits: what one client may ask for, see ``Limits``.
         sync_timeout_s: how long ``POST /api/v1/jobs/sync`` waits for the job's end.
         job_retention_s: ended jobs are deleted so long after their end.
+        lease_s: a job is its holder's for so long after each sign of life; the same for all trackers of a network.
+        audit_retention_s: entries of the audit log are deleted when they are so old.
     """
 
     section: ClassVar[str] = "tracker"
@@ -111,7 +120,9 @@ class TrackerSettings(LayeredSettings):
     worker_jobs: Annotated[int, Ge(1), Le(64)] = 4
     limits: Limits = Field(default_factory=Limits)
     sync_timeout_s: Annotated[float, Gt(0), Le(600)] = SYNC_TIMEOUT_S
-    job_retention_s: Annotated[int, Ge(60), Le(10 * 365 * 24 * 3600)] = 7 * 24 * 3600
+    job_retention_s: Annotated[int, Ge(60), Le(10 * _YEAR_S)] = 7 * _DAY_S
+    lease_s: Annotated[int, Ge(LEAST_LEASE_S), Le(LONGEST_LEASE_S)] = LEASE_S
+    audit_retention_s: Annotated[int, Ge(_DAY_S), Le(100 * _YEAR_S)] = 400 * _DAY_S
 
     @field_validator("mesh_listen", "announce_address", "trusted_proxies", mode="before")
     @classmethod

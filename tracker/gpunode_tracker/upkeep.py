@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from gpunode_protocol.errors import GpunodeError
 
+from gpunode_tracker.audit_retention import forget_old_entries
 from gpunode_tracker.entries import Bookkeeper, reserved_name
 from gpunode_tracker.jobs.retention import delete_old, fail_stale
 from gpunode_tracker.resealing import Resealing
@@ -138,6 +139,7 @@ class Upkeep:
         await drop_expired(self._tracker)
         await fail_stale(self._tracker)
         await delete_old(self._tracker)
+        await forget_old_entries(self._tracker)
         self._tracker.judge_places()
         await self._tracker.reshard()
         self._last_transfer = await shorten_sums(self._tracker.database, self._last_transfer)

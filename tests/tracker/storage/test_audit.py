@@ -3,7 +3,7 @@
 import pytest
 from gpunode_protocol.validation import MAX_INT64
 from gpunode_tracker.audit import Action
-from gpunode_tracker.storage.audit import AuditFilter, newest_records, record
+from gpunode_tracker.storage.audit import AuditFilter, forget_records, newest_records, record
 from gpunode_tracker.tracker import Tracker
 
 from tests.tracker.databases import ON_BOTH
@@ -74,3 +74,15 @@ async def test_an_entry_shares_its_transactions_fate(tracker: Tracker) -> None:
         await fail()
     async with tracker.database.read() as connection:
         assert await newest_records(connection, ALL, before_id=MAX_INT64, limit=10) == []
+
+
+async def test_the_oldest_are_forgotten(tracker: Tracker) -> None:
+    """So many at most, and only those of before."""
+    await _write(tracker)
+    async with tracker.database.write() as connection:
+        assert await forget_records(connection, before=START_AT, limit=9) == 0
+        assert await forget_records(connection, before=START_AT + 1, limit=1) == 1
+        assert await forget_records(connection, before=START_AT + 1, limit=9) == 1
+        assert [entry.subject for entry in await newest_records(connection, ALL, before_id=MAX_INT64, limit=9)] == [
+            "node:p"
+        ]

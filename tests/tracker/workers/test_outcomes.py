@@ -36,7 +36,7 @@ async def test_silent_workers(world: World, clock: TestClock) -> None:
     clock.advance(20)
     assert await world.tracker.workers.outcomes.expire_leases() == 1
     assert [(await stored_job(world, job)).status for job in jobs] == [JobStatus.QUEUED, JobStatus.RUNNING]
-    assert await _failures(world, jobs[0]) == [WORKER_SILENT]
+    assert await _failures(world, jobs[0]) == [WORKER_SILENT.format(lease_s=60)]
     assert await _statistics(world, silent.id) == Statistics().after_failure()
     assert world.tracker.workers.presence.status_of(silent.id) == "offline"
     await silent.heartbeat()
@@ -51,7 +51,7 @@ async def test_a_silent_dispatcher(world: World, clock: TestClock) -> None:
     assert taken is not None
     clock.advance(60)
     assert await world.tracker.workers.outcomes.expire_leases() == 1
-    assert await _failures(world, job) == [DISPATCH_SILENT]
+    assert await _failures(world, job) == [DISPATCH_SILENT.format(lease_s=60)]
 
 
 async def test_many_silent_workers(world: World, clock: TestClock, monkeypatch: pytest.MonkeyPatch) -> None:

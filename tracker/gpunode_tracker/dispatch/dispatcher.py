@@ -11,7 +11,6 @@ from gpunode._placing import Demand
 from gpunode._session import Surroundings
 from gpunode.errors import NoNodeFound
 from gpunode_protocol.errors import GpunodeError
-from gpunode_protocol.jobs_api import LEASE_S
 from gpunode_protocol.regions import Region
 from gpunode_protocol.tasks import Task
 
@@ -230,7 +229,7 @@ class Dispatcher:
     async def _claim(self, lane: str) -> bool:
         tracker = self._tracker
         async with tracker.database.write() as connection:
-            job = await claim_job(connection, self._holder, (lane,), now=tracker.now, lease_s=LEASE_S)
+            job = await claim_job(connection, self._holder, (lane,), now=tracker.now, lease_s=tracker.settings.lease_s)
         if job is None:
             return False
         lease = Lease(job_id=job.id, holder=self._holder, attempt=job.attempt)

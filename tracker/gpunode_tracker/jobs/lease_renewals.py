@@ -35,18 +35,22 @@ class LeaseRenewals:
         database: of the jobs.
         now: whole Unix seconds.
         monotonic: seconds.
+        lease_s: for so long a lease is renewed.
     """
 
-    def __init__(self, database: Database, now: Callable[[], int], monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self, database: Database, now: Callable[[], int], monotonic: Callable[[], float], *, lease_s: int = LEASE_S
+    ) -> None:
         self._database = database
         self._now = now
         self._monotonic = monotonic
+        self._lease_s = lease_s
         self._turn = asyncio.Lock()
         self._next = _Batch()
         self._fresh: dict[Lease, float] = {}
 
     async def renew(self, leases: Sequence[Lease], *, unless_fresh: bool = False) -> frozenset[Lease]:
-        """Let holders have their jobs for 60 s more; return those leases that are in force.
+        """Let holders have their jobs for a lease's time more; return those leases that are in force.
 
         Args:
             unless_fresh: a lease that was renewed in the last seconds counts as in force, unseen.
@@ -84,9 +88,9 @@ class LeaseRenewals:
         batch.is_done = True
 
     async def _renewed(self, connection: AsyncConnection, leases: set[Lease]) -> frozenset[Lease]:
-        now = self._now()
+        now, lease_s = self._now(), self._lease_s
         ordered = sorted(leases, key=lambda lease: lease.job_id)  # one order everywhere, so that nobody locks crosswise
-        return frozenset([lease for lease in ordered if await renew_lease(connection, lease, now=now, lease_s=LEASE_S)])
+        return frozenset([lease for lease in ordered if await renew_lease(connection, lease, now=now, lease_s=lease_s)])
 
     def _remember(self, batch: _Batch) -> None:
         at = self._monotonic()

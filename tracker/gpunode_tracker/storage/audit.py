@@ -1,11 +1,11 @@
-"""The audit log: entries are added in the transaction of what they tell of, and never changed."""
+"""The audit log: entries are added in the transaction of what they tell of, and never changed until they are old."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from gpunode_protocol.secret_texts import without_secrets
-from sqlalchemy import insert, select
+from sqlalchemy import delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gpunode_tracker.audit import AuditRecord, detail_without_secrets
@@ -52,6 +52,15 @@ async def record(
         "detail": detail_without_secrets(detail or {}),
     }
     await connection.execute(insert(audit_log).values(**values))
+
+
+async def forget_records(connection: AsyncConnection, *, before: int, limit: int) -> int:
+    """Delete the oldest entries, of before an instant and at most ``limit``; return how many there were."""
+    old = select(audit_log.c.id).where(audit_log.c.at < before).order_by(audit_log.c.at).limit(limit)
+    ids = (await connection.execute(old)).scalars().all()
+    if ids:
+        await connection.execute(delete(audit_log).where(audit_log.c.id.in_(ids)))
+    return len(ids)
 
 
 async def newest_records(

@@ -3,8 +3,6 @@
 import logging
 from typing import TYPE_CHECKING, Final
 
-from gpunode_protocol.jobs_api import LEASE_S
-
 from gpunode_tracker.clock_jumps import ClockJumps
 from gpunode_tracker.storage.jobs import renew_all_leases
 
@@ -14,8 +12,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LEASE_INTERVAL_S: Final = 5.0
-AWAY_S: Final = LEASE_S / 2
-"""A holder is heard every 20 s, so in a shorter gap no lease goes that was heard in time."""
+AWAY_PART: Final = 1 / 2
+"""Of a lease. A holder is heard every 20 s, so in a shorter gap no lease goes that was heard in time."""
 
 
 class LeaseWatch:
@@ -23,7 +21,7 @@ class LeaseWatch:
 
     Leases end at instants of the wall clock, which replicas share. When that was set, or when this process did not
     look for a while (it was started, or the database did not answer), all leases begin anew: holders that live could
-    perhaps not be heard, and a job whose holder is gone is found out at most 60 s later.
+    perhaps not be heard, and a job whose holder is gone is found out at most one lease's time later.
 
     Args:
         tracker: whose jobs they are.
@@ -40,7 +38,8 @@ class LeaseWatch:
         Raises:
             StorageUnavailable: it is tried again with the next call.
         """
-        was_set, was_away = self._jumps.seen(), self._tracker.monotonic() - self._looked_at > AWAY_S
+        away_s = AWAY_PART * self._tracker.settings.lease_s
+        was_set, was_away = self._jumps.seen(), self._tracker.monotonic() - self._looked_at > away_s
         if was_set or was_away:
             await self._begin_anew("The clock was set" if was_set else "Holders could not be heard for a while")
             expired = 0
@@ -50,7 +49,8 @@ class LeaseWatch:
         return expired
 
     async def _begin_anew(self, why: str) -> None:
+        lease_s = self._tracker.settings.lease_s
         async with self._tracker.database.write() as connection:
-            count = await renew_all_leases(connection, now=self._tracker.now, lease_s=LEASE_S)
+            count = await renew_all_leases(connection, now=self._tracker.now, lease_s=lease_s)
         if count:
             logger.warning("%s: %d leases begin anew", why, count, extra={"event": "leases_begin_anew"})

@@ -16,8 +16,8 @@ from gpunode_tracker.workers.statistics import Statistics
 if TYPE_CHECKING:
     from gpunode_tracker.tracker import Tracker
 
-WORKER_SILENT: Final = "The worker was silent for 60 s."
-DISPATCH_SILENT: Final = "The tracker process that had sent it to a node was silent for 60 s."
+WORKER_SILENT: Final = "The worker was silent for {lease_s} s."
+DISPATCH_SILENT: Final = "The tracker process that had sent it to a node was silent for {lease_s} s."
 EXPIRED_BATCH: Final = 100
 MAX_REASON_CHARS: Final = 2_000
 
@@ -95,9 +95,10 @@ class Outcomes:
                 return expired
 
     async def _expire(self, lease: Lease) -> bool:
+        lease_s = self._tracker.settings.lease_s
         if not lease.holder.startswith(WORKER_HOLDER):
-            return await self._tracker.desk.fail(lease, DISPATCH_SILENT) is not None
-        job = await self.fail(lease, WORKER_SILENT)
+            return await self._tracker.desk.fail(lease, DISPATCH_SILENT.format(lease_s=lease_s)) is not None
+        job = await self.fail(lease, WORKER_SILENT.format(lease_s=lease_s))
         self._tracker.workers.presence.lose(_worker_id(lease), lease.job_id)
         return job is not None
 

@@ -39,11 +39,13 @@ class WorkerPool:
 
     def __init__(self, tracker: "Tracker", rng: random.Random) -> None:
         self._tracker = tracker
-        self.presence = Presence(tracker.monotonic, tracker.clock)
+        self.presence = Presence(tracker.monotonic, tracker.clock, lease_s=tracker.settings.lease_s)
         self.tokens = TokenCache()
         self.sync = LiveSync(tracker.database, self.presence, self.tokens)
         self.registrar = WorkerRegistrar(tracker.database, tracker.challenges)
-        self.renewals = LeaseRenewals(tracker.database, lambda: tracker.now, tracker.monotonic)
+        self.renewals = LeaseRenewals(
+            tracker.database, lambda: tracker.now, tracker.monotonic, lease_s=tracker.settings.lease_s
+        )
         self.outcomes = Outcomes(tracker)
         self.completing = Completing(tracker)
         self.taking = JobTaking(tracker)

@@ -57,6 +57,7 @@ class LiveWorker:
         amended_at: monotonic seconds of the newest change that was made here.
         is_lost: it was silent until a lease went, and was not heard since.
         written_at: monotonic seconds of its last sign of life that went to the database.
+        lease_s: silent for so long while it holds a job, it has lost it.
     """
 
     stored: StoredWorker
@@ -70,6 +71,7 @@ class LiveWorker:
     is_lost: bool = False
     written_at: float = float("-inf")
     written_status: WorkerStatus = WorkerStatus.OFFLINE
+    lease_s: float = SILENT_WITH_JOB_S
 
     @property
     def id(self) -> str:
@@ -83,7 +85,7 @@ class LiveWorker:
 
     def status_at(self, now: float) -> WorkerStatus:
         """Return whether it is there. now: monotonic seconds."""
-        patience_s = SILENT_WITH_JOB_S if self.holding else SILENT_S
+        patience_s = self.lease_s if self.holding else SILENT_S
         if self.is_lost or self.stated is WorkerStatus.OFFLINE or now - self.heard_at > patience_s:
             return WorkerStatus.OFFLINE
         return WorkerStatus.BUSY if self.holding or self.stated is WorkerStatus.BUSY else WorkerStatus.ONLINE
@@ -95,11 +97,15 @@ class Presence:
     Args:
         monotonic: seconds.
         clock: Unix seconds.
+        lease_s: of the settings.
     """
 
-    def __init__(self, monotonic: Callable[[], float], clock: Callable[[], float]) -> None:
+    def __init__(
+        self, monotonic: Callable[[], float], clock: Callable[[], float], *, lease_s: float = SILENT_WITH_JOB_S
+    ) -> None:
         self.monotonic = monotonic
         self.clock = clock
+        self._lease_s = lease_s
         self._workers: dict[str, LiveWorker] = {}
         self._changed: set[str] = set()
         self._counts: Counter[str] = Counter()
@@ -148,7 +154,7 @@ class Presence:
         """
         known, heard_at = self._workers.get(stored.id), self._heard_at(stored.last_heartbeat)
         if known is None:
-            known = LiveWorker(stored, heard_at, stored.status, written_status=stored.status)
+            known = LiveWorker(stored, heard_at, stored.status, written_status=stored.status, lease_s=self._lease_s)
             self._workers[stored.id] = known
         elif heard_at > known.heard_at + _WHOLE_SECONDS_S:
             known.stored, known.heard_at, known.stated = stored, heard_at, stored.status
@@ -219,7 +225,7 @@ class Presence:
         """Note that a silent worker's lease went: it counts as gone until it is heard again."""
         self.release(worker_id, job_id)
         worker = self._workers.get(worker_id)
-        if worker is not None and self.monotonic() - worker.heard_at >= SILENT_WITH_JOB_S:
+        if worker is not None and self.monotonic() - worker.heard_at >= self._lease_s:
             worker.is_lost = True
 
     def amend(self, worker_id: str, *, statistics: Statistics | None = None, maintenance: bool | None = None) -> None:

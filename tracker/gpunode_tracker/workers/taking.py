@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from gpunode_protocol.errors import JobError
 from gpunode_protocol.identity import PeerId
-from gpunode_protocol.jobs_api import LEASE_S, JobEventName, NextJob
+from gpunode_protocol.jobs_api import JobEventName, NextJob
 from gpunode_protocol.signing import Envelope
 from gpunode_protocol.tasks import Task
 
@@ -111,7 +111,7 @@ class JobTaking:
                 return None
             if len(await held_by(connection, holder)) >= self._most_jobs:
                 return None
-            job = await claim_job(connection, holder, lanes, now=tracker.now, lease_s=LEASE_S)
+            job = await claim_job(connection, holder, lanes, now=tracker.now, lease_s=tracker.settings.lease_s)
         if job is not None:
             tracker.workers.presence.hold(worker.id, job.id, job.attempt)
         return job
@@ -129,7 +129,7 @@ class JobTaking:
             params=tracker.desk.params_of(job),
             model=job.model,
             attempt=job.attempt,
-            lease_s=LEASE_S,
+            lease_s=tracker.settings.lease_s,
             request=request,
         )
 
