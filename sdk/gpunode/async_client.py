@@ -223,14 +223,15 @@ class AsyncInferenceClient(AsyncQueueCalls):
         self._check_loop()
         params = embedding_params(inputs, normalize=normalize)
         wish = JobWish(Task.EMBEDDING, params, model, to_region(region), limits)
-        blobs: list[Blob] = []
+        newest: Blob | None = None
 
         def take(event: JobEvent) -> None:
+            nonlocal newest
             if isinstance(event, Blob):
-                blobs.append(event)
+                newest = event  # that of a node which failed then has no receipt, and the next one began anew
 
         done, facts = await run_whole(lambda: self._session.start_job(wish), take, monotonic=self._around.monotonic)
-        vectors = read_vectors(blobs[0] if blobs else None, len(params.inputs))
+        vectors = read_vectors(newest, len(params.inputs))
         return EmbeddingResult(vectors=vectors, tokens=done.usage.input_tokens, **facts)
 
     async def transcribe(

@@ -136,6 +136,14 @@ def test_vectors(chat: Conversation) -> None:
     assert result == {"embeddings": [[1.0, 2.0], [3.0, 4.0]], "usage": {"prompt_tokens": 9}}
 
 
+def test_vectors_that_came_twice(chat: Conversation) -> None:
+    """The last ones count: what a node sent that failed then was begun anew by another."""
+    failed = Blob(0, "application/octet-stream", struct.pack("<2f", 9.0, 9.0))
+    blob = Blob(0, "application/octet-stream", struct.pack("<4f", 1.0, 2.0, 3.0, 4.0))
+    result = read(embedding_params(), [failed, blob], done_with(chat, input_tokens=9))
+    assert result["embeddings"] == [[1.0, 2.0], [3.0, 4.0]]
+
+
 @pytest.mark.parametrize("data", [b"", b"1234", b"123456789"])
 def test_no_vectors(chat: Conversation, data: bytes) -> None:
     """Two texts cannot have these."""

@@ -24,7 +24,7 @@ from gpunode_protocol.messages import (
 )
 from gpunode_protocol.node_job import NodeJob
 from gpunode_protocol.node_stream import NodeStream, RequestChecks, open_request
-from gpunode_protocol.payloads import ImageParams, SpeechParams, Usage
+from gpunode_protocol.payloads import EmbeddingParams, ImageParams, SpeechParams, Usage
 from gpunode_protocol.probe import ProbeServer
 from gpunode_protocol.trust import Trust
 
@@ -39,7 +39,7 @@ class ScriptedNode:
     """What it does.
 
     words: the answer, a token each. pictures: the results of image jobs, in two steps each. segments: of speech.
-    cut_after: the stream ends after so many tokens, pictures or segments. refuse: errors for the next requests, in
+    vectors: of embedding jobs. cut_after: the stream ends after so many tokens, pictures, segments or vectors' blobs. refuse: errors for the next requests, in
     turn. overstate: tokens that the receipt claims too many. endless: repeats the words until cancelled. prompt: what
     its template makes of the messages. silent: accepts nothing and says nothing. mute_after: says nothing more after so
     many tokens, and keeps the stream; with ``pings`` it goes on to send those. cut_with: the error that comes instead
@@ -54,6 +54,7 @@ class ScriptedNode:
     words: Sequence[str] = ("Paris", " is", " the", " capital.")
     pictures: Sequence[bytes] = ()
     segments: Sequence[SegmentFrame] = ()
+    vectors: bytes = b""
     cut_after: int | None = None
     refuse: list[JobError] = field(default_factory=list)
     overstate: int = 0
@@ -176,6 +177,9 @@ class _Conversation:
         before = len(resume.ids) if resume is not None else 0
         job.accept(accepted, input_count=prompt_tokens + before)
         await self._flush()
+        if isinstance(params, EmbeddingParams):
+            await self._embed()
+            return
         if isinstance(params, ImageParams):
             await self._draw(params)
             return
@@ -234,6 +238,17 @@ class _Conversation:
             job.blob(Blob(number, f"image/{params.format}", data, params.units_per_image()), now=1.0)
             await self._flush()
         usage = Usage(images=len(node.pictures), image_units=len(node.pictures) * params.units_per_image())
+        job.finish(usage=usage, finish_reason="stop", now=2.0, finished_at=int(node.clock()))
+        await self._flush()
+
+    async def _embed(self) -> None:
+        node, job = self._node, self._job
+        job.blob(Blob(0, "application/octet-stream", node.vectors), now=1.0)
+        await self._flush()
+        if node.cut_after is not None:
+            await self._stream.close()
+            return
+        usage = Usage(input_tokens=PROMPT_TOKENS)
         job.finish(usage=usage, finish_reason="stop", now=2.0, finished_at=int(node.clock()))
         await self._flush()
 
