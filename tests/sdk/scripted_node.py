@@ -39,13 +39,14 @@ class ScriptedNode:
     """What it does.
 
     words: the answer, a token each. pictures: the results of image jobs, in two steps each. segments: of speech.
-    vectors: of embedding jobs. cut_after: the stream ends after so many tokens, pictures, segments or vectors' blobs. refuse: errors for the next requests, in
-    turn. overstate: tokens that the receipt claims too many. endless: repeats the words until cancelled. prompt: what
-    its template makes of the messages. silent: accepts nothing and says nothing. mute_after: says nothing more after so
-    many tokens, and keeps the stream; with ``pings`` it goes on to send those. cut_with: the error that comes instead
-    of the stream's end. drains_after: says after so many tokens that it is about to stop. sign_receipts_as: another key
-    than its own. misquotes: its receipt is for another output. finish_reason: of a whole answer. first_token_s,
-    token_s: what tokens take. probe_s: what the answer to a probe takes.
+    vectors: of embedding jobs. cut_after: the stream ends after so many tokens, pictures, segments or vectors' blobs.
+    refuse: errors for the next requests, in turn. overstate: tokens that the receipt claims too many. endless:
+    repeats the words until cancelled. prompt: what its template makes of the messages. silent: accepts nothing and
+    says nothing. mute_after: says nothing more after so many tokens, and keeps the stream; with ``pings`` it goes on
+    to send those. cut_with: the error that comes instead of the stream's end. drains_after: says after so many tokens
+    that it is about to stop. sign_receipts_as: another key than its own. misquotes: its receipt is for another
+    output. finish_reason: of a whole answer. first_token_s, token_s: what tokens take. probe_s: what the answer to a
+    probe takes.
     """
 
     identity: Identity
