@@ -166,6 +166,13 @@ async def test_where_a_client_is(limited: World) -> None:
     assert (await client.queue.job((await client.submit()).job_id)).client_region is None
 
 
+async def test_nobody_is_believed_to_be_elsewhere(client: Client) -> None:
+    """A header of who is no proxy says nothing of where a job comes from."""
+    answers = [await client.call("POST", JOBS_PATH, CHAT, X_Forwarded_For=f"81.2.69.{number}") for number in (1, 2)]
+    jobs = [await client.queue.job((await answer.json())["job_id"]) for answer in answers]
+    assert {(job.client_address, job.client_region) for job in jobs} == {("127.0.0.1", None)}
+
+
 @pytest.mark.parametrize("limits", [Limits(rates={Budget.SUBMITS: Rate(per_minute=1, burst=2)})])
 async def test_submissions_are_counted(limited: World) -> None:
     """Both ways to submit share a budget."""

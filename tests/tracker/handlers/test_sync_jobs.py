@@ -62,6 +62,19 @@ async def test_sync_of_a_job_that_takes_too_long(client: Client) -> None:
     assert (await client.view(body["job_id"])).status == "queued"
 
 
+@pytest.mark.full
+async def test_sync_of_a_job_that_takes_a_minute_and_more(client: Client) -> None:
+    """By the usual settings, on a real clock: 504 after a minute, and the result when it is there."""
+    response = await client.call("POST", SYNC_JOB_PATH, CHAT)
+    body = await response.json()
+    assert (response.status, body["code"]) == (504, "not_ended")
+    assert "within 60 s" in body["detail"]
+    _, lease = await client.queue.claim()
+    await client.world.tracker.desk.complete(lease, ANSWER, processing_ms=61_000)
+    view = await client.view(body["job_id"])
+    assert (view.status, view.result) == ("completed", ANSWER)
+
+
 async def test_sync_with_a_key_waits_for_the_same_job(client: Client) -> None:
     """A client that comes again after 504 gets the result of the first call's job."""
     ticket = await (await client.call("POST", JOBS_PATH, CHAT, Idempotency_Key="k")).json()

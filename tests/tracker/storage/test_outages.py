@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from gpunode_protocol import tracker_api as api
+from gpunode_protocol.jobs_api import NEXT_JOB_PATH
 from gpunode_tracker.administration import Administration
 from gpunode_tracker.app import create_app
 from gpunode_tracker.config import TrackerSettings
@@ -19,11 +20,13 @@ from gpunode_tracker.storage.documents import find_constant, replace_value
 from gpunode_tracker.storage.engines import Timeouts
 from gpunode_tracker.storage.failures import AFTER_RESTART_S, SOON_S, WHEN_REPAIRED_S
 from gpunode_tracker.tracker import Tracker
+from gpunode_tracker.workers.lease_watch import LeaseWatch
 from sqlalchemy import text
 
 from tests.tracker.conftest import World
 from tests.tracker.parties import TestClock
 from tests.tracker.postgres import NO_POSTGRES, Postgres, find_binaries
+from tests.tracker.pull_workers import pull_worker, submit
 
 NAME = "tracker"
 IMPATIENT = Timeouts(connect_s=0.3, lock_s=0.3, statement_s=0.3, silence_s=0.4)
@@ -247,3 +250,33 @@ async def test_http_over_an_outage(own_postgres: Postgres, tmp_path: Path) -> No
         own_postgres.start()
         assert [result.status for result in await world.settle(deal.job.partial(7))] == ["settled"]
         assert (await world.get(api.READY_PATH)).status == 200
+
+
+async def test_jobs_over_half_a_minute_of_outage(own_postgres: Postgres, tmp_path: Path) -> None:
+    """Clients and workers are told when to come again; no job is lost, taken away or done twice."""
+    values = {"data_dir": tmp_path / "data", "mesh": False, "database_url": own_postgres.url(NAME)}
+    clock = TestClock()
+    tracker = await Tracker.open(TrackerSettings.load(values), clock, clock)
+    async with TestClient(TestServer(create_app(tracker))) as http:
+        world = World(tracker, http, Administration(tracker.settings, tracker.database, tracker.keys, tracker.clock))
+        account, worker, leases = (await world.account())[0], await pull_worker(world), LeaseWatch(tracker)
+        held, waiting = await submit(world, account, priority=1), await submit(world, account)
+        assert (await worker.next_job()).job_id == held
+        await leases.look()
+        own_postgres.stop()
+        clock.advance(31)
+        refused = [await worker.get(NEXT_JOB_PATH), await worker.try_to_complete(held)]
+        assert [(answer.status, answer.headers["Retry-After"]) for answer in refused] == [
+            (503, str(AFTER_RESTART_S))
+        ] * 2
+        with pytest.raises(StorageUnavailable):
+            await submit(world, account)
+        with pytest.raises(StorageUnavailable):
+            await leases.look()
+        own_postgres.start()
+        clock.advance(31)  # more than a lease since the worker was heard
+        assert await leases.look() == 0
+        assert (await worker.complete(held)).status == "completed"
+        assert (await worker.next_job()).job_id == waiting
+        assert (await worker.complete(waiting)).status == "completed"
+        assert (await worker.next_job()).job_id is None
