@@ -98,7 +98,7 @@ def _challenge(error: Unauthenticated | MissingScope) -> str:
 def problem_of_http(error: web.HTTPException) -> web.Response:
     """Return aiohttp's own refusals (no such path, wrong method, body too large) as problems."""
     details = {
-        HTTPStatus.NOT_FOUND: "There is no such path here. The paths are listed in docs/protocol.md.",
+        HTTPStatus.NOT_FOUND: "There is no such path here. The paths are listed at /docs, and in docs/api.md.",
         HTTPStatus.METHOD_NOT_ALLOWED: "This path does not take that method.",
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is too large. Send smaller batches.",
     }
