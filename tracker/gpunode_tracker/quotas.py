@@ -46,23 +46,29 @@ IDENTITY_BUDGETS: Final[Mapping[tuple[str, str], Budget]] = {
 """What is counted by account or node; all else counts as ``Budget.LOOKUPS``."""
 
 
-def note_client(request: web.Request) -> None:
-    """Find out from which address a request comes, once and for all of its handling."""
+def note_client(request: web.Request) -> list[Charge]:
+    """Find out from which address a request comes, once and for all of its handling.
+
+    Returns:
+        A list to which the request's charges will be added.
+    """
     forwarded = request.headers.getall(FORWARDED_HEADER, ())
     request[CLIENT] = request.app[GUARD].address_of(request.remote, forwarded)
-    request[CHARGES] = []
+    charges: list[Charge] = []
+    request[CHARGES] = charges
+    return charges
 
 
-async def charge_address(request: web.Request) -> None:
-    """Count a request on its address.
+async def charge_address(request: web.Request, holder: str) -> None:
+    """Count a request on its address. holder: what is counted for that, see ``holder_of``.
 
     Raises:
         TooManyRequests: the address has used up what it may ask for.
     """
-    await _charge(request, Budget.ADDRESS, holder_of(request[CLIENT]))
+    await _charge(request, Budget.ADDRESS, holder)
     budget = ADDRESS_BUDGETS.get(_route(request))
     if budget is not None:
-        await _charge(request, budget, holder_of(request[CLIENT]))
+        await _charge(request, budget, holder)
 
 
 async def charge_identity(request: web.Request, name: str) -> None:
@@ -149,10 +155,14 @@ def quota_headers(charges: Sequence[Charge]) -> dict[str, str]:
     """Return the headers that tell of the tightest budget of a request; empty if it was counted on none."""
     if not charges:
         return {}
-    tightest = min(charges, key=lambda charge: (charge.decision.allowed, charge.decision.remaining))
-    rate, decision = tightest.rate, tightest.decision
+    tightest = charges[0] if len(charges) == 1 else min(charges, key=_room)
+    budget, rate, decision = tightest
     reset_s = math.ceil(decision.retry_after_s or decision.full_after_s)
     return {
-        "RateLimit-Policy": f'"{tightest.budget}";q={rate.burst};w={rate.window_s}',
-        "RateLimit": f'"{tightest.budget}";r={decision.remaining};t={reset_s}',
+        "RateLimit-Policy": f'"{budget}";{rate.policy}',
+        "RateLimit": f'"{budget}";r={decision.remaining};t={reset_s}',
     }
+
+
+def _room(charge: Charge) -> tuple[bool, int]:
+    return charge.decision.allowed, charge.decision.remaining

@@ -1,8 +1,7 @@
 """Turns requests away that ask for more than one client may, before they cost much."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from gpunode_tracker.client_addresses import Network, client_address, is_https
 from gpunode_tracker.errors import TooManyRequests
@@ -24,8 +23,7 @@ _WHOSE: Final[dict[str, str]] = {
 }
 
 
-@dataclass(frozen=True)
-class Charge:
+class Charge(NamedTuple):
     """What a budget said to a request; ``budget``: one of ``Budget``, or ``KEY_BUDGET``."""
 
     budget: str
@@ -48,7 +46,7 @@ class RequestGuard:
         self._proxies = proxies
         self._buckets = buckets
 
-    def address_of(self, peer: str | None, forwarded: Iterable[str]) -> str:
+    def address_of(self, peer: str | None, forwarded: Sequence[str]) -> str:
         """Return the address that a request comes from."""
         return client_address(peer, forwarded, self._proxies)
 

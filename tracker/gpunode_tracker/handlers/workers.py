@@ -9,7 +9,7 @@ from gpunode_protocol.tasks import Task
 
 from gpunode_tracker.app_keys import CLIENT, TRACKER
 from gpunode_tracker.auth import WORKER_TOKEN_HEADER, account_of
-from gpunode_tracker.bodies import read_body, read_number, reply
+from gpunode_tracker.bodies import read_body, read_number, reply, reply_bytes, to_json
 from gpunode_tracker.errors import InvalidRequest, NotFound
 from gpunode_tracker.geoip import Place
 from gpunode_tracker.queries import read_choice
@@ -73,7 +73,13 @@ async def get_worker(request: web.Request) -> web.Response:
     """GET /api/v1/workers/{worker}: one worker, for its own token or any API key."""
     tracker = request.app[TRACKER]
     await _reader_of(request)
-    return reply(_view(await _worker_named(tracker, request.match_info["worker"]), tracker.workers.presence))
+    presence, worker_id = tracker.workers.presence, request.match_info["worker"]
+    live = presence.find(worker_id)
+    if live is None:
+        return reply(_view(await _worker_named(tracker, worker_id), presence))
+    stored = live.stored
+    state = stored, presence.status_of(worker_id), presence.heard_at_unix(live)
+    return reply_bytes(tracker.answers.worker(worker_id, state, lambda: to_json(_view(stored, presence))))
 
 
 async def post_worker_maintenance(request: web.Request) -> web.Response:
@@ -120,9 +126,6 @@ def _cursor(request: web.Request) -> str | None:
 
 async def _worker_named(tracker: Tracker, worker_id: str) -> StoredWorker:
     if _WORKER_ID.fullmatch(worker_id):
-        live = tracker.workers.presence.find(worker_id)
-        if live is not None:
-            return live.stored
         async with tracker.database.read() as connection:
             worker = await workers.find_worker(connection, worker_id)
         if worker is not None and worker.deregistered_at is None:
