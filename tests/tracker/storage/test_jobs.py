@@ -11,6 +11,7 @@ from gpunode_tracker.jobs.lanes import lane_of
 from gpunode_tracker.jobs.queue_order import AGING_MS
 from gpunode_tracker.storage import jobs
 from gpunode_tracker.storage.accounts import Account, add_account
+from gpunode_tracker.storage.claim_statements import SHUN_S
 
 from tests.tracker.databases import ON_BOTH
 from tests.tracker.parties import START_AT, job_id
@@ -247,7 +248,7 @@ async def test_another_worker_each_time(queue: Queue) -> None:
     queue.now += 300  # it took its time
     await queue.renew(lease)
     await queue.fail(lease)
-    queue.now += jobs.SHUN_S - 1
+    queue.now += SHUN_S - 1
     assert (await queue.lease("w1")).job_id == job_id(2)
     assert await queue.take("w1") is None
     queue.now += 1

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from gpunode_tracker.storage.database_urls import is_postgresql, libpq_url
+from gpunode_tracker.storage.sqlite_connection import open_by
 
 BEGIN: Final = "gpunode_begin"
 """Execution option: the statement that begins a transaction on SQLite."""
@@ -57,7 +58,7 @@ def create_engine(url: str, timeouts: Timeouts) -> AsyncEngine:
             max_overflow=POOL_OVERFLOW,
             pool_timeout=_POOL_TIMEOUT_S,
         )
-    engine = create_async_engine(url, hide_parameters=True)
+    engine = create_async_engine(url, hide_parameters=True, async_creator=open_by(url))
     event.listen(engine.sync_engine, "connect", _set_up_sqlite)
     event.listen(engine.sync_engine, "begin", _begin_sqlite)
     return engine
@@ -133,4 +134,4 @@ def _set_up_sqlite(connection: Any, _record: object) -> None:
 
 
 def _begin_sqlite(connection: Any) -> None:
-    connection.exec_driver_sql(connection.get_execution_options().get(BEGIN, "BEGIN"))
+    connection.connection.driver_connection.begin(connection.get_execution_options().get(BEGIN, "BEGIN"))
