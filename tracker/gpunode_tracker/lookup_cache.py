@@ -49,16 +49,21 @@ class LookupCache(Generic[V]):
 
     async def find(self, secret: str, look_up: Callable[[], Awaitable[V | None]]) -> V | None:
         """Return what a secret belongs to; ``look_up`` asks the database when it is not remembered."""
+        known = self.known(secret)
+        if known is not None:
+            return known
         name, now = self._name_of(secret), self._clock()
-        known = self._entries.get(name)
-        if known is not None and now < known.ends_at:
-            return known.value
         changes = self._changes
         found = await look_up()
         if found is not None and changes == self._changes:  # else it may have been read before the change
             self._drop(name)
             self._keep(name, _Entry(found, self._owner_of(found), now + self._lifetime_s))
         return found
+
+    def known(self, secret: str) -> V | None:
+        """Return what a secret belongs to, None if that is not remembered."""
+        entry = self._entries.get(self._name_of(secret))
+        return entry.value if entry is not None and self._clock() < entry.ends_at else None
 
     def forget(self, owner: str) -> None:
         """Look the secrets of an owner up anew, because something about it was changed."""

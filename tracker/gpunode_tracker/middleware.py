@@ -2,6 +2,7 @@
 
 import logging
 import re
+from typing import Final
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -20,6 +21,7 @@ logger = logging.getLogger(__name__)
 REQUEST_ID_HEADER = "X-Request-ID"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _REQUEST_IDS = RequestIds()
+_ADDRESS: Final = BanKind.ADDRESS  # an enumeration's members are looked up by Python code, and this with every request
 
 
 @web.middleware
@@ -79,7 +81,7 @@ async def with_guard(request: web.Request, handler: Handler) -> web.StreamRespon
     tracker, holder = app[TRACKER], holder_of(address)
     rejected = tracker.metrics.rejected
     try:
-        tracker.bans.refuse(BanKind.ADDRESS, address)  # first, because it costs the least
+        tracker.bans.refuse(_ADDRESS, address)  # first, because it costs the least
         with app[GUARD].in_flight.visit(holder) as visit:
             request[VISIT] = visit
             await charge_address(request, holder)

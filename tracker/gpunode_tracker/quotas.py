@@ -45,6 +45,11 @@ IDENTITY_BUDGETS: Final[Mapping[tuple[str, str], Budget]] = {
 }
 """What is counted by account or node; all else counts as ``Budget.LOOKUPS``."""
 
+# an enumeration's members are looked up by Python code, and these with every request
+_OF_ADDRESS: Final = Budget.ADDRESS
+_OF_LOOKUPS: Final = Budget.LOOKUPS
+_OF_GUESSERS: Final = Budget.FAILED_AUTHENTICATIONS
+
 
 def note_client(request: web.Request) -> list[Charge]:
     """Find out from which address a request comes, once and for all of its handling.
@@ -65,7 +70,7 @@ async def charge_address(request: web.Request, holder: str) -> None:
     Raises:
         TooManyRequests: the address has used up what it may ask for.
     """
-    await _charge(request, Budget.ADDRESS, holder)
+    await _charge(request, _OF_ADDRESS, holder)
     budget = ADDRESS_BUDGETS.get(_route(request))
     if budget is not None:
         await _charge(request, budget, holder)
@@ -77,7 +82,7 @@ async def charge_identity(request: web.Request, name: str) -> None:
     Raises:
         TooManyRequests: it has used up what it may ask for.
     """
-    await _charge(request, IDENTITY_BUDGETS.get(_route(request), Budget.LOOKUPS), name)
+    await _charge(request, IDENTITY_BUDGETS.get(_route(request), _OF_LOOKUPS), name)
 
 
 async def charge_key(request: web.Request, key: ApiKey) -> None:
@@ -114,7 +119,7 @@ async def refuse_guessers(request: web.Request) -> None:
     Raises:
         TooManyRequests: of this address no more are looked at for a while, not even right ones.
     """
-    await _charge(request, Budget.FAILED_AUTHENTICATIONS, holder_of(request[CLIENT]), 0)
+    await _charge(request, _OF_GUESSERS, holder_of(request[CLIENT]), 0)
 
 
 async def note_wrong_key(request: web.Request) -> None:
@@ -123,7 +128,9 @@ async def note_wrong_key(request: web.Request) -> None:
 
 
 async def _charge(request: web.Request, budget: Budget, holder: str, cost: int = 1) -> None:
-    _note(request, await request.app[GUARD].charge(budget, holder, cost))
+    guard = request.app[GUARD]
+    charge = guard.charge_now(budget, holder, cost)  # most trackers share nothing, and every request comes here thrice
+    _note(request, charge if charge is not None else await guard.charge(budget, holder, cost))
 
 
 def _note(request: web.Request, charge: Charge) -> None:

@@ -46,6 +46,10 @@ class MemoryRateBuckets:
 
     async def take(self, budget: str, holder: str, rate: Rate, cost: int = 1) -> Decision:
         """See ``RateBuckets``."""
+        return self.take_now(budget, holder, rate, cost)
+
+    def take_now(self, budget: str, holder: str, rate: Rate, cost: int = 1) -> Decision:
+        """Do the same at once."""
         now = self._clock()
         table = self._tables.get(budget)
         if table is None:

@@ -8,7 +8,7 @@ from gpunode_protocol.regions import Region
 from gpunode_protocol.tasks import Task
 
 from gpunode_tracker.app_keys import CLIENT, TRACKER
-from gpunode_tracker.auth import WORKER_TOKEN_HEADER, account_of
+from gpunode_tracker.auth import WORKER_TOKEN_HEADER, key_holder_of
 from gpunode_tracker.bodies import read_body, read_number, reply, reply_bytes, to_json
 from gpunode_tracker.errors import InvalidRequest, NotFound
 from gpunode_tracker.geoip import Place
@@ -78,7 +78,7 @@ async def get_worker(request: web.Request) -> web.Response:
     if live is None:
         return reply(_view(await _worker_named(tracker, worker_id), presence))
     stored = live.stored
-    state = stored, presence.status_of(worker_id), presence.heard_at_unix(live)
+    state = stored, live.status_at(presence.monotonic()), live.heard_at
     return reply_bytes(tracker.answers.worker(worker_id, state, lambda: to_json(_view(stored, presence))))
 
 
@@ -110,7 +110,7 @@ async def delete_worker(request: web.Request) -> web.Response:
 async def _reader_of(request: web.Request) -> None:
     """Let any account and any worker read: there is nothing here that would find a worker's owner or address."""
     if WORKER_TOKEN_HEADER not in request.headers:
-        await account_of(request)
+        await key_holder_of(request)
         return
     worker = await worker_of(request)
     if request.match_info.get("worker", worker.id) != worker.id:

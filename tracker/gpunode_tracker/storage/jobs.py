@@ -4,16 +4,18 @@ On PostgreSQL several trackers take jobs at once (``FOR UPDATE SKIP LOCKED``); o
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 from gpunode_protocol.jobs_api import MAX_ATTEMPTS
 from sqlalchemy import (
     ColumnElement,
+    Integer,
     Select,
+    bindparam,
     exists,
     func,
     insert,
-    literal,
     literal_column,
     select,
     tuple_,
@@ -36,10 +38,13 @@ from gpunode_tracker.storage.queue_heads import queued_lanes
 from gpunode_tracker.storage.tables import job_attempts, jobs
 
 _RECENT_JOBS: Final = 500
+_SHAPES: Final = 64
+"""Statements that are remembered, one for each number of lanes."""
 
 # written out, not bound: only so do the partial indices of the queue and of the leases serve
 _QUEUED: Final[ColumnElement[bool]] = jobs.c.status == literal_column("'queued'")
 _RUNNING: Final[ColumnElement[bool]] = jobs.c.status == literal_column("'running'")
+_ADD_JOB: Final = insert(jobs)
 _ADD_ATTEMPT: Final = insert(job_attempts)
 
 _LARGE: Final = ("params", "result", "request")
@@ -48,7 +53,7 @@ _WITHOUT_LARGE: Final = tuple(column for column in jobs.c if column.name not in 
 
 async def add_job(connection: AsyncConnection, job: StoredJob) -> None:
     """Keep a new job."""
-    await connection.execute(insert(jobs).values(**vars(job)))
+    await connection.execute(_ADD_JOB, vars(job))
 
 
 async def find_job(connection: AsyncConnection, job_id: str, *, account_id: str | None = None) -> StoredJob | None:
@@ -286,19 +291,26 @@ async def failures_of(connection: AsyncConnection, job_id: str) -> list[str]:
 
 async def jobs_ahead(connection: AsyncConnection, job: StoredJob, lanes: Sequence[str], *, limit: int) -> int:
     """Return how many queued jobs of some lanes go before a job; counts ``limit`` of a lane at most."""
-    place = tuple_(literal(job.rank, jobs.c.rank.type), literal(job.id, jobs.c.id.type))
+    values = {f"lane_{number}": lane for number, lane in enumerate(lanes)}
+    place = {"place_rank": job.rank, "place_id": job.id, "most": limit}
+    return sum((await connection.execute(_ahead_query(len(lanes)), values | place)).one())
+
+
+@lru_cache(_SHAPES)
+def _ahead_query(lanes: int) -> Select[Any]:
+    """Return the query for the number of jobs before a place, of each lane; made once for a number of lanes."""
+    place = tuple_(bindparam("place_rank", type_=jobs.c.rank.type), bindparam("place_id", type_=jobs.c.id.type))
     earlier = tuple_(jobs.c.rank, jobs.c.id) < place
     # in the order of the index: else PostgreSQL may rather read the table until it has found as many
     ordered = [
         select(jobs.c.id)
-        .where(_QUEUED, jobs.c.lane == lane, earlier)
+        .where(_QUEUED, jobs.c.lane == bindparam(f"lane_{number}", type_=jobs.c.lane.type), earlier)
         .order_by(jobs.c.rank, jobs.c.id)
-        .limit(limit)
+        .limit(bindparam("most", type_=Integer))
         .subquery()
-        for lane in lanes
+        for number in range(lanes)
     ]
-    counts = [select(func.count()).select_from(before).scalar_subquery() for before in ordered]
-    return sum((await connection.execute(select(*counts))).one())
+    return select(*(select(func.count()).select_from(before).scalar_subquery() for before in ordered))
 
 
 async def recent_processing_ms(connection: AsyncConnection) -> dict[str, float]:
