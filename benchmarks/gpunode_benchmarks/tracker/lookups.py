@@ -61,13 +61,12 @@ async def measure_lookup(tracker: ServerProcess, bare: ServerProcess, request: b
             server: [await stack.enter_async_context(http_line(server.address)) for _ in range(effort.lines)]
             for server in paces
         }
-        for server in paces:  # the first answer is made, later ones are remembered
-            body = await lines[server][0].ask(request)
+        bodies = [await lines[server][0].ask(request) for server in paces]  # made now, and remembered later
         for number in range(effort.rounds):
             for server in (tracker, bare) if number % 2 == 0 else (bare, tracker):
                 pace = await _pace(server, lines[server], request, effort.round_s)
                 paces[server].append(pace)
-    return LookupRounds(len(body), tuple(paces[tracker]), tuple(paces[bare]))
+    return LookupRounds(len(bodies[0]), tuple(paces[tracker]), tuple(paces[bare]))
 
 
 async def _pace(server: ServerProcess, lines: list[HttpLine], request: bytes, duration_s: float) -> Pace:

@@ -161,7 +161,7 @@ async def _plans(connection: AsyncConnection, statements: Sequence[Statement]) -
 async def plan_of(connection: AsyncConnection, statement: Statement) -> QueryPlan:
     """Return SQLite's plan for a statement (https://www.sqlite.org/eqp.html)."""
     rows = await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement.sql}", tuple(statement.parameters))
-    steps = tuple(Step(row[0], row[1], str(row[3])) for row in rows)
+    steps = tuple(Step(row.id, row.parent, row.detail) for row in rows)
     return QueryPlan(" ".join(statement.sql.split()), steps)
 
 

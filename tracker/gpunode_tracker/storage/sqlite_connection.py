@@ -69,7 +69,7 @@ class SqliteConnection(aiosqlite.Connection):
         return await self._run(begin_and_call)
 
     async def _run(self, function: Callable[[sqlite3.Connection], R]) -> R:
-        result: R = await self._execute(function, self._conn)
+        result: R = await self._execute(function, self._conn)  # type: ignore[no-untyped-call]  # -- aiosqlite's
         return result
 
 
