@@ -104,7 +104,7 @@ class QueueServer:
 def queue_server() -> Iterator[QueueServer]:
     """Run one in a thread of its own, beside the clients' event loop."""
     served, ready, stop = QueueServer(), threading.Event(), asyncio.Event()
-    loop = asyncio.new_event_loop()
+    runner = asyncio.Runner()
 
     async def serve() -> None:
         async with TestServer(served.app()) as server:
@@ -113,8 +113,8 @@ def queue_server() -> Iterator[QueueServer]:
             await stop.wait()
 
     def run() -> None:
-        loop.run_until_complete(serve())
-        loop.close()
+        with runner:  # its end gives transports the turn of the loop in which they close
+            runner.run(serve())
 
     thread = threading.Thread(target=run)
     thread.start()
@@ -122,7 +122,7 @@ def queue_server() -> Iterator[QueueServer]:
     try:
         yield served
     finally:
-        loop.call_soon_threadsafe(stop.set)
+        runner.get_loop().call_soon_threadsafe(stop.set)
         thread.join()
 
 

@@ -150,6 +150,29 @@ async def test_one_of_several_takes_over(tracker: Tracker, clock: TestClock) -> 
     assert sorted(numbered) == [0, 0, 5]
 
 
+async def test_one_that_was_slow_and_not_gone(
+    tracker: Tracker, clock: TestClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It numbers what waited just before another process takes over, which then signs no second head of that size."""
+    rival = await _rival(tracker)
+    await _write(tracker, 2)
+    clock.advance(TAKEOVER_S)
+    look = ledger.unsequenced_since
+
+    async def look_and_be_late(connection: AsyncConnection) -> int | None:
+        found = await look(connection)
+        monkeypatch.setattr(ledger, "unsequenced_since", look)
+        assert await rival.run_once(tracker.keys) == 2
+        return found
+
+    monkeypatch.setattr(ledger, "unsequenced_since", look_and_be_late)
+    assert await tracker.sequencer.run_once(tracker.keys) == 0
+    assert tracker.sequencer.head == rival.head
+    await _write(tracker, 1)
+    assert await tracker.sequencer.run_once(tracker.keys) == 1
+    assert _head(tracker).root == tree_hash(await _leaves(tracker))
+
+
 async def test_a_failed_write_leaves_no_trace(tracker: Tracker, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the commit fails, the tree in memory goes back too."""
     await _write(tracker, 3)

@@ -89,9 +89,12 @@ class Sequencer:
                 await self._follow(connection)
         if waiting_since is None and self._head is not None and self._head_log == self._log:
             return 0
-        if epoch != self._epoch and not await self._take_over(epoch, waiting_since):
+        if epoch != self._epoch and not self._wait_is_over(waiting_since):
             return 0
-        return await self._number(keys)
+        return await self._number(keys, epoch)
+
+    def _wait_is_over(self, waiting_since: int | None) -> bool:
+        return waiting_since is not None and self._clock() - waiting_since >= TAKEOVER_S
 
     async def _follow(self, connection: AsyncConnection) -> None:
         """Read the leaves that were numbered elsewhere, and the newest head over them."""
@@ -103,46 +106,59 @@ class Sequencer:
             head = read_body(TreeHead, self._head)
             self._head_size, self._head_log = head.size, head.log  # after a restore: of the log that this one continues
 
-    async def _take_over(self, epoch: int, waiting_since: int | None) -> bool:
-        """Become the sequencer if the one of ``epoch`` lets entries wait; return whether it worked."""
-        if waiting_since is None or self._clock() - waiting_since < TAKEOVER_S:
-            return False
-        async with self._database.write() as connection:
-            if not await ledger.take_epoch_after(connection, self._log, epoch):
-                return False
-        async with self._database.read() as connection:
-            await self._follow(connection)  # what it numbered before its epoch ended
-        self._epoch = epoch + 1
-        logger.warning(
-            "Entries waited for their numbers: this process gives them now", extra={"event": "sequencer_taken_over"}
-        )
-        return True
+    async def _number(self, keys: KeyRing, epoch: int) -> int:
+        """Number a batch and sign a head, in one transaction with taking over from the sequencer of another ``epoch``.
 
-    async def _number(self, keys: KeyRing) -> int:
-        size = self._levels.size
+        So nobody takes over from one that has just done so, and a successor sees all that was numbered before it.
+        """
+        took_over = epoch != self._epoch
+        known_size: int | None = None
         try:
             async with self._database.write() as connection:
-                if await ledger.current_epoch(connection, self._log, lock=True) != self._epoch:
-                    raise NotTheSequencer(retry_after_s=1)
+                if not took_over:
+                    await self._hold(connection)
+                elif not await self._succeed(connection, epoch):
+                    return 0
+                known_size = self._levels.size
                 batch = await ledger.unsequenced(connection, MAX_BATCH_LEAVES)
-                await ledger.set_positions(connection, [row for row, _ in batch], size)
+                await ledger.set_positions(connection, [row for row, _ in batch], known_size)
                 for _, leaf in batch:
                     self._levels.append(leaf)
-                head = await self._sign_head(connection, keys)
+                own_epoch = epoch + 1 if took_over else epoch
+                head = self._head
+                if batch or self._head_log != self._log:  # else all was numbered while this process waited for its turn
+                    head = await self._sign_head(connection, keys, own_epoch)
         except BaseException:
-            self._levels.truncate(size)  # what was not committed is not in the log
+            if known_size is not None:
+                self._levels.truncate(known_size)  # what was not committed is not in the log
             raise
-        self._head, self._head_size, self._head_log = head, self._levels.size, self._log
+        self._head, self._head_size, self._head_log, self._epoch = head, self._levels.size, self._log, own_epoch
+        if took_over:
+            logger.warning(
+                "Entries waited for their numbers: this process gives them now", extra={"event": "sequencer_taken_over"}
+            )
         return len(batch)
 
-    async def _sign_head(self, connection: AsyncConnection, keys: KeyRing) -> Envelope:
+    async def _hold(self, connection: AsyncConnection) -> None:
+        """Let nobody take the epoch until the transaction ends."""
+        if await ledger.current_epoch(connection, self._log, lock=True) != self._epoch:
+            raise NotTheSequencer(retry_after_s=1)
+
+    async def _succeed(self, connection: AsyncConnection, epoch: int) -> bool:
+        """Take the epoch after that one and read what was numbered before; return False if somebody else took it."""
+        if not await ledger.take_epoch_after(connection, self._log, epoch):
+            return False
+        await self._follow(connection)
+        return True
+
+    async def _sign_head(self, connection: AsyncConnection, keys: KeyRing, epoch: int) -> Envelope:
         now = int(self._clock())
         kid, signer = keys.signer(now)
         size = self._levels.size
         body = TreeHead(
             network=keys.network,
             log=self._log,
-            epoch=self._epoch,
+            epoch=epoch,
             size=size,
             root=self._levels.root(size),
             issued_at=now,

@@ -55,8 +55,12 @@ IMPATIENT_REJOIN_S = 5.0
 """Seconds between attempts to join while the mesh is degraded, if the configured interval is longer."""
 
 OPEN_RETRIES = 2
-CONNECTED_S = 10.0
-"""A peer to which a stream was opened so lately is not dialled before the next one: p2pd keeps the connection."""
+CONNECTED_S = 2.0
+"""A peer to which a stream was opened so lately is not dialled before the next one: p2pd keeps the connection.
+
+Less than a node needs to start again: to one that came back at other addresses p2pd would try the old ones first, and
+QUIC gives up after five seconds.
+"""
 DIALBACK_PEERS = 3
 _LINK_WAIT_S = 10.0
 _KNOWN_PEERS_FILE = "known_peers.json"

@@ -17,7 +17,7 @@ from gpunode_protocol.mesh import (
     _hivemind_streams,
     create_mesh,
 )
-from gpunode_protocol.mesh._hivemind import HivemindMesh
+from gpunode_protocol.mesh._hivemind import CONNECTED_S, HivemindMesh
 from gpunode_protocol.mesh._hivemind_api import PeerID
 from gpunode_protocol.mesh._hivemind_streams import MAX_OPENS_IN_FLIGHT
 from gpunode_protocol.mesh._hivemind_wear import ConnectionWear
@@ -226,6 +226,22 @@ async def test_a_peer_just_spoken_to_is_dialled_only_when_its_connection_has_gon
     with pytest.raises(PeerUnreachable):
         await alice.open_stream(gone, protocol, ["/ip4/127.0.0.1/tcp/1"], deadline_s=5)
     assert gone in dialled
+
+
+async def test_a_peer_that_came_back_elsewhere_is_reached_at_once(network: Network, make_mesh: MeshFactory) -> None:
+    """Its old addresses are not tried for seconds before its new ones."""
+    peers = (await tcp_address(network.bootstrap),)
+    node = await make_mesh("node", bootstrap=peers)
+    await node.serve("/test/back", echo)
+    stream = await network.alice.open_stream(node.peer_id, "/test/back", await node.addresses())
+    await stream.close()
+    await node.stop()
+    link, opened_at = network.alice._connections[node.peer_id]
+    network.alice._connections[node.peer_id] = link, opened_at - CONNECTED_S  # what a start of a node takes at least
+    node = await make_mesh("node", bootstrap=peers)
+    await node.serve("/test/back", echo)
+    stream = await network.alice.open_stream(node.peer_id, "/test/back", await node.addresses(), deadline_s=3)
+    await stream.close()
 
 
 async def test_reachability_is_what_others_see(network: Network) -> None:
