@@ -15,7 +15,10 @@ from gpunode_benchmarks.tracker.http_line import HttpLine, http_line, request_by
 from gpunode_benchmarks.tracker.index_nodes import MODEL
 from gpunode_benchmarks.tracker.server_process import ServerProcess
 
-NAMES: Final = ("regions", "nodes", "worker")
+OPEN: Final = ("regions", "nodes")
+"""What anybody may look up."""
+WITH_KEY: Final = "worker"
+"""What only accounts may, and the worker itself."""
 
 
 @dataclass(frozen=True, slots=True)

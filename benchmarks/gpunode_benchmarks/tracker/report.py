@@ -6,7 +6,7 @@ from typing import Any
 
 from gpunode_benchmarks.report import BenchResult, Measure
 from gpunode_benchmarks.stats import latency_summary, pair_ratios, spread_summary
-from gpunode_benchmarks.tracker.lookups import LookupRounds, Pace
+from gpunode_benchmarks.tracker.lookups import OPEN, WITH_KEY, LookupRounds, Pace
 from gpunode_benchmarks.tracker.query_plans import QueryPlan, plans_to_json
 from gpunode_benchmarks.tracker.scene import Seen
 
@@ -36,7 +36,8 @@ def measures(seen: Seen) -> Iterator[Measure]:
 def to_tracker_json(result: TrackerBenchResult, machine: Mapping[str, Any]) -> dict[str, Any]:
     """Return the figures by what they are compared with.
 
-    lookup_ratio: requests/s, tracker / bare aiohttp handler, the lowest of the look-ups' medians; ``lookups`` has all.
+    lookup_ratio: requests/s, tracker / bare aiohttp handler, the lower one of regions and nodes, which anybody may look
+    up. lookup_ratio_with_key: of a worker, for which the account's key is checked and charged. ``lookups`` has all.
     next_job_p95_ms: of taking a job out of the long queue. heartbeat_core_share: of one core, for all that the tracker
     does while all workers send their heartbeats. submit_per_s: jobs. load: load average of the last minute before the
     start. query_plans: by what is done, each statement that is sent, and the steps of SQLite's plan for it; what is
@@ -46,7 +47,8 @@ def to_tracker_json(result: TrackerBenchResult, machine: Mapping[str, Any]) -> d
     ratios = {name.removeprefix("lookup_ratio_"): values[name] for name in values if name.startswith("lookup_ratio_")}
     plans = [plan for of_name in result.plans.values() for plan in of_name]
     return {
-        "lookup_ratio": min(ratio["median"] for ratio in ratios.values()),
+        "lookup_ratio": min(ratios[name]["median"] for name in OPEN),
+        "lookup_ratio_with_key": ratios[WITH_KEY]["median"],
         "next_job_p95_ms": values["next_job"]["p95"],
         "heartbeat_core_share": values["heartbeat_core_share"]["median"],
         "submit_per_s": values["submit_per_s"]["median"],

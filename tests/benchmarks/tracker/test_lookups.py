@@ -1,7 +1,7 @@
 import pytest
 from gpunode_benchmarks.tracker.effort import Effort
 from gpunode_benchmarks.tracker.http_line import http_line
-from gpunode_benchmarks.tracker.lookups import NAMES, lookup_paths, lookup_request, measure_lookup
+from gpunode_benchmarks.tracker.lookups import OPEN, WITH_KEY, lookup_paths, lookup_request, measure_lookup
 
 from tests.benchmarks.tracker.conftest import Served
 
@@ -9,7 +9,7 @@ from tests.benchmarks.tracker.conftest import Served
 async def test_all_lookups_are_answered(served: Served) -> None:
     """By a tracker with an account's key."""
     paths = lookup_paths(served.filled)
-    assert tuple(paths) == NAMES
+    assert tuple(paths) == (*OPEN, WITH_KEY)
     async with http_line(served.server.address) as line:
         for path in paths.values():
             assert await line.ask(lookup_request(path, served.filled.api_key))
