@@ -7,6 +7,7 @@ from gpunode_tracker.storage.claim_statements import (
     claim_values,
     heads_of,
     lock_head,
+    room,
     shuns,
     take_first,
     take_locked,
@@ -24,11 +25,12 @@ def test_the_same_statement_serves_all_lanes_of_a_number() -> None:
 
 
 @pytest.mark.parametrize(
-    "statement", [take_first(2, shunning=True), heads_of(2, shunning=True), take_locked()], ids=str
+    "statement",
+    [take_first(2, shunning=True, limited=True), heads_of(2, shunning=True), take_locked(), room()],
 )
 def test_every_value_is_bound(statement: ClauseElement) -> None:
     """By a name that ``claim_values`` knows, or that of the job that was found."""
-    values = claim_values("worker:w", ("a", "b"), now=1_000, lease_s=60) | {"found_id": "j"}
+    values = claim_values("worker:w", ("a", "b"), now=1_000, lease_s=60) | {"found_id": "j", "most": 4}
     for dialect in (sqlite.dialect(), postgresql.dialect()):
         bound = {name for name, value in statement.compile(dialect=dialect).params.items() if value is None}
         assert bound - {"node", "request"} <= set(values)

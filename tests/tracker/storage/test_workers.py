@@ -1,7 +1,6 @@
 """The contract of the workers' table, on both databases."""
 
 from gpunode_protocol.identity import Identity
-from gpunode_tracker.jobs.job import worker_holder
 from gpunode_tracker.storage import workers
 from gpunode_tracker.storage.tables import bans, nodes
 from gpunode_tracker.storage.workers import SignOfLife
@@ -14,7 +13,6 @@ from sqlalchemy import delete, insert
 from tests.tracker.databases import ON_BOTH
 from tests.tracker.parties import START_AT
 from tests.tracker.workers.examples import stored_worker, worker_id
-from tests.tracker.workers.queued import add_jobs, claim, queued_job
 
 pytestmark = ON_BOTH
 
@@ -212,24 +210,3 @@ async def test_who_was_heard(tracker: Tracker) -> None:
         await workers.mark_silent(connection, heard_before=START_AT - 150, heard_after=START_AT - 3_600)
         statuses = [(await workers.find_worker(connection, worker_id(number))).status for number in (1, 2, 6)]  # type: ignore[union-attr]  # -- they are there
         assert statuses == [WorkerStatus.ONLINE, WorkerStatus.OFFLINE, WorkerStatus.ONLINE]
-
-
-async def test_how_many_jobs_a_worker_holds(tracker: Tracker) -> None:
-    """Unless it is to get none: in maintenance, gone, or never there."""
-    await _add(tracker, stored_worker())
-    await add_jobs(tracker, queued_job(1), queued_job(2))
-    await claim(tracker, worker_id(1))
-
-    async def held() -> int | None:
-        async with tracker.database.write() as connection:
-            return await workers.held_if_working(connection, worker_id(1), worker_holder(worker_id(1)), lock=True)
-
-    assert await held() == 1
-    async with tracker.database.write() as connection:
-        await workers.set_maintenance(connection, worker_id(1), enabled=True)
-    assert await held() is None
-    async with tracker.database.write() as connection:
-        await workers.set_maintenance(connection, worker_id(1), enabled=False)
-        await workers.deregister(connection, worker_id(1), now=START_AT)
-        assert await workers.held_if_working(connection, worker_id(2), "worker:2") is None
-    assert await held() is None

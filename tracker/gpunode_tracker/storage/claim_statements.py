@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 
 from gpunode_tracker.jobs.job import DISPATCH_HOLDER, WORKER_HOLDER, JobStatus
-from gpunode_tracker.storage.tables import job_attempts, jobs
+from gpunode_tracker.storage.tables import job_attempts, jobs, workers
 
 SHUN_S: Final = 60
 """A worker that failed a job gets it again only when nobody else took it for so long after that, in seconds."""
@@ -36,6 +36,7 @@ _QUEUED: Final[ColumnElement[bool]] = jobs.c.status == literal_column("'queued'"
 _WAITS: Final[ColumnElement[bool]] = _WAITING.c.status == literal_column("'queued'")
 # likewise: PostgreSQL takes a bound limit for a tenth of the table, and may sort that
 _ONE: Final[ColumnElement[int]] = literal_column("1")
+_MOST: Final[ColumnElement[int]] = bindparam("most", type_=BigInteger)
 
 
 def shuns(holder: str) -> bool:
@@ -56,12 +57,41 @@ def claim_values(holder: str, lanes: Sequence[str], *, now: int, lease_s: int) -
 
 
 @lru_cache(_SHAPES)
-def take_first(lanes: int, *, shunning: bool) -> Update:
-    """Return the statement that takes the first job of some lanes, where writers take turns."""
+def take_first(lanes: int, *, shunning: bool, limited: bool = False) -> Update:
+    """Return the statement that takes the first job of some lanes, where writers take turns.
+
+    limited: only if the worker ``taken_by`` works, and holds less than ``most`` jobs.
+    """
     heads = [_head(number, shunning=shunning).subquery() for number in range(lanes)]
     found = union_all(*(select(head.c.id, head.c.rank) for head in heads)).subquery()
     first = select(found.c.id).order_by(found.c.rank, found.c.id).limit(_ONE).scalar_subquery()
-    return _take(jobs.c.id == first)
+    limits = (works(bindparam("taken_by", type_=Text)).exists(), held(bindparam("of_holder", type_=Text)) < _MOST)
+    return _take(jobs.c.id == first, *(limits if limited else ()))
+
+
+def works(worker_id: ColumnElement[str]) -> Select[Any]:
+    """Return the query for a worker that is to get jobs: it did not leave, and is not in maintenance."""
+    is_there = workers.c.id == worker_id, ~workers.c.maintenance, workers.c.deregistered_at.is_(None)
+    return select(literal_column("1")).select_from(workers).where(*is_there)
+
+
+def held(holder: ColumnElement[str]) -> ScalarSelect[int]:
+    """Return the query for the number of jobs that somebody holds."""
+    is_open = job_attempts.c.holder == holder, job_attempts.c.ended_at.is_(None)
+    return select(func.count()).select_from(job_attempts).where(*is_open).scalar_subquery()
+
+
+@lru_cache(1)
+def lock_worker() -> Select[Any]:
+    """Return the statement that keeps others from giving jobs to the worker ``taken_by`` until the transaction ends."""
+    return select(workers.c.id).where(workers.c.id == bindparam("taken_by", type_=Text)).with_for_update()
+
+
+@lru_cache(1)
+def room() -> Select[Any]:
+    """Return the query that finds a row if that worker works, and holds less than ``most`` jobs."""
+    query = works(bindparam("taken_by", type_=Text))
+    return query.where(held(bindparam("of_holder", type_=Text)) < _MOST)
 
 
 @lru_cache(_SHAPES)
@@ -107,7 +137,7 @@ def _failures_lately() -> ScalarSelect[int]:
     )
 
 
-def _take(which: ColumnElement[bool]) -> Update:
+def _take(*which: ColumnElement[bool]) -> Update:
     at = bindparam("taken_at", type_=BigInteger)
     values = {
         "status": JobStatus.RUNNING,
@@ -118,4 +148,4 @@ def _take(which: ColumnElement[bool]) -> Update:
         "lease_expires_at": bindparam("taken_until", type_=BigInteger),
         "started_at": func.coalesce(jobs.c.started_at, at),
     }
-    return update(jobs).where(which, _QUEUED).values(**values).returning(jobs)
+    return update(jobs).where(*which, _QUEUED).values(**values).returning(jobs)

@@ -29,6 +29,8 @@ from gpunode_tracker.storage.claim_statements import (
     claim_values,
     heads_of,
     lock_head,
+    lock_worker,
+    room,
     shuns,
     take_first,
     take_locked,
@@ -109,20 +111,36 @@ async def jobs_of_account(
 
 
 async def claim_job(
-    connection: AsyncConnection, holder: str, lanes: Sequence[str], *, now: int, lease_s: int
+    connection: AsyncConnection, holder: str, lanes: Sequence[str], *, now: int, lease_s: int, most: int | None = None
 ) -> StoredJob | None:
-    """Give the first job of some lanes (≥ 1) to a holder, running under a new attempt; None if there is none for it."""
+    """Give the first job of some lanes (≥ 1) to a holder, running under a new attempt; None if there is none for it.
+
+    most: jobs that the holder, a worker, may hold with this one; one that left or is in maintenance gets none. None:
+    whoever takes it counts itself.
+    """
     values, shunning = claim_values(holder, lanes, now=now, lease_s=lease_s), shuns(holder)
+    if most is not None:
+        values["most"] = most
     if is_postgresql(connection):
+        if most is not None and not await _has_room(connection, values):
+            return None
         row = await _take_unlocked(connection, values, lanes, shunning=shunning)
     else:
-        row = (await connection.execute(take_first(len(lanes), shunning=shunning), values)).first()
+        take = take_first(len(lanes), shunning=shunning, limited=most is not None)
+        row = (await connection.execute(take, values)).first()
     if row is None:
         return None
     job = _job(row)
     attempt = {"job_id": job.id, "attempt": job.attempt, "holder": holder, "started_at": now}
     await connection.execute(_ADD_ATTEMPT, attempt)
     return job
+
+
+async def _has_room(connection: AsyncConnection, values: dict[str, Any]) -> bool:
+    """Return whether a worker may hold one more; polls at two replicas do not exceed together what it may."""
+    await connection.execute(lock_worker(), values)
+    # a statement of its own: it sees what whoever had the lock has written
+    return (await connection.execute(room(), values)).scalar_one_or_none() is not None
 
 
 async def _take_unlocked(

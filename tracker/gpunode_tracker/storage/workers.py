@@ -4,12 +4,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, Text, and_, bindparam, cast, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Select, Text, and_, bindparam, cast, insert, or_, select, update
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gpunode_tracker.storage.locks import is_postgresql
-from gpunode_tracker.storage.tables import bans, job_attempts, nodes, workers
+from gpunode_tracker.storage.tables import bans, nodes, workers
 from gpunode_tracker.workers.statistics import Statistics
 from gpunode_tracker.workers.tokens import TokenHashes
 from gpunode_tracker.workers.worker import StoredWorker, WorkerStatus
@@ -60,33 +59,6 @@ async def find_worker(connection: AsyncConnection, worker_id: str, *, lock: bool
     query = select(*_COLUMNS).where(workers.c.id == worker_id)
     row = (await connection.execute(query.with_for_update() if lock else query)).first()
     return _worker(row) if row else None
-
-
-_WORKS: Final = workers.c.id == bindparam("worker"), ~workers.c.maintenance, workers.c.deregistered_at.is_(None)
-_HELD: Final = (
-    select(func.count())
-    .select_from(job_attempts)
-    .where(job_attempts.c.holder == bindparam("holder"), job_attempts.c.ended_at.is_(None))
-    .scalar_subquery()
-)
-_LOCK_WORKER: Final = select(workers.c.id).where(workers.c.id == bindparam("worker")).with_for_update()
-_HELD_IF_WORKING: Final = select(_HELD).select_from(workers).where(*_WORKS)
-
-
-async def held_if_working(
-    connection: AsyncConnection, worker_id: str, holder: str, *, lock: bool = False
-) -> int | None:
-    """Return how many jobs a worker holds; None: it left, or is in maintenance, so that it gets no more.
-
-    lock: nobody else changes the worker, or counts for it with a lock, until the transaction ends.
-    """
-    values = {"worker": worker_id, "holder": holder}
-    if lock and is_postgresql(
-        connection
-    ):  # a statement of its own: the next one sees what who had the lock has written
-        await connection.execute(_LOCK_WORKER, values)
-    held: int | None = (await connection.execute(_HELD_IF_WORKING, values)).scalar_one_or_none()
-    return held
 
 
 async def worker_of_peer(connection: AsyncConnection, peer: str) -> StoredWorker | None:

@@ -13,7 +13,6 @@ from gpunode_protocol.tasks import Task
 from gpunode_tracker.errors import Conflict, KeysUnusable
 from gpunode_tracker.jobs.job import Lease, StoredJob, worker_holder
 from gpunode_tracker.jobs.news import Word
-from gpunode_tracker.storage import workers
 from gpunode_tracker.storage.attempts import queued_again_after
 from gpunode_tracker.storage.claim_statements import SHUN_S
 from gpunode_tracker.storage.jobs import claim_job, queued_by_lane
@@ -131,11 +130,7 @@ class JobTaking:
     async def _claim(self, worker: LiveWorker, lanes: Sequence[str]) -> StoredJob | None:
         tracker, holder = self._tracker, worker_holder(worker.id)
         async with tracker.database.write() as connection:
-            # locked, so that polls at two replicas do not exceed together what one worker may hold
-            held = await workers.held_if_working(connection, worker.id, holder, lock=True)
-            if held is None or held >= self._most_jobs:
-                return None
-            job = await claim_job(connection, holder, lanes, now=tracker.now, lease_s=LEASE_S)
+            job = await claim_job(connection, holder, lanes, now=tracker.now, lease_s=LEASE_S, most=self._most_jobs)
         if job is not None:
             tracker.workers.presence.hold(worker.id, job.id, job.attempt)
         return job
