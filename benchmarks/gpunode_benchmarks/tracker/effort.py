@@ -19,7 +19,6 @@ class Effort:
         takes: jobs that each of them takes; a worker may hold four.
         submit_s: seconds of submitting.
         heartbeat_s: seconds of heartbeats.
-        settle_s: seconds after the tracker's start before which no heartbeat is counted.
     """
 
     queued_jobs: int = 100_000
@@ -33,7 +32,6 @@ class Effort:
     submit_s: float = 3.0
     heartbeat_interval_s: float = 60.0
     heartbeat_s: float = 20.0
-    settle_s: float = 22.0
 
     @property
     def heartbeats_per_s(self) -> float:
@@ -43,4 +41,4 @@ class Effort:
 
 USUAL: Final = Effort()
 """``heartbeat_s`` is as long as the tracker takes from one reading of all workers to the next (``READ_INTERVAL_S``), so
-that exactly one falls into it; the first one, 20 s after the start, is what ``settle_s`` waits for."""
+that exactly one falls into it. The first one is when the tracker starts."""

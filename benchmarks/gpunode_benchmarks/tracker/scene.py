@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +47,7 @@ async def run_scene(folder: Path, effort: Effort) -> Seen:
     with Children(folder) as children:
         children.start("tracker", [json.dumps(settings_order(data_dir))], module=f"{_PACKAGE}.tracker_process")
         run = await asyncio.to_thread(read_when_ready, data_dir, children)
-        started_at, tracker = time.monotonic(), ServerProcess.of_run_file(run)
+        tracker = ServerProcess.of_run_file(run)
         await list_nodes(run["url"], effort.nodes)
         lookups = await _measure_lookups(children, folder, tracker, filled, effort)
         takers = filled.workers[-effort.takers :]  # those who send heartbeats below hold no jobs
@@ -56,7 +55,6 @@ async def run_scene(folder: Path, effort: Effort) -> Seen:
         submissions = await measure_submissions(
             tracker.address, filled.api_key, lines=effort.lines, duration_s=effort.submit_s
         )
-        await asyncio.sleep(max(0.0, started_at + effort.settle_s - time.monotonic()))
         heartbeats = await measure_heartbeats(
             tracker, filled.workers, per_s=effort.heartbeats_per_s, duration_s=effort.heartbeat_s
         )

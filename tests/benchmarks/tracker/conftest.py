@@ -32,7 +32,6 @@ def small() -> Effort:
         submit_s=0.01,
         heartbeat_interval_s=0.06,
         heartbeat_s=0.06,
-        settle_s=0.0,
     )
 
 
