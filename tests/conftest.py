@@ -23,8 +23,6 @@ _APART = frozenset(
     f"tests/acceptance/test_{name}.py"
     for name in (
         "attack_eclipse",
-        "attack_frames",
-        "attack_mesh_frames",
         "demo",
         "lab",
         "pull_worker",

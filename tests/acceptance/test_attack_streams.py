@@ -94,7 +94,14 @@ def test_idle_streams(victim: Daemon, attacker: Attacker, raw_peer: RawPeer, pro
 
 
 @pytest.mark.parametrize("count", [400, pytest.param(IDLE_STREAMS, marks=pytest.mark.full)])
-@pytest.mark.parametrize("protocol", [JOB_PROTOCOL, PROBE_PROTOCOL, DIALBACK, DHT_FIND, DHT_STORE, LIBP2P_DHT])
+@pytest.mark.parametrize(
+    "protocol",
+    [
+        JOB_PROTOCOL,
+        DHT_STORE,
+        *(pytest.param(other, marks=pytest.mark.full) for other in (PROBE_PROTOCOL, DIALBACK, DHT_FIND, LIBP2P_DHT)),
+    ],
+)
 def test_a_length_of_two_to_the_62(
     victim: Daemon, attacker: Attacker, raw_peer: RawPeer, protocol: str, count: int
 ) -> None:
@@ -120,6 +127,7 @@ def test_lengths_that_just_pass(victim: Daemon, attacker: Attacker, raw_peer: Ra
     assert p2pd_of(victim).memory_info().rss < 512 * 1024 * 1024
 
 
+@pytest.mark.full
 def test_a_peer_that_says_nothing(victim: Daemon, attacker: Attacker) -> None:
     """It is told so after ten seconds, and the stream ends."""
     attacker.flood(victim, JOB_PROTOCOL, 1)
@@ -129,6 +137,7 @@ def test_a_peer_that_says_nothing(victim: Daemon, attacker: Attacker) -> None:
     assert frame.code == "first_frame_timeout"
 
 
+@pytest.mark.full
 def test_a_peer_that_reads_nothing(victim: Daemon, attacker: Attacker, raw_peer: RawPeer) -> None:
     """Its jobs end, their slots are free again, and others are answered meanwhile."""
     slots = status_of(victim)["models"][0]["slots"]
@@ -150,6 +159,7 @@ def test_a_peer_that_reads_nothing(victim: Daemon, attacker: Attacker, raw_peer:
         assert frames[-1].code == "voucher_overdue"  # p2pd takes 128 tokens for a peer that reads none of them
 
 
+@pytest.mark.full
 @pytest.mark.usefixtures("victim")
 def test_the_clients_own_p2pd_is_killed(network: Network) -> None:
     """In mid-answer: it goes on when the mesh is back, and nothing is lost or repeated."""

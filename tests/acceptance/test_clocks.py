@@ -41,6 +41,7 @@ def test_a_client_whose_clock_is_far_off(network: Network, offset_s: int, words:
     assert after["reserved_microcredits"] <= before["reserved_microcredits"]
 
 
+@pytest.mark.full
 def test_a_known_client_whose_clock_is_far_off(network: Network) -> None:
     """With network and grant from before it is told just the same, and served once its clock is set."""
     assert "Paris" in json_of(network.command(*ASK, "--json", state="clock-known"))["answer"]

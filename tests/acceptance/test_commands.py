@@ -85,6 +85,7 @@ def test_chat(network: Network) -> None:
     assert "receipt" not in result.stdout
 
 
+@pytest.mark.full
 def test_chat_with_a_wrong_key(network: Network) -> None:
     """One line says what to check, without the key."""
     result = network.command("chat", "Hello", state="stranger", GPUNODE_API_KEY="gpk_wrong")
@@ -93,6 +94,7 @@ def test_chat_with_a_wrong_key(network: Network) -> None:
     assert "gpk_wrong" not in result.stderr
 
 
+@pytest.mark.full
 def test_chat_without_credits(network: Network) -> None:
     """One line says how to get some."""
     account = network.tracker_command("create-account", "poor", "--credits", "0")["account"]

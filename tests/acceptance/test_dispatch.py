@@ -230,7 +230,9 @@ def test_a_cancelled_job_stops_at_its_node(network: Network, customer: Customer)
     assert customer.held() == (before - cost_of(paid), 0)
 
 
-@pytest.mark.parametrize("region", REGIONS)
+@pytest.mark.parametrize(
+    "region", [REGIONS[-1], *(pytest.param(region, marks=pytest.mark.full) for region in REGIONS[:-1])]
+)
 def test_a_job_stays_in_its_region(network: Network, customer: Customer, region: str) -> None:
     """Whichever it is."""
     done = customer.ended(customer.chat(4, region=region))

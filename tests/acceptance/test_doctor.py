@@ -97,7 +97,7 @@ def test_the_lines_for_people(network: Network) -> None:
         pytest.param(2, "ok", "ok", marks=pytest.mark.full),
         pytest.param(-2, "ok", "ok", marks=pytest.mark.full),
         pytest.param(5, "warning", "warning", marks=pytest.mark.full),
-        (-5, "warning", "warning"),
+        pytest.param(-5, "warning", "warning", marks=pytest.mark.full),
         (120, "failure", "*"),
     ],
 )
@@ -150,6 +150,7 @@ def test_a_tracker_that_hangs(network: Network) -> None:
     assert checks["sandbox"]["status"] == "ok"
 
 
+@pytest.mark.full
 def test_another_network(network: Network) -> None:
     """A tracker that speaks for another network than the settings say fails."""
     checks = _checks(network.command("doctor", "--json", state="doctor-new", GPUNODE_NETWORK_ID="0" * 40))
@@ -157,6 +158,7 @@ def test_another_network(network: Network) -> None:
     assert "0" * 40 in checks["tracker"]["message"]
 
 
+@pytest.mark.full
 def test_a_wrong_api_key(network: Network) -> None:
     """It is told without the key."""
     result = network.command("doctor", "--json", state="doctor-new", GPUNODE_API_KEY="gpk_wrong")
@@ -164,6 +166,7 @@ def test_a_wrong_api_key(network: Network) -> None:
     assert "gpk_wrong" not in result.stdout + result.stderr
 
 
+@pytest.mark.full
 def test_a_port_that_another_program_has(network: Network) -> None:
     """The node would not start with it."""
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -173,6 +176,7 @@ def test_a_port_that_another_program_has(network: Network) -> None:
     assert f"Port {port} is in use" in checks["ports"]["message"]
 
 
+@pytest.mark.full
 def test_settings_that_cannot_be_used(network: Network) -> None:
     """A broken file, or a bad address of the tracker, is one failure; what needs no settings is checked as ever."""
     home = network.folder / "doctor-toml"

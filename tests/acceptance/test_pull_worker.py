@@ -78,6 +78,7 @@ def _settled(queue: JobQueue, before: int) -> int | None:
     return now if now != before else None
 
 
+@pytest.mark.full
 @pytest.mark.usefixtures("worker")
 def test_far_more_tokens_than_are_vouched_for_in_the_mesh(queue: JobQueue) -> None:
     """Nothing pauses for vouchers that do not come."""
@@ -127,6 +128,7 @@ def test_a_worker_that_is_killed_in_the_middle(queue: JobQueue, worker: Daemon) 
     assert len(job["failures"]) == 1
 
 
+@pytest.mark.full
 def test_a_drain(queue: JobQueue, worker: Daemon) -> None:
     """A worker that is told to stop finishes its job, says goodbye and ends with code 0; the last test of this file."""
     worker_id = worker.run["worker_id"]

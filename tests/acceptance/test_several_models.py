@@ -88,6 +88,7 @@ def test_the_nodes_own_memory_does_not_grow_with_its_engines(several: Daemon, ne
     assert four - one < _SPREAD_BYTES, f"{four // MIB} MiB with four engines, {one // MIB} MiB with one"
 
 
+@pytest.mark.full
 def test_the_death_of_one_engine_is_no_other_ones_affair(
     several: Daemon, client: InferenceClient, speech: Path
 ) -> None:
@@ -113,6 +114,7 @@ def test_the_death_of_one_engine_is_no_other_ones_affair(
     assert models[CHAT]["slots"] == 4
 
 
+@pytest.mark.full
 def test_a_paused_node_gives_everything_back_until_it_resumes(
     several: Daemon, client: InferenceClient, network: Network
 ) -> None:

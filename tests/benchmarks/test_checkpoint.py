@@ -15,6 +15,7 @@ def folder(smollm2_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     return write_checkpoint(smollm2_path, tmp_path_factory.mktemp("checkpoint"))
 
 
+@pytest.mark.full
 def test_every_tensor_has_its_place(folder: Path) -> None:
     """Nine weights for each of 30 layers, the embeddings (the output's too) and the last norm."""
     with safe_open(folder / "model.safetensors", framework="np") as weights:

@@ -1,6 +1,8 @@
+import pytest
 from gpunode_benchmarks.discovery_bench import run_discovery_bench
 
 
+@pytest.mark.full
 def test_every_size_and_source_has_its_figures() -> None:
     """The names that programs rely on, each with a value of every client."""
     result = run_discovery_bench(1, (1, 2))

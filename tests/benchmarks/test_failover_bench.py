@@ -61,6 +61,7 @@ def test_the_bench_says_how_long_it_took(monkeypatch: pytest.MonkeyPatch) -> Non
     assert run_failover_bench().settings["seconds"] == 28
 
 
+@pytest.mark.full
 def test_a_real_answer_goes_on_at_another_node(failover: FailoverNetwork) -> None:
     """No token is lost or repeated, what was shown stays, and each node is paid what it gave."""
     failover.start_killed()

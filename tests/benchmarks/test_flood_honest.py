@@ -1,10 +1,12 @@
 import asyncio
 
+import pytest
 from gpunode.errors import NoNodeFound
 from gpunode_benchmarks.flood_honest import CLIENTS, STREAMS_PER_CLIENT, HonestStreams, honest_streams
 from gpunode_benchmarks.overhead_network import OverheadNetwork
 
 
+@pytest.mark.full
 async def test_all_streams_run_until_the_end_of_the_context(overhead: OverheadNetwork) -> None:
     """Every token is noted with its time and lag, in order, and nothing comes afterwards."""
     async with honest_streams(overhead) as honest, asyncio.timeout(60.0):

@@ -28,6 +28,7 @@ async def stream_flood(overhead: OverheadNetwork) -> AsyncIterator[StreamFlood]:
         await mesh.stop()
 
 
+@pytest.mark.full
 async def test_streams_are_held_and_let_go(overhead: OverheadNetwork, stream_flood: StreamFlood) -> None:
     """Payloads go out in turn, an empty one is silence: that stream alone has no answer yet."""
     peer = await stream_flood.dial(overhead.run["peer_id"], overhead.run["addresses"])

@@ -20,6 +20,7 @@ _TOKENS = 60
 _HUNDRED_TIMEOUT_S = 100.0
 
 
+@pytest.mark.full
 async def test_the_bytes_of_a_token_are_those_on_its_connection(
     overhead: OverheadNetwork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -33,6 +34,7 @@ async def test_the_bytes_of_a_token_are_those_on_its_connection(
     assert 90 < wire_bytes / COUNTED_TOKENS <= 160
 
 
+@pytest.mark.full
 async def test_lags_are_of_the_time_when_all_streams_ran(overhead: OverheadNetwork) -> None:
     """At most one a token; every one is a time that has passed."""
     lags = await measure_lags(overhead)

@@ -125,7 +125,7 @@ async def test_a_decoded_file_bounds_the_time_of_its_job(monkeypatch: pytest.Mon
     """However long the client was ready to pay for."""
     monkeypatch.setattr(job_deadline, "SPEECH_BASE_S", 0.01)
     child, side, theirs = await puppet()
-    session = Session(await _spawned(child), LOADED, EngineLimits())
+    session = Session(await _spawned(child), LOADED, EngineLimits(cancel_s=0.1))
     request = SpeechRequest(job_key="job", audio=b"RIFF", max_audio_ms=3_600_000, deadline_s=3_720.0)
     async with aclosing(session.run(request)) as events:
         first = asyncio.ensure_future(anext(events))

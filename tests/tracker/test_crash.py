@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import aiohttp
+import pytest
 from gpunode_protocol import tracker_api as api
 from gpunode_tracker.administration import administration
 from gpunode_tracker.config import TrackerSettings
@@ -33,6 +34,7 @@ async def _world(data_dir: Path, info: RunInfo) -> AsyncIterator[World]:
         yield World(cast(Any, network), cast(Any, session), admin)
 
 
+@pytest.mark.full
 async def test_killed_while_settling(tmp_path: Path) -> None:
     """After kill -9 in the middle of a batch and a restart, sending it again pays each receipt exactly once."""
     async with running(tmp_path, "--no-mesh") as (process, info), _world(tmp_path, info) as world:

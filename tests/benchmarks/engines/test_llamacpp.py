@@ -13,6 +13,7 @@ def few_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(llamacpp, "SCALE_TOKENS", 2)
 
 
+@pytest.mark.full
 async def test_each_number_of_streams_has_its_ratio() -> None:
     """Beside engine / bare stands, for one stream, bare / bare, without which it cannot be read."""
     measures = {measure.name: measure for measure in await llamacpp.measure_llamacpp(1)}

@@ -32,16 +32,14 @@ PNG = b"\x89PNG"
 DIMENSIONS = 384
 MODELS = {"diffusers": "digits", "whisper": "whisper-tiny.en", "embedding": "minilm"}
 
-again = pytest.mark.parametrize(
-    "kind",
-    ["whisper", "embedding", *(pytest.param(kind, marks=pytest.mark.full) for kind in ("diffusers", "transformers"))],
-    indirect=True,
-    scope="module",
-)
-"""Tests for which the model is loaded once more: those that take long to load, in ``make test-full`` only."""
+LONG = [pytest.param(kind, marks=pytest.mark.full) for kind in ("diffusers", "embedding", "transformers")]
+"""Each loads models for a minute; ``make test`` shows on one backend what the child does to all of them."""
+
+again = pytest.mark.parametrize("kind", ["whisper", *LONG], indirect=True, scope="module")
+"""Tests for which the model is loaded once more."""
 
 
-@pytest.fixture(scope="module", params=["diffusers", "whisper", "embedding", "transformers"])
+@pytest.fixture(scope="module", params=["whisper", *LONG])
 def kind(request: pytest.FixtureRequest) -> str:
     """A function of ``hostile_backend``; pytest runs all tests with one before it comes to the next."""
     return str(request.param)

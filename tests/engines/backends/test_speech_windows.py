@@ -67,11 +67,13 @@ def _of(words: str, segments: list[Segment]) -> list[Segment]:
     return found
 
 
+@pytest.mark.full
 def test_windows_decoded_together_give_subtitles(backend: WhisperBackend, speech: bytes) -> None:
     """Not blocks of half a minute."""
     _check(_run(backend, speech))
 
 
+@pytest.mark.full
 def test_without_vad_there_are_no_windows(backend: WhisperBackend, speech: bytes) -> None:
     """A file of more than half a minute is decoded all the same."""
     segments = _run(backend, speech, vad=False)

@@ -75,6 +75,7 @@ async def request_of(engine: SupervisedEngine, text: str, **fields: object) -> G
     return GenerateRequest(**values)  # type: ignore[arg-type]  # -- tests pass fields of the request
 
 
+@pytest.mark.full
 async def test_it_knows_the_capital_of_france(engine: SupervisedEngine) -> None:
     """A greedy answer, ended by the model itself; every token comes with its id."""
     events = await collect(engine, await request_of(engine, FRANCE))
@@ -263,6 +264,7 @@ async def test_kill_9_fails_the_job_and_the_next_works(engine: SupervisedEngine)
     assert engine.info.fingerprint == fingerprint
 
 
+@pytest.mark.full
 async def test_a_damaged_checkpoint_is_reported(plan: EnginePlan, settings: EngineSettings, tmp_path: Path) -> None:
     """The child says why it cannot load it, and ends."""
     for file in Path(plan.root).iterdir():

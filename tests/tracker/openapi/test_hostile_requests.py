@@ -1,5 +1,6 @@
 """Requests that nobody sends by mistake, to every route: refused as documented, and nothing breaks."""
 
+import itertools
 import json
 import re
 from collections.abc import AsyncIterator, Iterator
@@ -42,6 +43,18 @@ SQL = [
 HEADER_LINES = ["a\r\nX-Injected: 1", "a\nSet-Cookie: a=b", "a\r\n\r\n<html>", "\u2028X-Injected: 1"]
 CONTROL = ["\x00", "a\x00b", "\x01\x1f\x7f", "\x1b[31mred", "\ufeff", "\u202egnp.exe", "\ud7ff\ue000", "💥" * 200]
 PATHS = ["../../etc/passwd", "..\\..\\x", "%00", "a/b", "{job}", "*", "a" * 3_000]
+STRANGE_HEADERS = [
+    "",
+    " ",
+    "\x7f",
+    "é" * 10,
+    "Bearer ",
+    "Bearer a b",
+    "a" * 1_500,
+    "'; DROP TABLE jobs;--",
+    "1, 2",
+    "\t",
+]
 HOSTILE = [*SQL, *HEADER_LINES, *CONTROL, *PATHS]
 
 
@@ -232,16 +245,14 @@ async def test_queries_of_strange_shape_break_nothing(hostile: Hostile, query: s
 @pytest.mark.parametrize(
     "name", ["X-Request-ID", "Idempotency-Key", "Authorization", "X-Worker-Token", "X-Forwarded-For", "If-None-Match"]
 )
-@pytest.mark.parametrize(
-    "value", ["", " ", "\x7f", "é" * 10, "Bearer ", "Bearer a b", "a" * 1_500, "'; DROP TABLE jobs;--", "1, 2", "\t"]
-)
-async def test_headers_of_strange_content_break_nothing(hostile: Hostile, name: str, value: str) -> None:
+async def test_headers_of_strange_content_break_nothing(hostile: Hostile, name: str) -> None:
     """They are overlooked or refused, and never sent back but as a sound request id."""
-    for route in (ROUTES[0], *(route for route in ROUTES if route.path in LARGE), ROUTES[-1]):
+    routes = (ROUTES[0], *(route for route in ROUTES if route.path in LARGE), ROUTES[-1])
+    for value, route in itertools.product(STRANGE_HEADERS, routes):
         headers = {"Authorization": f"Bearer {hostile.inhabitants.key}"} | {name: value}
         try:
             answer = await hostile.world.http.request(route.method, hostile.path(route), headers=headers, data=b"{}")
         except ValueError:
-            return  # the client does not send it
+            continue  # the client does not send it
         assert answer.status < 500
         assert re.fullmatch(r"[A-Za-z0-9._-]{1,64}", answer.headers["X-Request-ID"])

@@ -39,9 +39,9 @@ async def _check(database: Database, count: int, done: dict[str, list[str]]) -> 
 
 
 @ON_BOTH
-async def test_engines_race(queue: Queue, settings: TrackerSettings, database_kind: str) -> None:
+@pytest.mark.parametrize("count", [60, pytest.param(1_000, marks=pytest.mark.full)])
+async def test_engines_race(queue: Queue, settings: TrackerSettings, database_kind: str, count: int) -> None:
     """With connections of their own, several jobs at once, and transactions that are given up in between."""
-    count = 60 if database_kind == SQLITE else 1_000
     names = REPLICAS[:2] if database_kind == SQLITE else REPLICAS
     await _queue_up(queue.database, count)
     replicas = {name: Database(settings.sqlalchemy_url) for name in names}
