@@ -11,6 +11,7 @@ from typing import Any, Final, Self, TypeVar
 
 import aiosqlite
 from sqlalchemy import make_url
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 AT_ONCE_ROWS: Final = 500
 """So many rows come with the statement; what has more is read on as it is asked for, in pieces of a stream's size."""
@@ -152,3 +153,13 @@ def open_by(url: str) -> Any:
         return connection
 
     return connect
+
+
+def begin_sqlite(connection: AsyncConnection, *, writing: bool) -> None:
+    """Begin a transaction with its first statement; one that writes excludes others from then on.
+
+    No listener does this: an engine with one looks for more of them at each statement.
+    """
+    raw = connection.sync_connection
+    if raw is not None and isinstance(raw.connection.driver_connection, SqliteConnection):
+        raw.connection.driver_connection.begin("BEGIN IMMEDIATE" if writing else "BEGIN")
