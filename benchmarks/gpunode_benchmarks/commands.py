@@ -3,7 +3,7 @@
 import importlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -23,6 +23,7 @@ BENCHES: Final[Mapping[str, str]] = {
     "memory": "gpunode_benchmarks.memory_bench:run_memory_bench",
     "flood": "gpunode_benchmarks.flood_bench:run_flood_bench",
     "failover": "gpunode_benchmarks.failover_bench:run_failover_bench",
+    "tracker": "gpunode_benchmarks.tracker.bench:run_tracker_bench",
     "routing": "gpunode_benchmarks.routing.bench:run_routing_bench",
 }
 
@@ -46,6 +47,7 @@ def register(app: typer.Typer) -> None:
     bench_app.command("memory")(run_memory)
     bench_app.command("flood")(run_flood)
     bench_app.command("failover")(run_failover)
+    bench_app.command("tracker")(run_tracker)
     bench_app.command("routing")(run_routing)
     bench_app.add_typer(lab_app(), name="lab")
     app.add_typer(bench_app, name="bench")
@@ -135,6 +137,18 @@ def run_failover(
         typer.echo(json.dumps(to_failover_json(_bench("failover")(runs), machine_facts())))
     else:
         _run_and_print("failover", as_json=False, rounds=runs)
+
+
+def run_tracker(as_json: JsonOption = False) -> None:
+    """Measure what one tracker process takes: look-ups, jobs out of a long queue, heartbeats, submissions."""
+    if as_json:
+        from gpunode_benchmarks.report import machine_facts  # noqa: PLC0415 -- keep --help quick
+        from gpunode_benchmarks.tracker import report  # noqa: PLC0415 -- keep --help quick
+
+        result: Any = _bench("tracker")()  # with more in it than other benches have
+        typer.echo(json.dumps(report.to_tracker_json(result, machine_facts())))
+    else:
+        _run_and_print("tracker", as_json=False)
 
 
 def run_routing(

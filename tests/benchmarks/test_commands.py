@@ -9,6 +9,7 @@ from gpunode_benchmarks.engines import report
 from gpunode_benchmarks.lab.errors import LabUnavailable
 from gpunode_benchmarks.report import BenchResult, Measure
 from gpunode_benchmarks.routing import report as routing_report
+from gpunode_benchmarks.tracker import report as tracker_report
 from typer.testing import CliRunner
 
 Run = Callable[..., Any]
@@ -64,6 +65,7 @@ def test_without_a_subcommand_everything_runs(run: Run, calls: list[tuple[object
         (("failover", "--runs", "50"), ("failover", 50)),
         (("overhead",), ("overhead", 10)),
         (("overhead", "--pairs", "20"), ("overhead", 20)),
+        (("tracker",), ("tracker",)),
         (("routing",), ("routing", 30)),
         (("routing", "--jobs", "200"), ("routing", 200)),
     ],
@@ -142,6 +144,15 @@ def test_routing_prints_an_object_of_its_own(
     monkeypatch.setattr(routing_report, "to_routing_json", lambda result, _: {"bench": result.bench})
     assert json.loads(run("routing", "--json").stdout) == {"bench": "routing"}
     assert calls == [("routing", 30)]
+
+
+def test_tracker_prints_an_object_of_its_own(
+    run: Run, calls: list[tuple[object, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its figures stand at the top, too."""
+    monkeypatch.setattr(tracker_report, "to_tracker_json", lambda result, _: {"bench": result.bench})
+    assert json.loads(run("tracker", "--json").stdout) == {"bench": "tracker"}
+    assert calls == [("tracker",)]
 
 
 @pytest.fixture

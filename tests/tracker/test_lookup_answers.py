@@ -95,3 +95,17 @@ def test_regions(tracker: Tracker, clock: TestClock, workers: dict[str, int]) ->
     expected = regions_reply(counts, Unplaced.NO_DATABASE, tracker.geoip.built_at, workers)
     assert RegionsReply.model_validate_json(body) == expected
     assert tracker.answers.regions(Unplaced.NO_DATABASE, workers) is body
+
+
+def test_a_worker_is_written_anew_when_something_about_it_changes(tracker: Tracker, clock: TestClock) -> None:
+    """Or after a second; each worker has an answer of its own."""
+    written: list[str] = []
+
+    def look(worker_id: str, state: object) -> bytes:
+        return tracker.answers.worker(worker_id, (state,), lambda: written.append(worker_id) or worker_id.encode())  # type: ignore[func-returns-value]  # -- it notes and goes on
+
+    assert [look("a", 1), look("a", 1), look("b", 1), look("a", 2)] == [b"a", b"a", b"b", b"a"]
+    assert written == ["a", "b", "a"]
+    clock.advance(LIFETIME_S)
+    look("a", 2)
+    assert written == ["a", "b", "a", "a"]

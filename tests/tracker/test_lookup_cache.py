@@ -91,3 +91,14 @@ async def test_memory_is_bounded(clock: TestClock) -> None:
     register.cache.forget("bob")
     assert len(register.cache) == 0
     assert register.cache._secrets_of == {}
+
+
+async def test_what_is_known_needs_no_look_up(clock: TestClock) -> None:
+    """Nor is any made for what is not."""
+    register = Register(clock)
+    assert register.cache.known("s1") is None
+    await register.find("s1")
+    assert [register.cache.known(secret) for secret in ("s1", "s2")] == ["alice", None]
+    clock.advance(LIFETIME_S)
+    assert register.cache.known("s1") is None
+    assert register.asked == ["s1"]

@@ -64,3 +64,14 @@ async def test_newcomers_share_until_there_is_room(buckets: MemoryRateBuckets, c
     assert await _served(buckets, "new-1", 1, budget="b") == 1
     clock.advance(60)
     assert await _served(buckets, "new-1", 5) == 2
+
+
+async def test_a_look_at_a_bucket_that_nobody_uses(buckets: MemoryRateBuckets) -> None:
+    """It is full; one that somebody has taken from is not, nor is a shared one of a full table."""
+    full = await buckets.take("a", "new", RATE, 0)
+    assert (full.allowed, full.remaining, full.retry_after_s, full.full_after_s) == (True, RATE.burst, 0, 0)
+    await buckets.take("a", "new", RATE)
+    assert (await buckets.take("a", "new", RATE, 0)).remaining == RATE.burst - 1
+    for number in range(1_000):
+        await buckets.take("a", f"other-{number}", RATE, RATE.burst)
+    assert not (await buckets.take("a", "newcomer", RATE, 0)).allowed

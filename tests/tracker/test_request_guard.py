@@ -4,7 +4,7 @@ import pytest
 from gpunode_tracker.client_addresses import parse_network
 from gpunode_tracker.limits import Budget, Limits
 from gpunode_tracker.rate_buckets import MemoryRateBuckets
-from gpunode_tracker.rates import Rate
+from gpunode_tracker.rates import Decision, Rate
 from gpunode_tracker.request_guard import RequestGuard, refusal
 
 from tests.tracker.parties import TestClock
@@ -40,3 +40,21 @@ async def test_keys_with_limits_of_their_own(clock: TestClock) -> None:
     error = refusal(charges[-1])
     assert (error.reason, error.retry_after_s) == ("key", pytest.approx(30))
     assert (await guard.charge_key("other", 2)).decision.allowed
+
+
+class _Shared:
+    """Buckets that somebody else keeps."""
+
+    async def take(self, _budget: str, _holder: str, rate: Rate, _cost: int = 1) -> Decision:
+        return rate.full
+
+
+async def test_own_buckets_need_no_waiting(clock: TestClock) -> None:
+    """They are the same as with waiting; those of others have to be asked."""
+    limits = Limits(rates={Budget.SUBMITS: Rate(per_minute=6, burst=2)})
+    guard = RequestGuard(limits, (), MemoryRateBuckets(clock))
+    now = guard.charge_now(Budget.SUBMITS, "account:x")
+    assert now is not None
+    later = await guard.charge(Budget.SUBMITS, "account:x")
+    assert (now.decision.remaining, later.decision.remaining) == (1, 0)
+    assert RequestGuard(limits, (), _Shared()).charge_now(Budget.SUBMITS, "account:x") is None

@@ -13,12 +13,14 @@ from gpunode_tracker.sharding import OVERLAP_S, Sharding
 from gpunode_tracker.storage import ledger
 from gpunode_tracker.storage.documents import DocumentKind, newest
 from gpunode_tracker.storage.tables import balance_checkpoints, bans, signed_documents, used_challenges
+from gpunode_tracker.storage.workers import add_worker
 from gpunode_tracker.tracker import Tracker
 from gpunode_tracker.upkeep import Upkeep
 from sqlalchemy import select
 
 from tests.tracker.conftest import World
 from tests.tracker.parties import START_AT, TestClock
+from tests.tracker.workers.examples import stored_worker, worker_id
 
 
 async def test_a_head_follows_every_entry(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,3 +113,16 @@ async def test_a_failure_is_tried_again(tracker: Tracker, caplog: pytest.LogCapt
     await keeper._attempt(broken)
     assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
     assert caplog.records[1].exc_info is not None
+
+
+async def test_who_lived_before_a_restart_lives_after_it(tracker: Tracker) -> None:
+    """At once, so that nobody is shown as off who is there, and no heartbeat needs a look-up of its token."""
+    async with tracker.database.write() as connection:
+        await add_worker(connection, stored_worker(last_heartbeat=START_AT), b"hash")
+    running = Upkeep(tracker)
+    running.start()
+    async with asyncio.timeout(10):
+        while tracker.workers.presence.find(worker_id(1)) is None:  # noqa: ASYNC110 -- it rings no bell
+            await asyncio.sleep(0)
+    await running.stop()
+    assert tracker.workers.tokens.find(b"hash", START_AT) == worker_id(1)

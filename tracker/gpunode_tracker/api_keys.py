@@ -79,6 +79,8 @@ class ApiKey:
 
     def why_not(self, now: float) -> str | None:
         """Return why it does not work, for its holder; None if it does."""
+        if self.revoked_at is None and self.terms.expires_at is None:
+            return None
         match self.state(now):
             case KeyState.ACTIVE:
                 return None

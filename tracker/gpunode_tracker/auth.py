@@ -1,5 +1,7 @@
 """Who asks: an account by its API key, or a node by its worker token."""
 
+from typing import Final
+
 from aiohttp import web
 
 from gpunode_tracker.app_keys import KEY_HOLDERS, KEY_ID, NODES_BY_TOKEN, TRACKER
@@ -14,6 +16,7 @@ from gpunode_tracker.storage.nodes import StoredNode, node_of_token
 
 WORKER_TOKEN_HEADER = "X-Worker-Token"  # noqa: S105 -- the header's name
 _BEARER = "bearer "
+_ACCOUNT: Final = BanKind.ACCOUNT  # an enumeration's members are looked up by Python code, and this with every request
 
 
 async def account_of(request: web.Request, scope: Scope | None = None) -> Account:
@@ -34,18 +37,20 @@ async def key_holder_of(request: web.Request, scope: Scope | None = None) -> Key
     if not secret:
         raise Unauthenticated("An API key is needed: send the header 'Authorization: Bearer gpn_…'.")
     await refuse_guessers(request)
-    holder = await _find_holder(request, secret)
+    app = request.app
+    holder = app[KEY_HOLDERS].known(secret) or await _find_holder(request, secret)
     if holder is None:
         await note_wrong_key(request)
         raise Unauthenticated("This API key is not known here. Check the key and the tracker's address.")
-    tracker, key = request.app[TRACKER], holder.key
+    tracker, key = app[TRACKER], holder.key
     request[KEY_ID] = key.id
     ended = key.why_not(tracker.clock())
     if ended is not None:
         raise Unauthenticated(ended, ended=True)
-    await charge_key(request, key)
+    if key.terms.requests_per_minute is not None:
+        await charge_key(request, key)
     await charge_identity(request, account_name(holder.account.id))
-    tracker.bans.refuse(BanKind.ACCOUNT, holder.account.id)
+    tracker.bans.refuse(_ACCOUNT, holder.account.id)
     needed = scope or scope_of(_path(request))
     if needed not in key.terms.good_for:
         raise MissingScope(needed)

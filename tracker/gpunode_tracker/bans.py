@@ -24,6 +24,7 @@ class BanKind(StrEnum):
     """By peer id: no certificate, no place in the index, no jobs."""
 
 
+_ADDRESS: Final = BanKind.ADDRESS  # an enumeration's members are looked up by Python code, and this with every request
 _WHOSE: Final = {
     BanKind.ACCOUNT: "This account is",
     BanKind.ADDRESS: "Your address is",
@@ -83,13 +84,13 @@ class Bans:
 
     def find(self, kind: BanKind, subject: str) -> Ban | None:
         """Return the ban of a subject that is in force now; for addresses, that of a network around it."""
-        now = self._clock()
-        if kind is not BanKind.ADDRESS:
+        if kind is not _ADDRESS:
             ban = self._exact.get((kind, subject))
-            return ban if ban is not None and ban.holds(now) else None
+            return ban if ban is not None and ban.holds(self._clock()) else None
         address = parse_address(subject) if self._networks else None
         if address is None:
             return None
+        now = self._clock()
         for (version, host_bits), prefixes in self._networks.items():
             ban = prefixes.get(int(address) >> host_bits) if version == address.version else None
             if ban is not None and ban.holds(now):

@@ -74,7 +74,12 @@ async def _read(request: web.Request, max_bytes: int) -> bytearray:
 
 def reply(body: WireModel, *, status: int = 200, no_store: bool = False) -> web.Response:
     """Return a JSON response; ``no_store``: it is for this caller alone, no cache may keep it."""
-    return reply_bytes(body.model_dump_json(exclude_none=True).encode(), status=status, no_store=no_store)
+    return reply_bytes(to_json(body), status=status, no_store=no_store)
+
+
+def to_json(body: WireModel) -> bytes:
+    """Return a JSON body as it is sent."""
+    return body.model_dump_json(exclude_none=True).encode()
 
 
 def reply_bytes(body: bytes, *, status: int = 200, no_store: bool = False) -> web.Response:

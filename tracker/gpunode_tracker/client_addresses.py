@@ -33,7 +33,7 @@ def parse_network(text: str) -> Network:
     return ipaddress.ip_network(text.strip())
 
 
-def client_address(peer: str | None, forwarded: Iterable[str], trusted: Sequence[Network]) -> str:
+def client_address(peer: str | None, forwarded: Sequence[str], trusted: Sequence[Network]) -> str:
     """Return the address that a request comes from.
 
     Only what trusted proxies have appended to the header counts: it is read from its end, and what stands before the
@@ -44,6 +44,8 @@ def client_address(peer: str | None, forwarded: Iterable[str], trusted: Sequence
         forwarded: the values of all X-Forwarded-For headers, in their order.
         trusted: the proxies'.
     """
+    if not forwarded:
+        return _own_address(peer or "")
     address = parse_address(peer or "")
     if address is None:
         return UNKNOWN
@@ -54,6 +56,11 @@ def client_address(peer: str | None, forwarded: Iterable[str], trusted: Sequence
             break
         address = hop
     return str(address)
+
+
+@lru_cache(_REMEMBERED)
+def _own_address(peer: str) -> str:
+    return str(parse_address(peer) or UNKNOWN)
 
 
 @lru_cache(_REMEMBERED)

@@ -4,9 +4,10 @@ import ipaddress
 import logging
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from gpunode_protocol.geography import Position
 from gpunode_protocol.regions import Region
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from geoip2.models import City
 
 logger = logging.getLogger(__name__)
+
+_REMEMBERED: Final = 8_192
+"""Addresses of which is remembered whether they are public: the same ones come all the time."""
 
 _REGION_OF_CONTINENT = {
     "AS": Region.ASIA,
@@ -136,6 +140,7 @@ def _bundled() -> Path:
     return Path(str(resources.files("_maxminddb_geolite2") / "GeoLite2-City.mmdb"))
 
 
+@lru_cache(_REMEMBERED)
 def _is_public(address: str) -> bool:
     try:
         return ipaddress.ip_address(address).is_global

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from typing import Self
 
 from gpunode_tracker.errors import Overloaded, TooManyRequests
 from gpunode_tracker.limits import Limits
@@ -22,12 +23,19 @@ class InFlight:
         self._bytes: Counter[str] = Counter()
         self._bytes_in_all = 0
 
-    @contextmanager
-    def visit(self, holder: str) -> Iterator["Visit"]:
-        """Count one request of an address until it ends.
+    def visit(self, holder: str) -> "Visit":
+        """Return one request of an address; it is counted within a ``with`` block, whose beginning may refuse it.
 
         Raises:
             TooManyRequests: too many of this address are unfinished.
+        """
+        return Visit(self, holder)
+
+    def enter(self, holder: str) -> None:
+        """Count one more request of an address.
+
+        Raises:
+            TooManyRequests: as for ``visit``.
         """
         if self._requests.get(holder, 0) >= self._limits.requests_per_address:
             raise TooManyRequests(
@@ -37,25 +45,22 @@ class InFlight:
                 reason="requests_in_flight",
             )
         self._requests[holder] += 1
-        visit = Visit(self, holder)
-        try:
-            yield visit
-        finally:
-            self._leave(holder)
-            visit.free()
 
     @contextmanager
     def pause(self, holder: str) -> Iterator[None]:
         """Do not count a request while it only waits for something to happen."""
-        self._leave(holder)
+        self.leave(holder)
         try:
             yield
         finally:
             self._requests[holder] += 1
 
-    def _leave(self, holder: str) -> None:
-        self._requests[holder] -= 1
-        if not self._requests[holder]:
+    def leave(self, holder: str) -> None:
+        """Count one less."""
+        left = self._requests[holder] - 1
+        if left:
+            self._requests[holder] = left
+        else:
             del self._requests[holder]
 
     def take_bytes(self, holder: str, count: int) -> None:
@@ -98,6 +103,14 @@ class Visit:
         self._counts = counts
         self._holder = holder
         self.large_bytes = 0
+
+    def __enter__(self) -> Self:
+        self._counts.enter(self._holder)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._counts.leave(self._holder)
+        self.free()
 
     def waiting(self) -> AbstractContextManager[None]:
         """Return a context in which the request is not counted as being worked on: long polls are only connections."""

@@ -3,7 +3,7 @@
 A node that comes, leaves or is shut out is seen at once; that it renewed its adverts or fell silent, a second later.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -66,6 +66,7 @@ class LookupAnswers:
         self._tracker = tracker
         self._indices = _Shelf()
         self._overviews = _Shelf()
+        self._workers = _Shelf()
 
     def nodes(self, *, task: Task | None, model: str | None, region: Region | None) -> bytes:
         """Return the JSON of the signed index of live adverts that fit."""
@@ -76,6 +77,12 @@ class LookupAnswers:
             return known
         reply = tracker.signed_index(task=task, model=model, region=region)
         return self._indices.put(name, _Answer(reply.model_dump_json(exclude_none=True).encode(), state, now))
+
+    def worker(self, worker_id: str, state: _State, write: Callable[[], bytes]) -> bytes:
+        """Return the JSON of a live worker. state: of all that it says. write: makes it anew."""
+        now = self._tracker.clock()
+        known = self._workers.find(worker_id, state, now)
+        return known if known is not None else self._workers.put(worker_id, _Answer(write(), state, now))
 
     def regions(self, caller: Place | Unplaced, workers: Mapping[str, int]) -> bytes:
         """Return the JSON of the overview of regions, for a caller who seems to be somewhere."""

@@ -2,12 +2,13 @@
 
 import logging
 import re
+from typing import Final
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 from gpunode_protocol.secret_texts import without_secrets
 
-from gpunode_tracker.app_keys import CHARGES, CLIENT, GUARD, REQUEST_ID, TRACKER, VISIT
+from gpunode_tracker.app_keys import CLIENT, GUARD, REQUEST_ID, TRACKER, VISIT
 from gpunode_tracker.bans import BanKind
 from gpunode_tracker.client_addresses import holder_of
 from gpunode_tracker.errors import Banned, Rejected
@@ -21,16 +22,17 @@ NO_ROUTE = "other"
 """Under this are requests counted that no route is for."""
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _REQUEST_IDS = RequestIds()
+_ADDRESS: Final = BanKind.ADDRESS  # an enumeration's members are looked up by Python code, and this with every request
 
 
 @web.middleware
 async def with_request_id(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Give the request an id, the caller's if it brings a sound one, which is no key or token, and send it back."""
-    given = request.headers.get(REQUEST_ID_HEADER, "")
-    is_sound = _REQUEST_ID.fullmatch(given) and without_secrets(given) == given
-    request[REQUEST_ID] = given if is_sound else _REQUEST_IDS.next()
+    given = request.headers.get(REQUEST_ID_HEADER)
+    is_sound = given is not None and _REQUEST_ID.fullmatch(given) and without_secrets(given) == given
+    name = request[REQUEST_ID] = given if given is not None and is_sound else _REQUEST_IDS.next()
     response = await handler(request)
-    response.headers[REQUEST_ID_HEADER] = request[REQUEST_ID]
+    response.headers[REQUEST_ID_HEADER] = name
     return response
 
 
@@ -66,23 +68,24 @@ async def with_problems(request: web.Request, handler: Handler) -> web.StreamRes
 @web.middleware
 async def with_quota(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Say in the answer how much more may be asked for."""
-    note_client(request)
+    charges = note_client(request)
     response = await handler(request)
-    charges = request[CHARGES]
-    response.headers.update(quota_headers(charges))
+    if charges:
+        response.headers.update(quota_headers(charges))
     return response
 
 
 @web.middleware
 async def with_guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turn away who is shut out or asks for too much, and count what was turned away."""
-    tracker = request.app[TRACKER]
+    app, address = request.app, request[CLIENT]
+    tracker, holder = app[TRACKER], holder_of(address)
     rejected = tracker.metrics.rejected
     try:
-        tracker.bans.refuse(BanKind.ADDRESS, request[CLIENT])  # first, because it costs the least
-        with request.app[GUARD].in_flight.visit(holder_of(request[CLIENT])) as visit:
+        tracker.bans.refuse(_ADDRESS, address)  # first, because it costs the least
+        with app[GUARD].in_flight.visit(holder) as visit:
             request[VISIT] = visit
-            await charge_address(request)
+            await charge_address(request, holder)
             return await handler(request)
     except Rejected as error:
         rejected.labels(error.reason).inc()

@@ -45,24 +45,35 @@ IDENTITY_BUDGETS: Final[Mapping[tuple[str, str], Budget]] = {
 }
 """What is counted by account or node; all else counts as ``Budget.LOOKUPS``."""
 
+# an enumeration's members are looked up by Python code, and these with every request
+_OF_ADDRESS: Final = Budget.ADDRESS
+_OF_LOOKUPS: Final = Budget.LOOKUPS
+_OF_GUESSERS: Final = Budget.FAILED_AUTHENTICATIONS
 
-def note_client(request: web.Request) -> None:
-    """Find out from which address a request comes, once and for all of its handling."""
+
+def note_client(request: web.Request) -> list[Charge]:
+    """Find out from which address a request comes, once and for all of its handling.
+
+    Returns:
+        A list to which the request's charges will be added.
+    """
     forwarded = request.headers.getall(FORWARDED_HEADER, ())
     request[CLIENT] = request.app[GUARD].address_of(request.remote, forwarded)
-    request[CHARGES] = []
+    charges: list[Charge] = []
+    request[CHARGES] = charges
+    return charges
 
 
-async def charge_address(request: web.Request) -> None:
-    """Count a request on its address.
+async def charge_address(request: web.Request, holder: str) -> None:
+    """Count a request on its address. holder: what is counted for that, see ``holder_of``.
 
     Raises:
         TooManyRequests: the address has used up what it may ask for.
     """
-    await _charge(request, Budget.ADDRESS, holder_of(request[CLIENT]))
+    await _charge(request, _OF_ADDRESS, holder)
     budget = ADDRESS_BUDGETS.get(_route(request))
     if budget is not None:
-        await _charge(request, budget, holder_of(request[CLIENT]))
+        await _charge(request, budget, holder)
 
 
 async def charge_identity(request: web.Request, name: str) -> None:
@@ -71,7 +82,7 @@ async def charge_identity(request: web.Request, name: str) -> None:
     Raises:
         TooManyRequests: it has used up what it may ask for.
     """
-    await _charge(request, IDENTITY_BUDGETS.get(_route(request), Budget.LOOKUPS), name)
+    await _charge(request, IDENTITY_BUDGETS.get(_route(request), _OF_LOOKUPS), name)
 
 
 async def charge_key(request: web.Request, key: ApiKey) -> None:
@@ -108,7 +119,7 @@ async def refuse_guessers(request: web.Request) -> None:
     Raises:
         TooManyRequests: of this address no more are looked at for a while, not even right ones.
     """
-    charge = await request.app[GUARD].charge(Budget.FAILED_AUTHENTICATIONS, holder_of(request[CLIENT]), 0)
+    charge = await _charged(request, _OF_GUESSERS, holder_of(request[CLIENT]), 0)
     if not charge.decision.allowed:  # whoever shows a right key need not hear of a budget for wrong ones
         _note(request, charge)
 
@@ -119,7 +130,13 @@ async def note_wrong_key(request: web.Request) -> None:
 
 
 async def _charge(request: web.Request, budget: Budget, holder: str, cost: int = 1) -> None:
-    _note(request, await request.app[GUARD].charge(budget, holder, cost))
+    _note(request, await _charged(request, budget, holder, cost))
+
+
+async def _charged(request: web.Request, budget: Budget, holder: str, cost: int) -> Charge:
+    guard = request.app[GUARD]
+    charge = guard.charge_now(budget, holder, cost)  # most trackers share nothing, and every request comes here thrice
+    return charge if charge is not None else await guard.charge(budget, holder, cost)
 
 
 def _note(request: web.Request, charge: Charge) -> None:
@@ -151,10 +168,14 @@ def quota_headers(charges: Sequence[Charge]) -> dict[str, str]:
     """Return the headers that tell of the tightest budget of a request; empty if it was counted on none."""
     if not charges:
         return {}
-    tightest = min(charges, key=lambda charge: (charge.decision.allowed, charge.decision.remaining))
-    rate, decision = tightest.rate, tightest.decision
+    tightest = charges[0] if len(charges) == 1 else min(charges, key=_room)
+    budget, rate, decision = tightest
     reset_s = math.ceil(decision.retry_after_s or decision.full_after_s)
     return {
-        "RateLimit-Policy": f'"{tightest.budget}";q={rate.burst};w={rate.window_s}',
-        "RateLimit": f'"{tightest.budget}";r={decision.remaining};t={reset_s}',
+        "RateLimit-Policy": f'"{budget}";{rate.policy}',
+        "RateLimit": f'"{budget}";r={decision.remaining};t={reset_s}',
     }
+
+
+def _room(charge: Charge) -> tuple[bool, int]:
+    return charge.decision.allowed, charge.decision.remaining

@@ -46,8 +46,16 @@ class MemoryRateBuckets:
 
     async def take(self, budget: str, holder: str, rate: Rate, cost: int = 1) -> Decision:
         """See ``RateBuckets``."""
+        return self.take_now(budget, holder, rate, cost)
+
+    def take_now(self, budget: str, holder: str, rate: Rate, cost: int = 1) -> Decision:
+        """Do the same at once."""
         now = self._clock()
-        table = self._tables.setdefault(budget, _Table())
+        table = self._tables.get(budget)
+        if table is None:
+            table = self._tables[budget] = _Table()
+        if not cost and holder not in table.full_at and len(table.full_at) < self._table_buckets:
+            return rate.full  # a look at a bucket that nobody has taken from
         place = self._place(table, holder, now)
         full_at, decision = decide(rate, table.full_at.get(place, now), now, cost)
         if full_at > now:

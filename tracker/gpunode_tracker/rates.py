@@ -5,9 +5,8 @@ is when it will be full again (https://en.wikipedia.org/wiki/Generic_cell_rate_a
 """
 
 import math
-from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Final
+from typing import Annotated, Final, NamedTuple
 
 from annotated_types import Ge, Le
 from pydantic import BaseModel, ConfigDict
@@ -34,10 +33,19 @@ class Rate(BaseModel):
         """Seconds that fill an empty bucket, ≥ 1."""
         return max(1, math.ceil(self.burst * self.interval_s))
 
+    @cached_property
+    def full(self) -> "Decision":
+        """What a full bucket says to whoever only looks."""
+        return decide(self, 0.0, 0.0, 0)[1]
 
-@dataclass(frozen=True)
-class Decision:
-    """What a bucket says.
+    @cached_property
+    def policy(self) -> str:
+        """The rate as the value of a ``RateLimit-Policy``, without its name."""
+        return f"q={self.burst};w={self.window_s}"
+
+
+class Decision(NamedTuple):
+    """What a bucket says. A named tuple, because every request makes several.
 
     Args:
         allowed: whether the request may be served.
@@ -62,11 +70,13 @@ def decide(rate: Rate, full_at: float, now: float, cost: int) -> tuple[float, De
     Returns:
         When the bucket will be full afterwards, and the decision.
     """
-    start = max(full_at, now)
-    after = start + min(cost, rate.burst) * rate.interval_s
-    asked = after if cost else start + rate.interval_s
-    missing_s = asked - (now + rate.burst * rate.interval_s)
+    interval_s, burst = rate.interval_s, rate.burst
+    start = full_at if full_at > now else now
+    after = start + (cost if cost < burst else burst) * interval_s
+    asked = after if cost else start + interval_s
+    missing_s = asked - (now + burst * interval_s)
     allowed = missing_s <= _ROUNDING_S
     kept = after if allowed else start
-    remaining = math.floor(rate.burst - (kept - now - _ROUNDING_S) / rate.interval_s)
-    return kept, Decision(allowed, max(0, min(rate.burst, remaining)), 0.0 if allowed else missing_s, kept - now)
+    remaining = math.floor(burst - (kept - now - _ROUNDING_S) / interval_s)
+    remaining = 0 if remaining < 0 else min(remaining, burst)
+    return kept, Decision(allowed, remaining, 0.0 if allowed else missing_s, kept - now)

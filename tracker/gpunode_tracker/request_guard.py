@@ -1,14 +1,13 @@
 """Turns requests away that ask for more than one client may, before they cost much."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from gpunode_tracker.client_addresses import Network, client_address, is_https
 from gpunode_tracker.errors import TooManyRequests
 from gpunode_tracker.in_flight import InFlight
 from gpunode_tracker.limits import Budget, Limits
-from gpunode_tracker.rate_buckets import RateBuckets
+from gpunode_tracker.rate_buckets import MemoryRateBuckets, RateBuckets
 from gpunode_tracker.rates import Decision, Rate
 
 KEY_BUDGET: Final = "key"
@@ -24,8 +23,7 @@ _WHOSE: Final[dict[str, str]] = {
 }
 
 
-@dataclass(frozen=True)
-class Charge:
+class Charge(NamedTuple):
     """What a budget said to a request; ``budget``: one of ``Budget``, or ``KEY_BUDGET``."""
 
     budget: str
@@ -47,8 +45,9 @@ class RequestGuard:
         self.in_flight = InFlight(limits)
         self._proxies = proxies
         self._buckets = buckets
+        self._own = buckets if isinstance(buckets, MemoryRateBuckets) else None
 
-    def address_of(self, peer: str | None, forwarded: Iterable[str]) -> str:
+    def address_of(self, peer: str | None, forwarded: Sequence[str]) -> str:
         """Return the address that a request comes from."""
         return client_address(peer, forwarded, self._proxies)
 
@@ -60,6 +59,13 @@ class RequestGuard:
         """Count a request; whether it may be served stands in the charge."""
         rate = self.limits.rates[budget]
         return Charge(budget, rate, await self._buckets.take(budget, holder, rate, cost))
+
+    def charge_now(self, budget: Budget, holder: str, cost: int = 1) -> Charge | None:
+        """Count a request likewise without waiting; None if somebody else has to be asked, see ``charge``."""
+        if self._own is None:
+            return None
+        rate = self.limits.rates[budget]
+        return Charge(budget, rate, self._own.take_now(budget, holder, rate, cost))
 
     async def charge_key(self, key_id: str, requests_per_minute: int) -> Charge:
         """Count a request on a key that has a limit of its own; that many may also come at once."""

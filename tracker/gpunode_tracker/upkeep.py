@@ -110,7 +110,7 @@ class Upkeep:
             asyncio.create_task(self._every(REFRESH_INTERVAL_S, self._resealing.look)),
             asyncio.create_task(self._every(LEASE_INTERVAL_S, self._leases.look)),
             asyncio.create_task(self._every(FLUSH_INTERVAL_S, workers.sync.flush)),
-            asyncio.create_task(self._every(READ_INTERVAL_S, workers.sync.read)),
+            asyncio.create_task(self._now_and_every(READ_INTERVAL_S, workers.sync.read)),
             asyncio.create_task(workers.waiting.run()),
         ]
 
@@ -148,6 +148,11 @@ class Upkeep:
         while True:
             await asyncio.sleep(interval_s)
             await self._attempt(action)
+
+    async def _now_and_every(self, interval_s: float, action: Callable[[], Awaitable[object]]) -> None:
+        """Do something at once, too: who lived before a restart lives after it, and its token needs no look-up."""
+        await self._attempt(action)
+        await self._every(interval_s, action)
 
     async def _attempt(self, action: Callable[[], Awaitable[object]]) -> None:
         try:

@@ -271,3 +271,21 @@ async def test_heartbeats_have_a_budget(limited: World) -> None:
     for status in (200, 200, 429):
         assert (await one.post(jobs_api.WORKER_HEARTBEAT_PATH, {"status": "online"})).status == status
     await (await pull_worker(limited)).heartbeat()
+
+
+async def test_a_worker_that_changes_is_shown_so_at_once(world: World) -> None:
+    """Whoever looks again in the same second sees it."""
+    worker = await pull_worker(world)
+    path = jobs_api.WORKER_PATH.format(worker=worker.id)
+
+    async def shown() -> tuple[str, bool, float]:
+        response = await world.get(path, token=worker.token)
+        view = jobs_api.WorkerView.model_validate_json(await response.text())
+        return view.status, view.maintenance, view.gpu_memory_gb
+
+    await worker.heartbeat("online", gpu_info={"memory_total": 8.0})
+    assert await shown() == ("online", False, 8.0)
+    await worker.heartbeat("busy", gpu_info={"memory_total": 24.0})
+    assert await shown() == ("busy", False, 24.0)
+    await worker.post(jobs_api.WORKER_MAINTENANCE_PATH, {"enabled": True})
+    assert (await shown())[1]

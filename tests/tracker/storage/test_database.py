@@ -134,8 +134,8 @@ async def test_another_process_that_writes_too_long(settings: TrackerSettings, m
     other = sqlite3.connect(settings.sqlite_path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(StorageUnavailable) as caught:
-        async with database.write():
-            pass
+        async with database.write() as connection:
+            await connection.execute(text("DELETE FROM bans"))
     other.close()
     await database.close()
     assert caught.value.retry_after_s == 1

@@ -6,11 +6,14 @@ import pytest
 from gpunode_protocol.jobs_api import MAX_ATTEMPTS
 from gpunode_protocol.regions import Region
 from gpunode_protocol.tasks import Task
-from gpunode_tracker.jobs.job import JobStatus, Lease, dispatch_holder, worker_holder
+from gpunode_tracker.jobs.job import JobStatus, Lease, StoredJob, dispatch_holder, worker_holder
 from gpunode_tracker.jobs.lanes import lane_of
 from gpunode_tracker.jobs.queue_order import AGING_MS
 from gpunode_tracker.storage import jobs
 from gpunode_tracker.storage.accounts import Account, add_account
+from gpunode_tracker.storage.claim_statements import SHUN_S
+from gpunode_tracker.storage.tables import workers
+from sqlalchemy import update
 
 from tests.tracker.databases import ON_BOTH
 from tests.tracker.parties import START_AT, job_id
@@ -240,6 +243,34 @@ async def test_what_nobody_can_do_fails_at_once(queue: Queue) -> None:
     assert await queue.take_all() == []
 
 
+async def test_a_worker_holds_so_many_jobs_and_no_more(queue: Queue) -> None:
+    """Unless it is in maintenance, has left or was never there: then it gets none. One that ended makes room."""
+    await queue.add(*(queued_job(number) for number in range(1, 6)))
+
+    async def take(worker: str = "w1") -> StoredJob | None:
+        async with queue.database.write() as connection:
+            holder = worker_holder(worker)
+            return await jobs.claim_job(connection, holder, (LANE,), now=queue.now, lease_s=LEASE_S, most=2)
+
+    async def change(**fields: object) -> None:
+        async with queue.database.write() as connection:
+            await connection.execute(update(workers).where(workers.c.id == "w1").values(**fields))
+
+    first = await take()
+    assert first is not None
+    assert await take() is not None
+    assert await take() is None
+    await queue.complete(Lease(job_id=first.id, holder=worker_holder("w1"), attempt=1))
+    await change(maintenance=True)
+    assert await take() is None
+    await change(maintenance=False, deregistered_at=START_AT)
+    assert await take() is None
+    await change(deregistered_at=None)
+    assert await take() is not None
+    assert await take("w2") is not None
+    assert await take("nobody") is None
+
+
 async def test_another_worker_each_time(queue: Queue) -> None:
     """Whoever failed it gets the next one, and gets it again only when nobody else took it for a while."""
     await queue.add(queued_job(1), queued_job(2))
@@ -247,7 +278,7 @@ async def test_another_worker_each_time(queue: Queue) -> None:
     queue.now += 300  # it took its time
     await queue.renew(lease)
     await queue.fail(lease)
-    queue.now += jobs.SHUN_S - 1
+    queue.now += SHUN_S - 1
     assert (await queue.lease("w1")).job_id == job_id(2)
     assert await queue.take("w1") is None
     queue.now += 1

@@ -12,8 +12,9 @@ from gpunode_tracker.config import TrackerSettings
 from gpunode_tracker.jobs.job import JobStatus, Lease, dispatch_holder
 from gpunode_tracker.jobs.queue_order import rank_of
 from gpunode_tracker.storage import engines
+from gpunode_tracker.storage.claim_statements import SHUN_S
 from gpunode_tracker.storage.database import Database
-from gpunode_tracker.storage.jobs import SHUN_S, add_job
+from gpunode_tracker.storage.jobs import add_job
 from gpunode_tracker.storage.tables import job_attempts
 from gpunode_tracker.storage.tables import jobs as jobs_table
 from hypothesis import strategies as st

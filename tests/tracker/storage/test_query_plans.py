@@ -39,6 +39,7 @@ def _questions(count: int) -> dict[str, Callable[[AsyncConnection], Awaitable[ob
     name = account_name("a7")
     return {
         "next job": lambda c: jobs.claim_job(c, HOLDER, LANES, now=NOW, lease_s=LEASE_S),
+        "next job of a worker": lambda c: jobs.claim_job(c, HOLDER, LANES, now=NOW, lease_s=LEASE_S, most=10**6),
         "next job of dispatch": lambda c: jobs.claim_job(c, dispatch_holder("r"), LANES, now=NOW, lease_s=LEASE_S),
         "job": lambda c: jobs.find_job(c, job, account_id="a7"),
         "jobs of an account": lambda c: jobs.jobs_of_account(c, "a7", before_id=job_id(count), limit=50),

@@ -2,9 +2,13 @@
 
 from typing import Any
 
+import pytest
 from gpunode_protocol import jobs_api
 from gpunode_protocol.tasks import Task
 from gpunode_tracker.storage.jobs import failures_of
+from gpunode_tracker.storage.queue_heads import Head
+from gpunode_tracker.workers import taking
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tests.tracker.conftest import World
 from tests.tracker.parties import TestClock
@@ -98,3 +102,47 @@ async def test_leaving_with_a_job(world: World) -> None:
     assert (await world.http.delete(path, headers={"X-Worker-Token": worker.token})).status == 204
     assert (await other.next_job()).job_id == job
     assert await _failures(world, job) == ["The worker left."]
+
+
+@pytest.fixture
+def readings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many lanes were found, each time that the queue was looked into."""
+    found: list[int] = []
+    read = taking.queue_heads
+
+    async def counted(connection: AsyncConnection) -> list[Head]:
+        heads = await read(connection)
+        found.append(len(heads))
+        return heads
+
+    monkeypatch.setattr(taking, "queue_heads", counted)
+    return found
+
+
+async def test_lanes_are_remembered(world: World, clock: TestClock, readings: list[int]) -> None:
+    """Until the queue grows, or for two seconds."""
+    owner, worker = await _owner(world), await pull_worker(world)
+    for _ in range(4):
+        await submit(world, owner)
+    await worker.next_job()
+    await worker.next_job()
+    assert readings == [1]
+    clock.advance(taking.LANES_LAST_S)
+    await worker.next_job()
+    assert readings == [1, 1]
+    await submit(world, owner, region="europe")
+    await worker.next_job()
+    assert readings == [1, 1, 2]
+
+
+async def test_a_worker_that_finds_nothing_looks_anew(world: World, readings: list[int]) -> None:
+    """A job may have come without a word, and what is known may be taken."""
+    owner, worker, other = await _owner(world), await pull_worker(world), await pull_worker(world)
+    await submit(world, owner)
+    assert (await worker.next_job()).job_id is not None
+    news = world.tracker.news
+    changes = news.changes
+    silent = await submit(world, owner, model="m")
+    news._changes = changes  # the word of it was lost
+    assert (await other.next_job()).job_id == silent
+    assert readings == [1, 1]

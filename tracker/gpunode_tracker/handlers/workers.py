@@ -8,8 +8,8 @@ from gpunode_protocol.regions import Region
 from gpunode_protocol.tasks import Task
 
 from gpunode_tracker.app_keys import CLIENT, TRACKER
-from gpunode_tracker.auth import WORKER_TOKEN_HEADER, account_of
-from gpunode_tracker.bodies import read_body, read_number, reply
+from gpunode_tracker.auth import WORKER_TOKEN_HEADER, key_holder_of
+from gpunode_tracker.bodies import read_body, read_number, reply, reply_bytes, to_json
 from gpunode_tracker.errors import InvalidRequest, NotFound
 from gpunode_tracker.geoip import Place
 from gpunode_tracker.queries import read_choice
@@ -73,7 +73,13 @@ async def get_worker(request: web.Request) -> web.Response:
     """GET /api/v1/workers/{worker}: one worker, for its own token or any API key."""
     tracker = request.app[TRACKER]
     await _reader_of(request)
-    return reply(_view(await _worker_named(tracker, request.match_info["worker"]), tracker.workers.presence))
+    presence, worker_id = tracker.workers.presence, request.match_info["worker"]
+    live = presence.find(worker_id)
+    if live is None:
+        return reply(_view(await _worker_named(tracker, worker_id), presence))
+    stored = live.stored
+    state = stored, live.status_at(presence.monotonic()), live.heard_at
+    return reply_bytes(tracker.answers.worker(worker_id, state, lambda: to_json(_view(stored, presence))))
 
 
 async def post_worker_maintenance(request: web.Request) -> web.Response:
@@ -104,7 +110,7 @@ async def delete_worker(request: web.Request) -> web.Response:
 async def _reader_of(request: web.Request) -> None:
     """Let any account and any worker read: there is nothing here that would find a worker's owner or address."""
     if WORKER_TOKEN_HEADER not in request.headers:
-        await account_of(request)
+        await key_holder_of(request)
         return
     worker = await worker_of(request)
     if request.match_info.get("worker", worker.id) != worker.id:
@@ -120,9 +126,6 @@ def _cursor(request: web.Request) -> str | None:
 
 async def _worker_named(tracker: Tracker, worker_id: str) -> StoredWorker:
     if _WORKER_ID.fullmatch(worker_id):
-        live = tracker.workers.presence.find(worker_id)
-        if live is not None:
-            return live.stored
         async with tracker.database.read() as connection:
             worker = await workers.find_worker(connection, worker_id)
         if worker is not None and worker.deregistered_at is None:

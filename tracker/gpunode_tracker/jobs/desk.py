@@ -31,7 +31,7 @@ from gpunode_tracker.jobs.seals import JobSeals
 from gpunode_tracker.jobs.work_orders import WorkOrders
 from gpunode_tracker.settling import check_item
 from gpunode_tracker.storage import jobs
-from gpunode_tracker.storage.accounts import Account, find_account
+from gpunode_tracker.storage.accounts import Account, lock_account
 from gpunode_tracker.storage.idempotency import UsedKey, find_used_key, remember_key
 from gpunode_tracker.storage.settlements import Claim
 from gpunode_tracker.webhooks import subscription
@@ -109,7 +109,7 @@ class JobDesk:
         named = submission.model
         is_invented = named is not None and not await is_known(tracker, submission.type, named)
         async with tracker.database.write() as connection:
-            await find_account(connection, sender.account.id, lock=True)
+            await lock_account(connection, sender.account.id)
             if idempotency_key is not None:
                 known = await self._named_before(connection, sender.account, idempotency_key, prepared, now)
                 if known is not None:

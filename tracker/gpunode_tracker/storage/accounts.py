@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Select, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gpunode_tracker.storage.locks import is_postgresql
 from gpunode_tracker.storage.tables import accounts
 
 API_KEY_PREFIX = "gpn_"
@@ -50,6 +51,12 @@ async def find_account(connection: AsyncConnection, account_id: str, *, lock: bo
     query = _accounts().where(accounts.c.id == account_id)
     row = (await connection.execute(query.with_for_update(key_share=True) if lock else query)).first()
     return Account(*row) if row else None
+
+
+async def lock_account(connection: AsyncConnection, account_id: str) -> None:
+    """Keep others from reserving an account's credits until the transaction ends (writers of SQLite take turns)."""
+    if is_postgresql(connection):
+        await find_account(connection, account_id, lock=True)
 
 
 async def accounts_named(connection: AsyncConnection, name: str) -> list[Account]:

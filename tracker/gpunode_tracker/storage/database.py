@@ -12,10 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from gpunode_tracker.errors import InvalidSettings, StorageUnavailable, TrackerError
 from gpunode_tracker.storage.database_urls import driver_url, is_postgresql
 from gpunode_tracker.storage.driver_logs import silence_drivers
-from gpunode_tracker.storage.engines import BEGIN, USUAL_TIMEOUTS, Timeouts, create_engine, create_patient_engine
+from gpunode_tracker.storage.engines import USUAL_TIMEOUTS, Timeouts, create_engine, create_patient_engine
 from gpunode_tracker.storage.failures import SOON_S, connect_failure_of, failure_of
 from gpunode_tracker.storage.locks import Lock, take
 from gpunode_tracker.storage.migrate import upgrade
+from gpunode_tracker.storage.sqlite_connection import begin_sqlite
 
 logger = logging.getLogger(__name__)
 
@@ -104,6 +105,7 @@ class Database:
         async with self._connected(engine) as connection:
             if self._is_postgresql:
                 await connection.execution_options(**_SNAPSHOT)
+            begin_sqlite(connection, writing=False)
             with _Translated(failure_of, self._note):
                 async with connection.begin():
                     yield connection
@@ -124,7 +126,7 @@ class Database:
     async def _write(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         turn: AbstractAsyncContextManager[object] = nullcontext() if self._is_postgresql else self._turn
         async with turn, self._connected(engine) as connection:
-            await connection.execution_options(**{BEGIN: "BEGIN IMMEDIATE"})
+            begin_sqlite(connection, writing=True)
             with _Translated(failure_of, self._note):
                 async with connection.begin():
                     yield connection

@@ -10,9 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from gpunode_tracker.storage.database_urls import is_postgresql, libpq_url
+from gpunode_tracker.storage.sqlite_connection import open_by
 
-BEGIN: Final = "gpunode_begin"
-"""Execution option: the statement that begins a transaction on SQLite."""
 POOL_CONNECTIONS: Final = 10
 """Kept open to PostgreSQL by one process. Its own limit is 100 for all, unless the operator raises it."""
 POOL_OVERFLOW: Final = 10
@@ -57,9 +56,8 @@ def create_engine(url: str, timeouts: Timeouts) -> AsyncEngine:
             max_overflow=POOL_OVERFLOW,
             pool_timeout=_POOL_TIMEOUT_S,
         )
-    engine = create_async_engine(url, hide_parameters=True)
+    engine = create_async_engine(url, hide_parameters=True, async_creator=open_by(url))
     event.listen(engine.sync_engine, "connect", _set_up_sqlite)
-    event.listen(engine.sync_engine, "begin", _begin_sqlite)
     return engine
 
 
@@ -125,12 +123,8 @@ def _milliseconds(seconds: float) -> str:
 
 
 def _set_up_sqlite(connection: Any, _record: object) -> None:
-    connection.isolation_level = None  # the driver must not begin transactions by itself: _begin_sqlite does
+    connection.isolation_level = None  # the driver must not begin transactions by itself: ``begin_sqlite`` does
     cursor = connection.cursor()
     for pragma in _PRAGMAS:
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
-
-
-def _begin_sqlite(connection: Any) -> None:
-    connection.exec_driver_sql(connection.get_execution_options().get(BEGIN, "BEGIN"))

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Select, case, func, insert, select, update
 from sqlalchemy.engine import Row
@@ -12,6 +12,9 @@ from gpunode_tracker.storage.tables import grants, jobs, transfers
 
 SETTLEMENT_PERIOD_S = 2 * 3600
 """A reservation lasts this long after its grant's end, so that late receipts are paid."""
+
+
+_ADD_GRANT: Final = insert(grants)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +41,7 @@ async def add_grant(connection: AsyncConnection, grant: StoredGrant) -> None:
         "tasks": list(grant.tasks),
         "node_caps": dict(grant.node_caps) if grant.node_caps is not None else None,
     }
-    await connection.execute(insert(grants).values(**values))
+    await connection.execute(_ADD_GRANT, values)
 
 
 async def find_grant(connection: AsyncConnection, jti: str, *, lock: bool = False) -> StoredGrant | None:

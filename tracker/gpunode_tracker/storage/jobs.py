@@ -4,40 +4,50 @@ On PostgreSQL several trackers take jobs at once (``FOR UPDATE SKIP LOCKED``); o
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 from gpunode_protocol.jobs_api import MAX_ATTEMPTS
 from sqlalchemy import (
     ColumnElement,
-    ScalarSelect,
+    Integer,
     Select,
+    bindparam,
     exists,
     func,
     insert,
-    literal,
     literal_column,
     select,
     tuple_,
-    union_all,
     update,
 )
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gpunode_tracker.jobs.job import DISPATCH_HOLDER, WORKER_HOLDER, JobStatus, Lease, Outcome, StoredJob
+from gpunode_tracker.jobs.job import JobStatus, Lease, Outcome, StoredJob
+from gpunode_tracker.storage.claim_statements import (
+    claim_values,
+    heads_of,
+    lock_head,
+    lock_worker,
+    room,
+    shuns,
+    take_first,
+    take_locked,
+)
+from gpunode_tracker.storage.locks import is_postgresql
 from gpunode_tracker.storage.queue_heads import queued_lanes
 from gpunode_tracker.storage.tables import job_attempts, jobs
 
-SHUN_S: Final = 60
-"""A worker that failed a job gets it again only when nobody else took it for so long after that, in seconds."""
-
 _RECENT_JOBS: Final = 500
+_SHAPES: Final = 64
+"""Statements that are remembered, one for each number of lanes."""
 
 # written out, not bound: only so do the partial indices of the queue and of the leases serve
 _QUEUED: Final[ColumnElement[bool]] = jobs.c.status == literal_column("'queued'")
 _RUNNING: Final[ColumnElement[bool]] = jobs.c.status == literal_column("'running'")
-# likewise: PostgreSQL takes a bound limit for a tenth of the table, and may sort that
-_ONE: Final[ColumnElement[int]] = literal_column("1")
+_ADD_JOB: Final = insert(jobs)
+_ADD_ATTEMPT: Final = insert(job_attempts)
 
 _LARGE: Final = ("params", "result", "request")
 _WITHOUT_LARGE: Final = tuple(column for column in jobs.c if column.name not in _LARGE)
@@ -45,7 +55,7 @@ _WITHOUT_LARGE: Final = tuple(column for column in jobs.c if column.name not in 
 
 async def add_job(connection: AsyncConnection, job: StoredJob) -> None:
     """Keep a new job."""
-    await connection.execute(insert(jobs).values(**vars(job)))
+    await connection.execute(_ADD_JOB, vars(job))
 
 
 async def find_job(connection: AsyncConnection, job_id: str, *, account_id: str | None = None) -> StoredJob | None:
@@ -101,62 +111,50 @@ async def jobs_of_account(
 
 
 async def claim_job(
-    connection: AsyncConnection, holder: str, lanes: Sequence[str], *, now: int, lease_s: int
+    connection: AsyncConnection, holder: str, lanes: Sequence[str], *, now: int, lease_s: int, most: int | None = None
 ) -> StoredJob | None:
-    """Give the first job of some lanes to a holder, as running under a new attempt; None if there is none for it."""
-    heads = await connection.execute(heads_query(holder, lanes, now=now))
-    for head in heads.all():
-        query = takeable_query(holder, head.lane, now=now).with_for_update(skip_locked=True)
-        row = (await connection.execute(query)).first()
-        if row is not None and (job := await _lease(connection, row.id, holder, now=now, lease_s=lease_s)):
-            return job
-    return None
+    """Give the first job of some lanes (≥ 1) to a holder, running under a new attempt; None if there is none for it.
 
-
-def heads_query(holder: str, lanes: Sequence[str], *, now: int) -> Select[Any]:
-    """Return the query for the first job of each lane that has one for the holder, in order of rank."""
-    heads = [select(takeable_query(holder, lane, now=now).subquery()) for lane in lanes]
-    found = union_all(*heads).subquery()
-    return select(found.c.lane, found.c.rank).order_by(found.c.rank)
-
-
-def takeable_query(holder: str, lane: str, *, now: int) -> Select[Any]:
-    """Return the query for the first job of a lane that the holder may have."""
-    query = select(jobs.c.id, jobs.c.lane, jobs.c.rank).where(_QUEUED, jobs.c.lane == lane)
-    if not holder.startswith(DISPATCH_HOLDER):  # what stands behind it chooses another node each time by itself
-        query = query.where(_failures_lately(holder, now=now) == 0)
-    return query.order_by(jobs.c.rank, jobs.c.id).limit(_ONE)
-
-
-def _failures_lately(holder: str, *, now: int) -> ScalarSelect[int]:
-    """Return how often a holder failed a job lately, which is to be looked up for one job after the other.
-
-    A job has three attempts, a holder thousands. So this is no EXISTS, which PostgreSQL would rather join with all of
-    them; and the holder is compared as an expression, for which SQLite cannot use the index that it has of holders.
+    most: jobs that the holder, a worker, may hold with this one; one that left or is in maintenance gets none. None:
+    whoever takes it counts itself.
     """
-    of_job = job_attempts.c.job_id == jobs.c.id, job_attempts.c.ended_at > now - SHUN_S
-    of_holder = job_attempts.c.holder.concat(literal_column("''")) == holder
-    return select(func.count()).select_from(job_attempts).where(*of_job, of_holder).correlate(jobs).scalar_subquery()
-
-
-async def _lease(connection: AsyncConnection, job_id: str, holder: str, *, now: int, lease_s: int) -> StoredJob | None:
-    values = {
-        "status": JobStatus.RUNNING,
-        "attempt": jobs.c.attempt + 1,
-        "worker_id": holder.removeprefix(WORKER_HOLDER) if holder.startswith(WORKER_HOLDER) else None,
-        "node": None,
-        "request": None,
-        "lease_expires_at": now + lease_s,
-        "started_at": func.coalesce(jobs.c.started_at, now),
-    }
-    taken = update(jobs).where(jobs.c.id == job_id, _QUEUED).values(**values).returning(jobs)
-    row = (await connection.execute(taken)).first()
+    values, shunning = claim_values(holder, lanes, now=now, lease_s=lease_s), shuns(holder)
+    if most is not None:
+        values["most"] = most
+    if is_postgresql(connection):
+        if most is not None and not await _has_room(connection, values):
+            return None
+        row = await _take_unlocked(connection, values, lanes, shunning=shunning)
+    else:
+        take = take_first(len(lanes), shunning=shunning, limited=most is not None)
+        row = (await connection.execute(take, values)).first()
     if row is None:
         return None
     job = _job(row)
     attempt = {"job_id": job.id, "attempt": job.attempt, "holder": holder, "started_at": now}
-    await connection.execute(insert(job_attempts).values(**attempt))
+    await connection.execute(_ADD_ATTEMPT, attempt)
     return job
+
+
+async def _has_room(connection: AsyncConnection, values: dict[str, Any]) -> bool:
+    """Return whether a worker may hold one more; polls at two replicas do not exceed together what it may."""
+    await connection.execute(lock_worker(), values)
+    # a statement of its own: it sees what whoever had the lock has written
+    return (await connection.execute(room(), values)).scalar_one_or_none() is not None
+
+
+async def _take_unlocked(
+    connection: AsyncConnection, values: dict[str, Any], lanes: Sequence[str], *, shunning: bool
+) -> Row[Any] | None:
+    """Take the first job that no other tracker is just taking."""
+    ordered = list(lanes)
+    if len(lanes) > 1:
+        ordered = [head.lane for head in await connection.execute(heads_of(len(lanes), shunning=shunning), values)]
+    for lane in ordered:
+        locked = (await connection.execute(lock_head(shunning=shunning), values | {"lane_0": lane})).first()
+        if locked is not None:
+            return (await connection.execute(take_locked(), values | {"found_id": locked.id})).first()
+    return None
 
 
 async def keep_request(connection: AsyncConnection, lease: Lease, request: bytes) -> bool:
@@ -311,19 +309,26 @@ async def failures_of(connection: AsyncConnection, job_id: str) -> list[str]:
 
 async def jobs_ahead(connection: AsyncConnection, job: StoredJob, lanes: Sequence[str], *, limit: int) -> int:
     """Return how many queued jobs of some lanes go before a job; counts ``limit`` of a lane at most."""
-    place = tuple_(literal(job.rank, jobs.c.rank.type), literal(job.id, jobs.c.id.type))
+    values = {f"lane_{number}": lane for number, lane in enumerate(lanes)}
+    place = {"place_rank": job.rank, "place_id": job.id, "most": limit}
+    return sum((await connection.execute(_ahead_query(len(lanes)), values | place)).one())
+
+
+@lru_cache(_SHAPES)
+def _ahead_query(lanes: int) -> Select[Any]:
+    """Return the query for the number of jobs before a place, of each lane; made once for a number of lanes."""
+    place = tuple_(bindparam("place_rank", type_=jobs.c.rank.type), bindparam("place_id", type_=jobs.c.id.type))
     earlier = tuple_(jobs.c.rank, jobs.c.id) < place
     # in the order of the index: else PostgreSQL may rather read the table until it has found as many
     ordered = [
         select(jobs.c.id)
-        .where(_QUEUED, jobs.c.lane == lane, earlier)
+        .where(_QUEUED, jobs.c.lane == bindparam(f"lane_{number}", type_=jobs.c.lane.type), earlier)
         .order_by(jobs.c.rank, jobs.c.id)
-        .limit(limit)
+        .limit(bindparam("most", type_=Integer))
         .subquery()
-        for lane in lanes
+        for number in range(lanes)
     ]
-    counts = [select(func.count()).select_from(before).scalar_subquery() for before in ordered]
-    return sum((await connection.execute(select(*counts))).one())
+    return select(*(select(func.count()).select_from(before).scalar_subquery() for before in ordered))
 
 
 async def recent_processing_ms(connection: AsyncConnection) -> dict[str, float]:

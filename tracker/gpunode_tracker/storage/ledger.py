@@ -1,10 +1,11 @@
 """The append-only ledger: entries, their transfers and the balances that follow from them."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from gpunode_protocol.ledger_entries import LedgerEntry
-from sqlalchemy import bindparam, func, insert, select, update
+from gpunode_protocol.merkle import leaf_hash
+from sqlalchemy import Text, bindparam, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gpunode_tracker.entries import NewEntry
@@ -18,6 +19,21 @@ from gpunode_tracker.storage.tables import (
 from gpunode_tracker.storage.upserts import upsert
 
 _UNSEQUENCED = ledger_entries.c.position.is_(None)
+
+# made once: making a statement takes longer than executing it
+_ADD_ENTRY: Final = insert(ledger_entries).returning(ledger_entries.c.row)
+_ADD_TRANSFERS: Final = insert(transfers)
+_ADD_OWNERS: Final = insert(entry_owners)
+_OF_ACCOUNT: Final = bindparam("of_account", type_=Text)
+_LAST_COUNTED: Final = (
+    select(balance_checkpoints.c.last_transfer).where(balance_checkpoints.c.account == _OF_ACCOUNT).scalar_subquery()
+)
+_BALANCE: Final = select(
+    select(balance_checkpoints.c.microcredits).where(balance_checkpoints.c.account == _OF_ACCOUNT).scalar_subquery(),
+    select(func.sum(transfers.c.microcredits))
+    .where(transfers.c.account == _OF_ACCOUNT, transfers.c.id > func.coalesce(_LAST_COUNTED, 0))
+    .scalar_subquery(),
+)
 
 
 class StoredEntry(NamedTuple):
@@ -36,29 +52,22 @@ class StoredEntry(NamedTuple):
 async def append(connection: AsyncConnection, new: NewEntry) -> int:
     """Write an entry, unsequenced, with its transfers and owners; return its row."""
     entry = new.entry
-    result = await connection.execute(
-        insert(ledger_entries)
-        .values(id=entry.id, kind=entry.kind, at=entry.at, leaf=new.leaf, leaf_hash=new.leaf_hash)
-        .returning(ledger_entries.c.row)
-    )
-    row: int = result.scalar_one()
+    leaf = new.leaf
+    values = {"id": entry.id, "kind": entry.kind, "at": entry.at, "leaf": leaf, "leaf_hash": leaf_hash(leaf)}
+    row: int = (await connection.execute(_ADD_ENTRY, values)).scalar_one()
     if entry.transfers:
         lines = [{"entry_row": row, "account": t.account, "microcredits": t.microcredits} for t in entry.transfers]
-        await connection.execute(insert(transfers), lines)
+        await connection.execute(_ADD_TRANSFERS, lines)
     if new.owners:
         owners = [{"owner": owner, "entry_row": row} for owner in sorted(new.owners)]
-        await connection.execute(insert(entry_owners), owners)
+        await connection.execute(_ADD_OWNERS, owners)
     return row
 
 
 async def balance(connection: AsyncConnection, account: str) -> int:
     """Return the sum of all transfers of a ledger account, in micro-credits."""
-    checkpoint = (
-        await connection.execute(select(balance_checkpoints).where(balance_checkpoints.c.account == account))
-    ).first()
-    last, amount = (checkpoint.last_transfer, checkpoint.microcredits) if checkpoint else (0, 0)
-    newer = select(func.sum(transfers.c.microcredits)).where(transfers.c.account == account, transfers.c.id > last)
-    return amount + int((await connection.execute(newer)).scalar_one() or 0)
+    until_checkpoint, since = (await connection.execute(_BALANCE, {"of_account": account})).one()
+    return int(until_checkpoint or 0) + int(since or 0)
 
 
 async def entries_of(

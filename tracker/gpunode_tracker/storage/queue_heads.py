@@ -1,6 +1,7 @@
 """The heads of the queue's lanes: one step into the index for each lane that has jobs, however long the queue is."""
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
 from sqlalchemy import CTE, ColumnElement, Select, func, literal_column, select
@@ -26,6 +27,7 @@ async def queue_heads(connection: AsyncConnection) -> list[Head]:
     return [Head(*row) for row in await connection.execute(queue_heads_query())]
 
 
+@cache
 def queue_heads_query() -> Select[Any]:
     """Return the query for them: a loose scan of the index (https://wiki.postgresql.org/wiki/Loose_indexscan)."""
     lanes = queued_lanes()

@@ -13,9 +13,9 @@ from gpunode_protocol.tasks import Task
 from gpunode_tracker.errors import Conflict, KeysUnusable
 from gpunode_tracker.jobs.job import Lease, StoredJob, worker_holder
 from gpunode_tracker.jobs.news import Word
-from gpunode_tracker.storage import workers
-from gpunode_tracker.storage.attempts import held_by, queued_again_after
-from gpunode_tracker.storage.jobs import SHUN_S, claim_job, queued_by_lane
+from gpunode_tracker.storage.attempts import queued_again_after
+from gpunode_tracker.storage.claim_statements import SHUN_S
+from gpunode_tracker.storage.jobs import claim_job, queued_by_lane
 from gpunode_tracker.storage.queue_heads import queue_heads
 from gpunode_tracker.workers.presence import LiveWorker
 from gpunode_tracker.workers.reasons import Reason, reasons_for, serves
@@ -27,6 +27,9 @@ logger = logging.getLogger(__name__)
 
 MAX_LANES: Final = 64
 """Lanes that one poll looks into, those first whose jobs go first; the others' turn comes when these are empty."""
+LANES_LAST_S: Final = 2.0
+"""Lanes are read anew when the queue grew, when a worker finds nothing in those that are known, and after this time:
+another replica's word of a new one may be lost (see ``waiting.LOOK_INTERVAL_S``)."""
 COUNTS_LAST_S: Final = 5.0
 """Counting the queue walks over all of it, so the counts in reasons may be this old."""
 
@@ -40,6 +43,9 @@ class JobTaking:
 
     def __init__(self, tracker: "Tracker") -> None:
         self._tracker = tracker
+        self._lanes: tuple[str, ...] = ()
+        self._lanes_of = -1
+        self._lanes_at = float("-inf")
         self._counts: dict[str, int] = {}
         self._counted_at = float("-inf")
 
@@ -57,10 +63,29 @@ class JobTaking:
         """Let a worker hold the first job that it can do; None if there is none for it."""
         if not self.may_take(worker):
             return None
+        if self._are_lanes_fresh():
+            job = await self._take_of(worker, self._lanes)
+            if job is not None:
+                return job
+        return await self._take_of(worker, await self._read_lanes())
+
+    def _are_lanes_fresh(self) -> bool:
+        """Return whether the lanes that were read last are all that there are: none came since, as far as is known."""
+        age_s = self._tracker.monotonic() - self._lanes_at
+        return self._lanes_of == self._tracker.news.changes and 0 <= age_s < LANES_LAST_S
+
+    async def _read_lanes(self) -> tuple[str, ...]:
+        """Return the lanes that have jobs, those first whose jobs go first."""
+        changes, read_at = self._tracker.news.changes, self._tracker.monotonic()
         async with self._tracker.database.read() as connection:
             heads = await queue_heads(connection)
-        lanes = [head.lane for head in heads if serves(worker.stored, head.lane)]
-        return await self.take(worker, lanes[:MAX_LANES]) if lanes else None
+        self._lanes, self._lanes_of, self._lanes_at = tuple(head.lane for head in heads), changes, read_at
+        return self._lanes
+
+    async def _take_of(self, worker: LiveWorker, lanes: Sequence[str]) -> NextJob | None:
+        """Let a worker hold the first job of those lanes that it serves."""
+        served = [lane for lane in lanes if serves(worker.stored, lane)]
+        return await self.take(worker, served[:MAX_LANES]) if served else None
 
     async def take(self, worker: LiveWorker, lanes: Sequence[str]) -> NextJob | None:
         """Let a worker hold the first job of some lanes; None if there is none for it.
@@ -105,13 +130,9 @@ class JobTaking:
     async def _claim(self, worker: LiveWorker, lanes: Sequence[str]) -> StoredJob | None:
         tracker, holder = self._tracker, worker_holder(worker.id)
         async with tracker.database.write() as connection:
-            # locked, so that polls at two replicas do not exceed together what one worker may hold
-            stored = await workers.find_worker(connection, worker.id, lock=True)
-            if stored is None or stored.maintenance or stored.deregistered_at is not None:
-                return None
-            if len(await held_by(connection, holder)) >= self._most_jobs:
-                return None
-            job = await claim_job(connection, holder, lanes, now=tracker.now, lease_s=tracker.settings.lease_s)
+            job = await claim_job(
+                connection, holder, lanes, now=tracker.now, lease_s=tracker.settings.lease_s, most=self._most_jobs
+            )
         if job is not None:
             tracker.workers.presence.hold(worker.id, job.id, job.attempt)
         return job
