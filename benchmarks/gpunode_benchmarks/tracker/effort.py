@@ -25,8 +25,8 @@ class Effort:
     workers: int = 10_000
     nodes: int = 24
     lines: int = 8
-    rounds: int = 5
-    round_s: float = 0.3
+    rounds: int = 12
+    round_s: float = 0.15
     takers: int = 150
     takes: int = 3
     submit_s: float = 3.0
