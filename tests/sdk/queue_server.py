@@ -1,17 +1,16 @@
 """A tracker's queue on loopback, as the clients see it: what it answers can be changed, what it was asked is kept."""
 
-import asyncio
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
-from aiohttp.test_utils import TestServer
 from gpunode_protocol import jobs_api as api
 from gpunode_protocol.tracker_api import Problem
+
+from tests.sdk.threaded_server import served_in_a_thread
 
 JOB = "01900000-0000-7000-8000-000000000001"
 RESULT = {"response": "Hi!", "finish_reason": "stop", "usage": {"prompt_tokens": 3, "completion_tokens": 2}}
@@ -103,27 +102,9 @@ class QueueServer:
 @contextmanager
 def queue_server() -> Iterator[QueueServer]:
     """Run one in a thread of its own, beside the clients' event loop."""
-    served, ready, stop = QueueServer(), threading.Event(), asyncio.Event()
-    runner = asyncio.Runner()
-
-    async def serve() -> None:
-        async with TestServer(served.app()) as server:
-            served.url = str(server.make_url("")).rstrip("/")
-            ready.set()
-            await stop.wait()
-
-    def run() -> None:
-        with runner:  # its end gives transports the turn of the loop in which they close
-            runner.run(serve())
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    ready.wait()
-    try:
-        yield served
-    finally:
-        runner.get_loop().call_soon_threadsafe(stop.set)
-        thread.join()
+    queue = QueueServer()
+    with served_in_a_thread(queue.app()) as queue.url:
+        yield queue
 
 
 def _json(body: Any, status: int = 200) -> web.Response:

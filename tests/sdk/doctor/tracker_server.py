@@ -1,20 +1,18 @@
 """A tracker on loopback for the doctor's checks, in a thread of its own: they run event loops of theirs."""
 
-import asyncio
 import contextlib
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
-from aiohttp.test_utils import TestServer
 from gpunode_protocol import tracker_api as api
 from gpunode_protocol.grants import Cap, Confirmation, Grant, audience, issue_grant
 from gpunode_protocol.keyset import KeySet, TrackerKey
 from gpunode_protocol.signing import Signed, sign
 
+from tests.sdk.threaded_server import served_in_a_thread
 from tests.sdk.world import Keys
 
 
@@ -99,19 +97,6 @@ def _json(body: Any) -> web.Response:
 @contextlib.contextmanager
 def running_tracker() -> Iterator[TrackerServer]:
     """A tracker that answers until the end of the block."""
-    tracker, ready, ended = TrackerServer(), threading.Event(), threading.Event()
-
-    async def serve() -> None:
-        async with TestServer(tracker.app()) as server:
-            tracker.url = str(server.make_url("/")).rstrip("/")
-            ready.set()
-            await asyncio.to_thread(ended.wait)
-
-    thread = threading.Thread(target=lambda: asyncio.run(serve()))
-    thread.start()
-    ready.wait(30)
-    try:
+    tracker = TrackerServer()
+    with served_in_a_thread(tracker.app()) as tracker.url:
         yield tracker
-    finally:
-        ended.set()
-        thread.join()
