@@ -22,7 +22,7 @@ run: $(STAMP) ## Chat with a real model through a network of three nodes on this
 
 # The recipe's last line is pytest's closing line. Two workers: one is busy with the acceptance tests' network, which
 # mostly waits, while the other runs the rest. mypy finds its place beside them.
-test: lint layers ## Linters, layers, types and tests (half an hour on two slow cores)
+test: lint layers ## Linters, layers, types and tests (ten minutes on two cores)
 	@$(BIN)/mypy & types=$$!; status=0; \
 	  $(BIN)/python -m pytest --numprocesses 2 --dist loadscope || status=$$?; \
 	  wait $$types || { echo "gpunode: mypy failed, see above" >&2; status=1; }; \

@@ -174,6 +174,7 @@ async def _rate_of_key(session: Session, field: Field) -> float:
     return sum(1 for result in found if result.records) / LOOK_UPS
 
 
+@pytest.mark.full
 async def test_ten_sybils_around_both_keys(honest_field: Field, record_property: Callable[[str, object], None]) -> None:
     """Clients find an honest node, whichever source they have."""
     rates = await _attack(honest_field, (5, 5), ANSWERS)

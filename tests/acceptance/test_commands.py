@@ -67,6 +67,7 @@ def test_link_with_a_wrong_key(network: Network) -> None:
     assert "gpk_wrong" not in _one_line(result.stderr)
 
 
+@pytest.mark.full
 def test_nodes(network: Network) -> None:
     """Users see who is there, as JSON and as a table."""
     listed = json_of(network.command("nodes", "--json"))

@@ -180,7 +180,7 @@ def test_a_chat_at_a_terminal(folder: Path) -> None:
     (folder / "home").mkdir()
     terminal = pexpect.spawn(
         sys.executable,
-        ["-m", "gpunode", "demo"],
+        ["-m", "gpunode", "demo", "--nodes", "1"],
         env=clean_environment(folder / "home") | {"TMPDIR": str(folder), "TERM": "dumb", "COLUMNS": "200"},
         cwd=folder / "home",
         timeout=DEADLINE_S,

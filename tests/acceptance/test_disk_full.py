@@ -55,6 +55,7 @@ def _fill(folder: Path) -> Path:
     return filler
 
 
+@pytest.mark.full
 def test_a_full_disk(node: Daemon, client: InferenceClient) -> None:
     """The running job is finished, its vouchers are kept in memory; new ones are refused until there is room again."""
     with client.chat(messages=STORY, region=REGION, max_tokens=200, temperature=0, stream=True) as chunks:

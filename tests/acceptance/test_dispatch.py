@@ -287,6 +287,7 @@ def listener(network: Network) -> Iterator[Callable[[], Daemon]]:
         node.stop()
 
 
+@pytest.mark.full
 def test_another_type_as_soon_as_somebody_can_do_it(
     customer: Customer, listener: Callable[[], Daemon], tmp_path: Path
 ) -> None:

@@ -77,6 +77,7 @@ def test_beside_a_running_node(network: Network) -> None:
     assert "(7.0 days)" in checks["certificate"]["message"]
 
 
+@pytest.mark.full
 def test_the_lines_for_people(network: Network) -> None:
     """One line a check, in its order, and what to do below it; at the end the count."""
     result = network.command("doctor", state="doctor-new", GPUNODE_API_KEY="")
@@ -98,7 +99,7 @@ def test_the_lines_for_people(network: Network) -> None:
         pytest.param(-2, "ok", "ok", marks=pytest.mark.full),
         pytest.param(5, "warning", "warning", marks=pytest.mark.full),
         pytest.param(-5, "warning", "warning", marks=pytest.mark.full),
-        (120, "failure", "*"),
+        pytest.param(120, "failure", "*", marks=pytest.mark.full),
     ],
 )
 def test_a_wrong_clock(network: Network, offset_s: int, clock: str, mesh: str) -> None:
@@ -203,6 +204,7 @@ def test_folders_that_cannot_be_used(network: Network) -> None:
     assert "--data-dir" in checks["data"]["fix"]
 
 
+@pytest.mark.full
 def test_a_damaged_model(network: Network, tmp_path: Path) -> None:
     """A pulled file that has changed since is named, with the command that mends it."""
     repository = tmp_path / "mirror" / "Qwen" / "Qwen2.5-0.5B-Instruct-GGUF"

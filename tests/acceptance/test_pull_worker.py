@@ -95,6 +95,7 @@ def test_status_and_processes(queue: JobQueue, worker: Daemon) -> None:
     assert not [child for child in worker.family() if "p2pd" in child.name()]
 
 
+@pytest.mark.full
 def test_a_cancelled_job(queue: JobQueue, worker: Daemon) -> None:
     """The engine stops, and the slot is free for the next one."""
     job_id = queue.submit(STORY, max_tokens=2_000)

@@ -10,6 +10,7 @@ pytestmark = pytest.mark.acceptance
 STATE = "router"
 
 
+@pytest.mark.full
 def test_what_a_job_showed_is_known_to_the_next_command(network: Network) -> None:
     """Every node is a candidate with terms that add up; the one that did a job is reckoned with what was measured."""
     before = json_of(network.command("route", "--model", MODEL, "--json", state=STATE))

@@ -50,6 +50,7 @@ def misers(network: Network, raw_peer: RawPeer) -> Iterator[Misers]:
     raw_peer.close_streams()
 
 
+@pytest.mark.full
 def test_a_client_that_never_vouches(misers: Misers, client: InferenceClient) -> None:
     """The node stops at 128 tokens, waits, and ends the job: that much is its loss, and nothing is paid."""
     frames = misers.never.to_the_end()
@@ -60,11 +61,13 @@ def test_a_client_that_never_vouches(misers: Misers, client: InferenceClient) ->
     assert not settlements(client, job=misers.never_job)
 
 
+@pytest.mark.full
 def test_a_client_that_says_nothing(misers: Misers) -> None:
     """A stream without a request is closed after ten seconds."""
     assert misers.silent.error().code == "first_frame_timeout"
 
 
+@pytest.mark.full
 def test_a_client_that_leaves(network: Network, misers: Misers, client: InferenceClient) -> None:
     """The engine stops, and the last voucher is paid: no more than was received, less by one window at most."""
     node = network.nodes[NODE]

@@ -25,6 +25,7 @@ def test_every_tensor_has_its_place(folder: Path) -> None:
         assert weights.get_slice("model.embed_tokens.weight").get_dtype() == "F16"
 
 
+@pytest.mark.full
 def test_the_tokenizer_has_the_same_bytes(folder: Path, smollm2_path: Path) -> None:
     """Token by token, control tokens without any."""
     converted = Vocabulary.from_tokenizer(json.loads((folder / "tokenizer.json").read_text()))

@@ -21,6 +21,7 @@ def test_a_killed_node_is_back_after_a_start(failover: FailoverNetwork) -> None:
     assert "issue" in {entry.kind for entry in failover.ledger_entries()}
 
 
+@pytest.mark.full
 def test_only_own_nodes_can_be_killed(failover: FailoverNetwork) -> None:
     """An unknown peer id is a mistake of the caller's."""
     with pytest.raises(StopIteration):
