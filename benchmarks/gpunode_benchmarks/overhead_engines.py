@@ -14,7 +14,7 @@ from gpunode_engines.supervisor import EnginePlan, SupervisedEngine
 from gpunode_benchmarks.paced_backend import BACKEND, INTERVAL_VARIABLE, PREFILL_VARIABLE
 
 MODEL = "smollm2-135m"
-SYSTEM = "Count."
+SYSTEM = "."
 """Without a system message, the model's template brings one of its own that takes longer to read than the prompt."""
 PACED_PREFIX = "paced-"
 PACED_SLOTS = 128

@@ -3,8 +3,8 @@
 import asyncio
 import re
 import time
-from collections.abc import Callable, Coroutine
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ MODEL = paced_model(TOKEN_INTERVAL_MS)
 STREAMS = 32
 STREAMS_PER_CLIENT = 8
 """A node serves one peer no more at once."""
-LAG_TOKENS = 120
+LAG_TOKENS = 80
 
 SKIPPED_TOKENS = 64
 """By then the kernel delays acknowledgements on the connection, as it does on every one in use."""
@@ -48,13 +48,17 @@ class Paced:
 
 
 async def measure_paced(network: OverheadNetwork, client: AsyncInferenceClient) -> Paced:
-    """Measure bytes with one stream of the given client, then lags with 32 of four more.
+    """Measure bytes with one stream of the given client while four more connect, then lags with 32 streams of those.
 
     Raises:
         BenchmarkFailed: a job lost a token, or the kernel's counters cannot be read.
     """
-    wire_bytes = await count_wire_bytes(network, client)
-    return Paced(tuple(await measure_lags(network)), wire_bytes, COUNTED_TOKENS)
+    async with AsyncExitStack() as stack:
+        async with asyncio.TaskGroup() as group:  # bytes do not mind that others connect meanwhile
+            counting = group.create_task(count_wire_bytes(network, client))
+            connecting = group.create_task(stack.enter_async_context(paced_clients(network, MODEL, STREAMS)))
+        lags_ms = await measure_lags(connecting.result())
+    return Paced(tuple(lags_ms), counting.result(), COUNTED_TOKENS)
 
 
 async def count_wire_bytes(network: OverheadNetwork, client: AsyncInferenceClient) -> int:
@@ -85,7 +89,7 @@ def _bytes_by_connection(port: int) -> dict[int, int]:
     return {count.remote_port: count.wire_bytes for count in established(port)}
 
 
-async def measure_lags(network: OverheadNetwork) -> list[float]:
+async def measure_lags(clients: Sequence[AsyncInferenceClient]) -> list[float]:
     """Return the milliseconds that each token took while all 32 streams ran."""
     lags: list[float] = []
     begun: set[int] = set()
@@ -101,29 +105,38 @@ async def measure_lags(network: OverheadNetwork) -> list[float]:
         await run_paced(client, MODEL, LAG_TOKENS, on_token)
         ended.add(number)
 
-    await over_clients(network, MODEL, STREAMS, run)
+    await over_clients(clients, STREAMS, run)
     if not lags:
         raise BenchmarkFailed(f"{STREAMS} streams never ran at once: this machine is too busy. Run it again.")
     return lags
 
 
+@asynccontextmanager
+async def paced_clients(
+    network: OverheadNetwork, model: str, streams: int
+) -> AsyncIterator[Sequence[AsyncInferenceClient]]:
+    """Connect as many clients as so many streams need, eight a client; each has a grant and a connection."""
+    async with AsyncExitStack() as stack:
+
+        async def connected(number: int) -> AsyncInferenceClient:
+            client = await stack.enter_async_context(network.client(model, number))
+            await run_paced(client, model, 1)
+            return client
+
+        async with asyncio.TaskGroup() as group:
+            clients = [group.create_task(connected(number)) for number in range(-(-streams // STREAMS_PER_CLIENT))]
+        yield [client.result() for client in clients]
+
+
 async def over_clients(
-    network: OverheadNetwork,
-    model: str,
+    clients: Sequence[AsyncInferenceClient],
     streams: int,
     run: Callable[[int, AsyncInferenceClient], Coroutine[Any, Any, None]],
 ) -> None:
-    """Run so many streams of a paced model at once, eight a client; the clients come and go with them."""
-    async with AsyncExitStack() as stack:
-        clients = [
-            await stack.enter_async_context(network.client(model, number))
-            for number in range(-(-streams // STREAMS_PER_CLIENT))
-        ]
-        for client in clients:
-            await run_paced(client, model, 1)  # a grant and a connection are there then
-        async with asyncio.TaskGroup() as group:
-            for number in range(streams):
-                group.create_task(run(number, clients[number // STREAMS_PER_CLIENT]))
+    """Run so many streams at once, eight a client."""
+    async with asyncio.TaskGroup() as group:
+        for number in range(streams):
+            group.create_task(run(number, clients[number // STREAMS_PER_CLIENT]))
 
 
 def _ignore(_place: int, _text: str) -> None:

@@ -12,6 +12,7 @@ from gpunode_benchmarks.overhead_paced import (
     count_wire_bytes,
     measure_lags,
     over_clients,
+    paced_clients,
     run_paced,
 )
 
@@ -37,7 +38,8 @@ async def test_the_bytes_of_a_token_are_those_on_its_connection(
 @pytest.mark.full
 async def test_lags_are_of_the_time_when_all_streams_ran(overhead: OverheadNetwork) -> None:
     """At most one a token; every one is a time that has passed."""
-    lags = await measure_lags(overhead)
+    async with paced_clients(overhead, MODEL, STREAMS) as clients:
+        lags = await measure_lags(clients)
     assert 0 < len(lags) <= STREAMS * LAG_TOKENS
     assert min(lags) > 0
 
@@ -51,6 +53,9 @@ async def test_a_hundred_streams_of_30_tokens_a_second_all_complete(overhead: Ov
         await run_paced(client, paced_model(33), _TOKENS)
         whole.append(number)
 
-    async with asyncio.timeout(_HUNDRED_TIMEOUT_S):
-        await over_clients(overhead, paced_model(33), _HUNDRED, run)
+    async with (
+        asyncio.timeout(_HUNDRED_TIMEOUT_S),
+        paced_clients(overhead, paced_model(33), _HUNDRED) as clients,
+    ):
+        await over_clients(clients, _HUNDRED, run)
     assert sorted(whole) == list(range(_HUNDRED))

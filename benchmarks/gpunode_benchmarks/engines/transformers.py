@@ -18,7 +18,7 @@ from gpunode_benchmarks.stats import pair_ratios
 STREAMS: Final = 8
 CONTEXT_TOKENS: Final = 256
 OUTPUT_TOKENS: Final = 6
-SCALE_ROUNDS: Final = 4
+SCALE_ROUNDS: Final = 2
 
 _BARE: Final = "gpunode_benchmarks.engines.bare.transformers_child"
 
