@@ -69,7 +69,8 @@ class Limits(BaseModel):
     Args:
         rates: by budget; what is not named keeps its default.
         requests_per_address: requests of one address that may be worked on at once.
-        connections_per_address, connections: open ones, of one address and in all.
+        connections_per_address, connections: open ones, of one address and in all. No more requests of one address
+            wait for something at once either, which counts where a proxy brings them.
         connection_age_s: seconds after which a connection is closed between two requests.
         body_bytes: largest body of all calls but settlements and submissions of jobs.
         settlement_body_bytes: largest body of a settlement batch.

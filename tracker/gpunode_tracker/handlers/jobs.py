@@ -69,6 +69,7 @@ async def post_sync_job(request: web.Request) -> web.Response:
     goes on, and ``job_id`` in the problem and the Location header name it. A caller that leaves changes nothing.
     """
     tracker = request.app[TRACKER]
+    request[VISIT].will_wait()  # now: whoever is refused afterwards would not know of its job
     filed = await _file(request)
     if not await _has_ended(request, filed.job):
         return _not_yet(filed.job, tracker.settings.sync_timeout_s)
