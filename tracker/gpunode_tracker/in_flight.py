@@ -95,13 +95,14 @@ class InFlight:
         """
         if self._bytes.get(holder, 0) + count > self._limits.large_body_bytes_per_address:
             raise TooManyRequests(
-                "Other large bodies from your address are being worked on. Send one after the other.",
+                "Other large bodies from your address, or large answers to it, are being worked on. Send and fetch one "
+                "after the other.",
                 retry_after_s=RETRY_LARGE_AFTER_S,
                 reason="large_bodies",
             )
         if self._bytes_in_all + count > self._limits.large_body_bytes:
             raise Overloaded(
-                "The tracker is working on as many large bodies as it has memory for. Send yours again later.",
+                "The tracker is working on as many large bodies and answers as it has memory for. Try again later.",
                 retry_after_s=RETRY_LARGE_AFTER_S,
                 reason="large_bodies_in_all",
             )
