@@ -13,6 +13,9 @@ from tests.tracker.conftest import World
 from tests.tracker.handlers.job_client import CHAT, Client, client_of
 from tests.tracker.pull_workers import pull_worker
 
+LARGE_BYTES = 8 * MIB
+"""More than the buffers of a connection take whose client does not read."""
+
 
 def _in_flight(world: World) -> InFlight:
     return world.http.server.app[GUARD].in_flight  # type: ignore[union-attr]  # -- the test's own server has an application
@@ -29,13 +32,21 @@ async def _large_job(client: Client, size_bytes: int) -> str:
 async def test_a_large_result_takes_memory_until_it_is_read(limited: World) -> None:
     """It arrives whole, with what every answer says; the request counts as long as it is not sent."""
     client = await client_of(limited)
-    path = await _large_job(client, 16 * MIB)
+    path = await _large_job(client, LARGE_BYTES)
     response = await client.call("GET", path)
     assert len(_in_flight(limited)) == 1
-    assert len((await response.json())["result"]["response"]) == 16 * MIB
+    assert len((await response.json())["result"]["response"]) == LARGE_BYTES
     assert {"X-Request-ID", "RateLimit", "Content-Length"} <= response.headers.keys()
     assert response.content_type == "application/json"
     assert len(_in_flight(limited)) == 0
+
+
+async def test_head_of_a_large_result(client: Client) -> None:
+    """Has its length and nothing more: what follows would be taken for the next answer of the connection."""
+    path = await _large_job(client, MIB)
+    response = await client.call("HEAD", path)
+    assert int(response.headers["Content-Length"]) > MIB
+    assert len((await (await client.call("GET", path)).json())["result"]["response"]) == MIB
 
 
 @pytest.mark.parametrize("limits", [Limits(large_body_bytes_per_address=MIB)])
@@ -69,10 +80,11 @@ async def test_sync_whose_result_cannot_be_sent_names_the_job(limited: World) ->
     assert (await client.call("GET", response.headers["Location"])).status == 200
 
 
+@pytest.mark.full
 async def test_a_worker_reads_a_large_job(limited: World) -> None:
     """Likewise its request counts until it is sent; no cache may keep it."""
     client, worker = await client_of(limited), await pull_worker(limited, supported_types=["whisper"])
-    audio = base64.b64encode(bytes(12 * MIB)).decode()
+    audio = base64.b64encode(bytes(LARGE_BYTES // 4 * 3)).decode()
     await client.submit(type="whisper", params={"audio": audio})
     response = await worker.get(NEXT_JOB_PATH)
     assert len(_in_flight(limited)) == 1

@@ -7,7 +7,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Final
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from gpunode_protocol.jobs_api import (
     IDEMPOTENCY_KEY_HEADER,
     JOB_PATH,
@@ -126,6 +126,9 @@ async def get_job_events(request: web.Request) -> web.StreamResponse:
     tracker, account = request.app[TRACKER], await account_of(request)
     job = await _find_state(tracker, account, request.match_info["job"])
     stream = EventStream(request)
+    if request.method == hdrs.METH_HEAD:  # no events: aiohttp would send them all the same
+        await stream.open()
+        return stream.response
     with request[VISIT].waiting():
         async with aclosing(follow(tracker, job.id, is_gone=_leaving(request))) as events:
             await stream.open()
