@@ -59,6 +59,6 @@ def _read(path: Path) -> list[str]:
     try:
         with path.open("rb") as file:
             value = json.loads(file.read(_MAX_FILE_BYTES))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return []
     return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
