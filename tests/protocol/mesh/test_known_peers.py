@@ -34,7 +34,9 @@ def test_number_is_bounded() -> None:
     assert address(0) not in known.addresses()
 
 
-@pytest.mark.parametrize("content", ["", "{", "{}", "[1, null]", '["/ip4/192.0.2.1/tcp/1"]', "\x00" * 100, "[" * 50_000])
+@pytest.mark.parametrize(
+    "content", ["", "{", "{}", "[1, null]", '["/ip4/192.0.2.1/tcp/1"]', "\x00" * 100, "[" * 50_000]
+)
 def test_damaged_file_counts_as_empty(tmp_path: Path, content: str) -> None:
     """A bad cache never stops a start."""
     (tmp_path / "known_peers.json").write_text(content)
