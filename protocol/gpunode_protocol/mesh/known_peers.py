@@ -51,8 +51,11 @@ class KnownPeers:
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
         draft = self._path.with_suffix(f".{os.getpid()}.tmp")
-        draft.write_text(json.dumps(list(self._addresses.values()), indent=1))
-        draft.replace(self._path)
+        try:
+            draft.write_text(json.dumps(list(self._addresses.values()), indent=1))
+            draft.replace(self._path)
+        finally:
+            draft.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> list[str]:
