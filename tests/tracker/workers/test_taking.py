@@ -4,6 +4,9 @@ from typing import Any
 
 import pytest
 from gpunode_protocol import jobs_api
+from gpunode_protocol.identity import Identity
+from gpunode_protocol.requests import JobRequest
+from gpunode_protocol.signing import read_body
 from gpunode_protocol.tasks import Task
 from gpunode_tracker.storage.jobs import failures_of
 from gpunode_tracker.storage.queue_heads import Head
@@ -12,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tests.tracker.conftest import World
 from tests.tracker.parties import TestClock
-from tests.tracker.pull_workers import pull_worker, submit
+from tests.tracker.pull_workers import pull_worker, stored_job, submit
 
 
 async def _owner(world: World) -> str:
@@ -58,6 +61,18 @@ async def test_a_worker_without_a_list_of_models(world: World) -> None:
     job = await submit(world, owner, model="anything-at-all")
     given = await worker.next_job()
     assert (given.job_id, given.model) == (job, "anything-at-all")
+
+
+async def test_a_job_that_names_a_model_by_an_alias(world: World) -> None:
+    """The worker is told the name by which it serves the model, also in the request that is signed for it."""
+    owner = await _owner(world)
+    worker = await pull_worker(world, identity=Identity.generate(), models=["small", "qwen2.5-7b-instruct"])
+    job = await submit(world, owner, model="qwen2.5-7b")
+    given = await worker.next_job()
+    assert (given.job_id, given.model) == (job, "qwen2.5-7b-instruct")
+    assert given.request is not None
+    assert read_body(JobRequest, given.request).model == "qwen2.5-7b-instruct"
+    assert (await stored_job(world, job)).model == "qwen2.5-7b"
 
 
 async def test_a_live_job_is_not_given_twice(world: World) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final, NamedTuple
 
-from gpunode._model_names import resolve_name
+from gpunode._model_names import resolve_name, served_name
 from gpunode_protocol.regions import Region
 from gpunode_protocol.tasks import Task
 
@@ -28,10 +28,10 @@ class Capacity:
     Args:
         who: ``worker:<id>`` or ``node:<peer>``, the same for all capacities of one participant.
         tasks: that it can do.
-        models: that it serves, by name; None = whatever comes of its tasks.
+        models: that it serves, by name or by an alias of the catalogue; None = whatever comes of its tasks.
         takes_unnamed: whether it gets jobs that name no model.
-        resolves_names: whether a shorter or differently written name of a model means one that is served, as for the
-            client library, with which jobs are sent to mesh nodes.
+        resolves_names: whether any shorter name means one that is served if that is clear, as for the client library,
+            with which jobs are sent to mesh nodes.
         region: None = nobody knows, so it gets no job of a region.
         slots: jobs at once, ≥ 1.
         busy: jobs that it works on, or has waiting itself.
@@ -114,7 +114,7 @@ def fit_of(capacity: Capacity, wanted: Wanted) -> Fit:
 def _serves(capacity: Capacity, model: str | None) -> bool:
     if model is None:
         return capacity.takes_unnamed
-    return capacity.models is None or model in capacity.models
+    return capacity.models is None or served_name(model, capacity.models) is not None
 
 
 def supply_of(wanted: Wanted, capacities: Sequence[Capacity]) -> Supply:

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from gpunode._model_names import served_name
 from gpunode_protocol.errors import JobError
 from gpunode_protocol.identity import PeerId
 from gpunode_protocol.jobs_api import JobEventName, NextJob
@@ -148,7 +149,7 @@ class JobTaking:
             job_id=job.id,
             type=Task(job.type),
             params=tracker.desk.params_of(job),
-            model=job.model,
+            model=_name_for(worker, job),
             attempt=job.attempt,
             lease_s=tracker.settings.lease_s,
             request=request,
@@ -157,9 +158,14 @@ class JobTaking:
     async def _request(self, worker: LiveWorker, job: StoredJob, lease: Lease, peer: PeerId) -> Envelope:
         served = worker.stored.models
         default = self._tracker.settings.default_models.get(Task(job.type))
-        model = job.model or (default if not served or default in served else served[0])
+        model = _name_for(worker, job) or (default if not served or default in served else served[0])
         return (await self._tracker.desk.signed_request(job, lease, peer, model=model)).envelope
 
     @property
     def _most_jobs(self) -> int:
         return self._tracker.settings.worker_jobs
+
+
+def _name_for(worker: LiveWorker, job: StoredJob) -> str | None:
+    """Return the model of a job by the name by which a worker serves it; None where the job names none."""
+    return None if job.model is None else served_name(job.model, worker.stored.models) or job.model
