@@ -8,6 +8,7 @@ from gpunode_protocol.identity import Identity
 from gpunode_protocol.requests import JobRequest
 from gpunode_protocol.signing import read_body
 from gpunode_protocol.tasks import Task
+from gpunode_tracker.storage.claim_statements import ALONE_SHUN_S, SHUN_S
 from gpunode_tracker.storage.jobs import failures_of
 from gpunode_tracker.storage.queue_heads import Head
 from gpunode_tracker.workers import taking
@@ -15,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tests.tracker.conftest import World
 from tests.tracker.parties import TestClock
-from tests.tracker.pull_workers import pull_worker, stored_job, submit
+from tests.tracker.pull_workers import PullWorker, pull_worker, stored_job, submit
 
 
 async def _owner(world: World) -> str:
@@ -81,6 +82,35 @@ async def test_a_live_job_is_not_given_twice(world: World) -> None:
     await submit(world, owner)
     assert (await worker.next_job()).job_id is not None
     assert [(await each.next_job()).job_id for each in (worker, other)] == [None, None]
+
+
+async def _fail_once(worker: PullWorker, job: str) -> None:
+    assert (await worker.next_job()).job_id == job
+    await worker.complete(job, success=False, error="no")
+
+
+async def test_a_worker_that_is_alone_gets_a_job_again(world: World, clock: TestClock) -> None:
+    """After some seconds, there being nobody else who could do it; so three attempts take no minutes."""
+    owner, worker = await _owner(world), await pull_worker(world, models=["m"])
+    await (await pull_worker(world, models=["n"])).heartbeat()
+    job = await submit(world, owner, model="m")
+    await _fail_once(worker, job)
+    clock.advance(ALONE_SHUN_S - 1)
+    assert (await worker.next_job()).job_id is None
+    clock.advance(1)
+    assert (await worker.next_job()).job_id == job
+
+
+async def test_a_worker_that_is_not_alone_leaves_a_job_to_others(world: World, clock: TestClock) -> None:
+    """For a minute, in which whoever else could do it may come to ask."""
+    owner, worker, other = await _owner(world), await pull_worker(world), await pull_worker(world)
+    job = await submit(world, owner)
+    await _fail_once(worker, job)
+    clock.advance(SHUN_S - 1)
+    await other.heartbeat()
+    assert (await worker.next_job()).reasons == {"failed_here_before": 1}
+    clock.advance(1)
+    assert (await worker.next_job()).job_id == job
 
 
 async def test_a_worker_holds_four_jobs(world: World) -> None:
