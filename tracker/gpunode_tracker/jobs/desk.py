@@ -224,7 +224,7 @@ class JobDesk:
         Args:
             lease: under which it was done.
             result: JSON object, see ``gpunode_protocol.job_results``.
-            processing_ms: as measured by whoever did it.
+            processing_ms: as measured by whoever gave the job out.
             node: peer id that did it, if it has one.
             voucher, receipt: the final ones, which agree; without them nothing is paid.
             also: what is to be written with it, both or neither.

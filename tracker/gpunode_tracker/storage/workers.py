@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Select, Text, and_, bindparam, cast, inser
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gpunode_tracker.storage.tables import bans, nodes, workers
+from gpunode_tracker.storage.tables import bans, jobs, nodes, workers
 from gpunode_tracker.workers.statistics import Statistics
 from gpunode_tracker.workers.tokens import TokenHashes
 from gpunode_tracker.workers.worker import StoredWorker, WorkerStatus
@@ -173,6 +173,14 @@ async def deregister(connection: AsyncConnection, worker_id: str, *, now: int) -
         "status": WorkerStatus.OFFLINE,
     }
     await connection.execute(update(workers).where(workers.c.id == worker_id).values(**values))
+
+
+async def is_owners(connection: AsyncConnection, peer: str | None, job_id: str) -> bool:
+    """Return whether a worker, by its key, and a job are of one account: such jobs count in no statistic."""
+    if peer is None:
+        return False
+    query = select(jobs.c.id).join(nodes, nodes.c.account_id == jobs.c.account_id)
+    return (await connection.execute(query.where(jobs.c.id == job_id, nodes.c.peer == peer))).first() is not None
 
 
 async def save_statistics(connection: AsyncConnection, worker_id: str, statistics: Statistics) -> None:
