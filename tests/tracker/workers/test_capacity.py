@@ -73,6 +73,15 @@ async def test_who_does_not_count() -> None:
     assert await source.capacities() == []
 
 
+async def test_a_worker_that_just_came(world: World) -> None:
+    """It counts at once, although others were asked for a moment ago."""
+    owner, tracker = (await world.account())[0], world.tracker
+    job = await stored_job(world, await submit(world, owner))
+    assert (await tracker.outlook.of(job)).wait_s is None
+    await (await pull_worker(world)).heartbeat()
+    assert (await tracker.outlook.of(job)).wait_s == 0.0
+
+
 async def test_an_estimate_after_a_failure(world: World, clock: TestClock) -> None:
     """Whoever just failed a job is not counted on for it, before it gets it again."""
     owner, tracker, worker = (await world.account())[0], world.tracker, await pull_worker(world)
