@@ -261,8 +261,8 @@ async def cancel_job(connection: AsyncConnection, job_id: str, *, now: int) -> S
     if row is None:
         return None
     job = _job(row)
-    ended = job_attempts.c.job_id == job_id, job_attempts.c.attempt == job.attempt
-    await connection.execute(update(job_attempts).where(*ended).values(ended_at=now, failure="cancelled"))
+    running = job_attempts.c.job_id == job_id, job_attempts.c.ended_at.is_(None)
+    await connection.execute(update(job_attempts).where(*running).values(ended_at=now, failure="cancelled"))
     return job
 
 
@@ -311,8 +311,19 @@ async def lease_of(connection: AsyncConnection, job_id: str) -> Lease | None:
 
 async def failures_of(connection: AsyncConnection, job_id: str) -> list[str]:
     """Return why each failed attempt failed, in order."""
-    query = select(job_attempts.c.failure).where(job_attempts.c.job_id == job_id, job_attempts.c.failure.is_not(None))
-    return list((await connection.execute(query.order_by(job_attempts.c.attempt))).scalars())
+    return (await failures_of_all(connection, [job_id])).get(job_id, [])
+
+
+async def failures_of_all(connection: AsyncConnection, job_ids: Sequence[str]) -> dict[str, list[str]]:
+    """Return the same of some jobs, those left out that had no failure."""
+    if not job_ids:
+        return {}
+    failed = job_attempts.c.job_id.in_(job_ids), job_attempts.c.failure.is_not(None)
+    query = select(job_attempts.c.job_id, job_attempts.c.failure).where(*failed)
+    found: dict[str, list[str]] = {}
+    for job_id, failure in await connection.execute(query.order_by(job_attempts.c.job_id, job_attempts.c.attempt)):
+        found.setdefault(job_id, []).append(failure)
+    return found
 
 
 async def jobs_ahead(connection: AsyncConnection, job: StoredJob, lanes: Sequence[str], *, limit: int) -> int:
