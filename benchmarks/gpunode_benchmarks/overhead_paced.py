@@ -55,16 +55,28 @@ async def measure_paced(network: OverheadNetwork, client: AsyncInferenceClient) 
     """
     async with AsyncExitStack() as stack:
         async with asyncio.TaskGroup() as group:  # bytes do not mind that others connect meanwhile
-            counting = group.create_task(count_wire_bytes(network, client))
+            streaming = group.create_task(stream_bytes(network, client))
             connecting = group.create_task(stack.enter_async_context(paced_clients(network, MODEL, STREAMS)))
-        lags_ms = await measure_lags(connecting.result())
-    return Paced(tuple(lags_ms), counting.result(), COUNTED_TOKENS)
+        stream = streaming.result()
+        async with asyncio.TaskGroup() as group:  # nor what is idle that others work
+            idling = group.create_task(idle_bytes(network, stream))
+            lagging = group.create_task(measure_lags(connecting.result()))
+    return Paced(tuple(lagging.result()), stream.wire_bytes - idling.result(), COUNTED_TOKENS)
 
 
-async def count_wire_bytes(network: OverheadNetwork, client: AsyncInferenceClient) -> int:
-    """Return the bytes on the connection between both p2pd while 128 tokens of one stream came.
+@dataclass(frozen=True, slots=True)
+class StreamBytes:
+    """What a connection carried while a stream ran on it. remote_port: of the connection, at the node's end."""
 
-    What the connection carries without a stream is taken off: the probes that a client in use sends every second.
+    remote_port: int
+    wire_bytes: int
+
+
+async def stream_bytes(network: OverheadNetwork, client: AsyncInferenceClient) -> StreamBytes:
+    """Count the bytes on the connection between both p2pd while 128 tokens of one stream come.
+
+    Raises:
+        BenchmarkFailed: as ``measure_paced``.
     """
     port = _tcp_port(network)
     counts: dict[int, dict[int, int]] = {}
@@ -75,13 +87,18 @@ async def count_wire_bytes(network: OverheadNetwork, client: AsyncInferenceClien
 
     await run_paced(client, MODEL, SKIPPED_TOKENS + COUNTED_TOKENS + FURTHER_TOKENS, on_token)
     before, after = counts.values()
-    # the node's other connections are idle: the one that grew most is the stream's
-    grown, stream = max(((count - before.get(at, 0), at) for at, count in after.items()))
+    # the node's other connections have no stream of a job: the one that grew most is it
+    grown, remote_port = max(((count - before.get(at, 0), at) for at, count in after.items()))
+    return StreamBytes(remote_port, grown)
+
+
+async def idle_bytes(network: OverheadNetwork, stream: StreamBytes) -> int:
+    """Count what that connection carries in the same time without a stream: the probes of a client in use."""
+    port = _tcp_port(network)
     await asyncio.sleep(_SETTLE_S)
     idle_from = _bytes_by_connection(port)
     await asyncio.sleep(COUNTED_TOKENS * TOKEN_INTERVAL_MS / _MS_PER_S)
-    idle = _bytes_by_connection(port).get(stream, 0) - idle_from.get(stream, 0)
-    return grown - max(0, idle)
+    return max(0, _bytes_by_connection(port).get(stream.remote_port, 0) - idle_from.get(stream.remote_port, 0))
 
 
 def _bytes_by_connection(port: int) -> dict[int, int]:

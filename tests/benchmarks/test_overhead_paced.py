@@ -9,11 +9,11 @@ from gpunode_benchmarks.overhead_paced import (
     LAG_TOKENS,
     MODEL,
     STREAMS,
-    count_wire_bytes,
     measure_lags,
     over_clients,
     paced_clients,
     run_paced,
+    stream_bytes,
 )
 
 _HUNDRED = 100
@@ -31,8 +31,8 @@ async def test_the_bytes_of_a_token_are_those_on_its_connection(
     """
     monkeypatch.setattr(_warmth, "BUSY_INTERVAL_S", 600.0)
     async with overhead.client(MODEL, "bytes") as client:
-        wire_bytes = await count_wire_bytes(overhead, client)
-    assert 90 < wire_bytes / COUNTED_TOKENS <= 160
+        stream = await stream_bytes(overhead, client)
+    assert 90 < stream.wire_bytes / COUNTED_TOKENS <= 160
 
 
 @pytest.mark.full

@@ -185,7 +185,7 @@ async def test_a_node_whose_process_has_ended_is_left_at_once(world: World) -> N
         answer = await client.chat(messages=HELLO)
         took_s = asyncio.get_running_loop().time() - began_at
     assert answer.response == "Paris is the capital."
-    assert knocked == [(("127.0.0.1", 4001),)]
+    assert knocked == [(Door("127.0.0.1", 4001),)]
     first = answer.route.segments[0]
     assert (first.node, first.output_units) == (dead.peer_id, 2)
     assert "refuses connections" in first.ended

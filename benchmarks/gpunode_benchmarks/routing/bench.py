@@ -11,6 +11,7 @@ from typing import Final
 
 from gpunode_benchmarks.errors import BenchmarkFailed
 from gpunode_benchmarks.report import BenchResult, Measure, load_average
+from gpunode_benchmarks.routing.detour import Detour
 from gpunode_benchmarks.routing.jobs import FIRST_CONTACT, WARM_UP
 from gpunode_benchmarks.routing.scene import CLIENTS, CROWD, MODEL, PACES, WORLD, run_scene
 from gpunode_benchmarks.routing.truth import Truth
@@ -79,6 +80,7 @@ def measures_of(truth: Truth) -> Iterator[Measure]:
         count=len(first),
         values={"median": median(first), "max": max(first)},
     )
+    yield from _of_detours(truth.detours)
     disturbed = [job.disturbed for job in truth.jobs if job.phase != WARM_UP]
     yield Measure(
         name="disturbed",
@@ -87,6 +89,23 @@ def measures_of(truth: Truth) -> Iterator[Measure]:
         count=len(disturbed),
         values={"median": sum(disturbed)},
     )
+
+
+def _of_detours(detours: Sequence[Detour]) -> Iterator[Measure]:
+    for name, about, values in (
+        ("direct_first", "straight to a node: first token", [detour.direct_first_ms for detour in detours]),
+        ("direct_whole", "straight to a node: whole answer", [detour.direct_whole_ms for detour in detours]),
+        ("queued_first", "through the tracker: first token", [detour.queued_first_ms for detour in detours]),
+        ("queued_whole", "through the tracker: whole answer", [detour.queued_whole_ms for detour in detours]),
+    ):
+        if values:
+            yield Measure(
+                name=name,
+                about=about,
+                unit="ms",
+                count=len(values),
+                values={"median": median(values), "max": max(values)},
+            )
 
 
 def _of_phase(prefix: str, about: str, regrets: Sequence[float]) -> Iterator[Measure]:

@@ -13,6 +13,7 @@ from gpunode.routing import Limits
 from gpunode.types import ChatResult
 
 from gpunode_benchmarks.paced_backend import TOKEN_BYTES
+from gpunode_benchmarks.routing.detour import take_detours
 from gpunode_benchmarks.routing.jobs import FIRST_CONTACT, WARM_UP, WantedJob
 from gpunode_benchmarks.time_words import WORD_BYTES, age_s
 
@@ -24,16 +25,20 @@ _STREAMS_PER_CLIENT: Final = 5
 
 
 async def ask(
-    client: dict[str, Any], model: str, nodes: int, phases: list[list[list[float]]], signals: str
-) -> list[dict[str, Any]]:
-    """Do one job, find all nodes, do one more, then those of each phase in turn; return a record of each job.
+    client: dict[str, Any], model: str, nodes: int, detours: int, phases: list[list[list[float]]], signals: str
+) -> dict[str, Any]:
+    """Do one job, find all nodes, do one more, the pairs of ``detour``, then the jobs of each phase in turn.
 
     Args:
         client: arguments of ``AsyncInferenceClient``.
         model: what to ask for.
         nodes: how many there are.
+        detours: pairs of jobs, straight and through the tracker.
         phases: the jobs of each, as the fields of ``WantedJob``.
         signals: prefix of files. The call makes ``…ready-N`` before phase N, which begins when there is ``…go-N``.
+
+    Returns:
+        ``jobs``, a record of each, and ``detours``, the fields of each ``Detour``.
     """
     records: list[dict[str, Any]] = []
     async with AsyncInferenceClient(**client) as asking:
@@ -41,6 +46,7 @@ async def ask(
         records.append(await _ask_one(asking, model, _SHORT, phase=FIRST_CONTACT))
         await _until_answering(asking, model, lambda answering: len(answering) >= nodes)
         records.append(await _ask_one(asking, model, _SHORT, phase=WARM_UP))
+        taken = await take_detours(asking, model, client["region"], detours) if detours else []
         for number, jobs in enumerate(phases):
             Path(f"{signals}ready-{number}").touch()
             await _until_there(f"{signals}go-{number}")
@@ -48,7 +54,7 @@ async def ask(
                 job = WantedJob(int(fields[0]), int(fields[1]), fields[2])
                 await asyncio.sleep(job.pause_ms / 1000)
                 records.append(await _ask_one(asking, model, job, phase=number))
-    return records
+    return {"jobs": records, "detours": taken}
 
 
 async def crowd(

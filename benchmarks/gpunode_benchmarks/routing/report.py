@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from gpunode_benchmarks.report import BenchResult
+from gpunode_benchmarks.report import BenchResult, Measure
 from gpunode_benchmarks.routing.bench import PHASES
 
 
@@ -14,6 +14,8 @@ def to_routing_json(result: BenchResult, machine: Mapping[str, Any]) -> dict[str
     later. calm, crowded: the same of each phase. over_floor_ms: what the first token took beyond one round trip of the
     world, the queue and reading the prompt, in the calm phase; found_ms: what of it choosing took.
     first_contact_round_trips: what the first token of a client that has just joined took, in round trips to its node.
+    through_tracker_ms: the same small job straight to a node and through the tracker's queue, medians: first token and
+    whole answer, and what the tracker added to each.
     disturbed: jobs that more than one node was asked for, because the first one failed or took long to begin; no other
     figure counts them.
     """
@@ -28,10 +30,23 @@ def to_routing_json(result: BenchResult, machine: Mapping[str, Any]) -> dict[str
         **{phase: summary(f"{phase}_") for phase in PHASES},
         "over_floor_ms": dict(measures["over_floor"].values),
         "found_ms": dict(measures["found"].values),
+        "through_tracker_ms": _through_tracker(measures),
         "first_contact_round_trips": dict(measures["first_contact"].values),
         "disturbed": int(measures["disturbed"].values["median"]),
         "load": result.load_before,
         "load_after": result.load_after,
         "settings": dict(result.settings),
         "machine": dict(machine),
+    }
+
+
+def _through_tracker(measures: Mapping[str, Measure]) -> dict[str, dict[str, float]]:
+    return {
+        part: {
+            "direct": measures[f"direct_{part}"].values["median"],
+            "through_tracker": measures[f"queued_{part}"].values["median"],
+            "added": measures[f"queued_{part}"].values["median"] - measures[f"direct_{part}"].values["median"],
+        }
+        for part in ("first", "whole")
+        if f"direct_{part}" in measures
     }

@@ -14,6 +14,7 @@ from gpunode_benchmarks.lab.lab_network import PRELOAD, LabNetwork
 from gpunode_benchmarks.lab.program import Program
 from gpunode_benchmarks.lab.world import find_world, load_world
 from gpunode_benchmarks.overhead_engines import Pace
+from gpunode_benchmarks.routing.detour import Detour
 from gpunode_benchmarks.routing.jobs import WantedJob, draw_crowd, draw_jobs, share
 from gpunode_benchmarks.routing.truth import DoneJob, Truth
 
@@ -34,6 +35,9 @@ PACES: Final[Mapping[str, Pace]] = {
 CROWD: Final = 10
 """Jobs at once at the node that is nearest to a client, in the second phase; it can do one."""
 
+DETOURS: Final = 2
+"""Of each client: straight to a node, and through the tracker."""
+
 _CALLS: Final = "gpunode_benchmarks.routing.client"
 _SIGNAL_TIMEOUT_S: Final = 120.0
 _JOB_TIMEOUT_S: Final = 20.0
@@ -50,9 +54,9 @@ def run_scene(jobs: int, random: Random) -> Truth:
     world = load_world(find_world(WORLD))
     with Lab.start(WORLD, world, preload=(*PRELOAD, _CALLS)) as lab, LabNetwork(lab, TRACKER) as network:
         network.start_nodes(list(PACES), MODEL, paces=PACES)
-        done = _ask(network, jobs, random)
+        done, detours = _ask(network, jobs, random)
     rtt_ms = {(client, node): world.round_trip_ms(client, node) for client in CLIENTS for node in PACES}
-    return Truth(rtt_ms, PACES, done)
+    return Truth(rtt_ms, PACES, done, detours)
 
 
 def nearest(rtt_ms: Mapping[str, float]) -> str:
@@ -60,7 +64,7 @@ def nearest(rtt_ms: Mapping[str, float]) -> str:
     return min(rtt_ms, key=lambda node: rtt_ms[node])
 
 
-def _ask(network: LabNetwork, jobs: int, random: Random) -> list[DoneJob]:
+def _ask(network: LabNetwork, jobs: int, random: Random) -> tuple[list[DoneJob], list[Detour]]:
     lab = network.lab
     shares = [share(jobs - jobs // 2, CLIENTS), share(jobs // 2, CLIENTS)]
     with contextlib.ExitStack() as stack:
@@ -74,6 +78,7 @@ def _ask(network: LabNetwork, jobs: int, random: Random) -> list[DoneJob]:
                     client=network.client_of(client),
                     model=MODEL,
                     nodes=len(PACES),
+                    detours=DETOURS,
                     phases=phases,
                     signals=_signals(lab, client),
                 )
@@ -83,14 +88,14 @@ def _ask(network: LabNetwork, jobs: int, random: Random) -> list[DoneJob]:
         crowds = {client: stack.enter_context(_crowd(network, client, random)) for client in CLIENTS}
         _wait_for(lab, crowds, "crowded")
         _start_phase(lab, asking, 1)
-        records = {
-            client: program.value(_SIGNAL_TIMEOUT_S + _JOB_TIMEOUT_S * jobs) for client, program in asking.items()
-        }
+        told = {client: program.value(_SIGNAL_TIMEOUT_S + _JOB_TIMEOUT_S * jobs) for client, program in asking.items()}
+        records = {client: values["jobs"] for client, values in told.items()}
         for client in CLIENTS:
             _signal(lab, client, "stop")
         for client, program in crowds.items():
             records[client] += program.value(_SIGNAL_TIMEOUT_S)
-    return list(_done(network, records))
+    detours = [Detour(**fields) for values in told.values() for fields in values["detours"]]
+    return list(_done(network, records)), detours
 
 
 def _crowd(network: LabNetwork, client: str, random: Random) -> Program:

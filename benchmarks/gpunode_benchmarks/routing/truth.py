@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from gpunode_benchmarks.overhead_engines import Pace
+from gpunode_benchmarks.routing.detour import Detour
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,12 +36,14 @@ class DoneJob:
 class Truth:
     """A world with paced nodes, and all jobs that were done in it.
 
-    rtt_ms: from each client's host to each node's. paces: of the nodes, by host.
+    rtt_ms: from each client's host to each node's. paces: of the nodes, by host. detours: pairs of jobs straight to a
+    node and through the tracker, of all clients, done before the jobs that are judged.
     """
 
     rtt_ms: Mapping[tuple[str, str], float]
     paces: Mapping[str, Pace]
     jobs: Sequence[DoneJob]
+    detours: Sequence[Detour] = ()
 
     def regret_ms(self, job: DoneJob) -> float:
         """Return how much later the answer was due from the node that was chosen than from the best one, >= 0."""

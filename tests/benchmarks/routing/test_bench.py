@@ -6,6 +6,7 @@ from gpunode_benchmarks.commands import _ROUTING_JOBS
 from gpunode_benchmarks.errors import BenchmarkFailed
 from gpunode_benchmarks.routing import bench
 from gpunode_benchmarks.routing.bench import JOBS, measures_of, run_routing_bench
+from gpunode_benchmarks.routing.detour import Detour
 from gpunode_benchmarks.routing.jobs import FIRST_CONTACT, WARM_UP
 from gpunode_benchmarks.routing.truth import Truth
 
@@ -45,6 +46,18 @@ def test_jobs_that_several_nodes_were_asked_for_are_not_judged() -> None:
     assert {name: (measure.count, measure.values) for name, measure in told.items()} == {
         name: (measure.count, measure.values) for name, measure in undisturbed.items()
     }
+
+
+def test_the_way_through_the_tracker_is_told_beside_the_straight_one() -> None:
+    """Medians and the longest; without pairs there are none."""
+    detours = [
+        Detour(direct_first_ms=10, direct_whole_ms=20, queued_first_ms=100 * number, queued_whole_ms=200 * number)
+        for number in (1, 3)
+    ]
+    measures = {measure.name: measure for measure in measures_of(Truth(RTT_MS, PACES, DONE, detours))}
+    assert measures["queued_first"].values == {"median": 200, "max": 300}
+    assert (measures["direct_whole"].values["median"], measures["queued_whole"].count) == (20, 2)
+    assert "queued_first" not in {measure.name for measure in measures_of(Truth(RTT_MS, PACES, DONE))}
 
 
 @pytest.mark.parametrize("lost", [{0}, {1}, {FIRST_CONTACT}])

@@ -74,14 +74,14 @@ async def test_phases_begin_when_they_are_told_to(asked: list[dict[str, Any]], t
     """One job at first contact, one when all nodes are known, then each phase's; every job has its record."""
     signals = f"{tmp_path}/"
     phases = [[[100.0, 8.0, 0.0], [50.0, 9.0, 0.0]], [[10.0, 10.0, 0.0]]]
-    running = asyncio.create_task(client.ask({}, "model", len(NODES), phases, signals))
+    running = asyncio.create_task(client.ask({}, "model", len(NODES), 0, phases, signals))
     for number in range(len(phases)):
         while not (tmp_path / f"ready-{number}").exists():  # noqa: ASYNC110 -- the call makes it, and no bell rings
             await asyncio.sleep(0)
         done = len(asked)
         (tmp_path / f"go-{number}").touch()
         assert done == 2 + sum(map(len, phases[:number]))
-    records = await running
+    records = (await running)["jobs"]
     assert [record["phase"] for record in records] == [FIRST_CONTACT, WARM_UP, 0, 0, 1]
     assert [(record["prompt_tokens"], record["output_tokens"]) for record in records[2:]] == [
         (100, 8),
@@ -105,6 +105,6 @@ async def test_a_job_that_another_node_was_asked_for_is_marked(asked: list[dict[
     """Its choice is not the one that its node and its times belong to."""
     (tmp_path / "go-0").touch()
     _Client.failed += [(), (Attempt(OTHER, "asia", "another node began before it"),)]
-    records = await client.ask({}, "model", len(NODES), [[[100.0, 8.0, 0.0]]], f"{tmp_path}/")
+    records = (await client.ask({}, "model", len(NODES), 0, [[[100.0, 8.0, 0.0]]], f"{tmp_path}/"))["jobs"]
     assert [record["disturbed"] for record in records] == [False, True, False]
     assert len(asked) == len(records)

@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 from gpunode_benchmarks.lab.errors import LabUnavailable
-from gpunode_benchmarks.routing.scene import CLIENTS, CROWD, PACES, nearest, run_scene
+from gpunode_benchmarks.routing.scene import CLIENTS, CROWD, DETOURS, PACES, nearest, run_scene
 
 
 def test_the_nearest_node() -> None:
@@ -31,3 +31,5 @@ def test_every_client_does_its_jobs(smollm2_path: Path) -> None:  # noqa: ARG001
     assert all(job.ended_at > job.chosen_at for job in truth.jobs)
     assert len(truth.jobs) >= len(judged) + len(CLIENTS) * (2 + CROWD)
     assert all(truth.regret_ms(job) >= 0 for job in judged)
+    assert len(truth.detours) == DETOURS * len(CLIENTS)
+    assert all(detour.direct_first_ms < detour.queued_first_ms for detour in truth.detours)

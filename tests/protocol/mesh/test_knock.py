@@ -19,15 +19,18 @@ RELAYED = f"/ip4/192.0.2.1/tcp/4001/p2p/{PEER}/p2p-circuit"
 @pytest.mark.parametrize(
     ("addresses", "seen_at", "doors"),
     [
-        ((TCP, QUIC), QUIC, (("192.0.2.1", 4001),)),
-        ((f"{TCP}/p2p/{PEER}", TCP, QUIC), f"{QUIC}/p2p/{PEER}", (("192.0.2.1", 4001),)),
+        ((TCP, QUIC), QUIC, (Door("192.0.2.1", 4001),)),
+        ((f"{TCP}/p2p/{PEER}", TCP, QUIC), f"{QUIC}/p2p/{PEER}", (Door("192.0.2.1", 4001),)),
         (
             ("/ip6/2001:db8:0::1/tcp/5", "/ip6/2001:db8:0::1/udp/4/quic"),
             "/ip6/2001:db8::1/udp/4/quic",
-            (("2001:db8::1", 5),),
+            (Door("2001:db8::1", 5),),
         ),
-        ((TCP, "/ip4/192.0.2.1/udp/4002/quic-v1"), QUIC, ()),  # it was started again, at other ports
-        ((TCP,), QUIC, ()),
+        # it was started again, at other ports
+        ((TCP, "/ip4/192.0.2.1/udp/4002/quic-v1"), QUIC, (Door("192.0.2.1", 4001, is_quic=True),)),
+        ((TCP,), QUIC, (Door("192.0.2.1", 4001, is_quic=True),)),
+        (("/ip4/192.0.2.2/tcp/4001",), QUIC, ()),
+        ((TCP, RELAYED), QUIC, ()),  # the connection may lead through a hole in a router
         ((TCP, QUIC), TCP, ()),  # the system tells of a TCP connection's end
         ((RELAYED, QUIC), QUIC, ()),
         ((TCP,), RELAYED, ()),
@@ -38,15 +41,15 @@ RELAYED = f"/ip4/192.0.2.1/tcp/4001/p2p/{PEER}/p2p-circuit"
     ],
 )
 def test_doors_are_where_the_peer_is_connected(addresses: Sequence[str], seen_at: str, doors: Sequence[Door]) -> None:
-    """TCP ports beside the QUIC port to which there is a connection, as its advert names them, and nowhere else."""
+    """TCP ports beside the QUIC port to which there is a connection, as its advert names them, or that port itself."""
     assert doors_of(addresses, seen_at) == doors
 
 
 @pytest.mark.parametrize(
     ("addresses", "doors"),
     [
-        ((QUIC, HOME), (("192.168.1.5", 4001),)),
-        ((HOME, PUBLIC), (("8.8.8.8", 4001),)),  # a private address is another machine's in another network
+        ((QUIC, HOME), (Door("192.168.1.5", 4001),)),
+        ((HOME, PUBLIC), (Door("8.8.8.8", 4001),)),  # a private address is another machine's in another network
         ((PUBLIC, RELAYED), ()),  # whoever has a relay may need it
         ((QUIC,), ()),
     ],
@@ -68,21 +71,32 @@ class _Street:
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
 
-    def _bound(self, host: str = "127.0.0.1") -> socket.socket:
+    def _bound(self, host: str = "127.0.0.1", kind: socket.SocketKind = socket.SOCK_STREAM) -> socket.socket:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        bound = self._stack.enter_context(socket.socket(family))
+        bound = self._stack.enter_context(socket.socket(family, kind))
         bound.bind((host, 0))
         return bound
 
     def refusing(self, host: str = "127.0.0.1") -> Door:
         """Return a port that nobody can take meanwhile, and at which nobody listens."""
-        return host, self._bound(host).getsockname()[1]
+        return Door(host, self._bound(host).getsockname()[1])
+
+    def closed_quic(self) -> Door:
+        """Return a UDP port at which nobody is: one connected elsewhere, so that no other program gets it."""
+        bound = self._bound(kind=socket.SOCK_DGRAM)
+        bound.connect(("127.0.0.1", 9))
+        return Door("127.0.0.1", bound.getsockname()[1], is_quic=True)
+
+    def open_quic(self) -> tuple[Door, socket.socket]:
+        """Return a UDP port at which somebody is, and the socket."""
+        bound = self._bound(kind=socket.SOCK_DGRAM)
+        return Door("127.0.0.1", bound.getsockname()[1], is_quic=True), bound
 
     def open(self) -> tuple[Door, socket.socket]:
         """Return a port at which somebody listens, with the listening socket."""
         listening = self._bound()
         listening.listen()
-        return listening.getsockname(), listening
+        return Door(*listening.getsockname()), listening
 
     def silent(self) -> Door:
         """Return a port whose queue is full: the system drops what comes, as a firewall does."""
@@ -92,8 +106,7 @@ class _Street:
             waiting = self._stack.enter_context(socket.socket())
             waiting.setblocking(False)
             waiting.connect_ex(listening.getsockname())
-        name: Door = listening.getsockname()
-        return name
+        return Door(*listening.getsockname())
 
 
 @pytest.fixture
@@ -118,6 +131,19 @@ async def test_an_open_door_says_nothing(street: _Street) -> None:
         assert accepted.recv(1) == b""
 
 
+async def test_a_closed_port_of_quic_refuses(street: _Street) -> None:
+    """The system says so by ICMP."""
+    assert await all_refuse([street.closed_quic()])
+
+
+@virtual_time
+async def test_an_open_port_of_quic_says_nothing(street: _Street) -> None:
+    """What arrives there is no packet of QUIC."""
+    door, bound = street.open_quic()
+    assert not await all_refuse([door], timeout_s=1.0)
+    assert len(bound.recv(100)) == 1
+
+
 async def test_one_door_that_does_not_refuse_is_enough(street: _Street) -> None:
     """The process may have lost one of its ports."""
     door, _ = street.open()
@@ -132,7 +158,8 @@ async def test_silence_says_nothing(street: _Street) -> None:
 
 async def test_an_unreachable_address_says_nothing() -> None:
     """The way is at fault, not the process."""
-    assert not await all_refuse([("255.255.255.255", 9)])
+    assert not await all_refuse([Door("255.255.255.255", 9)])
+    assert not await all_refuse([Door("255.255.255.255", 9, is_quic=True)])
 
 
 async def test_without_doors_nothing_is_known() -> None:
