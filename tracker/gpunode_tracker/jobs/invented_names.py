@@ -27,9 +27,10 @@ async def is_known(tracker: "Tracker", task: Task, model: str) -> bool:
     Or its name in the catalogue, where this is an alias in lower case. Not a shorter or longer form of its name, nor
     other letters: of these, anybody can make up as many as they want.
     """
-    known = await tracker.outlook.names(task) | tracker.prices.models.keys()
+    served, priced = await tracker.outlook.names(task), tracker.prices.models
     default = tracker.settings.default_models.get(task)
-    return any(name in known or name == default for name in {model, ALIASES.get(model, model)})
+    names = model, ALIASES.get(model, model)
+    return any(name in served or name in priced or name == default for name in names)
 
 
 async def refuse_many_kinds(connection: AsyncConnection, account_id: str, lane: str) -> None:
