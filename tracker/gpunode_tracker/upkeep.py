@@ -26,6 +26,7 @@ from gpunode_tracker.storage.nodes import forget_challenges
 from gpunode_tracker.tracker import Tracker
 from gpunode_tracker.workers.lease_watch import LEASE_INTERVAL_S, LeaseWatch
 from gpunode_tracker.workers.live_sync import FLUSH_INTERVAL_S, READ_INTERVAL_S
+from gpunode_tracker.workers.retention import forget_silent
 
 logger = logging.getLogger(__name__)
 
@@ -139,6 +140,7 @@ class Upkeep:
         await drop_expired(self._tracker)
         await fail_stale(self._tracker)
         await delete_old(self._tracker)
+        await forget_silent(self._tracker)
         await forget_old_entries(self._tracker)
         self._tracker.judge_places()
         await self._tracker.reshard()

@@ -47,6 +47,19 @@ async def test_a_failed_job(client: Client) -> None:
     assert view.failures == ("reason 0", "reason 1", "reason 2")
 
 
+async def test_failures_are_told_wherever_a_job_is(client: Client) -> None:
+    """In lists and in the answer to a cancellation, too; each job's own."""
+    await client.submit()
+    for number in range(2):
+        _, lease = await client.queue.claim(f"worker:w{number}")
+        await client.world.tracker.desk.fail(lease, f"reason {number}")
+    untried = await client.submit()
+    listed = {view.job_id: view.failures for view in (await page(client, "")).jobs}
+    assert listed == {lease.job_id: ("reason 0", "reason 1"), untried.job_id: ()}
+    cancelled = await (await client.call("DELETE", JOB_PATH.format(job=lease.job_id))).json()
+    assert cancelled["failures"] == ["reason 0", "reason 1"]
+
+
 @pytest.mark.parametrize(("method", "path"), [("GET", JOB_PATH), ("DELETE", JOB_PATH), ("GET", JOB_EVENTS_PATH)])
 async def test_another_accounts_job_is_not_there(world: World, client: Client, method: str, path: str) -> None:
     """As if it did not exist; and it stays as it is."""

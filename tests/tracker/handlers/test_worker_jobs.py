@@ -9,6 +9,7 @@ from gpunode_tracker.jobs.job import JobStatus
 from gpunode_tracker.limits import Limits
 
 from tests.tracker.conftest import World
+from tests.tracker.parties import TestClock
 from tests.tracker.pull_workers import ANSWER, CHAT, pull_worker, stored_job, submit, until_waiting
 
 
@@ -16,13 +17,14 @@ async def _owner(world: World) -> str:
     return (await world.account())[0]
 
 
-async def test_a_job(world: World) -> None:
+async def test_a_job(world: World, clock: TestClock) -> None:
     """The plan's three fields, and what the worker needs beside them; the result reaches the database sealed."""
     owner, worker = await _owner(world), await pull_worker(world)
     job = await submit(world, owner)
     given = await worker.next_job()
     assert (given.job_id, given.type, given.params) == (job, Task.LLM, CHAT)
     assert (given.attempt, given.lease_s, given.request, given.model, given.reasons) == (1, 60, None, None, {})
+    clock.advance(2.5)
     reply = await worker.complete(job, success=True, result=ANSWER, processing_time=2.5)
     assert reply == jobs_api.CompletionReply(job_id=job, status="completed", paid_microcredits=0)
     ended = await stored_job(world, job)

@@ -8,6 +8,7 @@ import pytest
 from gpunode_protocol.errors import JobError
 from gpunode_protocol.identity import Identity, PeerId
 from gpunode_protocol.jobs_api import MAX_ATTEMPTS
+from gpunode_protocol.prices import Price
 from gpunode_protocol.tasks import Task
 from gpunode_tracker.entries import account_name, node_name, reserved_name
 from gpunode_tracker.errors import Conflict, InsufficientCredits, KeyReused, KeysUnusable
@@ -104,6 +105,14 @@ async def test_nothing_is_reserved_for_bad_parameters(queue: Queue, account: str
     with pytest.raises(JobError, match="no parameter 'modle'"):
         await queue.submit(account, params=HELLO | {"modle": "x"})
     assert await queue.balance(account_name(account)) == GIVEN
+
+
+async def test_an_alias_costs_what_its_model_costs(queue: Queue, account: str) -> None:
+    """So that the reservation is enough for whoever serves the model by its own name."""
+    prices = {"qwen2.5-7b-instruct": Price(input_microcredits=20, output_microcredits=60)}
+    queue.tracker.prices = queue.tracker.prices.model_copy(update={"models": prices})
+    job = await queue.submit(account, model="Qwen2.5-7B")
+    assert await queue.balance(reserved_name(job.jti or "")) == 2 * COST
 
 
 async def test_a_task_without_a_price_costs_nothing(queue: Queue, account: str) -> None:

@@ -75,13 +75,15 @@ def test_a_nodes_models_are_one_participant() -> None:
 
 
 def test_names_that_mean_a_model() -> None:
-    """Where jobs are sent by the client library, which resolves them; a worker's lanes have exact names."""
-    node = worker("node:1", models=frozenset({"qwen2.5-7b-instruct"}), resolves_names=True)
-    exact = worker("worker:1", models=frozenset({"qwen2.5-7b-instruct"}))
-    wanted = Wanted(Task.LLM, None, "qwen2.5-7b")
-    assert supply_of(wanted, [node, exact]).slots == 1
-    other = worker("node:2", models=frozenset({"qwen2.5-7b-base"}), resolves_names=True)
+    """Where jobs are sent by the client library, which resolves them; workers go by the catalogue's aliases."""
+    node = worker("node:1", models=frozenset({"mistral-7b-instruct"}), resolves_names=True)
+    plain = worker("worker:1", models=frozenset({"mistral-7b-instruct"}))
+    wanted = Wanted(Task.LLM, None, "mistral-7b")
+    assert supply_of(wanted, [node, plain]).slots == 1
+    other = worker("node:2", models=frozenset({"mistral-7b-base"}), resolves_names=True)
     assert supply_of(wanted, [node, other]).note.endswith("2 are online, 2 lack the model.")
+    of_catalogue = worker("worker:1", models=frozenset({"qwen2.5-7b-instruct"}))
+    assert supply_of(Wanted(Task.LLM, None, "qwen2.5-7b"), [of_catalogue, plain]).slots == 1
 
 
 def test_slots_of_all_who_can() -> None:

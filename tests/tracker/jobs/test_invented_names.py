@@ -57,6 +57,14 @@ async def test_models_that_are_known(world: World, owner: str) -> None:
         await submit(world, owner, model="m3")
 
 
+async def test_other_names_of_known_models(world: World) -> None:
+    """The catalogue's aliases as it writes them: they are few, other letters are not."""
+    await (await pull_worker(world, models=["qwen2.5-7b-instruct"])).heartbeat()
+    assert await is_known(world.tracker, Task.LLM, "qwen2.5-7b")
+    for model in ("Qwen2.5-7b", "qwen2.5-7b-1", "qwen2.5-1.5b"):
+        assert not await is_known(world.tracker, Task.LLM, model)
+
+
 async def test_whoever_serves_anything_names_nothing(world: World) -> None:
     """Nor does a longer form of a name that is served count: there is no end to those."""
     for models in ([], ["served"]):

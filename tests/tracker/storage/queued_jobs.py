@@ -10,6 +10,7 @@ from gpunode_tracker.jobs.lanes import lane_of
 from gpunode_tracker.jobs.queue_order import rank_of
 from gpunode_tracker.storage import jobs
 from gpunode_tracker.storage.accounts import Account, add_account
+from gpunode_tracker.storage.claim_statements import SHUN_S
 from gpunode_tracker.storage.database import Database
 from gpunode_tracker.storage.tables import workers
 from sqlalchemy import insert
@@ -85,10 +86,13 @@ class Queue:
             for job in new:
                 await jobs.add_job(connection, job)
 
-    async def take(self, worker: str = "w1", lanes: Sequence[str] = (LANE,)) -> StoredJob | None:
+    async def take(
+        self, worker: str = "w1", lanes: Sequence[str] = (LANE,), *, shun_s: int = SHUN_S
+    ) -> StoredJob | None:
         """Give a worker, or whatever else ``worker`` names with a colon, its next job."""
+        holder, now = holder_of(worker), self.now
         async with self.database.write() as connection:
-            return await jobs.claim_job(connection, holder_of(worker), lanes, now=self.now, lease_s=LEASE_S)
+            return await jobs.claim_job(connection, holder, lanes, now=now, lease_s=LEASE_S, shun_s=shun_s)
 
     async def take_all(self, *lanes: str) -> list[int]:
         """Give one worker all that is left of some lanes; return the jobs' numbers in the order of giving."""

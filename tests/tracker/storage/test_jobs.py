@@ -285,6 +285,15 @@ async def test_another_worker_each_time(queue: Queue) -> None:
     assert (await queue.lease("w1")).job_id == job_id(1)
 
 
+async def test_a_worker_may_get_it_again_sooner(queue: Queue) -> None:
+    """If whoever asks for it says so."""
+    await queue.add(queued_job(1))
+    await queue.fail(await queue.lease("w1"))
+    queue.now += 5
+    assert await queue.take("w1", shun_s=6) is None
+    assert (await queue.take("w1", shun_s=5)) is not None
+
+
 async def test_others_are_not_kept_waiting_by_a_failure(queue: Queue) -> None:
     """The next worker gets it at once, as the first of the queue."""
     await queue.add(queued_job(1), queued_job(2))

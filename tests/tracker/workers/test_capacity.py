@@ -3,7 +3,8 @@
 from gpunode_protocol.jobs_api import WorkerHeartbeat
 from gpunode_protocol.regions import Region
 from gpunode_protocol.tasks import Task
-from gpunode_tracker.jobs.estimates import Capacity
+from gpunode_tracker.jobs.estimates import AGAIN, NOT_MEASURED, Capacity, Estimate
+from gpunode_tracker.storage.claim_statements import ALONE_SHUN_S, SHUN_S
 from gpunode_tracker.workers.capacity import WorkerCapacities
 from gpunode_tracker.workers.presence import SILENT_S, LiveWorker, Presence
 from gpunode_tracker.workers.statistics import Statistics
@@ -70,6 +71,43 @@ async def test_who_does_not_count() -> None:
     assert [each.who for each in await source.capacities()] == [f"worker:{worker_id(1)}"]
     clock.advance(SILENT_S + 1)
     assert await source.capacities() == []
+
+
+async def test_a_worker_that_just_came(world: World) -> None:
+    """It counts at once, although others were asked for a moment ago."""
+    owner, tracker = (await world.account())[0], world.tracker
+    job = await stored_job(world, await submit(world, owner))
+    assert (await tracker.outlook.of(job)).wait_s is None
+    await (await pull_worker(world)).heartbeat()
+    assert (await tracker.outlook.of(job)).wait_s == 0.0
+
+
+async def test_an_estimate_after_a_failure(world: World, clock: TestClock) -> None:
+    """Whoever just failed a job is not counted on for it, before it gets it again."""
+    owner, tracker, worker = (await world.account())[0], world.tracker, await pull_worker(world)
+    job = await submit(world, owner)
+    await worker.next_job()
+    await worker.complete(job, success=False, error="no")
+
+    async def estimate() -> Estimate:
+        tracker.outlook.forget()
+        return await tracker.outlook.of(await stored_job(world, job))
+
+    assert await estimate() == Estimate(0, float(ALONE_SHUN_S), AGAIN)
+    clock.advance(4)
+    assert (await estimate()).wait_s == ALONE_SHUN_S - 4
+    busy = await pull_worker(world)
+    await busy.heartbeat("busy")
+    assert await estimate() == Estimate(0, None, NOT_MEASURED)
+    await busy.heartbeat("online")
+    assert await estimate() == Estimate(0, 0.0)
+    assert (await busy.next_job()).job_id == job
+    await busy.complete(job, success=False, error="no")
+    clock.advance(10)
+    assert await estimate() == Estimate(0, SHUN_S - 14.0, AGAIN)
+    clock.advance(SHUN_S)
+    await worker.heartbeat()
+    assert await estimate() == Estimate(0, 0.0)
 
 
 async def test_an_estimate(world: World, clock: TestClock) -> None:

@@ -1,9 +1,11 @@
 """How attempts end."""
 
 import pytest
+from gpunode_protocol.identity import Identity
 from gpunode_tracker.errors import StorageUnavailable
 from gpunode_tracker.jobs.job import JobStatus, Lease, dispatch_holder, worker_holder
 from gpunode_tracker.storage.jobs import claim_job, failures_of
+from gpunode_tracker.storage.nodes import set_account
 from gpunode_tracker.storage.workers import find_worker
 from gpunode_tracker.workers.outcomes import DISPATCH_SILENT, WORKER_SILENT, shown_text
 from gpunode_tracker.workers.statistics import Statistics
@@ -95,9 +97,33 @@ async def test_a_lease_that_another_tracker_gave(world: World, clock: TestClock)
     world.tracker.workers.presence.forget(worker.id)
     clock.advance(3)
     lease = Lease(job_id=job, holder=worker_holder(worker.id), attempt=1)
-    ended = await world.tracker.workers.outcomes.complete(lease, ANSWER, processing_ms=1, started_at=START_AT)
+    ended = await world.tracker.workers.outcomes.complete(lease, ANSWER, started_at=START_AT)
     assert ended is not None
     assert (await _statistics(world, worker.id)).avg_latency_ms == 3_000
+
+
+@pytest.mark.parametrize("claimed_s", [0, 100_000])
+async def test_how_long_a_job_took_is_measured_here(world: World, clock: TestClock, claimed_s: float) -> None:
+    """Estimates of waits go by it, so no worker's word counts."""
+    owner, worker = (await world.account())[0], await pull_worker(world)
+    job = await submit(world, owner)
+    await worker.next_job()
+    clock.advance(7)
+    await worker.complete(job, success=True, result=ANSWER, processing_time=claimed_s)
+    assert (await stored_job(world, job)).processing_ms == 7_000
+
+
+async def test_jobs_of_the_workers_own_account_count_in_no_statistic(world: World) -> None:
+    """They cost nothing, so anybody could have as many as they like; others' jobs count."""
+    identity, (owner, _), (other, _) = Identity.generate(), await world.account(), await world.account()
+    worker = await pull_worker(world, identity=identity)
+    async with world.tracker.database.write() as connection:
+        await set_account(connection, identity.peer_id, owner)
+    for account, failures in ((owner, 0), (other, 1)):
+        job = await submit(world, account)
+        assert (await worker.next_job()).job_id == job
+        await worker.complete(job, success=False, error="no", retryable=False)
+        assert (await _statistics(world, worker.id)).total_jobs == failures
 
 
 def test_reasons_are_plain_text() -> None:

@@ -55,3 +55,12 @@ def test_what_a_worker_serves() -> None:
     assert serves(listed, "llm/*/*")
     assert not serves(listed, "llm/*/n")
     assert obstacle(listed, "llm", "asia", "m") is Reason.OTHER_REGION
+
+
+def test_other_names_of_a_served_model() -> None:
+    """Those of the catalogue, in any letters; not whatever begins like it."""
+    listed = stored_worker(models=("qwen2.5-7b-instruct",))
+    assert serves(listed, "llm/*/qwen2.5-7b")
+    assert serves(listed, "llm/*/Qwen2.5-7B-Instruct")
+    assert not serves(listed, "llm/*/qwen2.5")
+    assert not serves(listed, "llm/*/qwen2.5-7b-instruct-1m")

@@ -4,7 +4,11 @@ from typing import Any
 
 import pytest
 from gpunode_protocol import jobs_api
+from gpunode_protocol.identity import Identity
+from gpunode_protocol.requests import JobRequest
+from gpunode_protocol.signing import read_body
 from gpunode_protocol.tasks import Task
+from gpunode_tracker.storage.claim_statements import ALONE_SHUN_S, SHUN_S
 from gpunode_tracker.storage.jobs import failures_of
 from gpunode_tracker.storage.queue_heads import Head
 from gpunode_tracker.workers import taking
@@ -12,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tests.tracker.conftest import World
 from tests.tracker.parties import TestClock
-from tests.tracker.pull_workers import pull_worker, submit
+from tests.tracker.pull_workers import PullWorker, pull_worker, stored_job, submit
 
 
 async def _owner(world: World) -> str:
@@ -60,12 +64,53 @@ async def test_a_worker_without_a_list_of_models(world: World) -> None:
     assert (given.job_id, given.model) == (job, "anything-at-all")
 
 
+async def test_a_job_that_names_a_model_by_an_alias(world: World) -> None:
+    """The worker is told the name by which it serves the model, also in the request that is signed for it."""
+    owner = await _owner(world)
+    worker = await pull_worker(world, identity=Identity.generate(), models=["small", "qwen2.5-7b-instruct"])
+    job = await submit(world, owner, model="qwen2.5-7b")
+    given = await worker.next_job()
+    assert (given.job_id, given.model) == (job, "qwen2.5-7b-instruct")
+    assert given.request is not None
+    assert read_body(JobRequest, given.request).model == "qwen2.5-7b-instruct"
+    assert (await stored_job(world, job)).model == "qwen2.5-7b"
+
+
 async def test_a_live_job_is_not_given_twice(world: World) -> None:
     """Not to the same worker, nor to another."""
     owner, worker, other = await _owner(world), await pull_worker(world), await pull_worker(world)
     await submit(world, owner)
     assert (await worker.next_job()).job_id is not None
     assert [(await each.next_job()).job_id for each in (worker, other)] == [None, None]
+
+
+async def _fail_once(worker: PullWorker, job: str) -> None:
+    assert (await worker.next_job()).job_id == job
+    await worker.complete(job, success=False, error="no")
+
+
+async def test_a_worker_that_is_alone_gets_a_job_again(world: World, clock: TestClock) -> None:
+    """After some seconds, there being nobody else who could do it; so three attempts take no minutes."""
+    owner, worker = await _owner(world), await pull_worker(world, models=["m"])
+    await (await pull_worker(world, models=["n"])).heartbeat()
+    job = await submit(world, owner, model="m")
+    await _fail_once(worker, job)
+    clock.advance(ALONE_SHUN_S - 1)
+    assert (await worker.next_job()).job_id is None
+    clock.advance(1)
+    assert (await worker.next_job()).job_id == job
+
+
+async def test_a_worker_that_is_not_alone_leaves_a_job_to_others(world: World, clock: TestClock) -> None:
+    """For a minute, in which whoever else could do it may come to ask."""
+    owner, worker, other = await _owner(world), await pull_worker(world), await pull_worker(world)
+    job = await submit(world, owner)
+    await _fail_once(worker, job)
+    clock.advance(SHUN_S - 1)
+    await other.heartbeat()
+    assert (await worker.next_job()).reasons == {"failed_here_before": 1}
+    clock.advance(1)
+    assert (await worker.next_job()).job_id == job
 
 
 async def test_a_worker_holds_four_jobs(world: World) -> None:

@@ -96,7 +96,10 @@ async def delete_job(request: web.Request) -> web.Response:
     """
     tracker, account = request.app[TRACKER], await account_of(request)
     job = await _find_state(tracker, account, request.match_info["job"])
-    return reply(view_of(await tracker.desk.cancel(job)))
+    cancelled = await tracker.desk.cancel(job)
+    async with tracker.database.read() as connection:
+        failures = await jobs.failures_of(connection, job.id)
+    return reply(view_of(cancelled, failures=failures))
 
 
 async def get_jobs(request: web.Request) -> web.Response:
@@ -111,9 +114,11 @@ async def get_jobs(request: web.Request) -> web.Response:
         found = await jobs.jobs_of_account(
             connection, account.id, status=status, task=task, before_id=cursor, limit=limit + 1
         )
-    page = found[:limit]
+        page = found[:limit]
+        failures = await jobs.failures_of_all(connection, [job.id for job in page if job.attempt])
     next_cursor = page[-1].id if len(found) > limit else None
-    return reply(JobsPage(jobs=tuple(view_of(job) for job in page), next_cursor=next_cursor))
+    views = tuple(view_of(job, failures=failures.get(job.id, ())) for job in page)
+    return reply(JobsPage(jobs=views, next_cursor=next_cursor))
 
 
 async def get_job_events(request: web.Request) -> web.StreamResponse:
@@ -161,7 +166,9 @@ async def _file(request: web.Request) -> FiledJob:
     tracker, account = request.app[TRACKER], await account_of(request)
     key = request.headers.get(IDEMPOTENCY_KEY_HEADER)
     if key is not None and not _IDEMPOTENCY_KEY.fullmatch(key):
-        raise InvalidRequest(f"{IDEMPOTENCY_KEY_HEADER} has 1 to {MAX_KEY_CHARS} printable ASCII characters.")
+        raise InvalidRequest(
+            f"{IDEMPOTENCY_KEY_HEADER} has 1 to {MAX_KEY_CHARS} printable ASCII characters, without spaces."
+        )
     limits = request.app[GUARD].limits
     submission = await read_body(request, JobSubmission, max_bytes=limits.job_body_bytes, timeout_s=BODY_TIMEOUT_S)
     place = tracker.geoip.find(request[CLIENT])

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from gpunode._model_names import catalogue_name
 from gpunode_protocol.identity import PeerId
 from gpunode_protocol.job_ids import new_job_id
 from gpunode_protocol.jobs_api import JobEventName, JobSubmission
@@ -171,10 +172,11 @@ class JobDesk:
 
     def _cost(self, prepared: PreparedJob, model: str | None) -> int:
         """Return what a job costs at most, in micro-credits; 0 where its task has no price."""
+        prices, name = self._tracker.prices, model or ""
         try:
-            return self._tracker.prices.cost_microcredits(
+            return prices.cost_microcredits(
                 prepared.submission.type,
-                model or "",
+                name if name in prices.models else catalogue_name(name),
                 input_units=prepared.input_units,
                 output_units=prepared.output_units,
             )
@@ -222,7 +224,7 @@ class JobDesk:
         Args:
             lease: under which it was done.
             result: JSON object, see ``gpunode_protocol.job_results``.
-            processing_ms: as measured by whoever did it.
+            processing_ms: as measured by whoever gave the job out.
             node: peer id that did it, if it has one.
             voucher, receipt: the final ones, which agree; without them nothing is paid.
             also: what is to be written with it, both or neither.

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final, NamedTuple
 
-from gpunode._model_names import resolve_name
+from gpunode._model_names import resolve_name, served_name
 from gpunode_protocol.regions import Region
 from gpunode_protocol.tasks import Task
 
-from gpunode_tracker.jobs.lanes import lane_of
+from gpunode_tracker.jobs.lanes import lane_of, parts_of
 
 MAX_COUNTED: Final = 1_000
 """Jobs ahead are counted so far in each lane: whoever is behind so many need not know more exactly."""
@@ -19,6 +19,7 @@ _MS_PER_S: Final = 1_000
 
 NOBODY: Final = "No live worker or node can do this now: none is online."
 NOT_MEASURED: Final = "Somebody can do this, but how long jobs of this type take has not been measured yet."
+AGAIN: Final = "Whoever can do this failed it just before, and is given it again after a while."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,10 +29,10 @@ class Capacity:
     Args:
         who: ``worker:<id>`` or ``node:<peer>``, the same for all capacities of one participant.
         tasks: that it can do.
-        models: that it serves, by name; None = whatever comes of its tasks.
+        models: that it serves, by name or by an alias of the catalogue; None = whatever comes of its tasks.
         takes_unnamed: whether it gets jobs that name no model.
-        resolves_names: whether a shorter or differently written name of a model means one that is served, as for the
-            client library, with which jobs are sent to mesh nodes.
+        resolves_names: whether any shorter name means one that is served if that is clear, as for the client library,
+            with which jobs are sent to mesh nodes.
         region: None = nobody knows, so it gets no job of a region.
         slots: jobs at once, ≥ 1.
         busy: jobs that it works on, or has waiting itself.
@@ -55,6 +56,12 @@ class Wanted(NamedTuple):
     task: Task
     region: Region | None
     model: str | None
+
+    @classmethod
+    def of_lane(cls, lane: str) -> "Wanted":
+        """Return what the jobs of a lane want."""
+        task, region, model = parts_of(lane)
+        return cls(Task(task), None if region is None else Region(region), model)
 
 
 class Fit(IntEnum):
@@ -82,6 +89,7 @@ class Supply:
         processing_ms: mean over the measured ones' slots; None = none is.
         lanes: whose jobs they take, too.
         note: why nobody can; empty if somebody can.
+        participants: who can, however many models each serves.
     """
 
     slots: int
@@ -89,6 +97,7 @@ class Supply:
     processing_ms: float | None
     lanes: tuple[str, ...]
     note: str
+    participants: int
 
 
 @dataclass(frozen=True)
@@ -114,7 +123,7 @@ def fit_of(capacity: Capacity, wanted: Wanted) -> Fit:
 def _serves(capacity: Capacity, model: str | None) -> bool:
     if model is None:
         return capacity.takes_unnamed
-    return capacity.models is None or model in capacity.models
+    return capacity.models is None or served_name(model, capacity.models) is not None
 
 
 def supply_of(wanted: Wanted, capacities: Sequence[Capacity]) -> Supply:
@@ -135,6 +144,7 @@ def supply_of(wanted: Wanted, capacities: Sequence[Capacity]) -> Supply:
         processing_ms=sum(ms * slots for ms, slots in measured) / weight if weight else None,
         lanes=_lanes(wanted, able),
         note="" if able else _why_nobody(Counter(best.values())),
+        participants=len({capacity.who for capacity in able}),
     )
 
 
@@ -189,3 +199,10 @@ def estimate(supply: Supply, ahead: int, type_ms: float | None) -> Estimate:
     if mean_ms is None:
         return Estimate(ahead, None, NOT_MEASURED)
     return Estimate(ahead, round(to_finish * mean_ms / supply.slots / _MS_PER_S, 3))
+
+
+def delayed(plain: Estimate, again_s: int) -> Estimate:
+    """Return the estimate of a job that everybody who can do it failed lately, and gets again in ``again_s`` s."""
+    if plain.wait_s is None or again_s <= plain.wait_s:
+        return plain
+    return Estimate(plain.position, float(again_s), AGAIN)

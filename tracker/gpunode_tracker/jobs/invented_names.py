@@ -7,6 +7,7 @@ for a worker that has still to come.
 
 from typing import TYPE_CHECKING, Final
 
+from gpunode._model_names import ALIASES
 from gpunode_protocol.tasks import Task
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -23,11 +24,13 @@ MAX_KINDS: Final = 32
 async def is_known(tracker: "Tracker", task: Task, model: str) -> bool:
     """Return whether the prices, the network's defaults or somebody who lives name a model, exactly so.
 
-    Not by a shorter or longer form of its name: of these, anybody can make up as many as they want.
+    Or its name in the catalogue, where this is an alias in lower case. Not a shorter or longer form of its name, nor
+    other letters: of these, anybody can make up as many as they want.
     """
-    if model in tracker.prices.models or model == tracker.settings.default_models.get(task):
-        return True
-    return model in await tracker.outlook.names(task)
+    served, priced = await tracker.outlook.names(task), tracker.prices.models
+    default = tracker.settings.default_models.get(task)
+    names = model, ALIASES.get(model, model)
+    return any(name in served or name in priced or name == default for name in names)
 
 
 async def refuse_many_kinds(connection: AsyncConnection, account_id: str, lane: str) -> None:

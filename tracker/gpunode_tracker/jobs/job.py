@@ -52,7 +52,7 @@ def dispatch_holder(replica_id: str) -> str:
 class StoredJob:
     """A job as the database has it. params, result, request: sealed bytes. Instants: Unix seconds.
 
-    attempt: number of the newest lease, 0 before the first. processing_ms: as measured by whoever did it.
+    attempt: number of the newest lease, 0 before the first. processing_ms: as measured by the tracker.
     """
 
     id: str

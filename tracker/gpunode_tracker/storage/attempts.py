@@ -53,6 +53,14 @@ async def held_by_all(connection: AsyncConnection, prefix: str) -> dict[str, dic
     return found
 
 
+async def failed_since(connection: AsyncConnection, job_id: str, *, since: int) -> dict[str, int]:
+    """Return who failed a job after an instant, each with when it did so last."""
+    columns = job_attempts.c.holder, func.max(job_attempts.c.ended_at)
+    lately = job_attempts.c.job_id == job_id, job_attempts.c.ended_at > since
+    query = select(*columns).where(*lately).group_by(job_attempts.c.holder)
+    return {holder: int(at) for holder, at in await connection.execute(query)}
+
+
 async def queued_again_after(connection: AsyncConnection, holder: str, *, since: int) -> int:
     """Return how many jobs wait that somebody failed since an instant, and that are not given to it again so soon."""
     lately = (

@@ -27,6 +27,9 @@ from gpunode_tracker.storage.tables import job_attempts, jobs, workers
 
 SHUN_S: Final = 60
 """A worker that failed a job gets it again only when nobody else took it for so long after that, in seconds."""
+ALONE_SHUN_S: Final = 10
+"""The same where nobody else could do it. A policy: an engine has time to start anew, and a client that waits 60 s for
+its job sees all three attempts."""
 
 _SHAPES: Final = 256
 """Statements that are remembered of each kind: there are two for each number of lanes, up to 64 of these."""
@@ -44,12 +47,12 @@ def shuns(holder: str) -> bool:
     return not holder.startswith(DISPATCH_HOLDER)
 
 
-def claim_values(holder: str, lanes: Sequence[str], *, now: int, lease_s: int) -> dict[str, Any]:
+def claim_values(holder: str, lanes: Sequence[str], *, now: int, lease_s: int, shun_s: int = SHUN_S) -> dict[str, Any]:
     """Return what is bound in these statements."""
     values: dict[str, Any] = {f"lane_{number}": lane for number, lane in enumerate(lanes)}
     return values | {
         "of_holder": holder,
-        "failed_since": now - SHUN_S,
+        "failed_since": now - shun_s,
         "taken_by": holder.removeprefix(WORKER_HOLDER) if holder.startswith(WORKER_HOLDER) else None,
         "taken_at": now,
         "taken_until": now + lease_s,

@@ -26,6 +26,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gpunode_tracker.jobs.job import JobStatus, Lease, Outcome, StoredJob
 from gpunode_tracker.storage.claim_statements import (
+    SHUN_S,
     claim_values,
     heads_of,
     lock_head,
@@ -111,14 +112,21 @@ async def jobs_of_account(
 
 
 async def claim_job(
-    connection: AsyncConnection, holder: str, lanes: Sequence[str], *, now: int, lease_s: int, most: int | None = None
+    connection: AsyncConnection,
+    holder: str,
+    lanes: Sequence[str],
+    *,
+    now: int,
+    lease_s: int,
+    most: int | None = None,
+    shun_s: int = SHUN_S,
 ) -> StoredJob | None:
     """Give the first job of some lanes (≥ 1) to a holder, running under a new attempt; None if there is none for it.
 
     most: jobs that the holder, a worker, may hold with this one; one that left or is in maintenance gets none. None:
-    whoever takes it counts itself.
+    whoever takes it counts itself. shun_s: seconds for which a worker is not given what it failed.
     """
-    values, shunning = claim_values(holder, lanes, now=now, lease_s=lease_s), shuns(holder)
+    values, shunning = claim_values(holder, lanes, now=now, lease_s=lease_s, shun_s=shun_s), shuns(holder)
     if most is not None:
         values["most"] = most
     if is_postgresql(connection):
@@ -304,8 +312,19 @@ async def lease_of(connection: AsyncConnection, job_id: str) -> Lease | None:
 
 async def failures_of(connection: AsyncConnection, job_id: str) -> list[str]:
     """Return why each failed attempt failed, in order."""
-    query = select(job_attempts.c.failure).where(job_attempts.c.job_id == job_id, job_attempts.c.failure.is_not(None))
-    return list((await connection.execute(query.order_by(job_attempts.c.attempt))).scalars())
+    return (await failures_of_all(connection, [job_id])).get(job_id, [])
+
+
+async def failures_of_all(connection: AsyncConnection, job_ids: Sequence[str]) -> dict[str, list[str]]:
+    """Return the same of some jobs, those left out that had no failure."""
+    if not job_ids:
+        return {}
+    failed = job_attempts.c.job_id.in_(job_ids), job_attempts.c.failure.is_not(None)
+    query = select(job_attempts.c.job_id, job_attempts.c.failure).where(*failed)
+    found: dict[str, list[str]] = {}
+    for job_id, failure in await connection.execute(query.order_by(job_attempts.c.job_id, job_attempts.c.attempt)):
+        found.setdefault(job_id, []).append(failure)
+    return found
 
 
 async def jobs_ahead(connection: AsyncConnection, job: StoredJob, lanes: Sequence[str], *, limit: int) -> int:

@@ -330,7 +330,7 @@ job_attempts = Table(
     metadata,
     Column("job_id", ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
     Column("attempt", Integer, primary_key=True),
-    Column("holder", Text, nullable=False),  # worker:<id> or node:<peer>
+    Column("holder", Text, nullable=False),  # worker:<id>, or dispatch:<replica> for nodes of the mesh
     Column("started_at", BigInteger, nullable=False),
     Column("ended_at", BigInteger),
     Column("failure", Text),  # NULL while it runs, and after a success

@@ -4,11 +4,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, Text, and_, bindparam, cast, insert, or_, select, update
+from sqlalchemy import ColumnElement, Select, Text, and_, bindparam, cast, delete, exists, insert, or_, select, update
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gpunode_tracker.storage.tables import bans, nodes, workers
+from gpunode_tracker.jobs.job import WORKER_HOLDER
+from gpunode_tracker.storage.tables import bans, job_attempts, jobs, nodes, workers
 from gpunode_tracker.workers.statistics import Statistics
 from gpunode_tracker.workers.tokens import TokenHashes
 from gpunode_tracker.workers.worker import StoredWorker, WorkerStatus
@@ -173,6 +174,23 @@ async def deregister(connection: AsyncConnection, worker_id: str, *, now: int) -
         "status": WorkerStatus.OFFLINE,
     }
     await connection.execute(update(workers).where(workers.c.id == worker_id).values(**values))
+
+
+async def forget_workers(connection: AsyncConnection, *, heard_before: int, limit: int) -> int:
+    """Forget some workers without a key that were not heard since an instant, and of which no job is left."""
+    never = workers.c.last_heartbeat.is_(None), workers.c.registered_at < heard_before
+    is_silent = workers.c.peer.is_(None), or_(workers.c.last_heartbeat < heard_before, and_(*never))
+    had_jobs = exists().where(job_attempts.c.holder == WORKER_HOLDER + workers.c.id)  # as long as these are kept
+    silent = select(workers.c.id).where(*is_silent, ~had_jobs).limit(limit)
+    return (await connection.execute(delete(workers).where(workers.c.id.in_(silent)))).rowcount
+
+
+async def is_owners(connection: AsyncConnection, peer: str | None, job_id: str) -> bool:
+    """Return whether a worker, by its key, and a job are of one account: such jobs count in no statistic."""
+    if peer is None:
+        return False
+    query = select(jobs.c.id).join(nodes, nodes.c.account_id == jobs.c.account_id)
+    return (await connection.execute(query.where(jobs.c.id == job_id, nodes.c.peer == peer))).first() is not None
 
 
 async def save_statistics(connection: AsyncConnection, worker_id: str, statistics: Statistics) -> None:

@@ -103,7 +103,7 @@ class Completing:
         if attempt.ended_at is not None:
             return await self._said_before(job, attempt, body)
         lease = Lease(job_id=job_id, holder=attempt.holder, attempt=attempt.attempt)
-        outcomes, processing_ms = self._tracker.workers.outcomes, round(1000 * body.processing_time)
+        outcomes = self._tracker.workers.outcomes
         if not body.success:
             ended = await outcomes.fail(lease, body.error or NO_REASON, retryable=body.retryable)
         elif worker.stored.peer is not None and job.request is not None:
@@ -111,14 +111,13 @@ class Completing:
             ended = await outcomes.complete(
                 lease,
                 proven.result,
-                processing_ms=processing_ms,
                 started_at=attempt.started_at,
                 peer=PeerId(worker.stored.peer),
                 proof=proven.proof,
             )
         else:
             result = await asyncio.to_thread(_checked, Task(job.type), body.result)
-            ended = await outcomes.complete(lease, result, processing_ms=processing_ms, started_at=attempt.started_at)
+            ended = await outcomes.complete(lease, result, started_at=attempt.started_at)
         if ended is None:  # it went while the answer was being read; or another call said the same meanwhile
             job, attempt = await self._find(worker, job_id, attempt.attempt)
             return await self._said_before(job, attempt, body)

@@ -39,7 +39,6 @@ class Outcomes:
         lease: Lease,
         result: dict[str, Any],
         *,
-        processing_ms: int,
         started_at: int,
         peer: PeerId | None = None,
         proof: Completed | None = None,
@@ -48,7 +47,6 @@ class Outcomes:
 
         Args:
             lease: the worker's.
-            processing_ms: as the worker says.
             started_at: when it got the job, Unix seconds; a finer instant is used where this process knows one.
             peer, proof: the worker's key and what it proved by it, which is paid.
         """
@@ -59,7 +57,7 @@ class Outcomes:
             lambda also: self._tracker.desk.complete(
                 lease,
                 result,
-                processing_ms=processing_ms,
+                processing_ms=latency_ms,  # estimates go by it, so it is no worker's word
                 node=peer,
                 voucher=proof.voucher if proof else None,
                 receipt=proof.receipt if proof else None,
@@ -113,7 +111,7 @@ class Outcomes:
 
         async def also(connection: AsyncConnection) -> None:
             stored = await workers.find_worker(connection, worker_id, lock=True)
-            if stored is not None:
+            if stored is not None and not await workers.is_owners(connection, stored.peer, lease.job_id):
                 changed.append(change(stored.statistics))
                 await workers.save_statistics(connection, worker_id, changed[-1])
 

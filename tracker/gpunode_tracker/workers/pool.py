@@ -74,6 +74,7 @@ class WorkerPool:
                 return None
             held = await held_by(connection, worker_holder(found.worker.id))
         self.tokens.put(found.worker.id, found.tokens)
+        tracker.outlook.forget()  # whoever submits a job next is to be told of this worker
         return self.presence.meet(found.worker, held, ban=found.ban, read_at=read_at)
 
     async def rotate(self, worker: LiveWorker, token: str, *, address: str = "") -> str:

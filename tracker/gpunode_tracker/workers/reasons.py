@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Mapping
 from enum import StrEnum
 
+from gpunode._model_names import served_name
+
 from gpunode_tracker.jobs.lanes import parts_of
 from gpunode_tracker.workers.worker import StoredWorker
 
@@ -30,7 +32,7 @@ def obstacle(worker: StoredWorker, task: str, region: str | None, model: str | N
         return Reason.OTHER_TYPE
     if region is not None and region != worker.region:
         return Reason.OTHER_REGION
-    if model is not None and worker.models and model not in worker.models:
+    if model is not None and worker.models and served_name(model, worker.models) is None:
         return Reason.OTHER_MODEL
     return None
 

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from gpunode._model_names import served_name
 from gpunode_protocol.errors import JobError
 from gpunode_protocol.identity import PeerId
 from gpunode_protocol.jobs_api import JobEventName, NextJob
@@ -11,10 +12,11 @@ from gpunode_protocol.signing import Envelope
 from gpunode_protocol.tasks import Task
 
 from gpunode_tracker.errors import Conflict, KeysUnusable
+from gpunode_tracker.jobs.estimates import Wanted
 from gpunode_tracker.jobs.job import Lease, StoredJob, worker_holder
 from gpunode_tracker.jobs.news import Word
 from gpunode_tracker.storage.attempts import queued_again_after
-from gpunode_tracker.storage.claim_statements import SHUN_S
+from gpunode_tracker.storage.claim_statements import ALONE_SHUN_S, SHUN_S
 from gpunode_tracker.storage.jobs import claim_job, queued_by_lane
 from gpunode_tracker.storage.queue_heads import queue_heads
 from gpunode_tracker.workers.presence import LiveWorker
@@ -96,7 +98,7 @@ class JobTaking:
             StorageUnavailable: it holds nothing, or will lose it by its lease.
         """
         while True:
-            job = await self._claim(worker, lanes)
+            job = await self._claim(worker, lanes) or await self._claim_alone(worker, lanes)
             if job is None:
                 return None
             lease = Lease(job_id=job.id, holder=worker_holder(worker.id), attempt=job.attempt)
@@ -127,11 +129,22 @@ class JobTaking:
             failed = await queued_again_after(connection, worker_holder(worker.id), since=since) if self._counts else 0
         return reasons_for(worker.stored, self._counts, failed_here=failed, blocked=self.blocked(worker))
 
-    async def _claim(self, worker: LiveWorker, lanes: Sequence[str]) -> StoredJob | None:
+    async def _claim_alone(self, worker: LiveWorker, lanes: Sequence[str]) -> StoredJob | None:
+        """Let a worker hold what it failed a while ago, of lanes for which nobody else is there."""
+        alone = [lane for lane in lanes if (await self._tracker.outlook.supply(Wanted.of_lane(lane))).participants <= 1]
+        return await self._claim(worker, alone, shun_s=ALONE_SHUN_S) if alone else None
+
+    async def _claim(self, worker: LiveWorker, lanes: Sequence[str], *, shun_s: int = SHUN_S) -> StoredJob | None:
         tracker, holder = self._tracker, worker_holder(worker.id)
         async with tracker.database.write() as connection:
             job = await claim_job(
-                connection, holder, lanes, now=tracker.now, lease_s=tracker.settings.lease_s, most=self._most_jobs
+                connection,
+                holder,
+                lanes,
+                now=tracker.now,
+                lease_s=tracker.settings.lease_s,
+                most=self._most_jobs,
+                shun_s=shun_s,
             )
         if job is not None:
             tracker.workers.presence.hold(worker.id, job.id, job.attempt)
@@ -148,7 +161,7 @@ class JobTaking:
             job_id=job.id,
             type=Task(job.type),
             params=tracker.desk.params_of(job),
-            model=job.model,
+            model=_name_for(worker, job),
             attempt=job.attempt,
             lease_s=tracker.settings.lease_s,
             request=request,
@@ -157,9 +170,14 @@ class JobTaking:
     async def _request(self, worker: LiveWorker, job: StoredJob, lease: Lease, peer: PeerId) -> Envelope:
         served = worker.stored.models
         default = self._tracker.settings.default_models.get(Task(job.type))
-        model = job.model or (default if not served or default in served else served[0])
+        model = _name_for(worker, job) or (default if not served or default in served else served[0])
         return (await self._tracker.desk.signed_request(job, lease, peer, model=model)).envelope
 
     @property
     def _most_jobs(self) -> int:
         return self._tracker.settings.worker_jobs
+
+
+def _name_for(worker: LiveWorker, job: StoredJob) -> str | None:
+    """Return the model of a job by the name by which a worker serves it; None where the job names none."""
+    return None if job.model is None else served_name(job.model, worker.stored.models) or job.model
