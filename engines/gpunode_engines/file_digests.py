@@ -47,7 +47,7 @@ class FileDigests:
         """Return the cache; a missing or damaged one is empty."""
         try:
             content = json.loads(self._path.read_text())
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return {}
         if not isinstance(content, dict):
             return {}

@@ -237,14 +237,27 @@ class Session:
 
     async def _watch(self) -> None:
         """Ping, and compare with the limits, at every heartbeat."""
+        due_at = self._clock()
         while not self._cause.done():
+            late_s = self._clock() - due_at
+            if late_s > self._limits.heartbeat_s:  # this process was stopped or starved: it did not listen either
+                self._forgive(late_s)
             breach = self._breach(self._clock())
             if breach is not None:
                 logger.warning("engine lost: %s", breach, extra={"event": "engine_breach", "pid": self.pid})
                 self.fail(breach)
                 return
             self._child.channel.post(Ping())
+            due_at = self._clock() + self._limits.heartbeat_s
             await asyncio.sleep(self._limits.heartbeat_s)
+
+    def _forgive(self, late_s: float) -> None:
+        """Leave out the time in which nothing that the child sent could be read."""
+        self._last_heard_at += late_s
+        for job in self.jobs:
+            job.last_event_at += late_s
+            if job.cancelled_at is not None:
+                job.cancelled_at += late_s
 
     def _breach(self, now: float) -> EngineLost | None:
         limits = self._limits

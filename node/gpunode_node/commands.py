@@ -211,7 +211,7 @@ def _api_key(file: Path | None) -> str:
     import os  # noqa: PLC0415 -- keep `gpunode --help` quick
 
     if file is not None:
-        return file.read_text(encoding="utf-8").strip()
+        return file.read_text(encoding="utf-8", errors="replace").strip()
     if key := os.environ.get("GPUNODE_API_KEY", "").strip():
         return key
     if not sys.stdin.isatty():

@@ -79,7 +79,7 @@ class ControlServer:
             request = json.loads(line)
             command = self._commands[request["command"]]
             arguments = dict(request.get("arguments") or {})
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             return {"ok": False, "error": f"The commands are {', '.join(self._commands)}, each as one JSON line."}
         try:
             return {"ok": True, "result": await command(arguments)}

@@ -63,7 +63,10 @@ class Settler:
     async def _flush(self) -> bool:
         await self._outbox.write_pending()
         while True:
-            items = await self._outbox.ready(BATCH_ITEMS)
+            try:
+                items = await self._outbox.ready(BATCH_ITEMS)
+            except sqlite3.Error as error:
+                return self._failed(f"The outbox cannot be read: {error}.")
             if not items:
                 self._failures, self.problem = 0, ""
                 return True

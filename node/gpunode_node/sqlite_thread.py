@@ -1,6 +1,7 @@
 """A SQLite file with a thread of its own: nothing on the event loop waits for the disk."""
 
 import asyncio
+import contextlib
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -35,7 +36,7 @@ class SqliteThread:
         """Open the file.
 
         Raises:
-            StateUnwritable: it cannot be opened or is damaged.
+            StateUnwritable: it cannot be opened, is damaged, or has tables of another version.
         """
         try:
             self._connection = await self._call(self._connect)
@@ -71,10 +72,41 @@ class SqliteThread:
         self._path.touch(mode=0o600)
         connection = sqlite3.connect(self._path, timeout=_BUSY_TIMEOUT_S, check_same_thread=False)
         try:
+            _check(connection, self._path, self._schema)
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute(f"PRAGMA synchronous = {self._synchronous}")
             connection.executescript(self._schema)
-        except sqlite3.Error:
+        except (sqlite3.Error, StateUnwritable):
             connection.close()
             raise
         return connection
+
+
+def _check(connection: sqlite3.Connection, path: Path, schema: str) -> None:
+    """Refuse a file that would fail later, in the middle of a job. Raises StateUnwritable, sqlite3.Error."""
+    (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if found != "ok":
+        raise StateUnwritable(
+            f"{path} is damaged ({' '.join(found.split())}). Restore it from a backup, or move it away."
+        )
+    with contextlib.closing(sqlite3.connect(":memory:")) as blank:
+        blank.executescript(schema)
+        wanted = _columns(blank)
+    known = _columns(connection)
+    if other := [table for table in wanted if known.get(table, wanted[table]) != wanted[table]]:
+        raise StateUnwritable(
+            f"{path} was written by another version of gpunode (table {other[0]}). Use that version, or move it away."
+        )
+
+
+def _columns(connection: sqlite3.Connection) -> dict[str, list[tuple[object, ...]]]:
+    """Return name, type, NOT NULL, default and place in the primary key of each column, by table."""
+    tables = connection.execute(
+        "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite!_%' ESCAPE '!'"
+    )
+    return {
+        name: connection.execute(
+            'SELECT name, type, "notnull", dflt_value, pk FROM pragma_table_info(?)', (name,)
+        ).fetchall()
+        for (name,) in tables.fetchall()
+    }

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from random import SystemRandom
 
@@ -11,7 +11,14 @@ from gpunode_engines.devices import Machine
 from gpunode_engines.engine_pool import EnginePool
 from gpunode_engines.memory_plan import Capacity
 from gpunode_protocol.identity import Identity
-from gpunode_protocol.mesh import Mesh, MeshConfig, RecordValidator, create_mesh, load_or_create_identity
+from gpunode_protocol.mesh import (
+    Mesh,
+    MeshConfig,
+    RecordValidator,
+    create_mesh,
+    load_or_create_identity,
+    require_free_ports,
+)
 from gpunode_protocol.messages import JOB_PROTOCOL, PROBE_PROTOCOL
 
 from gpunode_node.admission_desk import AdmissionDesk
@@ -51,6 +58,7 @@ class World(Surroundings):
     """What a node of the mesh takes from outside."""
 
     create_mesh: Callable[[MeshConfig, RecordValidator], Mesh] = create_mesh
+    check_ports: Callable[[MeshConfig], None] = require_free_ports
 
 
 @dataclass(frozen=True)
@@ -89,6 +97,7 @@ class Startup:
             GpunodeError: with what to do.
         """
         settings, world, stack = self._settings, self._world, self._stack
+        world.check_ports(self._mesh_config())  # before models are fetched and loaded, which can take long
         known = await self._introduce()
         identity, network, link, machine = known.identity, known.network, known.link, known.machine
         desk, outbox = await self._stores(identity)
@@ -195,18 +204,21 @@ class Startup:
         return Pause(parts)
 
     async def _join(self, network: NetworkState, intake: JobIntake) -> MeshMembership:
+        config = replace(self._mesh_config(), bootstrap=network.info.bootstrap)
+        handlers = {JOB_PROTOCOL: JobStreams(intake).serve, PROBE_PROTOCOL: ProbeStreams(intake).serve}
+        judge = advert_judge(network)
+        return await join_mesh(lambda choice: self._world.create_mesh(choice, judge), config, handlers)
+
+    def _mesh_config(self) -> MeshConfig:
+        """Return what the settings say of the mesh."""
         settings = self._settings
-        config = MeshConfig(
+        return MeshConfig(
             identity_path=self._folder.identity,
             state_dir=self._folder.mesh,
             listen_addresses=settings.listen_addresses,
             announce_addresses=settings.announce_address,
-            bootstrap=network.info.bootstrap,
             quic=settings.quic,
         )
-        handlers = {JOB_PROTOCOL: JobStreams(intake).serve, PROBE_PROTOCOL: ProbeStreams(intake).serve}
-        judge = advert_judge(network)
-        return await join_mesh(lambda choice: self._world.create_mesh(choice, judge), config, handlers)
 
 
 def _description(settings: NodeSettings, machine: Machine, entries: list[CatalogueEntry]) -> SelfDescription:

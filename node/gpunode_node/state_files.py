@@ -16,7 +16,7 @@ def read_json(path: Path) -> Any:
     try:
         with path.open("rb") as file:
             return json.loads(file.read(_MAX_FILE_BYTES))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
 
 

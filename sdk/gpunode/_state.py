@@ -142,7 +142,7 @@ def default_state_dir() -> Path:
 
 def read_json(path: Path) -> Any:
     """Return a file's content, None if it is missing, damaged or absurdly large."""
-    with contextlib.suppress(OSError, ValueError), path.open("rb") as file:
+    with contextlib.suppress(OSError, ValueError, RecursionError), path.open("rb") as file:
         return json.loads(file.read(_MAX_FILE_BYTES))
     return None
 

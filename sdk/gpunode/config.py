@@ -1,9 +1,11 @@
 """Settings of the client: arguments win over ``GPUNODE_*`` variables, those over ``[client]`` in TOML."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from annotated_types import Ge, Gt, Le
+from gpunode_protocol.api_key_text import can_be_api_key
 from gpunode_protocol.errors import BadTrackerAddress, GpunodeError
 from gpunode_protocol.prices import MICROCREDITS_PER_CREDIT
 from gpunode_protocol.regions import Region
@@ -64,6 +66,13 @@ class ClientConfig(LayeredSettings):
     widen: bool = True
     exclude_doubtful_places: bool = False
 
+    @classmethod
+    def load(cls, arguments: Mapping[str, Any]) -> Self:
+        """See ``LayeredSettings``; a key file among the arguments wins over a key from the environment or the file."""
+        config = super().load(arguments)
+        names_file = bool(arguments.get("api_key_file")) and not arguments.get("api_key")
+        return config.model_copy(update={"api_key": None}) if names_file else config
+
     @field_validator("allow_nodes", "deny_nodes", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
@@ -116,16 +125,21 @@ class ClientConfig(LayeredSettings):
         """Return the API key from the setting or its file.
 
         Raises:
-            InvalidSettings: the file cannot be read, or is empty.
+            InvalidSettings: the file cannot be read or is empty, or there is something else than a key.
         """
         if self.api_key is not None:
-            return self.api_key.get_secret_value().strip() or None
+            key = self.api_key.get_secret_value().strip()
+            if key and not can_be_api_key(key):
+                raise InvalidSettings("What is set as api_key or GPUNODE_API_KEY is no API key: it is not one word.")
+            return key or None
         if self.api_key_file is None:
             return None
         try:
-            key = self.api_key_file.read_text(encoding="utf-8").strip()
+            key = self.api_key_file.read_text(encoding="utf-8", errors="replace").strip()
         except OSError as error:
             raise InvalidSettings(f"The API key file {self.api_key_file} cannot be read: {error.strerror}.") from error
         if not key:
             raise InvalidSettings(f"The API key file {self.api_key_file} is empty.")
+        if not can_be_api_key(key):
+            raise InvalidSettings(f"The file {self.api_key_file} holds no API key: that would be one word.")
         return key

@@ -28,7 +28,7 @@ def read_proof(path: Path) -> ReceiptProof:
     try:
         value = json.loads(path.read_bytes())
         proof = ReceiptProof.model_validate_json(json.dumps(value))
-    except (ValueError, ValidationError) as error:
+    except (ValueError, ValidationError, RecursionError) as error:
         raise VerificationFailed(f"{path} is not a receipt proof, or it was changed.") from error
     if json.loads(proof.model_dump_json()) != value:
         raise VerificationFailed(f"{path} was changed: it has more than a receipt proof, or writes it differently.")

@@ -36,7 +36,7 @@ def test_a_changed_file_is_read_again(model: Path, tmp_path: Path) -> None:
     assert digests.digest(model) == hashlib.sha256(b"WEIGHTS").digest()
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{", '{"a": 1}', '{"a": "short"}'])
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"a": 1}', '{"a": "short"}', "[" * 100_000])
 def test_a_damaged_cache_is_ignored(model: Path, tmp_path: Path, content: str) -> None:
     """The cache is never needed."""
     (tmp_path / CACHE_NAME).write_text(content)

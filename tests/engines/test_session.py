@@ -10,7 +10,17 @@ from gpunode_engines.base import Progress
 from gpunode_engines.channel import ChildChannel, ParentChannel
 from gpunode_engines.child_process import ChildProcess
 from gpunode_engines.errors import BackendFailed, EngineCrashed, EngineStartFailed, InvalidParameters, TimeLimit
-from gpunode_engines.ipc import MAX_PARENT_FRAME_BYTES, Generate, JobEvent, JobFailure, Load, Loaded, LoadFailed, Pong
+from gpunode_engines.ipc import (
+    MAX_PARENT_FRAME_BYTES,
+    Generate,
+    JobEvent,
+    JobFailure,
+    Load,
+    Loaded,
+    LoadFailed,
+    Ping,
+    Pong,
+)
 from gpunode_engines.limits import EngineLimits
 from gpunode_engines.media import SpeechRequest
 from gpunode_engines.session import Session, open_session
@@ -156,6 +166,23 @@ async def test_a_decoded_file_bounds_the_time_of_its_job(monkeypatch: pytest.Mon
         with pytest.raises(TimeLimit, match=r"longer than 0\.011 s"):
             await anext(events)
         session.fail(EngineCrashed("over"))
+    await session.end()
+    theirs.close()
+
+
+async def test_a_node_that_was_stopped_does_not_blame_the_child() -> None:
+    """A minute in which nobody listened is no minute in which the child was silent."""
+    child, side, theirs = await puppet()
+    session = Session(await _spawned(child), LOADED, QUICK_LIMITS)
+    clock, stopped_s = asyncio.get_running_loop().time, 0.0
+    session._clock = lambda: clock() + stopped_s
+    assert isinstance(await asyncio.to_thread(side.receive), Ping)
+    stopped_s = 60.0
+    next_ping, lost = asyncio.ensure_future(asyncio.to_thread(side.receive)), asyncio.ensure_future(session.lost())
+    await asyncio.wait({next_ping, lost}, return_when=asyncio.FIRST_COMPLETED)
+    assert session.alive
+    lost.cancel()
+    await next_ping
     await session.end()
     theirs.close()
 

@@ -43,6 +43,7 @@ class FakeWorld:
     answer: str = "Paris."
     device: str = "GTX"
     resident_bytes: Callable[[], int] = ordinary_resident_bytes
+    check_ports: Callable[[MeshConfig], None] = lambda _: None  # tests' ports are nobody's
 
     def create_mesh(self, config: MeshConfig, _: RecordValidator) -> Mesh:
         """See ``World``."""
@@ -58,6 +59,7 @@ class FakeWorld:
         """Return it as the node takes it."""
         return World(
             create_mesh=self.create_mesh,
+            check_ports=self.check_ports,
             create_engine=self.create_engine,
             detect_machine=lambda: MACHINE,
             resident_bytes=self.resident_bytes,

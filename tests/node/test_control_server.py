@@ -72,8 +72,9 @@ async def test_nonsense_on_the_socket(tmp_path: Path) -> None:
     path = tmp_path / "c.sock"
     async with _server(path):
         reader, writer = await asyncio.open_unix_connection(str(path))
-        writer.write(b"[1]\n")
-        assert b'"ok": false' in await reader.readline()
+        for line in (b"[1]\n", b"[" * 50_000 + b"\n"):
+            writer.write(line)
+            assert b"each as one JSON line" in await reader.readline()
         writer.write(b"x" * 300_000 + b"\n")
         with contextlib.suppress(ConnectionError):
             assert await reader.read() == b""

@@ -9,7 +9,7 @@ from typing import Literal
 import pytest
 from gpunode_node.admission import JobKey
 from gpunode_node.errors import TrackerRefused, TrackerUnreachable
-from gpunode_node.outbox import Outbox
+from gpunode_node.outbox import Outbox, OutboxItem
 from gpunode_node.settler import GATHER_S, Settler
 from gpunode_protocol.tracker_api import SettlementBatch, SettlementReply, SettlementResult
 
@@ -147,4 +147,22 @@ async def test_an_answer_that_cannot_be_noted(tmp_path: Path, monkeypatch: pytes
         assert await Settler(outbox, tracker.submit).flush() is False
     assert await Settler(outbox, tracker.submit).flush() is True
     assert tracker.batches == [1, 1]
+    await outbox.close()
+
+
+@virtual_time
+async def test_an_outbox_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that fails to read is a problem of settlement, told to the owner; the node goes on, and tries again."""
+    outbox, tracker = await _filled(tmp_path, 1), _Tracker()
+
+    async def fail(_: int) -> list[OutboxItem]:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    settler = Settler(outbox, tracker.submit)
+    with monkeypatch.context() as failing:
+        failing.setattr(outbox, "ready", fail)
+        assert await settler.flush() is False
+        assert "disk I/O error" in settler.problem
+    assert await settler.flush() is True
+    assert tracker.batches == [1]
     await outbox.close()

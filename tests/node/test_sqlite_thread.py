@@ -1,5 +1,6 @@
 """A database beside the event loop."""
 
+import contextlib
 import sqlite3
 import threading
 from pathlib import Path
@@ -56,3 +57,36 @@ async def test_a_folder_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StateUnwritable, match=r"a\.db"):
         await SqliteThread(tmp_path / "file" / "a.db", _SCHEMA, "FULL").open()
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "CREATE TABLE t (y INTEGER PRIMARY KEY);",
+        "CREATE TABLE t (x INTEGER PRIMARY KEY, y INTEGER NOT NULL);",
+    ],
+)
+async def test_tables_of_another_version(tmp_path: Path, before: str) -> None:
+    """Found at the start, with what to do, not when the first job ends; the file stays as it is."""
+    with contextlib.closing(sqlite3.connect(tmp_path / "a.db")) as connection:
+        connection.executescript(before)
+    database = SqliteThread(tmp_path / "a.db", _SCHEMA, "FULL")
+    with pytest.raises(StateUnwritable, match=r"a\.db.*another version"):
+        await database.open()
+    await database.close()
+
+
+async def test_a_file_with_damaged_pages(tmp_path: Path) -> None:
+    """Found at the start too."""
+    path = tmp_path / "a.db"
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.executescript(_SCHEMA)
+        connection.executemany("INSERT INTO t VALUES (?)", ((number,) for number in range(5_000)))
+        connection.commit()
+    with path.open("r+b") as file:
+        file.seek(2 * 4096)
+        file.write(bytes([0xA5]) * 4096)
+    database = SqliteThread(path, _SCHEMA, "FULL")
+    with pytest.raises(StateUnwritable, match="damaged"):
+        await database.open()
+    await database.close()

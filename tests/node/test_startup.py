@@ -9,6 +9,7 @@ from gpunode_node.node_folder import NodeFolder
 from gpunode_node.node_parts import NodeParts
 from gpunode_node.startup import Startup
 from gpunode_protocol.adverts import open_advert
+from gpunode_protocol.mesh import MeshConfig, PortInUse
 from gpunode_protocol.messages import JOB_PROTOCOL, PROBE_PROTOCOL
 from gpunode_protocol.regions import Region
 from gpunode_protocol.tracker_api import SeenPlace
@@ -38,6 +39,23 @@ async def test_the_mesh_is_told_what_the_tracker_and_the_owner_said(tmp_path: Pa
         assert mesh.config.quic is False  # type: ignore[attr-defined]  # -- as above
         assert set(mesh.handlers) == {JOB_PROTOCOL, PROBE_PROTOCOL}  # type: ignore[attr-defined]  # -- as above
         assert mesh.announced == []  # type: ignore[attr-defined]  # -- as above
+
+
+async def test_a_taken_port_is_found_before_anything_is_loaded(tmp_path: Path) -> None:
+    """Not after minutes of fetching and loading; the tracker hears nothing of a node that cannot start."""
+    asked: list[MeshConfig] = []
+
+    def refuse(config: MeshConfig) -> None:
+        asked.append(config)
+        raise PortInUse("Port 4002 is in use by another program.")
+
+    fakes = FakeWorld(check_ports=refuse)
+    async with running_tracker() as tracker, AsyncExitStack() as stack:
+        with pytest.raises(PortInUse):
+            await _start(tmp_path / "n", tracker, stack, fakes=fakes, port=4_002)
+        assert fakes.engines == []
+        assert tracker.asked == []
+    assert asked[0].listen_addresses[0] == "/ip4/127.0.0.1/tcp/4002"
 
 
 async def test_adverts_say_where_the_node_is(tmp_path: Path) -> None:

@@ -18,10 +18,12 @@ def test_round_trip(tmp_path: Path) -> None:
 
 
 def test_missing_and_damaged(tmp_path: Path) -> None:
-    """Both read as None."""
+    """Both read as None, also where brackets without end would be too deep for the parser."""
     (tmp_path / "b.json").write_text("{")
+    (tmp_path / "c.json").write_text("[" * 100_000)
     assert read_json(tmp_path / "a.json") is None
     assert read_json(tmp_path / "b.json") is None
+    assert read_json(tmp_path / "c.json") is None
 
 
 def test_unwritable(tmp_path: Path) -> None:

@@ -80,6 +80,30 @@ def test_an_api_key_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         ClientConfig.load({"api_key_file": tmp_path / "empty"}).read_api_key()
 
 
+@pytest.mark.parametrize("content", [b"gpn_a\nsecond-line", b"gpn_\xd0\xff", "gpn_é".encode(), b"two words"])
+def test_what_is_no_api_key_is_not_sent_and_not_shown(tmp_path: Path, content: bytes) -> None:
+    """A key is one word of printable ASCII; another file than meant may hold other secrets."""
+    (tmp_path / "key").write_bytes(content)
+    with pytest.raises(InvalidSettings, match="key holds no API key") as caught:
+        ClientConfig.load({"api_key_file": tmp_path / "key"}).read_api_key()
+    assert "gpn_" not in str(caught.value)
+    assert "two" not in str(caught.value)
+
+
+def test_a_setting_that_is_no_api_key() -> None:
+    """As with a file."""
+    with pytest.raises(InvalidSettings, match="is no API key"):
+        ClientConfig.load({"api_key": "two\nlines"}).read_api_key()
+
+
+def test_a_named_key_file_wins_over_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Arguments come first, else another account would pay."""
+    monkeypatch.setenv("GPUNODE_API_KEY", "gpn_environment")
+    (tmp_path / "key").write_text("gpn_file", encoding="utf-8")
+    assert ClientConfig.load({"api_key_file": tmp_path / "key"}).read_api_key() == "gpn_file"
+    assert ClientConfig.load({}).read_api_key() == "gpn_environment"
+
+
 def test_wrong_settings_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A typo in the file, a region that there is not, a file that is no TOML."""
     with pytest.raises(InvalidSettings, match="region"):

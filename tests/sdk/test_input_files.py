@@ -24,8 +24,7 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 def test_no_more_is_read_than_can_be_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     """A file may have no end."""
     monkeypatch.setattr(_input_files, "MAX_BLOB_BYTES", 1_000)
-    endless = Path("/dev/zero").open("rb")
-    with endless:
+    with Path("/dev/zero").open("rb") as endless:
         for source in (endless, "/dev/zero", bytes(1_001)):
             with pytest.raises(InvalidRequest, match="the image has more than 1,000 bytes"):
                 read_input(source, "image")

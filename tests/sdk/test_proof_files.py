@@ -100,7 +100,7 @@ async def test_things_added_to_the_file_are_found(proof: ReceiptProof, tmp_path:
     path.write_text(json.dumps({**json.loads(proof.model_dump_json()), "note": "paid"}), encoding="utf-8")
     with pytest.raises(VerificationFailed, match="more than"):
         read_proof(path)
-    for content in ("", "[]", "{}", "\x00"):
+    for content in ("", "[]", "{}", "\x00", "[" * 100_000):
         path.write_text(content, encoding="utf-8")
         with pytest.raises(VerificationFailed, match="not a receipt proof"):
             read_proof(path)

@@ -37,6 +37,8 @@ def test_missing_and_damaged_files_count_as_absent(tmp_path: Path) -> None:
     assert read_json(tmp_path / "none") is None
     (tmp_path / "bad").write_bytes(b"\xff{")
     assert read_json(tmp_path / "bad") is None
+    (tmp_path / "deep").write_text("[" * 100_000)
+    assert read_json(tmp_path / "deep") is None
 
 
 def test_pins_by_network(tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ def test_toml_and_json(tmp_path: Path) -> None:
     [
         ("x.toml", "tasks = ", "cannot be read"),
         ("x.json", "{", "cannot be read"),
+        ("x.json", "[" * 100_000, "cannot be read"),
         ("x.json", "[]", "tables named 'tasks' and 'models'"),
         ("x.toml", "", "tasks: is missing"),
         ("x.toml", "[tasks]\nllm = {input_microcredits = -1, output_microcredits = 0}", "input_microcredits: must be"),

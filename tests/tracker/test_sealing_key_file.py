@@ -55,3 +55,13 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     """The message names it."""
     with pytest.raises(KeysUnusable, match="nowhere"):
         read_key_file(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"keys": 7}', "[" * 100_000])
+def test_a_damaged_file(tmp_path: Path, content: str) -> None:
+    """It is not replaced: what is sealed with its keys would be lost."""
+    path = tmp_path / "keys.json"
+    path.write_text(content)
+    with pytest.raises(KeysUnusable, match="not a file of sealing keys"):
+        read_key_file(path)
+    assert path.read_text() == content

@@ -40,6 +40,10 @@ class KeysUnusable(TrackerError):
     """The tracker's keys cannot be used."""
 
 
+class DatabaseTooNew(TrackerError):
+    """The database was written by a newer version of gpunode."""
+
+
 class DataFolderInUse(TrackerError):
     """Another tracker runs on this data folder. Stop it, or choose another folder with --data-dir."""
 

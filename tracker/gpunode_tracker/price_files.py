@@ -30,7 +30,7 @@ def read_price_file(path: Path) -> tuple[Mapping[str, Price], Mapping[str, Price
         raise InvalidRequest(f"The file {path} cannot be read: {error.strerror}.") from error
     except ValidationError as error:
         raise InvalidRequest(f"{path}: {first_problem(error)}.") from error
-    except ValueError as error:  # no JSON, no TOML, no UTF-8
+    except (ValueError, RecursionError) as error:  # no JSON, no TOML, no UTF-8
         raise InvalidRequest(f"{path} cannot be read: {error}.") from error
     tasks = {str(task): unit_price(given) for task, given in order.tasks.items()}
     return tasks, {name: unit_price(given) for name, given in order.models.items()}

@@ -113,7 +113,7 @@ def read_key_file(path: Path) -> KeyFile:
         content = _parsed(json.loads(path.read_text()))
     except OSError as error:
         raise KeysUnusable(f"The sealing keys in {path} cannot be used: {error.strerror or error}.") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise KeysUnusable(f"{path} is not a file of sealing keys. Put the right one back.") from error
     if not content.keys or any(len(key.id) != KEY_ID_BYTES or len(key.secret) != KEY_BYTES for key in content.keys):
         raise KeysUnusable(f"{path} has no usable sealing key. Put the right file back.")

@@ -41,7 +41,7 @@ from gpunode_protocol.mesh.interface import (
     StreamHandler,
 )
 from gpunode_protocol.mesh.known_peers import KnownPeers
-from gpunode_protocol.mesh.multiaddrs import first_tcp_port
+from gpunode_protocol.mesh.multiaddrs import are_loopback, first_tcp_port
 from gpunode_protocol.mesh.record_store import RecordStore
 from gpunode_protocol.mesh.records import DhtRecord, FoundRecords, RecordValidator
 from gpunode_protocol.mesh.runtime_dir import RuntimeDir, default_parents
@@ -248,14 +248,17 @@ class HivemindMesh:
 
     async def check_reachability(self) -> Reachability:
         """Ask up to 3 peers to connect back."""
-        port = first_tcp_port(await self._listen_addresses())
+        addresses = await self._listen_addresses()
+        port = first_tcp_port(addresses)
         if port is None:
             return Reachability(reachable=False)
         link = await self._link()
         peers = [peer for _, peer in link.protocol.known_nodes(link.node.node_id, 4 * DIALBACK_PEERS)]
         chosen = random.sample(peers, min(DIALBACK_PEERS, len(peers)))
         answers = await asyncio.gather(*(self._ask_to_dial_back(PeerId(peer_text(peer)), port) for peer in chosen))
-        return dialback.judge(answer for answer in answers if answer is not None)
+        told = (answer for answer in answers if answer is not None)
+        beside_bootstrap = any(are_loopback([address]) for address in self._config.bootstrap)
+        return dialback.judge(told, loopback_only=beside_bootstrap and are_loopback(addresses))
 
     async def _ask_to_dial_back(self, peer_id: PeerId, port: int) -> tuple[bool, str] | None:
         try:

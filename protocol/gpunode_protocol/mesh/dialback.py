@@ -11,6 +11,7 @@ The observer connects only to that address, never to one that a message names, a
 
 import asyncio
 import contextlib
+import ipaddress
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -89,9 +90,13 @@ class DialbackService:
                 await stream.write(encode_message({"nonce": nonce, "observed": ip, "reachable": reachable}))
 
 
-def judge(answers: Iterable[tuple[bool, str]]) -> Reachability:
-    """Conclude from the answers of several peers: the majority decides, a tie counts as unreachable."""
-    answers = list(answers)
+def judge(answers: Iterable[tuple[bool, str]], *, loopback_only: bool = False) -> Reachability:
+    """Conclude from the answers of several peers: the majority decides, a tie counts as unreachable.
+
+    loopback_only: the asker listens nowhere else, so a peer that sees it at another address of this machine, because it
+    was dialled there, cannot tell whether those who find the asker's own addresses can connect.
+    """
+    answers = [answer for answer in answers if not loopback_only or answer[0] or _is_loopback(answer[1])]
     if not answers:
         return Reachability(reachable=None)
     reachable = sum(found for found, _ in answers)
@@ -101,6 +106,14 @@ def judge(answers: Iterable[tuple[bool, str]]) -> Reachability:
         observed_ips=tuple(ip for ip, _ in ips.most_common()),
         answers=len(answers),
     )
+
+
+def _is_loopback(observed: str) -> bool:
+    """Whether a peer that saw this address, "" if relayed, tried where the asker listens."""
+    try:
+        return not observed or ipaddress.ip_address(observed).is_loopback
+    except ValueError:
+        return False
 
 
 def encode_message(body: dict[str, Any]) -> bytes:

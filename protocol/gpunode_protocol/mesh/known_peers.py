@@ -51,14 +51,17 @@ class KnownPeers:
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
         draft = self._path.with_suffix(f".{os.getpid()}.tmp")
-        draft.write_text(json.dumps(list(self._addresses.values()), indent=1))
-        draft.replace(self._path)
+        try:
+            draft.write_text(json.dumps(list(self._addresses.values()), indent=1))
+            draft.replace(self._path)
+        finally:
+            draft.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> list[str]:
     try:
         with path.open("rb") as file:
             value = json.loads(file.read(_MAX_FILE_BYTES))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return []
     return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []

@@ -57,6 +57,12 @@ def port_of(address: str, transport: str) -> int | None:
     return int(parts[4])
 
 
+def are_loopback(addresses: Sequence[str]) -> bool:
+    """Whether all addresses, at least one, lead to this machine only."""
+    ips = [ip_of(address) for address in addresses]
+    return bool(ips) and all(ip is not None and ipaddress.ip_address(ip).is_loopback for ip in ips)
+
+
 def first_tcp_port(addresses: Iterable[str]) -> int | None:
     """Return the TCP port of the first direct TCP address."""
     return next((port for address in addresses if (port := port_of(address, "tcp"))), None)

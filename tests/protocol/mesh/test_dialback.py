@@ -7,6 +7,7 @@ from gpunode_protocol.errors import MalformedMessage
 from gpunode_protocol.identity import PeerId
 from gpunode_protocol.mesh.dialback import BANNER, DialbackService, answers_as_libp2p, ask, judge
 from gpunode_protocol.mesh.interface import Reachability
+from gpunode_protocol.mesh.multiaddrs import are_loopback
 from gpunode_protocol.safe_msgpack import pack
 
 
@@ -161,3 +162,33 @@ async def test_answer_to_another_request_is_refused() -> None:
 def test_majority_decides(answers: list[tuple[bool, str]], expected: Reachability) -> None:
     """One lying observer among three changes nothing."""
     assert judge(answers) == expected
+
+
+@pytest.mark.parametrize(
+    ("answers", "reachable"),
+    [
+        ([(False, "10.0.0.7")], None),
+        ([(False, "10.0.0.7"), (True, "127.0.0.1")], True),
+        ([(False, "10.0.0.7"), (True, "::1")], True),
+        ([(False, "127.0.0.1")], False),
+        ([(False, "")], False),
+    ],
+)
+def test_a_node_on_loopback_only(answers: list[tuple[bool, str]], reachable: bool | None) -> None:
+    """Peers on the same machine may see it at another address, where it does not listen: that says nothing."""
+    assert judge(answers, loopback_only=True).reachable is reachable
+
+
+@pytest.mark.parametrize(
+    ("addresses", "only"),
+    [
+        (["/ip4/127.0.0.1/tcp/4001", "/ip4/127.0.0.1/udp/4001/quic-v1"], True),
+        (["/ip6/::1/tcp/4001"], True),
+        (["/ip4/127.0.0.1/tcp/4001", "/ip4/10.0.0.7/tcp/4001"], False),
+        (["/dns4/node.example/tcp/4001"], False),
+        ([], False),
+    ],
+)
+def test_who_listens_on_loopback_only(addresses: list[str], only: bool) -> None:
+    """Every address counts."""
+    assert are_loopback(addresses) is only

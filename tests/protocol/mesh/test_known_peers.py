@@ -34,11 +34,31 @@ def test_number_is_bounded() -> None:
     assert address(0) not in known.addresses()
 
 
-@pytest.mark.parametrize("content", ["", "{", "{}", "[1, null]", '["/ip4/192.0.2.1/tcp/1"]', "\x00" * 100])
+@pytest.mark.parametrize(
+    "content", ["", "{", "{}", "[1, null]", '["/ip4/192.0.2.1/tcp/1"]', "\x00" * 100, "[" * 50_000]
+)
 def test_damaged_file_counts_as_empty(tmp_path: Path, content: str) -> None:
     """A bad cache never stops a start."""
     (tmp_path / "known_peers.json").write_text(content)
     assert KnownPeers(tmp_path / "known_peers.json").addresses() == ()
+
+
+def test_a_disk_that_takes_nothing_keeps_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No draft is left behind on a disk that is full already."""
+    path = tmp_path / "known_peers.json"
+    known = KnownPeers(path)
+    known.remember([address(1)])
+    known.save()
+    known.remember([address(2)])
+
+    def fail(self: Path, _: Path) -> None:
+        raise OSError(28, "No space left on device", str(self))
+
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(OSError, match="No space"):
+        known.save()
+    assert [item.name for item in tmp_path.iterdir()] == ["known_peers.json"]
+    assert KnownPeers(path).addresses() == (address(1),)
 
 
 def test_file_is_replaced_whole(tmp_path: Path) -> None:

@@ -4,14 +4,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from gpunode_tracker.errors import DatabaseTooNew
 from gpunode_tracker.storage import migrate
 from gpunode_tracker.storage.tables import metadata
 from gpunode_tracker.tracker import Tracker
-from sqlalchemy import Connection, create_engine
+from sqlalchemy import Connection, create_engine, text
 
 from tests.tracker.databases import ON_BOTH
 
@@ -56,5 +58,19 @@ def test_upgrading_twice_changes_nothing(tmp_path: Path) -> None:
         with engine.begin() as connection:
             migrate.upgrade(connection)
     with engine.connect() as connection:
+        assert _difference(connection) == []
+    engine.dispose()
+
+
+def test_a_database_of_a_later_version(tmp_path: Path) -> None:
+    """An older tracker says which revision it finds, and leaves everything as it is."""
+    engine = create_engine(f"sqlite:///{tmp_path / 'x.db'}")
+    with engine.begin() as connection:
+        migrate.upgrade(connection)
+        connection.execute(text("update alembic_version set version_num = '9999'"))
+    with pytest.raises(DatabaseTooNew, match=r"9999.*newer"), engine.begin() as connection:
+        migrate.upgrade(connection)
+    with engine.connect() as connection:
+        assert migrate.present_revision(connection) == "9999"
         assert _difference(connection) == []
     engine.dispose()

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, inspect, text
 
+from gpunode_tracker.errors import DatabaseTooNew
+
 if TYPE_CHECKING:
     from alembic.config import Config
 
@@ -16,14 +18,28 @@ _SCRIPTS = Path(__file__).parent / "migrations"
 
 def newest_revision() -> str:
     """Return the revision that this version of gpunode needs: the number in the name of the newest script."""
-    return max(path.name.partition("_")[0] for path in (_SCRIPTS / "versions").glob("[0-9]*.py"))
+    return max(_known_revisions())
+
+
+def _known_revisions() -> set[str]:
+    return {path.name.partition("_")[0] for path in (_SCRIPTS / "versions").glob("[0-9]*.py")}
 
 
 def upgrade(connection: Connection, revision: str | None = None) -> None:
-    """Bring the schema to a revision, None = up to date, inside the transaction; costs nothing when it is there."""
+    """Bring the schema to a revision, None = up to date, inside the transaction; costs nothing when it is there.
+
+    Raises:
+        DatabaseTooNew: a revision that this version does not know; nothing was changed.
+    """
     wanted = revision or newest_revision()
-    if present_revision(connection) == wanted:
+    present = present_revision(connection)
+    if present == wanted:
         return
+    if present is not None and present not in _known_revisions():
+        raise DatabaseTooNew(
+            f"The database's schema is at {present}, and this version of gpunode knows {newest_revision()} at most. "
+            "Start a newer version, or restore a backup of before the upgrade."
+        )
     config = alembic_config(connection)
     from alembic import command  # noqa: PLC0415 -- slow to import, and needed once in a version's life
 
