@@ -30,11 +30,41 @@ def test_who_only_waits_is_not_counted() -> None:
     counts = InFlight(LIMITS)
     with counts.visit("a") as visit:
         with visit.waiting():
-            assert len(counts) == 0
+            assert (len(counts), counts.waiting) == (0, 1)
             with counts.visit("a"), counts.visit("a"):
                 pass
         assert len(counts) == 1
     assert len(counts) == 0
+
+
+def test_no_more_wait_than_an_address_may_have_connections() -> None:
+    """Also where a proxy brings them, whose own connections are not counted by address."""
+    counts = InFlight(Limits(connections_per_address=2))
+    with ExitStack() as all_of_them:
+        for _ in range(2):
+            all_of_them.enter_context(all_of_them.enter_context(counts.visit("a")).waiting())
+        with counts.visit("a") as visit, pytest.raises(TooManyRequests) as caught, visit.waiting():
+            pass
+        assert caught.value.reason == "waiting_requests"
+        with counts.visit("b") as other, other.waiting():
+            assert counts.waiting == 3
+    assert counts.waiting == 0
+    with counts.visit("a") as later, later.waiting():
+        pass
+
+
+def test_room_to_wait_is_taken_before_there_is_something_to_wait_for() -> None:
+    """Whoever has it waits without being refused, and it is free again at the request's end."""
+    counts = InFlight(Limits(connections_per_address=1))
+    with counts.visit("a") as first, counts.visit("a") as second:
+        first.will_wait()
+        first.will_wait()
+        with pytest.raises(TooManyRequests):
+            second.will_wait()
+        with first.waiting():
+            pass
+        assert counts.waiting == 1
+    assert counts.waiting == 0
 
 
 def test_memory_that_is_free_before_the_end() -> None:

@@ -20,6 +20,7 @@ class InFlight:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._requests: Counter[str] = Counter()
+        self._waiting: Counter[str] = Counter()
         self._bytes: Counter[str] = Counter()
         self._bytes_in_all = 0
 
@@ -63,6 +64,29 @@ class InFlight:
         else:
             del self._requests[holder]
 
+    def take_room_to_wait(self, holder: str) -> None:
+        """Count one more request of an address that only waits, or will.
+
+        Proxies' connections are not limited by address, so without this one client could keep all of them busy.
+
+        Raises:
+            TooManyRequests: as many wait as the address may have connections.
+        """
+        if self._waiting.get(holder, 0) >= self._limits.connections_per_address:
+            raise TooManyRequests(
+                f"{self._limits.connections_per_address} requests from your address wait for something to happen "
+                "already. End some, or wait for answers before you send more.",
+                retry_after_s=RETRY_AFTER_S,
+                reason="waiting_requests",
+            )
+        self._waiting[holder] += 1
+
+    def give_room_to_wait(self, holder: str) -> None:
+        """Count one less of them."""
+        self._waiting[holder] -= 1
+        if not self._waiting[holder]:
+            del self._waiting[holder]
+
     def take_bytes(self, holder: str, count: int) -> None:
         """Take memory for a large body.
 
@@ -71,13 +95,14 @@ class InFlight:
         """
         if self._bytes.get(holder, 0) + count > self._limits.large_body_bytes_per_address:
             raise TooManyRequests(
-                "Other large bodies from your address are being worked on. Send one after the other.",
+                "Other large bodies from your address, or large answers to it, are being worked on. Send and fetch one "
+                "after the other.",
                 retry_after_s=RETRY_LARGE_AFTER_S,
                 reason="large_bodies",
             )
         if self._bytes_in_all + count > self._limits.large_body_bytes:
             raise Overloaded(
-                "The tracker is working on as many large bodies as it has memory for. Send yours again later.",
+                "The tracker is working on as many large bodies and answers as it has memory for. Try again later.",
                 retry_after_s=RETRY_LARGE_AFTER_S,
                 reason="large_bodies_in_all",
             )
@@ -92,8 +117,13 @@ class InFlight:
             del self._bytes[holder]
 
     def __len__(self) -> int:
-        """Return how many addresses are remembered."""
+        """Return how many addresses are being worked for."""
         return len(self._requests | self._bytes)
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait, or will."""
+        return self._waiting.total()
 
 
 class Visit:
@@ -103,6 +133,7 @@ class Visit:
         self._counts = counts
         self._holder = holder
         self.large_bytes = 0
+        self._has_room_to_wait = False
 
     def __enter__(self) -> Self:
         self._counts.enter(self._holder)
@@ -110,10 +141,28 @@ class Visit:
 
     def __exit__(self, *_: object) -> None:
         self._counts.leave(self._holder)
+        if self._has_room_to_wait:
+            self._counts.give_room_to_wait(self._holder)
+            self._has_room_to_wait = False
         self.free()
 
+    def will_wait(self) -> None:
+        """Take room to wait, which the request has until its end; again changes nothing.
+
+        Raises:
+            TooManyRequests: too many of this address wait.
+        """
+        if not self._has_room_to_wait:
+            self._counts.take_room_to_wait(self._holder)
+            self._has_room_to_wait = True
+
     def waiting(self) -> AbstractContextManager[None]:
-        """Return a context in which the request is not counted as being worked on: long polls are only connections."""
+        """Return a context in which the request is not counted as being worked on: long polls are only connections.
+
+        Raises:
+            TooManyRequests: as for ``will_wait``.
+        """
+        self.will_wait()
         return self._counts.pause(self._holder)
 
     def hold(self, count: int) -> None:

@@ -69,14 +69,15 @@ class Limits(BaseModel):
     Args:
         rates: by budget; what is not named keeps its default.
         requests_per_address: requests of one address that may be worked on at once.
-        connections_per_address, connections: open ones, of one address and in all.
+        connections_per_address, connections: open ones, of one address and in all. No more requests of one address
+            wait for something at once either, which counts where a proxy brings them.
         connection_age_s: seconds after which a connection is closed between two requests.
         body_bytes: largest body of all calls but settlements and submissions of jobs.
         settlement_body_bytes: largest body of a settlement batch.
         completion_body_bytes: largest body by which a pull worker completes a job; files in it are base64.
         job_body_bytes: largest submission of a job, which may hold files in base64: 25 MiB of audio have 33.4 MiB.
-        large_body_bytes_per_address, large_body_bytes: what may be in memory at once of bodies beyond ``body_bytes``,
-            of one address and in all.
+        large_body_bytes_per_address, large_body_bytes: what may be in memory at once of bodies, and of results that are
+            asked for, beyond ``body_bytes``, of one address and in all.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -77,6 +77,14 @@ def problem_of(error: Exception) -> web.Response | None:
     return None
 
 
+def problem_with_location(error: Rejected, path: str) -> web.Response:
+    """Return the response for a refusal that has left something at a path, to be asked for later."""
+    response = problem_of(error)
+    assert response is not None  # noqa: S101 -- refusals are listed above
+    response.headers["Location"] = path
+    return response
+
+
 def problem(status: HTTPStatus | int, detail: str, code: str) -> web.Response:
     """Return a problem response; a key or token that stood in the request is not repeated."""
     known = HTTPStatus(status)

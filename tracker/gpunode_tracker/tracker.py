@@ -202,6 +202,7 @@ class Tracker:
         self.revocations = await current_revocations(self.database, self.keys, now=self.now)
         if self.revocations.body.sequence != known:
             self.index.remove_revoked(frozenset(self.revocations.body.certificates))
+            await self.workers.sync.read()  # a revoked key is a worker's, too
         if self.mesh is not None:
             self.mesh.trust(self.keys.trust, self.revocations.body)
 
@@ -215,12 +216,13 @@ class Tracker:
         return results
 
     async def refresh_bans(self) -> None:
-        """Read the bans, and take nodes off the index that are shut out from now on."""
+        """Read the bans; take nodes off the index that are shut out from now on, and give such workers no jobs."""
         async with self.database.read() as connection:
             found = await all_bans(connection, now=self.now)
         if self.bans.replace(found):
             for peer in self.bans.of_kind(BanKind.NODE):
                 self.index.remove(PeerId(peer))
+            await self.workers.sync.read()  # those whose polls wait, and those who may come back
 
     async def refresh_prices(self) -> None:
         """Read the prices in force."""

@@ -1,5 +1,7 @@
 """Following a job by server-sent events."""
 
+import asyncio
+
 import pytest
 from gpunode_protocol.jobs_api import (
     JOB_EVENTS_PATH,
@@ -43,6 +45,22 @@ async def test_events_of_a_job_that_has_ended(client: Client) -> None:
     await client.call("DELETE", JOB_PATH.format(job=ticket.job_id))
     response = await client.call("GET", JOB_EVENTS_PATH.format(job=ticket.job_id))
     assert [event async for event in read_events(response)] == [("done", {"status": "cancelled", "error": None})]
+
+
+async def test_head_has_no_events(client: Client) -> None:
+    """What follows the head would be taken for the next answer of the connection, which a proxy may give to others."""
+    ticket = await client.submit()
+    await client.call("DELETE", JOB_PATH.format(job=ticket.job_id))
+    path, http = JOB_EVENTS_PATH.format(job=ticket.job_id), client.world.http
+    reader, writer = await asyncio.open_connection(http.host, http.port)
+    given = [f"{name}: {value}" for name, value in client.headers.items()]
+    writer.write("\r\n".join([f"HEAD {path} HTTP/1.1", "Host: t", "Connection: close", *given, "", ""]).encode())
+    answer = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert answer.endswith(b"\r\n\r\n")
+    assert answer.count(b"\r\n\r\n") == 1
 
 
 async def test_a_retry_is_seen(client: Client) -> None:

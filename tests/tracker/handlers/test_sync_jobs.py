@@ -19,7 +19,7 @@ from gpunode_tracker.app_keys import GUARD
 from gpunode_tracker.errors import StorageUnavailable
 from gpunode_tracker.jobs import following
 from gpunode_tracker.jobs.job import Lease
-from gpunode_tracker.limits import MIB
+from gpunode_tracker.limits import MIB, Limits
 
 from tests.tracker.conftest import World
 from tests.tracker.handlers.job_client import CHAT, Client, client_of, page, read_events
@@ -137,3 +137,15 @@ async def test_who_waits_holds_no_memory(limited: World) -> None:
     assert len(limited.http.server.app[GUARD].in_flight) == 0  # type: ignore[union-attr]  # -- the test's own server has an application
     await client.call("DELETE", JOB_PATH.format(job=job.job_id))
     assert (await calling).status == 200
+
+
+@pytest.mark.parametrize("limits", [Limits(connections_per_address=1)])
+async def test_whoever_may_not_wait_has_no_job(limited: World) -> None:
+    """Of an address of which as many wait as it may have connections, behind a proxy; 429 comes before the queue."""
+    client = await client_of(limited)
+    in_flight = limited.http.server.app[GUARD].in_flight  # type: ignore[union-attr]  # -- see above
+    in_flight.take_room_to_wait("127.0.0.1")
+    response = await client.call("POST", SYNC_JOB_PATH, CHAT)
+    assert (response.status, (await response.json())["code"]) == (429, "too_many_requests")
+    assert (await page(client)).jobs == ()
+    in_flight.give_room_to_wait("127.0.0.1")

@@ -1,6 +1,6 @@
 import asyncio
 
-from gpunode_tracker.jobs.news import MAX_WAITING_WORDS, JobNews, Word
+from gpunode_tracker.jobs.news import MAX_WAITING_CHARS, MAX_WAITING_WORDS, JobNews, Word
 
 
 async def test_followers_hear_of_their_job_only() -> None:
@@ -19,6 +19,19 @@ async def test_a_slow_follower_misses_the_oldest_words() -> None:
         for number in range(MAX_WAITING_WORDS + 1):
             news.tell(Word("a", "tokens", {"number": number}))
         assert waiting.get_nowait().data == {"number": 1}
+
+
+async def test_large_words_wait_less() -> None:
+    """Whoever tells much, and reads slowly, must not fill the memory; the newest word always waits."""
+    news = JobNews()
+    large = "a" * (MAX_WAITING_CHARS // 2)
+    async with news.follow("a") as waiting:
+        for number in range(5):
+            news.tell(Word("a", "tokens", {"text": large, "number": number}))
+        assert [waiting.get_nowait().data["number"] for _ in range(waiting.qsize())] == [3, 4]
+        news.tell(Word("a", "tokens", {"text": large}))
+        news.tell(Word("a", "tokens", {"text": 3 * large}))
+        assert [len(waiting.get_nowait().data["text"]) for _ in range(waiting.qsize())] == [3 * len(large)]
 
 
 async def test_nothing_is_kept_of_a_follower_that_left() -> None:

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 from gpunode_tracker.jobs.job import JobStatus, Lease, worker_holder
 from gpunode_tracker.storage import jobs
+from gpunode_tracker.storage.attempts import attempt_of
 from gpunode_tracker.storage.database import Database
 from gpunode_tracker.storage.tables import idempotency_keys, job_attempts, webhooks
 from sqlalchemy import Table, func, insert, select
@@ -66,6 +67,20 @@ async def test_an_ended_job_is_not_cancelled(queue: Queue, before: Callable[[Que
     assert await queue.cancel(1) is None
     assert await queue.find(1) == ended
     assert await queue.cancel(2) is None
+
+
+async def test_a_cancellation_leaves_ended_attempts_as_they_ended(queue: Queue) -> None:
+    """What a job that waits again failed of before stays known, to its owner and to whoever made the attempt."""
+    await queue.add(queued_job(1))
+    await _retry(queue)
+    holder = worker_holder("w1")
+    async with queue.database.read() as connection:
+        before = await attempt_of(connection, job_id(1), holder)
+    queue.now += 1
+    await queue.cancel(1)
+    async with queue.database.read() as connection:
+        assert await attempt_of(connection, job_id(1), holder) == before
+    assert await queue.failures(1) == ["broken"]
 
 
 async def _count(database: Database, table: Table) -> int:

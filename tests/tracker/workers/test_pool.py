@@ -8,6 +8,9 @@ import pytest
 from gpunode_protocol.jobs_api import NextJob, WorkerRegistration
 from gpunode_protocol.regions import Region
 from gpunode_protocol.tasks import Task
+from gpunode_tracker.audit import OPERATOR
+from gpunode_tracker.ban_desk import BanDesk
+from gpunode_tracker.bans import BanKind
 from gpunode_tracker.jobs.job import JobStatus, Lease, worker_holder
 from gpunode_tracker.storage.tables import job_attempts, jobs
 from gpunode_tracker.tracker import Tracker
@@ -17,7 +20,7 @@ from sqlalchemy import func, select
 from tests.tracker.conftest import World
 from tests.tracker.databases import ON_BOTH
 from tests.tracker.parties import TestClock
-from tests.tracker.pull_workers import ANSWER, pull_worker, stored_job, submit
+from tests.tracker.pull_workers import ANSWER, pull_worker, stored_job, submit, until_waiting
 from tests.tracker.workers.queued import add_jobs, queued_job
 
 RACERS = 6
@@ -176,3 +179,22 @@ async def test_a_restarted_tracker(world: World, clock: TestClock) -> None:
     assert (await worker.heartbeat()).lost == ()
     assert (await stored_job(world, job)).lease_expires_at == int(clock()) + 60
     assert world.tracker.workers.presence.status_of(worker.id) == "busy"
+
+
+async def test_whoever_is_shut_out_while_it_waits_gets_no_job(
+    tracker: Tracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its poll began before; a job has a prompt in it. When the ban is lifted, it works again at once."""
+    worker, _ = await _worker(tracker)
+    bans = BanDesk(tracker.database, tracker.clock, OPERATOR)
+    waiting = asyncio.create_task(tracker.workers.waiting.wait(worker, 30, lambda: False))
+    await until_waiting(tracker.workers.waiting, 1)
+    await bans.place(BanKind.WORKER, worker.id, "spam")
+    await tracker.refresh_bans()
+    monkeypatch.setattr(tracker.desk, "params_of", lambda _: {})
+    await add_jobs(tracker, queued_job(1))
+    assert await tracker.workers.waiting.match() == 0
+    await bans.lift(BanKind.WORKER, worker.id)
+    await tracker.refresh_bans()
+    assert await tracker.workers.waiting.match() == 1
+    assert await waiting is not None

@@ -4,9 +4,10 @@ import asyncio
 import re
 from collections.abc import Callable
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Final
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from gpunode_protocol.jobs_api import (
     IDEMPOTENCY_KEY_HEADER,
     JOB_PATH,
@@ -20,19 +21,21 @@ from gpunode_protocol.tasks import Task
 
 from gpunode_tracker.app_keys import CLIENT, GUARD, STOPPING, TRACKER, VISIT
 from gpunode_tracker.auth import account_of, key_id_of
-from gpunode_tracker.bodies import read_body, read_number, reply
-from gpunode_tracker.errors import InvalidRequest, NotFound
+from gpunode_tracker.bodies import read_body, read_number, reply, to_json
+from gpunode_tracker.errors import InvalidRequest, NotFound, Rejected
 from gpunode_tracker.geoip import Place
 from gpunode_tracker.handlers.event_stream import EventStream
+from gpunode_tracker.handlers.large_reply import send_json
 from gpunode_tracker.jobs.desk import FiledJob, Sender
 from gpunode_tracker.jobs.following import follow
 from gpunode_tracker.jobs.job import JobStatus, StoredJob, is_job_id
 from gpunode_tracker.jobs.views import view_of, whole_view
-from gpunode_tracker.problems import problem_reply
+from gpunode_tracker.problems import problem_reply, problem_with_location
 from gpunode_tracker.queries import read_choice
-from gpunode_tracker.quotas import free_body
+from gpunode_tracker.quotas import free_body, hold_body
 from gpunode_tracker.storage import jobs
 from gpunode_tracker.storage.accounts import Account
+from gpunode_tracker.storage.job_results import find_result, result_bytes
 from gpunode_tracker.tracker import Tracker
 
 BODY_TIMEOUT_S: Final = 120.0
@@ -62,23 +65,28 @@ async def post_job(request: web.Request) -> web.Response:
     return response
 
 
-async def post_sync_job(request: web.Request) -> web.Response:
+async def post_sync_job(request: web.Request) -> web.StreamResponse:
     """POST /api/v1/jobs/sync: queue a job and wait for its end, a minute at most.
 
     The answer is the job as GET shows it, whether it completed, failed or was cancelled. 504: it has not ended yet; it
     goes on, and ``job_id`` in the problem and the Location header name it. A caller that leaves changes nothing.
     """
     tracker = request.app[TRACKER]
+    request[VISIT].will_wait()  # now: whoever is refused afterwards would not know of its job
     filed = await _file(request)
     if not await _has_ended(request, filed.job):
         return _not_yet(filed.job, tracker.settings.sync_timeout_s)
-    return await _shown(tracker, await _find(tracker, filed.job.account_id, filed.job.id))
+    try:
+        return await _shown(request, filed.job.account_id, filed.job.id)
+    except Rejected as error:  # there is no memory for a large result now
+        tracker.metrics.rejected.labels(error.reason).inc()
+        return problem_with_location(error, _path_of(filed.job))
 
 
-async def get_job(request: web.Request) -> web.Response:
+async def get_job(request: web.Request) -> web.StreamResponse:
     """GET /api/v1/jobs/{job}: how a job is, with its result once it has completed."""
-    tracker, account = request.app[TRACKER], await account_of(request)
-    return await _shown(tracker, await _find(tracker, account.id, request.match_info["job"]))
+    account = await account_of(request)
+    return await _shown(request, account.id, request.match_info["job"])
 
 
 async def delete_job(request: web.Request) -> web.Response:
@@ -118,6 +126,9 @@ async def get_job_events(request: web.Request) -> web.StreamResponse:
     tracker, account = request.app[TRACKER], await account_of(request)
     job = await _find_state(tracker, account, request.match_info["job"])
     stream = EventStream(request)
+    if request.method == hdrs.METH_HEAD:  # no events: aiohttp would send them all the same
+        await stream.open()
+        return stream.response
     with request[VISIT].waiting():
         async with aclosing(follow(tracker, job.id, is_gone=_leaving(request))) as events:
             await stream.open()
@@ -161,16 +172,6 @@ async def _file(request: web.Request) -> FiledJob:
     return filed
 
 
-async def _find(tracker: Tracker, account_id: str, job_id: str) -> StoredJob:
-    """Return a job with its result. Raises NotFound: there is none, or it is another account's."""
-    if is_job_id(job_id):
-        async with tracker.database.read() as connection:
-            job = await jobs.find_job_without_params(connection, job_id, account_id=account_id)
-        if job is not None:
-            return job
-    raise _no_job()
-
-
 async def _find_state(tracker: Tracker, account: Account, job_id: str) -> StoredJob:
     """Return a job without its result, likewise."""
     if is_job_id(job_id):
@@ -185,12 +186,30 @@ def _no_job() -> NotFound:
     return NotFound("There is no such job of yours. Jobs are deleted some days after their end.")
 
 
-async def _shown(tracker: Tracker, job: StoredJob) -> web.Response:
+async def _shown(request: web.Request, account_id: str, job_id: str) -> web.StreamResponse:
+    """Return a job with its result.
+
+    Raises:
+        NotFound: there is none, or it is another account's. TooManyRequests, Overloaded: no memory for a large result.
+    """
+    tracker, freely = request.app[TRACKER], request.app[GUARD].limits.body_bytes
+    async with tracker.database.read() as connection:
+        job = await jobs.find_job_state(connection, job_id, account_id=account_id) if is_job_id(job_id) else None
+        if job is None:
+            raise _no_job()
+        size = await result_bytes(connection, job.id) if job.status is JobStatus.COMPLETED else 0
+        if size > freely:
+            hold_body(request, size - freely)
+        if size:
+            job = replace(job, result=await find_result(connection, job.id))
+    if size <= freely:
+        return reply(await whole_view(tracker, job))
+    return await send_json(request, await _large_json(tracker, job))
+
+
+async def _large_json(tracker: Tracker, job: StoredJob) -> bytes:
     view = await whole_view(tracker, job)
-    if view.result is None:
-        return reply(view)
-    text = await asyncio.to_thread(view.model_dump_json, exclude_none=True)  # pictures have megabytes
-    return web.Response(text=text, content_type="application/json")
+    return await asyncio.to_thread(to_json, view)
 
 
 def _leaving(request: web.Request) -> Callable[[], bool]:

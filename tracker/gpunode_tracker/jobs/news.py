@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 MAX_WAITING_WORDS: Final = 1_024
+MAX_WAITING_CHARS: Final = 100_000
+"""Of the texts in them, in which a character takes up to 4 bytes: a worker may say as much at once."""
 
 
 @dataclass(frozen=True)
@@ -22,12 +24,40 @@ class Word:
     name: str
     data: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def chars(self) -> int:
+        """How long its texts are."""
+        return sum(len(value) for value in self.data.values() if isinstance(value, str))
+
+
+class _Words(asyncio.Queue[Word]):
+    """Words that a follower has still to hear; the oldest make room."""
+
+    def _init(self, maxsize: int) -> None:
+        super()._init(maxsize)
+        self._chars = 0
+
+    def _put(self, item: Word) -> None:
+        super()._put(item)
+        self._chars += item.chars
+
+    def _get(self) -> Word:
+        word: Word = super()._get()
+        self._chars -= word.chars
+        return word
+
+    def add(self, word: Word) -> None:
+        """Add a word, the newest."""
+        while self.full() or (not self.empty() and self._chars + word.chars > MAX_WAITING_CHARS):
+            self.get_nowait()
+        self.put_nowait(word)
+
 
 class JobNews:
     """News of this process. ``on_word`` and ``on_queue`` carry them to other replicas, where there are any."""
 
     def __init__(self) -> None:
-        self._followers: dict[str, set[asyncio.Queue[Word]]] = defaultdict(set)
+        self._followers: dict[str, set[_Words]] = defaultdict(set)
         self._queue_changed = asyncio.Condition()
         self._changes = 0
         self.on_word: Callable[[Word], None] = _ignore
@@ -41,14 +71,12 @@ class JobNews:
     def heard(self, word: Word) -> None:
         """Tell the followers here."""
         for waiting in self._followers.get(word.job_id, ()):
-            if waiting.full():
-                waiting.get_nowait()
-            waiting.put_nowait(word)
+            waiting.add(word)
 
     @asynccontextmanager
     async def follow(self, job_id: str) -> AsyncIterator[asyncio.Queue[Word]]:
         """Return a queue in which the job's words arrive from now on."""
-        waiting: asyncio.Queue[Word] = asyncio.Queue(MAX_WAITING_WORDS)
+        waiting = _Words(MAX_WAITING_WORDS)
         self._followers[job_id].add(waiting)
         try:
             yield waiting

@@ -253,8 +253,9 @@ async def cancel_job(connection: AsyncConnection, job_id: str, *, now: int) -> S
     if row is None:
         return None
     job = _job(row)
-    ended = job_attempts.c.job_id == job_id, job_attempts.c.attempt == job.attempt
-    await connection.execute(update(job_attempts).where(*ended).values(ended_at=now, failure="cancelled"))
+    # one that failed before stays as it ended: a job that waits again still has its number
+    open_one = job_attempts.c.job_id == job_id, job_attempts.c.attempt == job.attempt, job_attempts.c.ended_at.is_(None)
+    await connection.execute(update(job_attempts).where(*open_one).values(ended_at=now, failure="cancelled"))
     return job
 
 

@@ -1,0 +1,93 @@
+"""Results of megabytes: who reads them slowly, and how many at once."""
+
+import asyncio
+import base64
+
+import pytest
+from gpunode_protocol.jobs_api import JOB_PATH, JOBS_PATH, NEXT_JOB_PATH, SYNC_JOB_PATH
+from gpunode_tracker.app_keys import GUARD
+from gpunode_tracker.in_flight import InFlight
+from gpunode_tracker.limits import MIB, Limits
+
+from tests.tracker.conftest import World
+from tests.tracker.handlers.job_client import CHAT, Client, client_of
+from tests.tracker.pull_workers import pull_worker
+
+LARGE_BYTES = 8 * MIB
+"""More than the buffers of a connection take whose client does not read."""
+
+
+def _in_flight(world: World) -> InFlight:
+    return world.http.server.app[GUARD].in_flight  # type: ignore[union-attr]  # -- the test's own server has an application
+
+
+async def _large_job(client: Client, size_bytes: int) -> str:
+    """Return the path of a job with a large result."""
+    job = (await (await client.call("POST", JOBS_PATH, CHAT)).json())["job_id"]
+    _, lease = await client.queue.claim()
+    await client.world.tracker.desk.complete(lease, {"response": "a" * size_bytes}, processing_ms=5)
+    return JOB_PATH.format(job=job)
+
+
+async def test_a_large_result_takes_memory_until_it_is_read(limited: World) -> None:
+    """It arrives whole, with what every answer says; the request counts as long as it is not sent."""
+    client = await client_of(limited)
+    path = await _large_job(client, LARGE_BYTES)
+    response = await client.call("GET", path)
+    assert len(_in_flight(limited)) == 1
+    assert len((await response.json())["result"]["response"]) == LARGE_BYTES
+    assert {"X-Request-ID", "RateLimit", "Content-Length"} <= response.headers.keys()
+    assert response.content_type == "application/json"
+    assert len(_in_flight(limited)) == 0
+
+
+async def test_head_of_a_large_result(client: Client) -> None:
+    """Has its length and nothing more: what follows would be taken for the next answer of the connection."""
+    path = await _large_job(client, MIB)
+    response = await client.call("HEAD", path)
+    assert int(response.headers["Content-Length"]) > MIB
+    assert len((await (await client.call("GET", path)).json())["result"]["response"]) == MIB
+
+
+@pytest.mark.parametrize("limits", [Limits(large_body_bytes_per_address=MIB)])
+async def test_large_results_of_one_address_at_once(limited: World) -> None:
+    """Beyond its memory it is told to come again; small ones are none of it."""
+    client = await client_of(limited)
+    small, large = await _large_job(client, 10), await _large_job(client, MIB // 2)
+    _in_flight(limited).take_bytes("127.0.0.1", MIB)
+    response = await client.call("GET", large)
+    assert (response.status, response.headers["Retry-After"]) == (429, "5")
+    assert (await client.call("GET", small)).status == 200
+    _in_flight(limited).give_bytes("127.0.0.1", MIB)
+    assert (await client.call("GET", large)).status == 200
+
+
+@pytest.mark.parametrize("limits", [Limits(large_body_bytes_per_address=MIB)])
+async def test_sync_whose_result_cannot_be_sent_names_the_job(limited: World) -> None:
+    """The job has ended, and its result is there to be fetched."""
+    client = await client_of(limited)
+    news = limited.tracker.news
+    changes = news.changes
+    calling = asyncio.create_task(client.call("POST", SYNC_JOB_PATH, CHAT))
+    await news.wait_for_queue(changes, 30)
+    _, lease = await client.queue.claim()
+    _in_flight(limited).take_bytes("127.0.0.1", MIB)
+    await limited.tracker.desk.complete(lease, {"response": "a" * (MIB // 2)}, processing_ms=5)
+    response = await calling
+    assert (response.status, response.headers["Location"]) == (429, JOB_PATH.format(job=lease.job_id))
+    assert b'gpunode_tracker_rejected_total{reason="large_bodies"}' in limited.tracker.metrics.render()
+    _in_flight(limited).give_bytes("127.0.0.1", MIB)
+    assert (await client.call("GET", response.headers["Location"])).status == 200
+
+
+@pytest.mark.full
+async def test_a_worker_reads_a_large_job(limited: World) -> None:
+    """Likewise its request counts until it is sent; no cache may keep it."""
+    client, worker = await client_of(limited), await pull_worker(limited, supported_types=["whisper"])
+    audio = base64.b64encode(bytes(LARGE_BYTES // 4 * 3)).decode()
+    await client.submit(type="whisper", params={"audio": audio})
+    response = await worker.get(NEXT_JOB_PATH)
+    assert len(_in_flight(limited)) == 1
+    assert (await response.json())["params"]["audio"] == audio
+    assert response.headers["Cache-Control"] == "no-store"
+    assert len(_in_flight(limited)) == 0

@@ -1,0 +1,42 @@
+"""Answers of megabytes, which are sent while their request still counts: slow readers must not fill the memory."""
+
+import contextlib
+from typing import Final
+
+from aiohttp import hdrs, web
+
+from gpunode_tracker.app_keys import CHARGES, REQUEST_ID
+from gpunode_tracker.quotas import quota_headers
+from gpunode_tracker.request_ids import REQUEST_ID_HEADER
+
+PART_BYTES: Final = 64 * 1024
+
+
+async def send_json(request: web.Request, body: bytes, *, no_store: bool = False) -> web.StreamResponse:
+    """Send JSON, and return when it is on its way; what the request holds (``quotas.hold_body``) it holds until then.
+
+    Whoever takes nothing for some time is cut off, see ``connections``.
+
+    Args:
+        request: that it answers.
+        body: JSON.
+        no_store: it is for this caller alone, no cache may keep it.
+    """
+    charges = request[CHARGES]
+    response = web.StreamResponse(
+        headers={
+            "Content-Type": "application/json; charset=utf-8",
+            REQUEST_ID_HEADER: request[REQUEST_ID],
+            **quota_headers(charges),
+            **({"Cache-Control": "no-store"} if no_store else {}),
+        }
+    )
+    response.content_length = len(body)
+    await response.prepare(request)
+    if request.method == hdrs.METH_HEAD:  # aiohttp would send a body all the same
+        return response
+    with contextlib.suppress(ConnectionError):  # the reader has left
+        for start in range(0, len(body), PART_BYTES):
+            await response.write(body[start : start + PART_BYTES])
+        await response.write_eof()
+    return response
