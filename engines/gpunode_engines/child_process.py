@@ -3,11 +3,9 @@
 import asyncio
 import contextlib
 import os
-import shutil
 import signal
 import socket
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from gpunode_engines.denials import Denials
 from gpunode_engines.memory_cgroup import MemoryCgroup
 from gpunode_engines.model_server import ModelServer
 from gpunode_engines.parent_services import ParentServices
+from gpunode_engines.scratch_folder import ScratchFolder
 
 _KEPT_VARIABLES = frozenset(
     {"PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "PYTHONPATH", "OMP_NUM_THREADS", "SYSTEMROOT"}
@@ -32,7 +31,6 @@ _OFFLINE = {
 }
 """Libraries download nothing and report nothing: onnxruntime, which comes with speech, does so from 1.29 on."""
 
-_SCRATCH_PREFIX = "gpunode-engine-"
 _LAST_WORDS_BYTES = 4096
 _PIPE_CLOSE_S = 1.0
 
@@ -45,14 +43,6 @@ def child_environment(environment: Mapping[str, str], scratch: Path) -> dict[str
     return kept | _OFFLINE | {"HOME": str(scratch), "TMPDIR": str(scratch), "PYTHONDONTWRITEBYTECODE": "1"}
 
 
-def remove_stale_scratch() -> None:
-    """Remove scratch folders whose parent was killed before it could."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_SCRATCH_PREFIX}*"):
-        pid_text = folder.name.removeprefix(_SCRATCH_PREFIX).partition("-")[0]
-        if pid_text.isdigit() and not psutil.pid_exists(int(pid_text)):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
 class ChildProcess:
     """A running engine process. Whoever spawned it awaits ``end``, which leaves neither process nor file behind."""
 
@@ -61,7 +51,7 @@ class ChildProcess:
         process: asyncio.subprocess.Process,
         channel: ParentChannel,
         services: ParentServices,
-        scratch: Path,
+        scratch: ScratchFolder,
         denials: Denials,
         memory: MemoryCgroup | None = None,
     ) -> None:
@@ -96,10 +86,9 @@ class ChildProcess:
         Raises:
             OSError: the process cannot be started.
         """
-        remove_stale_scratch()
         async with contextlib.AsyncExitStack() as undo:
-            scratch = Path(tempfile.mkdtemp(prefix=f"{_SCRATCH_PREFIX}{os.getpid()}-"))
-            undo.callback(shutil.rmtree, scratch, ignore_errors=True)
+            scratch = ScratchFolder()
+            undo.callback(scratch.remove)
             denials = denials or Denials("an unnamed model")
             (ours, theirs), (our_line, their_line) = socket.socketpair(), socket.socketpair()
             with theirs, their_line:
@@ -108,7 +97,7 @@ class ChildProcess:
                 undo.callback(ours.close)
                 channel = await ParentChannel.open(ours)
                 undo.push_async_callback(channel.close)
-                process = await _start((theirs.fileno(), their_line.fileno()), scratch, extra_environment or {})
+                process = await _start((theirs.fileno(), their_line.fileno()), scratch.path, extra_environment or {})
             services.start(process.pid)
             undo.pop_all()
             return cls(process, channel, services, scratch, denials, _group_of(process.pid, memory_bytes))
@@ -152,7 +141,7 @@ class ChildProcess:
             self._memory.remove()
         with contextlib.suppress(TimeoutError):  # only a process outside of the child's group can still hold the pipe
             await asyncio.wait_for(self._stderr_task, _PIPE_CLOSE_S)
-        await asyncio.to_thread(shutil.rmtree, self._scratch, ignore_errors=True)
+        await asyncio.to_thread(self._scratch.remove)
 
     async def _keep_last_words(self) -> None:
         stream = self._process.stderr

@@ -1,5 +1,6 @@
 """Bringing model files here and finding them again. Only the parent downloads; engine processes never do."""
 
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from gpunode_engines.disk_room import check_room, free_bytes
 from gpunode_engines.errors import DigestMismatch, DownloadFailed, ModelNotPulled, UnreadableWeights
 from gpunode_engines.file_digests import compute_digest
 from gpunode_engines.hub_download import PARTIAL_FOLDER, partial_path
-from gpunode_engines.model_lock import LockedFile, LockedModel, ModelLock
+from gpunode_engines.model_lock import FILE_NAME_PATTERN, LockedFile, LockedModel, ModelLock
 from gpunode_engines.packaged_files import is_wanted, packaged_files, packaged_root
 
 
@@ -134,9 +135,12 @@ def _repair(entry: CatalogueEntry, locked: LockedModel, models_dir: Path, remote
 
 
 def _check_name(name: str) -> None:
-    """Refuse names that lead out of the model's folder. Raises DownloadFailed."""
-    if any(part in ("", ".", "..") for part in name.split("/")) or "\\" in name:
-        raise DownloadFailed(f"The source names a file {name!r}, which is no name of a model file. Do not trust it.")
+    """Refuse names that lead out of the model's folder, or could not be recorded. Raises DownloadFailed."""
+    if re.fullmatch(FILE_NAME_PATTERN, name) is None:
+        raise DownloadFailed(
+            f"The source names a file {name!r}, which is no name of a model file (letters, digits, '.', '_' and '-' in "
+            "folders of such names). Do not trust it, or rename the file there."
+        )
 
 
 def _kept(file: RemoteFile, folder: Path) -> LockedFile | None:

@@ -2,11 +2,17 @@
 
 import hashlib
 import json
+import logging
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
+logger = logging.getLogger(__name__)
+
 CACHE_NAME = "file-digests.json"
+
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 def weights_digest(digests: Sequence[bytes]) -> bytes:
@@ -31,7 +37,15 @@ class FileDigests:
             return known
         key = _key_of(path)
         digest = compute_digest(path)
-        self._write(self._read() | {key: digest.hex()})
+        try:
+            self._write(self._read() | {key: digest.hex()})
+        except OSError as error:
+            logger.warning(
+                "the digest of %s is not remembered, so it will be read again: %s",
+                path.name,
+                error.strerror,
+                extra={"event": "digest_not_remembered"},
+            )
         return digest
 
     def known(self, path: Path) -> bytes | None:
@@ -51,13 +65,18 @@ class FileDigests:
             return {}
         if not isinstance(content, dict):
             return {}
-        return {str(key): value for key, value in content.items() if isinstance(value, str) and len(value) == 64}
+        return {
+            str(key): value for key, value in content.items() if isinstance(value, str) and _SHA256.fullmatch(value)
+        }
 
     def _write(self, content: dict[str, str]) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self._path.with_suffix(f".{os.getpid()}.tmp")
-        temporary.write_text(json.dumps(content, indent=1, sort_keys=True))
-        temporary.replace(self._path)
+        try:
+            temporary.write_text(json.dumps(content, indent=1, sort_keys=True))
+            temporary.replace(self._path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def _key_of(path: Path) -> str:

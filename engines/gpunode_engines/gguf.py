@@ -42,6 +42,9 @@ _FILE_TYPES: dict[int, str] = {
     32: "BF16",
 }
 
+MAX_NUMBER = 2**32 - 1
+"""Of layers, heads, their sizes and tokens: the format has 32 bits for each. Larger ones in a file are no model's."""
+
 Scalar = int | float | bool | str | bytes
 Value = Scalar | list[Scalar]
 
@@ -89,7 +92,7 @@ class GgufHeader:
         value = self.metadata.get(f"{self.architecture}.{key}", default)
         if isinstance(value, list):
             value = max((item for item in value if isinstance(item, int)), default=None)
-        if not isinstance(value, int) or value < 1:
+        if not isinstance(value, int) or not 1 <= value <= MAX_NUMBER:
             raise UnreadableWeights(f"The model file has no usable {key}. Delete it and pull the model again.")
         return value
 

@@ -2,11 +2,15 @@
 
 import asyncio
 from collections.abc import Iterator
+from typing import assert_never
 
-from gpunode_engines.base import Blob, Event, Finished, Segment, Tokens
+from gpunode_engines.base import Blob, Event, Finished, Progress, Segment, TokenLogprob, Tokens, Word
 from gpunode_engines.errors import EngineError, EngineOverloaded, OutputLimit
 
 _BYTES_PER_ID = 8
+
+_BYTES_PER_EVENT = 16
+"""Of an event that carries nothing, and of one word or logprob: they wait in memory too, and cost a child nothing."""
 
 
 class Job:
@@ -86,12 +90,32 @@ class JobTable:
 
 
 def _output_bytes(event: Event) -> int:
+    return _BYTES_PER_EVENT + _carried_bytes(event)
+
+
+def _carried_bytes(event: Event) -> int:
     match event:
         case Tokens():
-            return len(event.text.encode()) + _BYTES_PER_ID * len(event.ids)
+            return (
+                len(event.text.encode())
+                + _BYTES_PER_ID * len(event.ids)
+                + sum(map(_logprob_bytes, event.logprobs or ()))
+            )
         case Segment():
-            return len(event.text.encode())
+            return len(event.text.encode()) + sum(map(_word_bytes, event.words or ()))
         case Blob():
             return len(event.data)
-        case _:
+        case Progress():
+            return len(event.preview)
+        case Finished():
             return 0
+        case _:
+            assert_never(event)
+
+
+def _word_bytes(word: Word) -> int:
+    return _BYTES_PER_EVENT + len(word.text.encode())
+
+
+def _logprob_bytes(logprob: TokenLogprob) -> int:
+    return _BYTES_PER_EVENT * (1 + len(logprob.top))

@@ -17,12 +17,16 @@ LOCAL_REVISION = "local"
 """Of models that came from a folder."""
 
 
+FILE_NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*$"
+"""Of a model's file, relative to its folder: nothing that leads out of it, or means something to a shell."""
+
+
 class LockedFile(BaseModel):
     """A model file. name: relative to the model's folder, with ``/`` between folders."""
 
     model_config = ConfigDict(frozen=True)
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*$")]
+    name: Annotated[str, Field(pattern=FILE_NAME_PATTERN)]
     size_bytes: Annotated[int, Ge(0)]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 

@@ -42,6 +42,7 @@ class ParentServices:
         self._port: int | None = None
         self._listener: Listener | None = None
         self._answered = 0
+        self._not_connected = 0
         self._selector = selectors.DefaultSelector()
         self._thread = threading.Thread(target=self._serve, name="engine-services", daemon=True)
 
@@ -91,9 +92,20 @@ class ParentServices:
                 connection.settimeout(None)  # blocking is a property of the description, which both processes share
                 socket.send_fds(self._sock, [GRANTED], [connection.fileno()])
         except OSError as error:
-            logger.warning("an engine was not connected: %s", error, extra={"event": "engine_not_connected"})
+            self._tell_not_connected(error)
             with contextlib.suppress(OSError):  # the child is gone
                 self._sock.sendall(REFUSED)
+
+    def _tell_not_connected(self, error: OSError) -> None:
+        """Log the first time, the 10th, the 100th and so on: a hostile child would fill the log."""
+        self._not_connected += 1
+        if str(self._not_connected).strip("0") == "1":
+            logger.warning(
+                "an engine was not connected: %s (%d in all)",
+                error,
+                self._not_connected,
+                extra={"event": "engine_not_connected", "count": self._not_connected},
+            )
 
     def _to_child(self, port: int) -> socket.socket:
         if not self._is_the_childs(port):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from gpunode_engines.errors import UnreadableWeights
+from gpunode_engines.gguf import MAX_NUMBER
 from gpunode_engines.json_object import read_object
 from gpunode_engines.pickles import refuse_pickles
 
@@ -47,7 +48,7 @@ class CheckpointConfig:
         value = self.content.get(key, default)
         if value is None:
             value = default
-        if not isinstance(value, int) or value < 1:
+        if not isinstance(value, int) or not 1 <= value <= MAX_NUMBER:
             raise UnreadableWeights(f"The model's config.json has no usable {key}. Delete it and pull the model again.")
         return value
 

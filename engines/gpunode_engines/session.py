@@ -45,6 +45,8 @@ from gpunode_engines.limits import EngineLimits
 logger = logging.getLogger(__name__)
 
 _MAX_ACT_CHARACTERS = 100
+_MAX_WORDS_CHARACTERS = 2_000
+"""Of an error that a child reports: it goes into logs and to clients, and a child is not trusted."""
 
 
 class Session:
@@ -83,7 +85,7 @@ class Session:
             case Loaded():
                 return cls(child, answer, limits)
             case LoadFailed(message=message):
-                raise EngineStartFailed(message)
+                raise EngineStartFailed(message[:_MAX_WORDS_CHARACTERS])
             case _:
                 raise EngineStartFailed(f"The engine answered {answer.type} instead of loading {order.model}.")
 
@@ -207,14 +209,14 @@ class Session:
                 self._deliver(key, event)
             case JobFailure(job_key=key, error=name, message=text):
                 if (job := self.jobs.get(key)) is not None:
-                    job.fail(engine_error_named(name, text))
+                    job.fail(engine_error_named(name, text[:_MAX_WORDS_CHARACTERS]))
                 self.jobs.confirm(key)
             case Prepared(call=number, prompt=prompt):
                 if (call := self._calls.get(number)) is not None and not call.done():
                     call.set_result(prompt)
             case CallFailure(call=number, error=name, message=text):
                 if (call := self._calls.get(number)) is not None and not call.done():
-                    call.set_exception(engine_error_named(name, text))
+                    call.set_exception(engine_error_named(name, text[:_MAX_WORDS_CHARACTERS]))
             case Loaded() | LoadFailed():
                 self.fail(EngineCrashed(f"The engine sent {message.type} a second time and was restarted."))
             case _:

@@ -94,8 +94,6 @@ class Worker:
         try:
             prompt = self._backend.prepare(message.request)
             self._channel.send(Prepared(call=message.call, prompt=prompt))
-        except OSError:
-            raise
         except Exception as error:  # noqa: BLE001 -- thread boundary: every failure is reported to the parent
             self._report_denial(error)
             name, text = _described(error)

@@ -12,9 +12,10 @@ from gpunode_protocol.client_job import Completed, JobEvent
 from gpunode_protocol.errors import MalformedMessage, VerificationFailed
 from gpunode_protocol.messages import ProgressFrame
 from gpunode_protocol.outputs import blob_digest
-from gpunode_protocol.payloads import MAX_BLOB_BYTES, BlobRef, ImageParams
+from gpunode_protocol.payloads import BlobRef, ImageParams
 
 from gpunode._image_defaults import ImageDefaults
+from gpunode._input_files import read_input
 from gpunode._job_result import JobFacts
 from gpunode._millionths import millionths
 from gpunode._refusals import not_valid
@@ -95,7 +96,7 @@ def drawing_of(prompt: str, options: ImageOptions, defaults: ImageDefaults, *, s
         "guidance_millionths": millionths(ImageParams, "guidance", given.pop("guidance", defaults.guidance)),
         "seed": secrets.randbelow(_SEEDS) if seed is None else seed,
         **_strength(mode, given.pop("strength", None)),
-        **{name: _ref(name, blob, salt).to_map() for name, blob in inputs.items()},
+        **{name: _ref(blob, salt).to_map() for name, blob in inputs.items()},
         **given,
     }
     try:
@@ -134,22 +135,14 @@ def _inputs(image: ImageSource | None, mask: ImageSource | None) -> dict[str, Bl
 
 
 def _read(name: str, blob_id: int, source: ImageSource) -> Blob:
-    if isinstance(source, str | Path):
-        try:
-            data = Path(source).read_bytes()
-        except OSError as error:
-            raise InvalidRequest(f"The {name} {source} cannot be read: {error.strerror}.") from error
-    else:
-        data = source if isinstance(source, bytes) else source.read()
+    data = read_input(source, name)
     media_type = next((kind for start, kind in _MEDIA_TYPES if data.startswith(start)), None)
     if media_type is None:
         raise InvalidRequest(f"The {name} is no PNG, JPEG or WebP file; nothing was sent.")
     return Blob(id=blob_id, media_type=media_type, data=data)
 
 
-def _ref(name: str, blob: Blob, salt: bytes) -> BlobRef:
-    if len(blob.data) > MAX_BLOB_BYTES:
-        raise not_valid(f"the {name} has {len(blob.data):,} bytes; at most {MAX_BLOB_BYTES:,} can be sent")
+def _ref(blob: Blob, salt: bytes) -> BlobRef:
     return BlobRef(
         id=blob.id, size_bytes=len(blob.data), digest=blob_digest(salt, blob.data), media_type=blob.media_type
     )

@@ -15,6 +15,7 @@ from gpunode_protocol.validation import first_problem
 from pydantic import ValidationError
 
 from gpunode._event_lines import EventLines
+from gpunode._input_files import read_input
 from gpunode._refusals import not_valid
 from gpunode._retry import Patience
 from gpunode._tracker import ATTEMPTS, CallLimits, TrackerClient
@@ -153,8 +154,5 @@ def _with_files(params: Mapping[str, Any]) -> dict[str, Any]:
 
 def _encoded(name: str, value: Any) -> Any:
     if isinstance(value, Path):
-        try:
-            value = value.read_bytes()
-        except OSError as error:
-            raise InvalidRequest(f"The {name} {value} cannot be read: {error.strerror}.") from error
+        value = read_input(value, name)
     return base64.b64encode(value).decode() if isinstance(value, bytes) else value

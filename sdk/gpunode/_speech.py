@@ -11,8 +11,9 @@ from gpunode_protocol.client_job import JobEvent
 from gpunode_protocol.errors import MalformedMessage
 from gpunode_protocol.messages import SegmentFrame
 from gpunode_protocol.outputs import blob_digest
-from gpunode_protocol.payloads import MAX_AUDIO_MS, MAX_BLOB_BYTES, BlobRef, SpeechParams
+from gpunode_protocol.payloads import MAX_AUDIO_MS, BlobRef, SpeechParams
 
+from gpunode._input_files import read_input
 from gpunode._job_result import JobFacts
 from gpunode._millionths import millionths
 from gpunode._refusals import not_valid
@@ -92,19 +93,10 @@ def _milliseconds(minutes: object) -> int:
 
 def _read(source: AudioSource) -> Blob:
     """Return the file as a blob."""
-    name = ""
-    if isinstance(source, str | Path):
-        name = str(source)
-        try:
-            data = Path(source).read_bytes()
-        except OSError as error:
-            raise InvalidRequest(f"The audio file {source} cannot be read: {error.strerror}.") from error
-    else:
-        data = source if isinstance(source, bytes) else source.read()
+    data = read_input(source, "audio file")
     if not data:
         raise InvalidRequest("The audio file is empty; nothing was sent.")
-    if len(data) > MAX_BLOB_BYTES:
-        raise not_valid(f"the audio file has {len(data):,} bytes; at most {MAX_BLOB_BYTES:,} can be sent")
+    name = str(source) if isinstance(source, str | Path) else ""
     media_type = mimetypes.guess_type(name)[0] if name else None
     return Blob(id=_AUDIO_ID, media_type=media_type or _UNKNOWN_TYPE, data=data)
 

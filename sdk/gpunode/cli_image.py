@@ -19,6 +19,7 @@ from gpunode.cli_options import (
     TrackerOption,
     open_client,
 )
+from gpunode.cli_out import check_out
 from gpunode.terminal_text import milliseconds, short_id
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def image(  # noqa: PLR0913 -- one parameter an option
         "negative_prompt": negative_prompt, "n": n, "image": image_file, "mask": mask, "strength": strength,
         "preview_every_steps": preview_every,
     }  # fmt: skip
-    check_out(out)
+    check_picture_out(out)
     client = open_client(
         tracker, api_key_file, ca_file=ca_file, insecure=insecure, state_dir=state_dir, region=region, limits=limits
     )
@@ -78,12 +79,11 @@ def image(  # noqa: PLR0913 -- one parameter an option
         typer.secho(summary(result), dim=True, err=True)
 
 
-def check_out(out: Path) -> Format:
+def check_picture_out(out: Path) -> Format:
     """Return the format that a file's suffix names; refuse one that could not be written, before anything is drawn."""
     if out.suffix.lower() not in _FORMATS:
         raise typer.BadParameter(f"{out} ends in none of {', '.join(_FORMATS)}")
-    if not out.absolute().parent.is_dir():
-        raise typer.BadParameter(f"there is no folder {out.absolute().parent}")
+    check_out(out)
     return _FORMATS[out.suffix.lower()]
 
 
@@ -101,7 +101,7 @@ def draw(
             if told.preview is not None:
                 out.with_suffix(".preview.jpg").write_bytes(told.preview)
 
-        result = client.generate_image(prompt, on_progress=on_progress, format=check_out(out), **options)
+        result = client.generate_image(prompt, on_progress=on_progress, format=check_picture_out(out), **options)
     return result, result.save(out)
 
 

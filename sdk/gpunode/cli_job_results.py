@@ -7,16 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import typer
-
 _SUFFIX_OF: Final = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp"}
 _TEXT_OF: Final = {"llm": "response", "whisper": "text"}
-
-
-def check_out(out: Path | None) -> None:
-    """Refuse a file that could not be written, before anything is waited for."""
-    if out is not None and not out.absolute().parent.is_dir():
-        raise typer.BadParameter(f"there is no folder {out.absolute().parent}")
 
 
 def result_text(task: str, result: Mapping[str, Any]) -> str:

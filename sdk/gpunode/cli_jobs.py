@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from gpunode.cli_job_results import check_out, result_text, save_result
+from gpunode.cli_job_results import result_text, save_result
 from gpunode.cli_options import (
     ApiKeyFileOption,
     CaFileOption,
@@ -17,6 +17,7 @@ from gpunode.cli_options import (
     TrackerOption,
     open_client,
 )
+from gpunode.cli_out import check_out
 from gpunode.terminal_table import Column, fitting_table
 from gpunode.terminal_text import printable
 

@@ -17,6 +17,7 @@ from gpunode.cli_options import (
     TrackerOption,
     open_client,
 )
+from gpunode.cli_out import check_out
 from gpunode.terminal_text import milliseconds, printable, short_id
 
 if TYPE_CHECKING:
@@ -66,12 +67,6 @@ def transcribe(  # noqa: PLR0913 -- one parameter an option
         typer.echo(json.dumps(result_as_json(result)))
     else:
         typer.secho(summary(result), dim=True, err=True)
-
-
-def check_out(out: Path | None) -> None:
-    """Refuse a file that could not be written, before anything is paid for."""
-    if out is not None and not out.absolute().parent.is_dir():
-        raise typer.BadParameter(f"there is no folder {out.absolute().parent}")
 
 
 def write_down(client: "InferenceClient", file: Path, options: dict[str, Any], *, show: bool) -> "TranscriptResult":

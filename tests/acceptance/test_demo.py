@@ -17,6 +17,7 @@ from PIL import Image
 
 from tests.acceptance.network import MODEL
 from tests.acceptance.processes import clean_environment, wait_gone, wait_until
+from tests.engines.speech_samples import TEXT, spoken, word_error_rate
 
 pytestmark = pytest.mark.acceptance
 
@@ -154,6 +155,24 @@ def test_a_picture(folder: Path) -> None:
     with Image.open(out) as picture:
         assert (picture.size, json.loads(picture.info["parameters"])["prompt"]) == ((32, 32), "a handwritten seven")
     out.unlink()
+    _assert_nothing_is_left(folder)
+
+
+@pytest.mark.full
+def test_a_transcript(folder: Path, tmp_path: Path) -> None:
+    """The same object with what was said and when; the receipt is in the ledger."""
+    wav = spoken(TEXT, tmp_path / "speech.wav")
+    demo = _start(folder, "--task", "whisper", "--file", str(wav), "--nodes", "1", "--json")
+    told, err = demo.communicate(timeout=DEADLINE_S)
+    assert demo.returncode == 0, err
+    facts: dict[str, Any] = json.loads(told)
+    wanted = {**KEYS, "": KEYS[""] | {"text", "segments"}}
+    assert {name: set(facts[name] if name else facts) for name in KEYS} == wanted
+    assert word_error_rate(TEXT, facts["text"]) <= 0.25
+    ends = [segment["end_s"] for segment in facts["segments"]]
+    assert ends == sorted(ends)
+    assert ends[-1] > 5
+    assert (facts["receipt"]["verified"], facts["receipt"]["in_ledger"]) == (True, True)
     _assert_nothing_is_left(folder)
 
 

@@ -63,6 +63,8 @@ class ScriptedBackend:
             os._exit(4)
         elif text == "raise":
             raise RuntimeError("secret prompt")
+        elif text == "EACCES":
+            raise PermissionError(errno.EACCES, "refused", "a secret name")
         elif text == "sleep":
             time.sleep(3600)
         return PreparedPrompt(token_ids=tuple(text.encode()), rendered=text.encode())

@@ -1,10 +1,8 @@
-import os
-import tempfile
 from pathlib import Path
 
 import psutil
 import pytest
-from gpunode_engines.child_process import ChildProcess, child_environment, remove_stale_scratch
+from gpunode_engines.child_process import ChildProcess, child_environment
 
 from tests.engines.scripted_engine import prepare, running_scripted_engine
 
@@ -63,16 +61,3 @@ async def test_ending_twice_is_fine() -> None:
     await child.end()
     assert await child.wait() == "signal SIGKILL"
     assert not psutil.pid_exists(child.pid)
-
-
-def test_stale_folders_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Folders of dead parents go, those of living ones stay, and others are not touched."""
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    unused_pid = max(psutil.pids()) + 1_000_000
-    stale = tmp_path / f"gpunode-engine-{unused_pid}-x"
-    alive = tmp_path / f"gpunode-engine-{os.getpid()}-x"
-    other = tmp_path / "gpunode-engine-notes"
-    for folder in (stale, alive, other):
-        folder.mkdir()
-    remove_stale_scratch()
-    assert [folder.exists() for folder in (stale, alive, other)] == [False, True, True]

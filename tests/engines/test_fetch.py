@@ -194,3 +194,15 @@ def test_names_that_lead_out_of_the_folder_are_refused(tmp_path: Path, name: str
     everything = QWEN.model_copy(update={"source": QWEN.source.model_copy(update={"patterns": ("*",)})})
     with pytest.raises(DownloadFailed, match="no name of a model file"):
         pull(everything, tmp_path, MemoryRemote({name: b"x"}))
+
+
+@pytest.mark.parametrize(
+    "name", ["model (1).gguf", "_model.gguf", "modèle.gguf", ".hidden.gguf", "a/.b/x.gguf", "x\n.gguf"]
+)
+def test_names_that_could_not_be_recorded_are_refused(tmp_path: Path, name: str) -> None:
+    """Before gigabytes have come, not after them."""
+    everything = QWEN.model_copy(update={"source": QWEN.source.model_copy(update={"patterns": ("*",)})})
+    remote = MemoryRemote({name: b"x"})
+    with pytest.raises(DownloadFailed, match="no name of a model file"):
+        pull(everything, tmp_path, remote)
+    assert remote.downloads == []

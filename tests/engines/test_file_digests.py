@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import os
 from pathlib import Path
@@ -43,8 +44,32 @@ def test_a_damaged_cache_is_ignored(model: Path, tmp_path: Path, content: str) -
     assert FileDigests(tmp_path).digest(model) == hashlib.sha256(b"weights").digest()
 
 
+def test_a_digest_that_is_none_is_ignored(model: Path, tmp_path: Path) -> None:
+    """64 characters that are no hex digits."""
+    FileDigests(tmp_path).digest(model)
+    cache = tmp_path / CACHE_NAME
+    cache.write_text(cache.read_text().replace(hashlib.sha256(b"weights").hexdigest(), "z" * 64))
+    assert FileDigests(tmp_path).digest(model) == hashlib.sha256(b"weights").digest()
+
+
 def test_several_files_have_one_digest() -> None:
     """One file keeps its own digest; the order of several matters."""
     one, two = bytes(32), bytes([1]) * 32
     assert weights_digest([one]) == one
     assert weights_digest([one, two]) == hashlib.sha256(one + two).digest() != weights_digest([two, one])
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full or read-only disk costs time at the next start, not the model; no draft is left on it."""
+
+    def full(_: Path, __: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    digests = FileDigests(tmp_path / "cache")
+    assert digests.digest(model) == hashlib.sha256(b"weights").digest()
+    assert list((tmp_path / "cache").iterdir()) == []
+    (tmp_path / "file").write_text("")
+    assert FileDigests(tmp_path / "file" / "cache").digest(model) == hashlib.sha256(b"weights").digest()

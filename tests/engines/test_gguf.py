@@ -112,3 +112,5 @@ def test_missing_fields_are_refused() -> None:
         _ = GgufHeader({}).trained_context_tokens
     with pytest.raises(UnreadableWeights, match="context_length"):
         _ = GgufHeader({"general.architecture": "x"}).trained_context_tokens
+    with pytest.raises(UnreadableWeights, match="context_length"):
+        _ = GgufHeader({"general.architecture": "x", "x.context_length": 2**64 - 1}).trained_context_tokens

@@ -1,5 +1,5 @@
 import pytest
-from gpunode_engines.base import Blob, Finished, Progress, Segment, Tokens
+from gpunode_engines.base import Blob, Event, Finished, Progress, Segment, TokenLogprob, Tokens, Word
 from gpunode_engines.errors import EngineCrashed, EngineOverloaded, OutputLimit, TimeLimit
 from gpunode_engines.job_table import Job, JobTable
 
@@ -38,13 +38,27 @@ async def test_a_failure_comes_after_what_was_delivered() -> None:
         Tokens(ids=(1,), text="x" * 100),
         Tokens(ids=(1,) * 13, text=""),
         Segment(start_ms=0, end_ms=1, text="x" * 101),
+        Segment(start_ms=0, end_ms=1, text="", words=(Word(start_ms=0, end_ms=1, text="x" * 101),)),
+        Segment(start_ms=0, end_ms=1, text="", words=(Word(start_ms=0, end_ms=1, text=""),) * 10),
+        Tokens(ids=(1,), text="", logprobs=(TokenLogprob(token_id=1, logprob=None, top=((1, 0.0),) * 10),)),
+        Progress(step=1, total=2, preview=bytes(101)),
         Blob(index=0, offset=0, total_bytes=101, data=bytes(101), media_type="image/png"),
     ],
 )
-async def test_output_is_capped(event: Tokens | Segment | Blob) -> None:
-    """Ids, text and blobs count."""
+async def test_output_is_capped(event: Event) -> None:
+    """Ids, texts, words, logprobs, previews and blobs count: all that waits in the node's memory."""
     with pytest.raises(OutputLimit):
         job(limit=100).deliver(event)
+
+
+async def test_events_that_carry_nothing_are_capped() -> None:
+    """A child could send them without end."""
+    running = job(limit=100)
+    nothing = Tokens(ids=(), text="")
+    for _ in range(6):
+        running.deliver(nothing)
+    with pytest.raises(OutputLimit):
+        running.deliver(nothing)
 
 
 async def test_slots_and_keys_are_limited() -> None:

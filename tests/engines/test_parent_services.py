@@ -52,6 +52,17 @@ def test_a_port_of_somebody_else_is_refused() -> None:
         line.connect(server.getsockname()[1]).close()
 
 
+def test_refusals_do_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """A child may ask without end; the log has the first, the 10th, the 100th and so on."""
+    with served() as sock:
+        line = ParentLine(sock)
+        for _ in range(25):
+            with pytest.raises(ConnectionRefusedError):
+                line.connect_to_server()
+    assert len(caplog.records) == 2
+    assert "10 in all" in caplog.text
+
+
 def test_the_first_port_is_the_only_one() -> None:
     """It is asked for while the model is loaded, before any job."""
     with served() as sock, listener() as first, listener() as second:

@@ -58,7 +58,11 @@ def test_shards_must_lie_beside_the_index(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("config", "words"),
-    [([], "no JSON object"), ({"max_position_embeddings": "many"}, "no usable max_position_embeddings")],
+    [
+        ([], "no JSON object"),
+        ({"max_position_embeddings": "many"}, "no usable max_position_embeddings"),
+        ({"max_position_embeddings": 10**4000}, "no usable max_position_embeddings"),
+    ],
 )
 def test_a_damaged_config_is_reported(tmp_path: Path, config: object, words: str) -> None:
     """The message names what is missing."""

@@ -9,8 +9,18 @@ from gpunode_engines import job_deadline
 from gpunode_engines.base import Progress
 from gpunode_engines.channel import ChildChannel, ParentChannel
 from gpunode_engines.child_process import ChildProcess
-from gpunode_engines.errors import EngineCrashed, EngineStartFailed, InvalidParameters, TimeLimit
-from gpunode_engines.ipc import MAX_PARENT_FRAME_BYTES, Generate, JobEvent, Load, Loaded, Ping, Pong
+from gpunode_engines.errors import BackendFailed, EngineCrashed, EngineStartFailed, InvalidParameters, TimeLimit
+from gpunode_engines.ipc import (
+    MAX_PARENT_FRAME_BYTES,
+    Generate,
+    JobEvent,
+    JobFailure,
+    Load,
+    Loaded,
+    LoadFailed,
+    Ping,
+    Pong,
+)
 from gpunode_engines.limits import EngineLimits
 from gpunode_engines.media import SpeechRequest
 from gpunode_engines.session import Session, open_session
@@ -96,6 +106,26 @@ async def test_a_child_that_sends_garbage_is_lost() -> None:
             await job
         with pytest.raises(EngineCrashed):
             await _first_event(session)
+        await session.end()
+
+
+async def test_a_childs_words_are_cut() -> None:
+    """They go into logs and to clients."""
+    child, side, sock = await puppet()
+    with sock:
+        side.send(LoadFailed(message="x" * 10_000))
+        with pytest.raises(EngineStartFailed) as start:
+            await open_session(_spawned(child), ORDER, QUICK_LIMITS)
+    assert len(str(start.value)) == 2_000
+    child, side, sock = await puppet()
+    with sock:
+        session = Session(await _spawned(child), LOADED, QUICK_LIMITS)
+        job = asyncio.create_task(_first_event(session))
+        await asyncio.sleep(0)
+        side.send(JobFailure(job_key="job", error="BackendFailed", message="x" * 10_000))
+        side.send(Pong())
+        with pytest.raises(BackendFailed, match=r"^x{2000}$"):
+            await job
         await session.end()
 
 

@@ -109,6 +109,15 @@ def test_a_failed_call_is_reported(parent: ParentSide) -> None:
     assert "secret" not in answer.message
 
 
+def test_a_call_that_is_refused_a_file_is_reported(parent: ParentSide) -> None:
+    """The process lives on: other jobs run in it."""
+    parent.send(Prepare(call=7, request=PrepareRequest(messages=(ChatMessage(role="user", content="EACCES"),))))
+    assert parent.receive() == Denied(act="a file (EACCES)")
+    answer = parent.receive()
+    assert isinstance(answer, CallFailure)
+    assert (answer.call, answer.error) == (7, "BackendFailed")
+
+
 def test_a_job_gives_events(parent: ParentSide) -> None:
     """Up to Finished."""
     parent.send(Generate(request=ask("hi")))

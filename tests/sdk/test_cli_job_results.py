@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
-from gpunode.cli_job_results import check_out, result_text, save_result
+from gpunode.cli_job_results import result_text, save_result
 from gpunode.errors import ClientError
 
 
@@ -57,11 +56,3 @@ def test_pictures_that_are_none(tmp_path: Path, images: list[Any]) -> None:
     """A worker without a key may send anything."""
     with pytest.raises(ClientError, match="cannot be read"):
         save_result("image_gen", {"images": images}, tmp_path / "a.png")
-
-
-def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    """Is noticed at once."""
-    check_out(None)
-    check_out(tmp_path / "a.txt")
-    with pytest.raises(typer.BadParameter, match="no folder"):
-        check_out(tmp_path / "no" / "a.txt")

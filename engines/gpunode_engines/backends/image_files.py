@@ -20,6 +20,16 @@ PARAMETERS_KEY: Final = "parameters"
 
 _INPUT_FORMATS: Final = ("PNG", "JPEG", "WEBP")
 _QUALITY: Final = 95
+_TURNS: Final[Mapping[object, Image.Transpose]] = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What brings a picture upright, by EXIF's orientation (Exif 2.32, tag 0x0112); Pillow turns counter-clockwise."""
 _MAX_EXIF_TEXT_BYTES: Final = 48_000
 """A JPEG's EXIF segment holds 64 KiB in all."""
 
@@ -46,7 +56,7 @@ def read_picture(data: bytes, name: str, size: tuple[int, int], mode: Literal["R
             with Image.open(io.BytesIO(data), formats=_INPUT_FORMATS) as opened:
                 _check_pixels(opened, name)
                 opened.load()
-                upright = ImageOps.exif_transpose(opened)
+                upright = _upright(opened)
     except UnidentifiedImageError as error:
         raise InvalidParameters(f"{name} is no PNG, JPEG or WebP file.") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -76,6 +86,22 @@ def _exif(text: str, facts: Mapping[str, Any]) -> Image.Exif:
         text = json.dumps({name: value for name, value in facts.items() if not isinstance(value, str)})
     exif[ExifTags.Base.ImageDescription] = text
     return exif
+
+
+def _upright(picture: Picture) -> Picture:
+    """Turn a picture as its camera was held.
+
+    Nothing but the orientation is read: ``ImageOps.exif_transpose`` writes all tags anew and fails at odd ones.
+    """
+    turn = _TURNS.get(_orientation(picture))
+    return picture if turn is None else picture.transpose(turn)
+
+
+def _orientation(picture: Picture) -> object:
+    try:
+        return picture.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # noqa: BLE001 -- tags are strangers' bytes, at which Pillow fails in many ways; the pixels are fine
+        return None
 
 
 def _check_pixels(picture: Picture, name: str) -> None:

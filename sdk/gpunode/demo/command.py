@@ -43,6 +43,7 @@ def demo(
     """Start a whole network on this machine (a tracker and nodes), ask it, and leave nothing behind."""
     from gpunode.demo.children import Children  # noqa: PLC0415 -- --help stays light
     from gpunode.demo.demo_task import DemoWish  # noqa: PLC0415 -- as above
+    from gpunode.demo.model_check import check_model  # noqa: PLC0415 -- as above
     from gpunode.demo.network import start_network  # noqa: PLC0415 -- as above
 
     if pull and (task != "llm" or nodes or out or file):
@@ -58,6 +59,8 @@ def demo(
         tempfile.TemporaryDirectory(prefix=_FOLDER_PREFIX, ignore_cleanup_errors=True) as folder,
         Children(Path(folder)) as children,
     ):
+        if model is not None:
+            check_model(children, chosen.task, model)
         if pull:
             _demo_queue(Path(folder), children, wish)
             return

@@ -25,9 +25,9 @@ class ImageTask:
 
     def check(self, wish: DemoWish) -> None:
         """See ``DemoTask``."""
-        from gpunode.cli_image import check_out  # noqa: PLC0415 -- --help stays light
+        from gpunode.cli_image import check_picture_out  # noqa: PLC0415 -- --help stays light
 
-        check_out(wish.out or DEFAULT_OUT)
+        check_picture_out(wish.out or DEFAULT_OUT)
         require_package("diffusers", wish.model, "'gpunode[diffusers]'")
 
     def ask(self, client: "InferenceClient", wish: DemoWish) -> DemoAnswer | None:

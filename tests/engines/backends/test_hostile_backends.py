@@ -122,7 +122,7 @@ async def test_an_ordinary_job_tries_nothing_that_is_refused(
     assert engine.info.confinement.level == 3
     assert engine.denials == 0
     scratch = Path(f"/proc/{engine.pid}/cwd").resolve()
-    assert scratch.name.startswith("gpunode-engine-")
+    assert scratch.name.startswith("gpunode-scratch-")
     assert [path.name for path in scratch.rglob("*") if path.is_file()] == []
 
 

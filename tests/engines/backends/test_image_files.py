@@ -66,6 +66,21 @@ def test_the_camera_s_orientation_counts() -> None:
     assert (turned.getpixel((4, 16)), turned.getpixel((28, 16))) == ((255,) * 3, (0,) * 3)
 
 
+def test_an_odd_tag_beside_the_orientation_does_no_harm() -> None:
+    """Cameras and editors write tags that cannot be written back, such as a text where a fraction belongs."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 3
+    exif[ExifTags.Base.XResolution] = 72.0
+    data = exif.tobytes()
+    resolution = struct.pack(">HHI", ExifTags.Base.XResolution, 5, 1)
+    assert resolution in data
+    odd = data.replace(resolution, struct.pack(">HHI", ExifTags.Base.XResolution, 2, 1))
+    left_dark = Image.new("RGB", (32, 32), "white")
+    left_dark.paste("black", (0, 0, 16, 32))
+    turned = read_picture(_file(left_dark, "PNG", exif=odd), "image", (32, 32))
+    assert (turned.getpixel((4, 16)), turned.getpixel((28, 16))) == ((255,) * 3, (0,) * 3)
+
+
 @pytest.mark.parametrize(
     ("data", "said"),
     [

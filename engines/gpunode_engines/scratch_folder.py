@@ -1,0 +1,59 @@
+"""The folder in which an engine's process may write, for as long as its parent lives and wants it."""
+
+import fcntl
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+_PREFIX = "gpunode-scratch-"
+
+
+class ScratchFolder:
+    """A new folder below the system's for temporary files. Whoever made it calls ``remove``.
+
+    It is locked by an open descriptor of this process, which ends with it, however that ends. A process id in its name
+    would not tell whether it is in use: in a container the next node has the number of the one before.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+
+    def __init__(self) -> None:
+        remove_stale()
+        self._descriptor = -1
+        while self._descriptor < 0:
+            self.path = Path(tempfile.mkdtemp(prefix=_PREFIX))
+            self._descriptor = _locked(self.path, wait=True)  # -1: another process took it for a stale one meanwhile
+
+    def remove(self) -> None:
+        """Remove the folder with all that is in it. Idempotent; may be called in any thread."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+def remove_stale() -> None:
+    """Remove folders whose process was killed before it could."""
+    for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        descriptor = _locked(path, wait=False)
+        if descriptor >= 0:
+            shutil.rmtree(path, ignore_errors=True)
+            os.close(descriptor)
+
+
+def _locked(path: Path, *, wait: bool) -> int:
+    """Return a descriptor that holds the lock on a folder; -1 if it is another's, or gone."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return -1
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        if os.fstat(descriptor).st_nlink and path.is_dir():
+            return descriptor
+    except OSError:
+        pass
+    os.close(descriptor)
+    return -1
