@@ -8,6 +8,7 @@ from gpunode_tracker.storage.webhooks import DueWebhook
 from gpunode_tracker.tracker import Tracker
 from sqlalchemy import text
 
+from tests.tracker.databases import ON_SQLITE
 from tests.tracker.parties import TestClock, job_id
 from tests.tracker.webhooks.ended_jobs import make_due, new_account, row_of, submit
 
@@ -118,6 +119,7 @@ async def test_a_given_up_one_keeps_its_reason(tracker: Tracker, account: str) -
     assert not await make_due(tracker, 1)
 
 
+@ON_SQLITE
 async def test_looking_for_what_is_due_walks_along_an_index(tracker: Tracker) -> None:
     """However many webhooks are kept."""
     query = webhooks.due_query(now=1, limit=10, except_accounts=["a"])

@@ -72,12 +72,12 @@ async def test_a_job_s_end_is_told_and_signed(tracker: Tracker, tmp_path: Path) 
 
 async def test_a_failure_is_told_with_its_reason(tracker: Tracker, tmp_path: Path) -> None:
     """So that the receiver need not ask."""
-    await submit(tracker, 1, await new_account(tracker), status="failed", error="no worker: \x00 é")
+    await submit(tracker, 1, await new_account(tracker), status="failed", error="no worker: \x01 é")
     await make_due(tracker, 1)
     async with _sending(tracker, tmp_path) as (sender, receiver):
         await _send(sender)
     told = json.loads(receiver.letters[0].body)
-    assert (told["status"], told["error"]) == ("failed", "no worker: \x00 é")
+    assert (told["status"], told["error"]) == ("failed", "no worker: \x01 é")
 
 
 async def test_a_failure_is_tried_again(tracker: Tracker, clock: TestClock, tmp_path: Path) -> None:
