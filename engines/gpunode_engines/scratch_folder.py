@@ -1,12 +1,15 @@
 """The folder in which an engine's process may write, for as long as its parent lives and wants it."""
 
-import fcntl
 import os
 import shutil
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Final
 
 _PREFIX = "gpunode-scratch-"
+_HAS_LOCKS: Final = find_spec("fcntl") is not None
+"""Only Unix has them. Engines need it too, but the modules of a pull worker can be loaded everywhere."""
 
 
 class ScratchFolder:
@@ -15,16 +18,17 @@ class ScratchFolder:
     It is locked by an open descriptor of this process, which ends with it, however that ends. A process id in its name
     would not tell whether it is in use: in a container the next node has the number of the one before.
 
+    Where there are no such locks (not Unix), what a killed process left stays until the system clears its folder.
+
     Raises:
         OSError: it cannot be made.
     """
 
     def __init__(self) -> None:
         remove_stale()
-        self._descriptor = -1
-        while self._descriptor < 0:
-            self.path = Path(tempfile.mkdtemp(prefix=_PREFIX))
-            self._descriptor = _locked(self.path, wait=True)  # -1: another process took it for a stale one meanwhile
+        self.path, self._descriptor = _made()
+        while _HAS_LOCKS and self._descriptor < 0:  # another process took it for a stale one meanwhile
+            self.path, self._descriptor = _made()
 
     def remove(self) -> None:
         """Remove the folder with all that is in it. Idempotent; may be called in any thread."""
@@ -43,8 +47,17 @@ def remove_stale() -> None:
             os.close(descriptor)
 
 
+def _made() -> tuple[Path, int]:
+    path = Path(tempfile.mkdtemp(prefix=_PREFIX))
+    return path, _locked(path, wait=True)
+
+
 def _locked(path: Path, *, wait: bool) -> int:
-    """Return a descriptor that holds the lock on a folder; -1 if it is another's, or gone."""
+    """Return a descriptor that holds the lock on a folder; -1 if it is another's, or gone, or if there are no locks."""
+    if not _HAS_LOCKS:
+        return -1
+    import fcntl  # noqa: PLC0415 -- see _HAS_LOCKS
+
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:

@@ -27,7 +27,8 @@ from gpunode_tracker.jobs.job import Lease, StoredJob, dispatch_holder
 from gpunode_tracker.jobs.news import Word
 from gpunode_tracker.storage import ledger
 from gpunode_tracker.storage.accounts import Account, add_account
-from gpunode_tracker.storage.jobs import claim_job, failures_of, find_job
+from gpunode_tracker.storage.attempts import failures_of
+from gpunode_tracker.storage.jobs import claim_job, find_job
 from gpunode_tracker.tracker import Tracker
 
 from tests.sdk.memory_mesh import MemoryMesh, MemoryNetwork, MemoryStream

@@ -15,8 +15,8 @@ from gpunode_tracker.errors import Conflict, InsufficientCredits, KeyReused, Key
 from gpunode_tracker.jobs.desk import IDEMPOTENCY_S, FiledJob, Sender
 from gpunode_tracker.jobs.job import JobStatus, StoredJob
 from gpunode_tracker.jobs.news import Word
+from gpunode_tracker.storage.attempts import failures_of
 from gpunode_tracker.storage.grants import SETTLEMENT_PERIOD_S, find_grant
-from gpunode_tracker.storage.jobs import failures_of
 from gpunode_tracker.storage.tables import jobs as jobs_table
 from gpunode_tracker.storage.tables import webhooks
 from gpunode_tracker.tracker import Tracker

@@ -8,7 +8,7 @@ from gpunode_protocol.tasks import Task
 from gpunode_tracker.jobs.job import JobStatus, Lease, Outcome, StoredJob, worker_holder
 from gpunode_tracker.jobs.lanes import lane_of
 from gpunode_tracker.jobs.queue_order import rank_of
-from gpunode_tracker.storage import jobs
+from gpunode_tracker.storage import attempts, jobs
 from gpunode_tracker.storage.accounts import Account, add_account
 from gpunode_tracker.storage.claim_statements import SHUN_S
 from gpunode_tracker.storage.database import Database
@@ -138,7 +138,7 @@ class Queue:
     async def failures(self, number: int) -> list[str]:
         """Return why its attempts failed."""
         async with self.database.read() as connection:
-            return await jobs.failures_of(connection, job_id(number))
+            return await attempts.failures_of(connection, job_id(number))
 
     async def expired(self) -> list[Lease]:
         """Return leases that are over."""

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 from gpunode_tracker.entries import account_name
 from gpunode_tracker.jobs.job import Lease, Outcome, dispatch_holder, worker_holder
-from gpunode_tracker.storage import accounts, api_keys, grants, jobs, ledger, nodes, settlements
+from gpunode_tracker.storage import accounts, api_keys, attempts, grants, jobs, ledger, nodes, settlements
 from gpunode_tracker.storage.database import Database
 from gpunode_tracker.storage.named_lanes import named_lanes, waits_in
 from gpunode_tracker.storage.tables import workers
@@ -55,7 +55,7 @@ def _questions(count: int) -> dict[str, Callable[[AsyncConnection], Awaitable[ob
         "failure": lambda c: jobs.fail_attempt(c, _lease(count + OTHERS + 16), "x", now=NOW),
         "cancellation": lambda c: jobs.cancel_job(c, job, now=NOW),
         "holder": lambda c: jobs.lease_of(c, job),
-        "reasons": lambda c: jobs.failures_of(c, job),
+        "reasons": lambda c: attempts.failures_of(c, job),
         "expired leases": lambda c: jobs.expired_leases(c, now=NOW, limit=100),
         "old jobs": lambda c: jobs.jobs_to_delete(c, completed_before=NOW, limit=100),
         "deletion": lambda c: jobs.delete_jobs(c, [job_id(count + number) for number in range(100)]),

@@ -7,7 +7,7 @@ import pytest
 from gpunode_protocol import jobs_api
 from gpunode_protocol import tracker_api as api
 from gpunode_protocol.tasks import Task
-from gpunode_tracker.storage.jobs import failures_of
+from gpunode_tracker.storage.attempts import failures_of
 from gpunode_tracker.storage.workers import find_worker
 
 from tests.tracker.conftest import World

@@ -3,7 +3,7 @@
 import pytest
 from gpunode_tracker.config import TrackerSettings
 from gpunode_tracker.jobs.job import Lease, worker_holder
-from gpunode_tracker.storage.jobs import failures_of
+from gpunode_tracker.storage.attempts import failures_of
 from gpunode_tracker.workers.worker import WorkerStatus
 
 from tests.tracker.conftest import World

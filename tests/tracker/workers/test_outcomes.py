@@ -4,7 +4,8 @@ import pytest
 from gpunode_protocol.identity import Identity
 from gpunode_tracker.errors import StorageUnavailable
 from gpunode_tracker.jobs.job import JobStatus, Lease, dispatch_holder, worker_holder
-from gpunode_tracker.storage.jobs import claim_job, failures_of
+from gpunode_tracker.storage.attempts import failures_of
+from gpunode_tracker.storage.jobs import claim_job
 from gpunode_tracker.storage.nodes import set_account
 from gpunode_tracker.storage.workers import find_worker
 from gpunode_tracker.workers.outcomes import DISPATCH_SILENT, WORKER_SILENT, shown_text

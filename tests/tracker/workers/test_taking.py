@@ -8,8 +8,8 @@ from gpunode_protocol.identity import Identity
 from gpunode_protocol.requests import JobRequest
 from gpunode_protocol.signing import read_body
 from gpunode_protocol.tasks import Task
+from gpunode_tracker.storage.attempts import failures_of
 from gpunode_tracker.storage.claim_statements import ALONE_SHUN_S, SHUN_S
-from gpunode_tracker.storage.jobs import failures_of
 from gpunode_tracker.storage.queue_heads import Head
 from gpunode_tracker.workers import taking
 from sqlalchemy.ext.asyncio import AsyncConnection

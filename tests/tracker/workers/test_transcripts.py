@@ -13,7 +13,7 @@ from gpunode_protocol.requests import JobRequest
 from gpunode_protocol.signing import Signed
 from gpunode_protocol.tasks import Task
 from gpunode_tracker.jobs.job import JobStatus, StoredJob
-from gpunode_tracker.storage.jobs import failures_of
+from gpunode_tracker.storage.attempts import failures_of
 from gpunode_tracker.workers.transcripts import read_transcript
 
 from tests.tracker.conftest import World

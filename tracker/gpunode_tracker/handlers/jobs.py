@@ -33,7 +33,7 @@ from gpunode_tracker.jobs.views import view_of, whole_view
 from gpunode_tracker.problems import problem_reply, problem_with_location
 from gpunode_tracker.queries import read_choice
 from gpunode_tracker.quotas import free_body, hold_body
-from gpunode_tracker.storage import jobs
+from gpunode_tracker.storage import attempts, jobs
 from gpunode_tracker.storage.accounts import Account
 from gpunode_tracker.storage.job_results import find_result, result_bytes
 from gpunode_tracker.tracker import Tracker
@@ -98,7 +98,7 @@ async def delete_job(request: web.Request) -> web.Response:
     job = await _find_state(tracker, account, request.match_info["job"])
     cancelled = await tracker.desk.cancel(job)
     async with tracker.database.read() as connection:
-        failures = await jobs.failures_of(connection, job.id)
+        failures = await attempts.failures_of(connection, job.id)
     return reply(view_of(cancelled, failures=failures))
 
 
@@ -115,7 +115,7 @@ async def get_jobs(request: web.Request) -> web.Response:
             connection, account.id, status=status, task=task, before_id=cursor, limit=limit + 1
         )
         page = found[:limit]
-        failures = await jobs.failures_of_all(connection, [job.id for job in page if job.attempt])
+        failures = await attempts.failures_of_all(connection, [job.id for job in page if job.attempt])
     next_cursor = page[-1].id if len(found) > limit else None
     views = tuple(view_of(job, failures=failures.get(job.id, ())) for job in page)
     return reply(JobsPage(jobs=views, next_cursor=next_cursor))

@@ -10,7 +10,7 @@ from gpunode_protocol.tasks import Task
 
 from gpunode_tracker.jobs.estimates import Estimate
 from gpunode_tracker.jobs.job import JobStatus, StoredJob, worker_holder
-from gpunode_tracker.storage.jobs import failures_of
+from gpunode_tracker.storage.attempts import failures_of
 
 if TYPE_CHECKING:
     from gpunode_tracker.tracker import Tracker

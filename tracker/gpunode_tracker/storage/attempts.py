@@ -1,5 +1,6 @@
 """Attempts at jobs, seen from those who made them. ``storage.jobs`` begins and ends them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -75,3 +76,20 @@ async def queued_again_after(connection: AsyncConnection, holder: str, *, since:
         .where(*lately)
     )
     return int((await connection.execute(query)).scalar_one())
+
+
+async def failures_of(connection: AsyncConnection, job_id: str) -> list[str]:
+    """Return why each failed attempt failed, in order."""
+    return (await failures_of_all(connection, [job_id])).get(job_id, [])
+
+
+async def failures_of_all(connection: AsyncConnection, job_ids: Sequence[str]) -> dict[str, list[str]]:
+    """Return the same of some jobs, those left out that had no failure."""
+    if not job_ids:
+        return {}
+    failed = job_attempts.c.job_id.in_(job_ids), job_attempts.c.failure.is_not(None)
+    query = select(job_attempts.c.job_id, job_attempts.c.failure).where(*failed)
+    found: dict[str, list[str]] = {}
+    for job_id, failure in await connection.execute(query.order_by(job_attempts.c.job_id, job_attempts.c.attempt)):
+        found.setdefault(job_id, []).append(failure)
+    return found

@@ -310,23 +310,6 @@ async def lease_of(connection: AsyncConnection, job_id: str) -> Lease | None:
     return Lease(job_id=job_id, holder=row.holder, attempt=row.attempt) if row else None
 
 
-async def failures_of(connection: AsyncConnection, job_id: str) -> list[str]:
-    """Return why each failed attempt failed, in order."""
-    return (await failures_of_all(connection, [job_id])).get(job_id, [])
-
-
-async def failures_of_all(connection: AsyncConnection, job_ids: Sequence[str]) -> dict[str, list[str]]:
-    """Return the same of some jobs, those left out that had no failure."""
-    if not job_ids:
-        return {}
-    failed = job_attempts.c.job_id.in_(job_ids), job_attempts.c.failure.is_not(None)
-    query = select(job_attempts.c.job_id, job_attempts.c.failure).where(*failed)
-    found: dict[str, list[str]] = {}
-    for job_id, failure in await connection.execute(query.order_by(job_attempts.c.job_id, job_attempts.c.attempt)):
-        found.setdefault(job_id, []).append(failure)
-    return found
-
-
 async def jobs_ahead(connection: AsyncConnection, job: StoredJob, lanes: Sequence[str], *, limit: int) -> int:
     """Return how many queued jobs of some lanes go before a job; counts ``limit`` of a lane at most."""
     values = {f"lane_{number}": lane for number, lane in enumerate(lanes)}
