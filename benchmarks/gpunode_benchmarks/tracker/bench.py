@@ -7,7 +7,8 @@ process, over kept connections. It has no mesh, because nodes without engines wo
 import logging
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -30,9 +31,7 @@ def run_tracker_bench(effort: Effort = USUAL) -> TrackerBenchResult:
         BenchmarkFailed: a process ended early or was not ready in time, or something was refused.
     """
     load_before, began_at = load_average(), time.monotonic()
-    # it says where to keep a new network's root key, which ends with the bench
-    logging.getLogger(keys.__name__).setLevel(logging.ERROR)
-    with tempfile.TemporaryDirectory(prefix="gpnb-") as name:
+    with tempfile.TemporaryDirectory(prefix="gpnb-") as name, without_advice_on_keys():
         try:
             seen = uvloop.run(run_scene(Path(name), effort))
         except DemoFailed as error:
@@ -46,6 +45,18 @@ def run_tracker_bench(effort: Effort = USUAL) -> TrackerBenchResult:
         load_before=load_before,
         load_after=load_average(),
     )
+
+
+@contextmanager
+def without_advice_on_keys() -> Iterator[None]:
+    """Do not say where to keep a new network's root key, which ends with the bench."""
+    logger = logging.getLogger(keys.__name__)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _settings(effort: Effort, seen: Seen, elapsed_s: float) -> Mapping[str, int | float | str]:
