@@ -100,7 +100,8 @@ async def network(shared_network: Network) -> Network:
 async def _make_known(mesh: HivemindMesh, server: HivemindMesh) -> None:
     link, peer = link_of(mesh), PeerID.from_base58(server.peer_id)
     if peer not in link.protocol.routing_table:
-        await link.p2p.dial(peer, [await tcp_address(server)], _GREET_TIMEOUT_S)
+        address = (await tcp_address(server)).partition("/p2p/")[0]  # p2pd takes transports only
+        await link.p2p.dial(peer, [address], _GREET_TIMEOUT_S)
         assert await link.protocol.greet(peer) is not None
 
 
