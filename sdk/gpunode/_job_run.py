@@ -30,7 +30,7 @@ from gpunode._seen_prefix import CannotGoOn
 from gpunode._selection import Choice
 from gpunode._transport import JobLink, ReadingClock
 from gpunode.errors import AnswerInterrupted, NoNodeFound, RequestRefused
-from gpunode.types import Attempt, Route, RouteSegment
+from gpunode.types import Attempt, Route, RouteSegment, StartTimes
 
 _log = logging.getLogger(__name__)
 
@@ -64,6 +64,7 @@ class JobRun:
         self.route: Route | None = None
         self.on_route: Callable[[Route], None] = _nobody_listens
         self.chosen_at = nodes.made_at
+        self.start = StartTimes()
         self.first_output_at: float | None = None
         self._services = services
         self._nodes = nodes

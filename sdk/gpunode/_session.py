@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from random import Random, SystemRandom
 from typing import Final
@@ -24,10 +25,11 @@ from gpunode._breakers import Breakers
 from gpunode._cost import JobSize
 from gpunode._discovery import Discovery
 from gpunode._explaining import explanation_of
-from gpunode._finder import Finder, Placement
+from gpunode._finder import Finder, Placement, Ranking
 from gpunode._good_nodes import GoodNodes
-from gpunode._grants import GrantStore, GrantTerms, HeldGrant
+from gpunode._grants import GrantStore, GrantTerms
 from gpunode._home import HomeKeeper
+from gpunode._index_ahead import IndexAhead
 from gpunode._job_requests import Job, JobSigner, patience_with, worst_cost_microcredits
 from gpunode._job_run import JobRun
 from gpunode._job_services import JobServices
@@ -37,6 +39,7 @@ from gpunode._network import Network, NetworkKeeper
 from gpunode._node_queue import NodeQueue
 from gpunode._own_nodes import OwnNodes
 from gpunode._placing import Demand, Placer
+from gpunode._preparing import ask_early, prepare
 from gpunode._probing import Prober
 from gpunode._region_facts import network_regions
 from gpunode._selection import Choice, Wanted
@@ -47,6 +50,7 @@ from gpunode.config import ClientConfig
 from gpunode.errors import ClientClosed, ClientError
 from gpunode.regions import NetworkRegions
 from gpunode.routing import RouteExplanation
+from gpunode.types import StartTimes
 
 _log = logging.getLogger(__name__)
 
@@ -118,6 +122,7 @@ class Session:
             rtts_ms=self._measurements.rtts_ms,
             clock=self._surroundings.clock,
         )
+        self._index = IndexAhead(self._fetch_index, monotonic=self._surroundings.monotonic)
         own_nodes = OwnNodes(self._ask_own_nodes, monotonic=self._surroundings.monotonic)
         self._placer = Placer(self._home, config.limits(), own_nodes)
         self._background = Background()
@@ -144,21 +149,24 @@ class Session:
         Raises:
             NoNodeFound: nobody serves it. ClientError: no grant could be had, or the network is not reachable.
         """
-        ready = await self.ready()
+        asked_at = self._surroundings.monotonic()
+        ready = await self.ready(wish)
         now, monotonic = self._surroundings.clock(), self._surroundings.monotonic()
-        network = self._current()
         placement = await self._placement(Demand(wish.task, wish.model, wish.region, wish.limits, wish.params))
         services, errand = ready.services, wish.errand
         if errand is not None:
             services = replace(services, grants=errand.grants, accounting=errand.accounts)
-        early_grant = self._early_grant(ready, wish, network) if errand is None else None
+        early_grant = ask_early(ready.grants, wish, self._current())
         try:
-            choices = await (ready.finder.choices(placement) if errand is None else errand.look())
+            if errand is None:
+                ranking = await ready.finder.ranking(placement)
+            else:
+                ranking = Ranking(list(await errand.look()), looked_up_at=monotonic)
         except BaseException:
             if early_grant is not None:  # it serves the next job
                 self._background.spawn(_discard_result(early_grant))
             raise
-        prober = services.prober
+        prober, choices = services.prober, ranking.choices
         counted = prober.job_sent(choices[0].candidate)
 
         async def find_again() -> Sequence[Choice]:
@@ -170,7 +178,7 @@ class Session:
         nodes = NodeQueue(choices, counted, find_again, monotonic=self._surroundings.monotonic)
         ready.warmth.used(choices)
         cost = max(  # by the advertised names: a wish may have a shorter name, or none
-            worst_cost_microcredits(network.info.prices, wish.task, name, wish.params)
+            worst_cost_microcredits(self._current().info.prices, wish.task, name, wish.params)
             for name in {choice.model for choice in choices}
         )
         try:
@@ -189,18 +197,10 @@ class Session:
             salt=wish.salt,
             fingerprint=None if fingerprint is None else bytes.fromhex(fingerprint),
         )
-        return JobRun(services, job, nodes, grant, wish.inputs)
-
-    def _early_grant(self, ready: _Open, wish: JobWish, network: Network) -> "asyncio.Task[HeldGrant] | None":
-        """Ask for a grant while nodes are looked for; None: one is held, or only the nodes tell what it must cover.
-
-        The tracker may be far away: one after the other, a client's first job would wait for both.
-        """
-        prices = network.info.prices
-        cost = worst_cost_microcredits(prices, wish.task, "", wish.params)
-        if prices.models or ready.grants.holds(wish.task, cost_microcredits=cost):
-            return None
-        return asyncio.create_task(ready.grants.get(wish.task, cost_microcredits=cost))
+        run = JobRun(services, job, nodes, grant, wish.inputs)
+        instants = (asked_at, monotonic, ranking.looked_up_at, nodes.made_at, self._surroundings.monotonic())
+        run.start = StartTimes(*(1000 * (end - begin) for begin, end in pairwise(instants)))
+        return run
 
     async def choices(self, demand: Demand, *, anew: bool = False) -> list[Choice]:
         """Return whom a job would ask now, best first, at least one.
@@ -239,7 +239,7 @@ class Session:
         """
         ready = await self.ready()
         placement = await self._placement(demand, size)
-        ranking = await ready.finder.search(placement)
+        ranking = await ready.finder.search(placement, thorough=True)
         ready.warmth.used(ranking.choices)
         return explanation_of(ranking, placement)
 
@@ -249,8 +249,10 @@ class Session:
     async def _ask_own_nodes(self) -> tuple[str, ...]:
         return (await self.tracker.own_nodes()).nodes
 
-    async def ready(self) -> _Open:
+    async def ready(self, wish: JobWish | None = None) -> _Open:
         """Join the mesh once; later calls refresh in the background what is old.
+
+        wish: the job for which it is joined; what that needs of the tracker is asked for meanwhile.
 
         Raises:
             ClockOff: with this computer's clock nothing would work. ClientError: the network is not reachable.
@@ -258,7 +260,7 @@ class Session:
         async with self._lock:
             self._check_open()
             if self._open is None:
-                self._open = await self._join()
+                self._open = await self._join(wish)
             elif self._keeper.is_stale:
                 self._background.spawn(_discard_result(self._keeper.fetch()))
             self._home.refresh()
@@ -272,6 +274,8 @@ class Session:
         self._is_closed = True
         if self._open is not None:
             await self._open.warmth.close()
+            await self._open.finder.close()
+        await self._index.close()
         await self._home.close()
         await self._background.close()
         self._measurements.save()
@@ -295,7 +299,7 @@ class Session:
         assert network is not None  # noqa: S101 -- joining the mesh needs it first
         return network
 
-    async def _join(self) -> _Open:
+    async def _join(self, wish: JobWish | None) -> _Open:
         """Start the mesh, beside asking the tracker if the network is known from before."""
         self._state_dir.prepare()
         fetching = asyncio.create_task(self._keeper.fetch())
@@ -308,6 +312,8 @@ class Session:
             self._home.refresh()  # beside the joining, so that mostly the first job knows it
             validator = AdvertValidator(network.trust, network.revocations)
             mesh = self._create_mesh(network, validator)
+            grants = self._grant_store()
+            prepare(wish, network, index=self._index, grants=grants, spawn=self._background.spawn)
             await mesh.start()
             await asyncio.wait([fetching], timeout=KNOWN_NETWORK_PATIENCE_S)
             if fetching.done():
@@ -320,7 +326,7 @@ class Session:
             if mesh is not None:
                 await mesh.stop()
             raise
-        return self._assemble(mesh, validator)
+        return self._assemble(mesh, validator, grants)
 
     def _create_mesh(self, network: Network, validator: AdvertValidator) -> Mesh:
         config = MeshConfig(
@@ -337,21 +343,21 @@ class Session:
                 f"The peer-to-peer mesh needs {error.name}, which is not installed. Run: pip install 'gpunode[mesh]'"
             ) from error
 
-    def _assemble(self, mesh: Mesh, validator: AdvertValidator) -> _Open:
-        around, state = self._surroundings, self._state
-        identity = load_or_create_identity(self._identity_path)
-        breakers, good_nodes = Breakers(), self._good_nodes
-        grants = GrantStore(
+    def _grant_store(self) -> GrantStore:
+        return GrantStore(
             self.tracker,
-            state.grants_path(self.tracker.api_key or ""),
-            terms=GrantTerms(identity.peer_id, self.config.grant_microcredits),
+            self._state.grants_path(self.tracker.api_key or ""),
+            terms=GrantTerms(load_or_create_identity(self._identity_path).peer_id, self.config.grant_microcredits),
             trust=lambda: self._current().trust,
-            clock=around.clock,
+            clock=self._surroundings.clock,
             spawn=self._background.spawn,
         )
-        discovery = Discovery(
-            mesh, index=self._fetch_index, good_nodes=good_nodes, network=self._current, clock=around.clock
-        )
+
+    def _assemble(self, mesh: Mesh, validator: AdvertValidator, grants: GrantStore) -> _Open:
+        around = self._surroundings
+        identity = load_or_create_identity(self._identity_path)
+        breakers, good_nodes = Breakers(), self._good_nodes
+        discovery = Discovery(mesh, index=self._index, good_nodes=good_nodes, network=self._current, clock=around.clock)
         prober = Prober(mesh, self._measurements, monotonic=around.monotonic)
         services = JobServices(
             mesh=mesh,
