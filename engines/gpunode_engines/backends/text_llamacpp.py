@@ -27,7 +27,7 @@ from gpunode_engines.out_of_memory import speaks_of_memory
 from gpunode_engines.structured_answer import constraint_of, structured
 from gpunode_engines.text_assembly import TextAssembler
 from gpunode_engines.tool_prompt import conversation_of, knows_tools
-from gpunode_engines.vocabulary import Vocabulary
+from gpunode_engines.vocabulary import GGUF_ARRAYS, Vocabulary
 
 _SAMPLERS = ["penalties", "top_k", "top_p", "min_p", "temperature"]
 _RANDOM_SEED = 2**32 - 1
@@ -39,7 +39,7 @@ class LlamaCppBackend:
 
     def load(self, order: Load) -> Loaded:
         """Load the first file; llama.cpp finds the further parts of a split model beside it."""
-        self._vocabulary = Vocabulary.from_gguf(read_gguf_header(Path(order.files[0])))
+        self._vocabulary = Vocabulary.from_gguf(read_gguf_header(Path(order.files[0]), GGUF_ARRAYS))
         self._server = LlamaCppServer(order)
         self._slots = SlotTable(order.options.slots)
         self._template_knows_tools = knows_tools(self._server.chat_template())
