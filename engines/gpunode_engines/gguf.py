@@ -110,7 +110,7 @@ class GgufHeader:
         return value
 
 
-def read_gguf_header(path: Path, long_arrays: Collection[str] = ()) -> GgufHeader:
+def read_gguf_header(path: Path, long_values: Collection[str] = ()) -> GgufHeader:
     """Read the metadata of a GGUF file; of texts and arrays that are long, as a vocabulary is, only those named.
 
     Strangers write such files, and the node's own process reads them: what is skipped takes no memory, and there is
@@ -121,7 +121,7 @@ def read_gguf_header(path: Path, long_arrays: Collection[str] = ()) -> GgufHeade
     """
     try:
         with path.open("rb") as file:
-            return GgufHeader(_Reader(file, long_arrays).metadata())
+            return GgufHeader(_Reader(file, long_values).metadata())
     except OSError as error:
         raise UnreadableWeights(f"The model file {path} cannot be read: {error.strerror}.") from error
     except (ValueError, struct.error) as error:
@@ -131,9 +131,9 @@ def read_gguf_header(path: Path, long_arrays: Collection[str] = ()) -> GgufHeade
 class _Reader:
     """Goes through one header, once."""
 
-    def __init__(self, file: BinaryIO, long_arrays: Collection[str]) -> None:
+    def __init__(self, file: BinaryIO, long_values: Collection[str]) -> None:
         self._file = file
-        self._long_arrays = long_arrays
+        self._long_values = long_values
         self._left_bytes = min(_MAX_HEADER_BYTES, os.fstat(file.fileno()).st_size)
         self._left_texts = _MAX_TEXTS
 
@@ -157,14 +157,14 @@ class _Reader:
         """Return a value; None if it was too long."""
         value_type = int(self._scalar(_TYPE_UINT32))
         if value_type == _TYPE_STRING:
-            return self._text()
+            return self._text(key)
         if value_type == _TYPE_ARRAY:
             return self._array(key)
         return self._scalar(value_type)
 
-    def _text(self) -> str | None:
+    def _text(self, key: str) -> str | None:
         length = self._length(self._left_bytes)
-        if length > _LONG_TEXT_BYTES:
+        if length > _LONG_TEXT_BYTES and key not in self._long_values:
             self._skip(length)
             return None
         return self._take(length).decode(errors="replace")
@@ -172,7 +172,7 @@ class _Reader:
     def _array(self, key: str) -> list[Scalar] | None:
         item_type = int(self._scalar(_TYPE_UINT32))
         count = self._length(self._left_bytes)
-        is_kept = count <= _LONG_ARRAY_ITEMS or key in self._long_arrays
+        is_kept = count <= _LONG_ARRAY_ITEMS or key in self._long_values
         if item_type == _TYPE_STRING:
             return self._texts(count, is_kept=is_kept)
         layout = _layout(item_type)

@@ -48,7 +48,7 @@ def _sentencepiece(piece: bytes) -> bytes:
 _DECODERS = {"gpt2": _byte_level, "llama": _sentencepiece}
 
 
-GGUF_ARRAYS = ("tokenizer.ggml.tokens", "tokenizer.ggml.token_type")
+VOCABULARY_KEYS = ("tokenizer.ggml.tokens", "tokenizer.ggml.token_type")
 """What ``from_gguf`` needs of a header and is long there."""
 
 
@@ -60,14 +60,14 @@ class Vocabulary:
 
     @classmethod
     def from_gguf(cls, header: GgufHeader) -> "Vocabulary":
-        """Read the tokenizer of a model. header: with ``GGUF_ARRAYS``.
+        """Read the tokenizer of a model. header: with ``VOCABULARY_KEYS``.
 
         Raises:
             UnreadableWeights: no tokenizer, or one of a kind that is not supported.
         """
         kind = header.metadata.get("tokenizer.ggml.model")
         decode = _DECODERS.get(kind) if isinstance(kind, str) else None
-        pieces, types = (header.metadata.get(name) for name in GGUF_ARRAYS)
+        pieces, types = (header.metadata.get(name) for name in VOCABULARY_KEYS)
         if decode is None or not isinstance(pieces, list) or not isinstance(types, list):
             raise UnreadableWeights(f"The tokenizer {kind!r} of this model is not supported.")
         texts = (piece for piece in pieces if isinstance(piece, bytes))
