@@ -265,6 +265,11 @@ async def test_kill_9_fails_the_job_and_the_next_works(engine: SupervisedEngine)
     assert (engine.restarts, engine.info.fingerprint) == (restarts + 1, fingerprint)
 
 
+async def test_threads_that_wait_soon_sleep(engine: SupervisedEngine) -> None:
+    """Threads that turn in circles instead slow down other programs, and with them themselves, tenfold."""
+    assert b"GOMP_SPINCOUNT=1000" in Path(f"/proc/{engine.pid}/environ").read_bytes().split(b"\0")
+
+
 async def test_the_listener_needs_the_key(engine: SupervisedEngine) -> None:
     """llama.cpp's HTTP listener is on loopback and refuses whoever does not know the key."""
     assert engine.pid is not None
