@@ -110,9 +110,9 @@ def _is_sampled_from_few(request: GenerateRequest) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """What one chunk says of new tokens. last_id: of the last of ``count``; data: the bytes of all of them.
+    """What one chunk says of new tokens.
 
-    logprob, top: empty where they were not asked for (see ``_is_sampled_from_few``).
+    last_id: of the last of ``count``. data: the bytes of all of them. logprob, top: of the last, where the job asked.
     """
 
     count: int
