@@ -70,8 +70,8 @@ class EnginePlan:
 _ENVIRONMENTS: Final[Mapping[str, Mapping[str, str]]] = {
     # llama.cpp's threads meet some hundred times a token. Left to itself, GNU OpenMP has whoever waits look 300,000
     # times before it sleeps, and 1,000 times where it knows of more threads than processors; it knows of its own only.
-    # Beside other programs a token took ten times as long so. Alone, one stream is as fast (2 % less at most), and
-    # eight, which have more to do in Python, are faster. Not for torch, whose small steps lose a tenth by it.
+    # Beside other programs a token took two to ten times as long so. Alone, one stream of a tiny model loses 2 to 5 %,
+    # and eight, which have more to do in Python, gain as much. Not for torch, whose small steps lose a tenth by it.
     "llamacpp": {"GOMP_SPINCOUNT": "1000"},
 }
 """What a child's libraries read before anything of ours runs in it, by backend."""
