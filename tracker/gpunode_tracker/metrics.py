@@ -21,6 +21,9 @@ class Metrics:
         self.adverts_refused = self._counter("adverts_refused", "Adverts in heartbeats that were not valid.")
         self.redis_failures = self._counter("redis_failures", "Calls of Redis that failed.")
         self.news_dropped = self._counter("news_dropped", "News of jobs that reached no other replica.", "reason")
+        self.signs_dropped = self._counter(
+            "signs_dropped", "Words of other replicas on workers that were not understood.", "reason"
+        )
         self.dispatched = self._counter("dispatched_jobs", "Queued jobs taken to be sent to mesh nodes.", "type")
         self.dispatch_ends = self._counter(
             "dispatch_ends", "What came of them: completed, failed, retried, returned or lost.", "type", "end"
