@@ -214,8 +214,8 @@ class Tracker:
         missing = self.keys.missing(self.clock())
         for kid in sorted(missing - self._missed_keys):
             logger.warning(
-                "The signing key %s is published, but its file is not here. Copy it from %s/ of the tracker that made it, "
-                "before it takes over.",
+                "The file of the published signing key %s is not here. Copy it from %s/ of the tracker that made it, "
+                "within two hours.",
                 kid,
                 SIGNING_FOLDER,
                 extra={"event": "signing_key_missing", "kid": kid},
