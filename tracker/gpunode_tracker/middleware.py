@@ -1,4 +1,4 @@
-"""Around every request: an id, counters, and errors as problems."""
+"""Around every request: an id, counters, limits, and errors as problems."""
 
 import logging
 import re
@@ -8,7 +8,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from gpunode_protocol.secret_texts import without_secrets
 
-from gpunode_tracker.app_keys import CLIENT, GUARD, REQUEST_ID, TRACKER, VISIT
+from gpunode_tracker.app_keys import CLIENT, GUARD, NO_ROUTE, PATH, REQUEST_ID, TRACKER, VISIT
 from gpunode_tracker.bans import BanKind
 from gpunode_tracker.client_addresses import holder_of
 from gpunode_tracker.errors import Banned, Rejected
@@ -18,29 +18,30 @@ from gpunode_tracker.request_ids import REQUEST_ID_HEADER, RequestIds
 
 logger = logging.getLogger(__name__)
 
-NO_ROUTE = "other"
-"""Under this are requests counted that no route is for."""
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _REQUEST_IDS = RequestIds()
 _ADDRESS: Final = BanKind.ADDRESS  # an enumeration's members are looked up by Python code, and this with every request
 
 
 @web.middleware
-async def with_request_id(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Give the request an id, the caller's if it brings a sound one, which is no key or token, and send it back."""
+async def with_marks(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Give the request an id, and send it back with how much more may be asked for; count the answer.
+
+    The id is the caller's if it brings a sound one, which is no key or token. The answer is counted under its route,
+    never under a path that a caller made up.
+    """
     given = request.headers.get(REQUEST_ID_HEADER)
     is_sound = given is not None and _REQUEST_ID.fullmatch(given) and without_secrets(given) == given
     name = request[REQUEST_ID] = given if given is not None and is_sound else _REQUEST_IDS.next()
+    path, app = _route(request), request.app
+    request[PATH] = path
+    charges = note_client(request, app[GUARD])
     response = await handler(request)
-    response.headers[REQUEST_ID_HEADER] = name
-    return response
-
-
-@web.middleware
-async def with_metrics(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Count the request under its route, never under a path that a caller made up."""
-    response = await handler(request)
-    request.app[TRACKER].metrics.count_request(_route(request), response.status)
+    headers = response.headers
+    headers[REQUEST_ID_HEADER] = name
+    if charges:
+        headers.update(quota_headers(charges))
+    app[TRACKER].metrics.count_request(path, response.status)
     return response
 
 
@@ -59,20 +60,10 @@ async def with_problems(request: web.Request, handler: Handler) -> web.StreamRes
         logger.exception(
             "Unexpected failure in %s %s",
             request.method,
-            _route(request),
+            request[PATH],
             extra={"event": "request_failed", "request_id": request_id},
         )
         return problem(500, f"Something failed in the tracker. Its log says more under {request_id}.", "internal")
-
-
-@web.middleware
-async def with_quota(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Say in the answer how much more may be asked for."""
-    charges = note_client(request)
-    response = await handler(request)
-    if charges:
-        response.headers.update(quota_headers(charges))
-    return response
 
 
 @web.middleware
@@ -80,29 +71,32 @@ async def with_guard(request: web.Request, handler: Handler) -> web.StreamRespon
     """Turn away who is shut out or asks for too much, and count what was turned away."""
     app, address = request.app, request[CLIENT]
     tracker, holder = app[TRACKER], holder_of(address)
-    rejected = tracker.metrics.rejected
     try:
         tracker.bans.refuse(_ADDRESS, address)  # first, because it costs the least
-        with app[GUARD].in_flight.visit(holder) as visit:
+        guard = app[GUARD]
+        with guard.in_flight.visit(holder) as visit:
             request[VISIT] = visit
-            await charge_address(request, holder)
+            await charge_address(request, guard, holder)
             return await handler(request)
-    except Rejected as error:
-        rejected.labels(error.reason).inc()
-        raise
-    except Banned:
-        rejected.labels("banned").inc()
-        raise
-    except web.HTTPRequestEntityTooLarge:
-        rejected.labels("body_size").inc()
-        raise
-    except web.HTTPRequestTimeout:
-        rejected.labels("slow_body").inc()
+    except (Rejected, Banned, web.HTTPRequestEntityTooLarge, web.HTTPRequestTimeout) as error:
+        tracker.metrics.rejected.labels(_reason(error)).inc()
         raise
 
 
-MIDDLEWARES = (with_request_id, with_metrics, with_quota, with_problems, with_guard)
-"""Outermost first."""
+def _reason(error: Exception) -> str:
+    match error:
+        case Rejected():
+            return error.reason
+        case Banned():
+            return "banned"
+        case web.HTTPRequestEntityTooLarge():
+            return "body_size"
+        case _:
+            return "slow_body"
+
+
+MIDDLEWARES = (with_marks, with_problems, with_guard)
+"""Outermost first. Few, because each costs every request some microseconds."""
 
 
 def _route(request: web.Request) -> str:

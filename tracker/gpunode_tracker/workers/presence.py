@@ -30,6 +30,10 @@ TELL_INTERVAL_S: Final = 10.0
 COUNTS_LAST_S: Final = 1.0
 MAX_LEAD_S: Final = 5.0
 """Replicas' clocks may differ by this much."""
+# an enumeration's members are looked up by Python code, and these for every worker every few seconds
+_ONLINE: Final = WorkerStatus.ONLINE
+_BUSY: Final = WorkerStatus.BUSY
+_OFFLINE: Final = WorkerStatus.OFFLINE
 _WHOLE_SECONDS_S: Final = 1
 """What is lost of an instant on its way through the database."""
 
@@ -95,9 +99,9 @@ class LiveWorker:
     def status_at(self, now: float) -> WorkerStatus:
         """Return whether it is there. now: monotonic seconds."""
         patience_s = self.lease_s if self.holding else SILENT_S
-        if self.is_lost or self.stated is WorkerStatus.OFFLINE or now - self.heard_at > patience_s:
-            return WorkerStatus.OFFLINE
-        return WorkerStatus.BUSY if self.holding or self.stated is WorkerStatus.BUSY else WorkerStatus.ONLINE
+        if self.is_lost or self.stated is _OFFLINE or now - self.heard_at > patience_s:
+            return _OFFLINE
+        return _BUSY if self.holding or self.stated is _BUSY else _ONLINE
 
 
 class Presence:
