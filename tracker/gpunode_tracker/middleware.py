@@ -46,44 +46,29 @@ async def with_marks(request: web.Request, handler: Handler) -> web.StreamRespon
 
 
 @web.middleware
-async def with_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn errors into problem bodies; unforeseen ones are logged and stay opaque."""
-    try:
-        return await handler(request)
-    except web.HTTPException as error:
-        return problem_of_http(error)
-    except Exception as error:
-        known = problem_of(error)
-        if known is not None:
-            return known
-        request_id = request[REQUEST_ID]
-        logger.exception(
-            "Unexpected failure in %s %s",
-            request.method,
-            request[PATH],
-            extra={"event": "request_failed", "request_id": request_id},
-        )
-        return problem(500, f"Something failed in the tracker. Its log says more under {request_id}.", "internal")
-
-
-@web.middleware
 async def with_guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn away who is shut out or asks for too much, and count what was turned away."""
+    """Turn away who is shut out or asks for too much, and answer errors with problem bodies."""
     app, address = request.app, request[CLIENT]
-    tracker, holder = app[TRACKER], holder_of(address)
     try:
-        tracker.bans.refuse(_ADDRESS, address)  # first, because it costs the least
-        guard = app[GUARD]
+        app[TRACKER].bans.refuse(_ADDRESS, address)  # first, because it costs the least
+        guard, holder = app[GUARD], holder_of(address)
         with guard.in_flight.visit(holder) as visit:
             request[VISIT] = visit
             await charge_address(request, guard, holder)
             return await handler(request)
-    except (Rejected, Banned, web.HTTPRequestEntityTooLarge, web.HTTPRequestTimeout) as error:
-        tracker.metrics.rejected.labels(_reason(error)).inc()
-        raise
+    except Exception as error:  # noqa: BLE001 -- the boundary of a request; what is unforeseen is logged below
+        reason = _refused_for(error)
+        if reason is not None:
+            app[TRACKER].metrics.rejected.labels(reason).inc()
+        return _answer_to(request, error)
 
 
-def _reason(error: Exception) -> str:
+MIDDLEWARES = (with_marks, with_guard)
+"""Outermost first. Few, because each costs every request a microsecond."""
+
+
+def _refused_for(error: Exception) -> str | None:
+    """Return under which limit a request was turned away, None if it was not."""
     match error:
         case Rejected():
             return error.reason
@@ -91,12 +76,26 @@ def _reason(error: Exception) -> str:
             return "banned"
         case web.HTTPRequestEntityTooLarge():
             return "body_size"
-        case _:
+        case web.HTTPRequestTimeout():
             return "slow_body"
+        case _:
+            return None
 
 
-MIDDLEWARES = (with_marks, with_problems, with_guard)
-"""Outermost first. Few, because each costs every request some microseconds."""
+def _answer_to(request: web.Request, error: Exception) -> web.Response:
+    """Return the problem of an error; an unforeseen one is logged and stays opaque."""
+    known = problem_of_http(error) if isinstance(error, web.HTTPException) else problem_of(error)
+    if known is not None:
+        return known
+    request_id = request[REQUEST_ID]
+    logger.error(
+        "Unexpected failure in %s %s",
+        request.method,
+        request[PATH],
+        exc_info=error,
+        extra={"event": "request_failed", "request_id": request_id},
+    )
+    return problem(500, f"Something failed in the tracker. Its log says more under {request_id}.", "internal")
 
 
 def _route(request: web.Request) -> str:
