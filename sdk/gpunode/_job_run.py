@@ -278,6 +278,7 @@ class JobRun:
             total_ms=1000 * (now - part.sent_at),
             paused_ms=1000 * part.link.clock.lost_s,
             stated_decode_ms=float(max(0, stated.duration_ms - stated.ttft_ms)),
+            start_ms=self.start.looking_up_ms + self.start.probing_ms,
         )
 
     async def _leave(self, link: JobLink, failure: GpunodeError | None) -> None:
