@@ -23,6 +23,7 @@ from gpunode_tracker.storage.attempts import failed_since
 from gpunode_tracker.storage.claim_statements import ALONE_SHUN_S, SHUN_S
 from gpunode_tracker.storage.database import Database
 from gpunode_tracker.storage.jobs import jobs_ahead, recent_processing_ms
+from gpunode_tracker.storage.queue_heads import queue_heads
 
 LIVE_S: Final = 1.0
 """Who lives is asked for this often at most, however many jobs are submitted."""
@@ -55,6 +56,7 @@ class Outlook:
         self._capacities: tuple[Capacity, ...] = ()
         self._names: Mapping[Task, frozenset[str]] = {}
         self._supplies: dict[Wanted, Supply] = {}
+        self._lanes: dict[str, None] = {}  # that have jobs, those first whose jobs go first
         self._seen_at: float | None = None
         self._means_ms: Mapping[str, float] = {}
         self._measured_at: float | None = None
@@ -66,6 +68,10 @@ class Outlook:
     async def of(self, job: StoredJob) -> Estimate:
         """Return what a queued job has before it."""
         wanted = Wanted(task_of(job.type), Region(job.region) if job.region else None, job.model)
+        await self._look()
+        if job.lane not in self._lanes:  # it is new, and before jobs of other lanes from now on
+            self._lanes[job.lane] = None
+            self._supplies = {}
         supply, now, failed = await self.supply(wanted), self._clock(), dict[str, int]()
         capacities = self._capacities  # those of the supply; others may ask anew meanwhile
         async with self._database.read() as connection:
@@ -93,7 +99,7 @@ class Outlook:
         await self._look()
         found = self._supplies.get(wanted)
         if found is None:
-            found = supply_of(wanted, self._capacities)
+            found = supply_of(wanted, self._capacities, self._lanes)
             if len(self._supplies) < _MAX_REMEMBERED:
                 self._supplies[wanted] = found
         return found
@@ -106,6 +112,8 @@ class Outlook:
             task: frozenset(name for each in self._capacities if task in each.tasks for name in each.models or ())
             for task in Task
         }
+        async with self._database.read() as connection:
+            self._lanes = {head.lane: None for head in await queue_heads(connection)}
         self._supplies = {}
         self._seen_at = self._clock()
 
