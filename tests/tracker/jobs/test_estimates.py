@@ -14,6 +14,7 @@ from gpunode_tracker.jobs.estimates import (
     Wanted,
     estimate,
     fit_of,
+    given_again,
     supply_of,
 )
 
@@ -160,6 +161,30 @@ def test_the_wait(ahead: int, busy: int, slots: int, wait_s: float) -> None:
 def test_what_jobs_took_lately_counts_more_than_a_stated_speed() -> None:
     """It is of this network's own jobs."""
     assert estimate(supply_of(ANY_CHAT, [worker()]), 1, 6_000.0).wait_s == 6.0
+
+
+NODE_A, NODE_B, WORKER = "node:a", "node:b", "worker:1"
+
+
+@pytest.mark.parametrize(
+    ("able", "failures", "again_at"),
+    [
+        ({WORKER}, [(WORKER, 100)], {WORKER: 110}),
+        ({WORKER, "worker:2"}, [(WORKER, 100)], {WORKER: 160}),
+        ({WORKER}, [("worker:2", 100)], {}),
+        ({NODE_A}, [("dispatch:r1", 100)], {NODE_A: 110}),
+        ({NODE_A}, [("dispatch:r1", 100), ("dispatch:r2", 108)], {NODE_A: 118}),
+        ({NODE_A, NODE_B}, [("dispatch:r1", 100)], {}),
+        ({NODE_A, NODE_B}, [("dispatch:r1", 100), ("dispatch:r2", 108)], {NODE_A: 110, NODE_B: 110}),
+        ({NODE_A, WORKER}, [("dispatch:r1", 100), (WORKER, 105)], {NODE_A: 110, WORKER: 165}),
+        ({WORKER}, [("dispatch:r1", 100)], {}),
+    ],
+)
+def test_when_those_get_a_job_again_who_failed_it(
+    able: set[str], failures: list[tuple[str, int]], again_at: dict[str, int]
+) -> None:
+    """Workers after a minute, sooner if they are alone; nodes when fewer of them than there are failed it lately."""
+    assert given_again(able, failures) == again_at
 
 
 def test_what_was_never_measured() -> None:

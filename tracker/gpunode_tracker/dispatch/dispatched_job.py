@@ -32,9 +32,8 @@ from gpunode_tracker.dispatch.look import NodeLook
 from gpunode_tracker.dispatch.preference import region_order
 from gpunode_tracker.dispatch.verdicts import End, end_after
 from gpunode_tracker.errors import StorageUnavailable
-from gpunode_tracker.jobs.job import JobStatus, Lease, StoredJob
+from gpunode_tracker.jobs.job import NODE, JobStatus, Lease, StoredJob
 from gpunode_tracker.jobs.news import Word
-from gpunode_tracker.jobs.views import NODE
 from gpunode_tracker.storage.jobs import find_job_state, note_node, undo_lease
 from gpunode_tracker.storage.reports import add_report
 

@@ -11,7 +11,9 @@ from gpunode._model_names import resolve_name, served_name
 from gpunode_protocol.regions import Region
 from gpunode_protocol.tasks import Task
 
+from gpunode_tracker.jobs.job import DISPATCH_HOLDER, NODE
 from gpunode_tracker.jobs.lanes import lane_of, parts_of
+from gpunode_tracker.storage.claim_statements import ALONE_SHUN_S, SHUN_S
 
 MAX_COUNTED: Final = 1_000
 """Jobs ahead are counted so far in each lane: whoever is behind so many need not know more exactly."""
@@ -90,7 +92,7 @@ class Supply:
         processing_ms: mean over the measured ones' slots; None = none is.
         lanes: whose jobs they take, too.
         note: why nobody can; empty if somebody can.
-        participants: who can, however many models each serves.
+        who: can, each once, however many models it serves.
     """
 
     slots: int
@@ -98,7 +100,7 @@ class Supply:
     processing_ms: float | None
     lanes: tuple[str, ...]
     note: str
-    participants: int
+    who: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,7 @@ def supply_of(wanted: Wanted, capacities: Sequence[Capacity], lanes: Iterable[st
         processing_ms=sum(ms * slots for ms, slots in measured) / weight if weight else None,
         lanes=_lanes(wanted, able, lanes, names),
         note="" if able else _why_nobody(Counter(best.values())),
-        participants=len({capacity.who for capacity in able}),
+        who=frozenset(capacity.who for capacity in able),
     )
 
 
@@ -218,6 +220,22 @@ def estimate(supply: Supply, ahead: int, type_ms: float | None) -> Estimate:
     if mean_ms is None:
         return Estimate(ahead, None, NOT_MEASURED)
     return Estimate(ahead, round(to_finish * mean_ms / supply.slots / _MS_PER_S, 3))
+
+
+def given_again(able: Collection[str], failures: Sequence[tuple[str, int]]) -> dict[str, int]:
+    """Return from when on those get a job again who failed it lately, as they are given jobs; Unix seconds.
+
+    Args:
+        able: who can do it.
+        failures: holder and instant of each failed attempt of the last ``SHUN_S``, the oldest first.
+    """
+    shun_s = ALONE_SHUN_S if len(able) == 1 else SHUN_S
+    again_at = {holder: at + shun_s for holder, at in failures if holder in able}
+    nodes = [who for who in able if who.startswith(NODE)]
+    sent = [at for holder, at in failures if holder.startswith(DISPATCH_HOLDER)]
+    if nodes and len(sent) >= len(nodes):
+        again_at |= dict.fromkeys(nodes, sent[-len(nodes)] + ALONE_SHUN_S)
+    return again_at
 
 
 def delayed(plain: Estimate, again_s: int) -> Estimate:

@@ -16,11 +16,12 @@ from gpunode_tracker.jobs.estimates import (
     Wanted,
     delayed,
     estimate,
+    given_again,
     supply_of,
 )
 from gpunode_tracker.jobs.job import StoredJob
-from gpunode_tracker.storage.attempts import failed_since
-from gpunode_tracker.storage.claim_statements import ALONE_SHUN_S, SHUN_S
+from gpunode_tracker.storage.attempts import failures_since
+from gpunode_tracker.storage.claim_statements import SHUN_S
 from gpunode_tracker.storage.database import Database
 from gpunode_tracker.storage.jobs import jobs_ahead, recent_processing_ms
 from gpunode_tracker.storage.queue_heads import queue_heads
@@ -72,22 +73,23 @@ class Outlook:
         if job.lane not in self._lanes:  # it is new, and before jobs of other lanes from now on
             self._lanes[job.lane] = None
             self._supplies = {}
-        supply, now, failed = await self.supply(wanted), self._clock(), dict[str, int]()
+        supply, now, failures = await self.supply(wanted), self._clock(), list[tuple[str, int]]()
         capacities = self._capacities  # those of the supply; others may ask anew meanwhile
         async with self._database.read() as connection:
             ahead = await jobs_ahead(connection, job, supply.lanes, limit=MAX_COUNTED)
             if job.attempt:
-                failed = await failed_since(connection, job.id, since=int(now) - SHUN_S)
+                failures = await failures_since(connection, job.id, since=int(now) - SHUN_S)
             if _is_old(self._measured_at, now, MEASURED_S):
                 self._means_ms = await recent_processing_ms(connection)
                 self._measured_at = now
         mean_ms = self._means_ms.get(job.type)
-        if not (failed and supply.slots):
+        again_at = {who: at for who, at in given_again(supply.who, failures).items() if at > now}
+        if not again_at:
             return estimate(supply, ahead, mean_ms)
-        others = supply_of(wanted, [capacity for capacity in capacities if capacity.who not in failed])
+        others = supply_of(wanted, [capacity for capacity in capacities if capacity.who not in again_at])
         if others.slots:
             return estimate(others, ahead, mean_ms)
-        return delayed(estimate(supply, ahead, mean_ms), _again_at(wanted, capacities, failed) - int(now))
+        return delayed(estimate(supply, ahead, mean_ms), min(again_at.values()) - int(now))
 
     async def names(self, task: Task) -> frozenset[str]:
         """Return the models that those who live serve by name."""
@@ -120,9 +122,3 @@ class Outlook:
 
 def _is_old(at: float | None, now: float, limit_s: float) -> bool:
     return at is None or not 0 <= now - at < limit_s
-
-
-def _again_at(wanted: Wanted, capacities: Sequence[Capacity], failed: Mapping[str, int]) -> int:
-    """Return when the first of those who failed a job is given it again, all who can do it having failed it."""
-    able = {who for who in failed if supply_of(wanted, [each for each in capacities if each.who == who]).slots}
-    return min(failed[who] for who in able) + (ALONE_SHUN_S if len(able) == 1 else SHUN_S)

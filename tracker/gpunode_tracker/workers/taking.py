@@ -131,7 +131,7 @@ class JobTaking:
 
     async def _claim_alone(self, worker: LiveWorker, lanes: Sequence[str]) -> StoredJob | None:
         """Let a worker hold what it failed a while ago, of lanes for which nobody else is there."""
-        alone = [lane for lane in lanes if (await self._tracker.outlook.supply(Wanted.of_lane(lane))).participants <= 1]
+        alone = [lane for lane in lanes if len((await self._tracker.outlook.supply(Wanted.of_lane(lane))).who) <= 1]
         return await self._claim(worker, alone, shun_s=ALONE_SHUN_S) if alone else None
 
     async def _claim(self, worker: LiveWorker, lanes: Sequence[str], *, shun_s: int = SHUN_S) -> StoredJob | None:
