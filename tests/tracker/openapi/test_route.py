@@ -5,7 +5,7 @@ from enum import StrEnum
 import pytest
 from aiohttp import web
 from gpunode_protocol.tracker_api import Problem
-from gpunode_tracker.openapi.route import Auth, Route, choice, number, text
+from gpunode_tracker.openapi.route import Auth, Route, choice, limit, number, text
 
 
 class Colour(StrEnum):
@@ -49,6 +49,7 @@ def test_replies_are_by_status() -> None:
 def test_query_parameters_have_schemas() -> None:
     """Numbers with their range, names, text with its limits; empty is as good as left out."""
     assert number("n", "Count.", highest=7).schema == {"type": "integer", "minimum": 0, "maximum": 7}
+    assert limit("Things", 3, highest=7).schema == {"type": "integer", "minimum": 1, "maximum": 7, "default": 3}
     assert choice("c", "Which.", Colour).schema == {"type": "string", "enum": ["red", "blue", ""]}
     assert text("t", "Words.").schema == {"type": "string"}
     assert text("t", "Words.", pattern="^a", max_chars=3).schema == {

@@ -11,7 +11,6 @@ from aiohttp import hdrs, web
 from gpunode_protocol.jobs_api import (
     IDEMPOTENCY_KEY_HEADER,
     JOB_PATH,
-    MAX_PAGE,
     JobProblem,
     JobsPage,
     JobSubmission,
@@ -21,7 +20,7 @@ from gpunode_protocol.tasks import Task
 
 from gpunode_tracker.app_keys import CLIENT, GUARD, STOPPING, TRACKER, VISIT
 from gpunode_tracker.auth import account_of, key_id_of
-from gpunode_tracker.bodies import read_body, read_number, reply, to_json
+from gpunode_tracker.bodies import read_body, reply, to_json
 from gpunode_tracker.errors import InvalidRequest, NotFound, Rejected
 from gpunode_tracker.geoip import Place
 from gpunode_tracker.handlers.event_stream import EventStream
@@ -31,7 +30,7 @@ from gpunode_tracker.jobs.following import follow
 from gpunode_tracker.jobs.job import JobStatus, StoredJob, is_job_id
 from gpunode_tracker.jobs.views import view_of, whole_view
 from gpunode_tracker.problems import problem_reply, problem_with_location
-from gpunode_tracker.queries import read_choice
+from gpunode_tracker.queries import read_choice, read_limit
 from gpunode_tracker.quotas import free_body, hold_body
 from gpunode_tracker.storage import attempts, jobs
 from gpunode_tracker.storage.accounts import Account
@@ -41,7 +40,7 @@ from gpunode_tracker.tracker import Tracker
 BODY_TIMEOUT_S: Final = 120.0
 """Files in a job's parameters may be some dozens of megabytes; a slow line needs its time."""
 MAX_KEY_CHARS: Final = 255
-_DEFAULT_PAGE: Final = 20
+DEFAULT_PAGE: Final = 20
 _IDEMPOTENCY_KEY: Final = re.compile(rf"[!-~]{{1,{MAX_KEY_CHARS}}}")
 
 
@@ -106,7 +105,7 @@ async def get_jobs(request: web.Request) -> web.Response:
     """GET /api/v1/jobs?status=&type=&cursor=&limit=: own jobs without their results, newest first."""
     tracker, account = request.app[TRACKER], await account_of(request)
     status, task = read_choice(request, "status", JobStatus), read_choice(request, "type", Task)
-    limit = read_number(request, "limit", _DEFAULT_PAGE, highest=MAX_PAGE) or _DEFAULT_PAGE
+    limit = read_limit(request, DEFAULT_PAGE)
     cursor = request.query.get("cursor") or None
     if cursor is not None and not is_job_id(cursor):
         raise InvalidRequest("cursor is the next_cursor of the page before.")

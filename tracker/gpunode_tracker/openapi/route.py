@@ -81,6 +81,12 @@ def number(name: str, about: str, *, highest: int) -> Query:
     return Query(name, {"type": "integer", "minimum": 0, "maximum": highest}, about)
 
 
+def limit(what: str, default: int, *, highest: int) -> Query:
+    """Return the parameter that says how long a page is, as ``queries.read_limit`` reads it; what: in the plural."""
+    schema = {"type": "integer", "minimum": 1, "maximum": highest, "default": default}
+    return Query("limit", schema, f"{what} of the page at most.")
+
+
 def choice(name: str, about: str, kind: type[StrEnum], *, required: bool = False) -> Query:
     """Return a parameter that is one of some names; empty counts as left out."""
     names = [str(value) for value in kind]
