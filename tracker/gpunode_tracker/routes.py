@@ -280,6 +280,7 @@ ROUTES: tuple[Route, ...] = (
         reply=jobs_api.NextJob,
         auth=Auth.WORKER,
         query=(number("wait", "Seconds to wait for a job.", highest=jobs_api.LONG_POLL_MAX_S),),
+        is_safe=False,
     ),
     Route("GET", api.HEALTH_PATH, health.get_health, reply=health.Health),
     Route("GET", api.READY_PATH, health.get_ready, reply=health.Readiness),

@@ -32,6 +32,17 @@ async def test_a_job(world: World, clock: TestClock) -> None:
     assert world.tracker.desk.result_of(ended) == ANSWER
 
 
+async def test_a_look_at_the_head_takes_no_job(world: World) -> None:
+    """HEAD is not served where GET takes something."""
+    owner, worker = await _owner(world), await pull_worker(world)
+    job = await submit(world, owner)
+    path = jobs_api.NEXT_JOB_PATH.format(worker=worker.id)
+    answer = await world.http.head(path, headers={"X-Worker-Token": worker.token})
+    assert (answer.status, answer.headers["Allow"]) == (405, "GET")
+    assert (await stored_job(world, job)).attempt == 0
+    assert (await worker.next_job()).job_id == job
+
+
 async def test_long_polls(world: World) -> None:
     """A job that comes while a worker waits is given to it; a job that runs makes the worker busy."""
     owner, worker = await _owner(world), await pull_worker(world)

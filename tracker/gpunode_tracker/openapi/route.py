@@ -112,7 +112,7 @@ class Route:
     """One method of one path. Its summary is the handler's docstring: ``METHOD /path: what it does``.
 
     Args:
-        method: HTTP's. GET serves HEAD too.
+        method: HTTP's. GET serves HEAD too, unless it changes something.
         path: variables in braces; what each may be stands in ``openapi.parameters``.
         handler: answers.
         reply: what a success carries.
@@ -124,6 +124,7 @@ class Route:
         headers: names of request headers that matter here, see ``openapi.parameters``.
         reply_headers: names of headers of answers beside those that follow from the status, likewise, by status.
         problems: error statuses beside those that follow from the rest, see ``problem_statuses``.
+        is_safe: whether a GET changes nothing (RFC 9110, 9.2.1).
     """
 
     method: Method
@@ -139,6 +140,7 @@ class Route:
     headers: tuple[str, ...] = ()
     reply_headers: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     problems: tuple[int, ...] = ()
+    is_safe: bool = True
 
     @property
     def variables(self) -> tuple[str, ...]:
