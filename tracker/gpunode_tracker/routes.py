@@ -84,7 +84,7 @@ ROUTES: tuple[Route, ...] = (
         nodes.get_node_balance,
         reply=api.BalanceReply,
         auth=Auth.KEY_OR_WORKER,
-        problems=(400, 404),
+        problems=(404,),
     ),
     Route("POST", api.LINK_PATH, nodes.post_link, body=api.LinkRequest, reply=api.LinkReply, auth=Auth.KEY),
     Route(

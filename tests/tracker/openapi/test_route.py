@@ -27,12 +27,12 @@ def test_variables_are_those_of_the_path() -> None:
 @pytest.mark.parametrize(
     ("route", "statuses"),
     [
-        (Route("GET", "/", _handler, reply=None), (429, 500, 503)),
-        (Route("GET", "/", _handler, reply=None, problems=(404,)), (404, 429, 500, 503)),
+        (Route("GET", "/", _handler, reply=None), (400, 429, 500, 503)),
+        (Route("GET", "/", _handler, reply=None, problems=(404,)), (400, 404, 429, 500, 503)),
         (Route("POST", "/", _handler, reply=None, body=Problem), (400, 408, 413, 422, 429, 500, 503)),
-        (Route("GET", "/", _handler, reply=None, auth=Auth.OPTIONAL), (429, 500, 503)),
-        (Route("GET", "/", _handler, reply=None, auth=Auth.WORKER), (401, 403, 429, 500, 503)),
-        (Route("GET", "/", _handler, reply=None, query=(text("q", "Words."),)), (422, 429, 500, 503)),
+        (Route("GET", "/", _handler, reply=None, auth=Auth.OPTIONAL), (400, 429, 500, 503)),
+        (Route("GET", "/", _handler, reply=None, auth=Auth.WORKER), (400, 401, 403, 429, 500, 503)),
+        (Route("GET", "/", _handler, reply=None, query=(text("q", "Words."),)), (400, 422, 429, 500, 503)),
     ],
 )
 def test_problems_follow_from_what_a_route_takes(route: Route, statuses: tuple[int, ...]) -> None:

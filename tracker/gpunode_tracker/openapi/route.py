@@ -156,12 +156,12 @@ class Route:
     def problem_statuses(self) -> tuple[int, ...]:
         """All statuses with a problem body.
 
-        Everything can be too much, fail unforeseen, or find the database closed. A body can be no JSON, come too
-        slowly, be too large or hold wrong values. Keys can be unknown, or not good for this.
+        Everything can have too long a head, be too much, fail unforeseen, or find the database closed. A body can be
+        no JSON, come too slowly, be too large or hold wrong values. Keys can be unknown, or not good for this.
         """
-        found = {429, 500, 503, *self.problems}
+        found = {400, 429, 500, 503, *self.problems}
         if self.body is not None:
-            found |= {400, 408, 413, 422}
+            found |= {408, 413, 422}
         if self.query:
             found.add(422)
         if self.auth not in {Auth.NOTHING, Auth.OPTIONAL}:
