@@ -31,6 +31,7 @@ from gpunode_tracker.jobs.desk import JobDesk
 from gpunode_tracker.jobs.mesh_capacity import MeshCapacities
 from gpunode_tracker.jobs.news import JobNews
 from gpunode_tracker.jobs.outlook import Outlook
+from gpunode_tracker.key_watch import KeyWatch
 from gpunode_tracker.keys import KeyRing, open_keys, read_keys
 from gpunode_tracker.lookup_answers import LookupAnswers
 from gpunode_tracker.mesh_peer import MeshPeer
@@ -159,6 +160,11 @@ class Tracker:
     def workers(self) -> WorkerPool:
         """The pull workers."""
         return WorkerPool(self, random.Random())  # noqa: S311 -- draws who gets a job, guards nothing
+
+    @cached_property
+    def key_watch(self) -> KeyWatch:
+        """The keys of requests that go on for long."""
+        return KeyWatch(self.database, self.bans, self.clock)
 
     @cached_property
     def outlook(self) -> Outlook:

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from gpunode_protocol import jobs_api
 from gpunode_protocol.tasks import Task
+from gpunode_tracker.bans import Ban, BanKind
 from gpunode_tracker.jobs.job import JobStatus
 from gpunode_tracker.limits import Limits
 
@@ -51,6 +52,23 @@ async def test_long_polls(world: World) -> None:
     job = await submit(world, owner)
     assert (await poll).job_id == job
     assert world.tracker.workers.presence.status_of(worker.id) == "busy"
+
+
+@pytest.mark.parametrize("how", ["worker", "address", "leaves"])
+async def test_a_poll_of_a_worker_that_is_shut_out_ends(world: World, how: str) -> None:
+    """It is told so, and a job that comes later is not for it."""
+    worker, tracker = await pull_worker(world), world.tracker
+    poll = asyncio.create_task(worker.get(jobs_api.NEXT_JOB_PATH, "?wait=30"))
+    await until_waiting(tracker.workers.waiting, 1)
+    if how == "leaves":
+        assert (await world.delete(jobs_api.WORKER_PATH.format(worker=worker.id), token=worker.token)).status == 204
+    else:
+        kind, subject = (BanKind.WORKER, worker.id) if how == "worker" else (BanKind.ADDRESS, "127.0.0.0/8")
+        tracker.bans.replace([Ban(kind, subject, "spam", 0)])
+    tracker.workers.waiting.let_go()
+    problem = await world.problem(await poll)
+    expected = (401, "unauthenticated") if how == "leaves" else (403, "banned")
+    assert (problem.status, problem.code) == expected
 
 
 async def test_a_poll_ends_with_the_tracker(world: World) -> None:

@@ -54,7 +54,7 @@ EVENT_STREAM: Final = Content(
         "type": "object",
         "description": "One of the server-sent events (HTML Living Standard, 9.2) that follow each other.",
         "properties": {
-            "event": {"type": "string", "enum": ["queued", "running", "tokens", "progress", "done"]},
+            "event": {"type": "string", "enum": ["queued", "running", "tokens", "progress", "done", "error"]},
             "data": {"type": "string", "contentMediaType": "application/json", "description": "A JSON object."},
         },
         "required": ["event", "data"],
