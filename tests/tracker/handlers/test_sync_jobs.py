@@ -160,8 +160,8 @@ async def test_whoever_may_not_wait_has_no_job(limited: World) -> None:
     """Of an address of which as many wait as it may have connections, behind a proxy; 429 comes before the queue."""
     client = await client_of(limited)
     in_flight = limited.http.server.app[GUARD].in_flight  # type: ignore[union-attr]  # -- see above
-    in_flight.take_room_to_wait("127.0.0.1")
+    in_flight.waiting.take("127.0.0.1")
     response = await client.call("POST", SYNC_JOB_PATH, CHAT)
     assert (response.status, (await response.json())["code"]) == (429, "too_many_requests")
     assert (await page(client)).jobs == ()
-    in_flight.give_room_to_wait("127.0.0.1")
+    in_flight.waiting.give("127.0.0.1")
