@@ -32,9 +32,9 @@ _PACED_S = 9.0
 """Of these, for the paced engine, whose tokens come at fixed times."""
 _TTFT_S = 4.0
 """For all runs to a first token; as many pairs fit, from ``MIN_PAIRS`` to ``TTFT_PAIRS``."""
-_PHASE_S = {1: 6.0, 8: 13.0}
+_PHASE_S = {1: 10.0, 8: 15.0}
 """At most, for all runs of a number of streams; the number of output tokens follows from it."""
-_FEWEST_TOKENS, _MOST_TOKENS = 2, 32
+_FEWEST_TOKENS, _MOST_TOKENS = 2, 64
 _SHORT_RUN_TOKENS, _LONG_RUN_TOKENS = 2, 8
 _SETTLE_S = 0.03
 """Pause after each run: the voucher of the job before is handed over and on its way to the tracker by then."""

@@ -132,7 +132,7 @@ class Rates:
     with_memory: float
 
 
-async def _attack(field: Field, counts: Sequence[int], answers: Sequence[Answer]) -> Rates:
+async def _attack(field: Field, counts: Sequence[int], answers: Sequence[Answer], look_ups: int = LOOK_UPS) -> Rates:
     """Put so many Sybils next to each key, nearer than everybody else; then let nodes announce and clients look up."""
     field.choose_model()
     others = field.servers
@@ -148,36 +148,38 @@ async def _attack(field: Field, counts: Sequence[int], answers: Sequence[Answer]
             await field.nodes.announce()
             remembering._good_nodes.remember(open_advert(field.nodes.nodes[0].announcer.adverts[0]))
             return Rates(
-                key=await _rate_of_key(of_one_key, field),
-                dht=await _rate(dht_only, field),
-                with_index=await _rate(with_index, field),
-                with_memory=await _rate(remembering, field),
+                key=await _rate_of_key(of_one_key, field, look_ups),
+                dht=await _rate(dht_only, field, look_ups),
+                with_index=await _rate(with_index, field, look_ups),
+                with_memory=await _rate(remembering, field, look_ups),
             )
     finally:
         for session in sessions:
             await session.close()
 
 
-async def _rate(session: Session, field: Field) -> float:
+async def _rate(session: Session, field: Field, look_ups: int) -> float:
     """Return the share of searches, each a new one, that bring an honest node."""
     discovery = (await session.ready()).finder._discovery
     wanted = Wanted(Task.LLM, field.nodes.model, HOME)
-    found = [await discovery.find(wanted, home=HOME) for _ in range(LOOK_UPS)]
+    found = [await discovery.find(wanted, home=HOME) for _ in range(look_ups)]
     hits = [result for result in found if field.honest & {candidate.node for candidate in result.candidates}]
-    return len(hits) / LOOK_UPS
+    return len(hits) / look_ups
 
 
-async def _rate_of_key(session: Session, field: Field) -> float:
+async def _rate_of_key(session: Session, field: Field, look_ups: int) -> float:
     """Return the share of look-ups of the first key that bring an honest node."""
     mesh = (await session.ready()).mesh
-    found = [await mesh.find(field.keys[0], deadline_s=QUICK_LOOK_UP_S) for _ in range(LOOK_UPS)]
-    return sum(1 for result in found if result.records) / LOOK_UPS
+    found = [await mesh.find(field.keys[0], deadline_s=QUICK_LOOK_UP_S) for _ in range(look_ups)]
+    return sum(1 for result in found if result.records) / look_ups
 
 
-@pytest.mark.full
-async def test_ten_sybils_around_both_keys(honest_field: Field, record_property: Callable[[str, object], None]) -> None:
+@pytest.mark.parametrize("look_ups", [10, pytest.param(LOOK_UPS, marks=pytest.mark.full)])
+async def test_ten_sybils_around_both_keys(
+    honest_field: Field, look_ups: int, record_property: Callable[[str, object], None]
+) -> None:
     """Clients find an honest node, whichever source they have."""
-    rates = await _attack(honest_field, (5, 5), ANSWERS)
+    rates = await _attack(honest_field, (5, 5), ANSWERS, look_ups)
     record_property("rates", asdict(rates))
     assert min(rates.dht, rates.with_index, rates.with_memory) >= ENOUGH
 

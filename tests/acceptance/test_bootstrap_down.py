@@ -54,7 +54,6 @@ def _p2pd_of(daemon: Daemon) -> psutil.Process:
     return next(process for process in daemon.family() if process.name() == "p2pd")
 
 
-@pytest.mark.full
 def test_newcomers_while_the_bootstrap_peer_is_silent(network: Network, tracker: Daemon, api_key: str) -> None:
     """Node and client come up by the tracker's index alone; once the peer is back, they meet in the DHT."""
     url, silent = tracker.run["url"], _p2pd_of(tracker)

@@ -7,10 +7,13 @@ incoming streams are dropped without a word.
 
 import asyncio
 import contextlib
+import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from google.protobuf.proto import serialize_length_prefixed  # type: ignore[import-untyped]  # -- has no annotations
 
 from gpunode_protocol.mesh._hivemind_api import (
     P2P,
@@ -21,7 +24,6 @@ from gpunode_protocol.mesh._hivemind_api import (
     StreamInfo,
     p2pd_pb2,
     read_pbmsg_safe,
-    write_pbmsg,
 )
 from gpunode_protocol.mesh.errors import MeshUnavailable, PeerUnreachable, StreamDropped
 
@@ -196,7 +198,7 @@ class AttachedP2P(P2P):  # type: ignore[misc]  # -- hivemind has no type annotat
             async with asyncio.timeout(timeout_s):
                 reader, writer = await asyncio.open_unix_connection(self._daemon_listen_maddr["unix"])
                 try:
-                    await write_pbmsg(writer, request)
+                    writer.write(framed(request))
                     response = p2pd_pb2.Response()
                     await read_pbmsg_safe(reader, response)
                     if response.type == p2pd_pb2.Response.ERROR:
@@ -209,6 +211,13 @@ class AttachedP2P(P2P):  # type: ignore[misc]  # -- hivemind has no type annotat
         except _SOCKET_ERRORS as error:
             raise StreamDropped("The connection to p2pd was lost.") from error
         return response, reader, writer
+
+
+def framed(message: Any) -> bytes:
+    """Return a message behind its length, to be sent at once: hivemind's writer makes a system call for each part."""
+    framed = io.BytesIO()
+    serialize_length_prefixed(message, framed)
+    return framed.getvalue()
 
 
 def address_text(address: Any) -> str:

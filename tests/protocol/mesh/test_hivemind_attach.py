@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from gpunode_protocol.identity import Identity
 from gpunode_protocol.mesh import MeshUnavailable, PeerUnreachable, _hivemind_attach
-from gpunode_protocol.mesh._hivemind_api import PeerID, p2pd_pb2, read_pbmsg_safe, write_pbmsg
-from gpunode_protocol.mesh._hivemind_attach import AttachedP2P
+from gpunode_protocol.mesh._hivemind_api import PeerID, p2pd_pb2, read_pbmsg_safe
+from gpunode_protocol.mesh._hivemind_attach import AttachedP2P, framed
 from gpunode_protocol.mesh.errors import StreamDropped
 from gpunode_protocol.mesh.runtime_dir import RuntimeDir, default_parents
 
@@ -31,14 +31,14 @@ class FakeDaemon:
             await read_pbmsg_safe(reader, request)
             self.requests.append(request)
             if request.type == p2pd_pb2.Request.PERSISTENT_CONN_UPGRADE:
-                await write_pbmsg(writer, p2pd_pb2.Response(**OK))
+                writer.write(framed(p2pd_pb2.Response(**OK)))
                 await reader.read()  # until the client goes
             elif request.type == p2pd_pb2.Request.IDENTIFY:
-                await write_pbmsg(writer, p2pd_pb2.Response(**OK, identify={"id": PEER.to_bytes(), "addrs": []}))
+                writer.write(framed(p2pd_pb2.Response(**OK, identify={"id": PEER.to_bytes(), "addrs": []})))
             elif self.response == {}:
                 await reader.read()  # no answer: until the caller gives up
             elif self.response is not None:
-                await write_pbmsg(writer, p2pd_pb2.Response(**self.response))
+                writer.write(framed(p2pd_pb2.Response(**self.response)))
         finally:
             writer.close()
 
