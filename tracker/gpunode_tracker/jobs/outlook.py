@@ -32,6 +32,9 @@ MEASURED_S: Final = 10.0
 _MAX_REMEMBERED: Final = 1_000
 """Kinds of jobs whose supply is remembered: anybody can make up names of models."""
 
+_MAX_LANES: Final = 1_000
+"""Lanes that are looked through for those before the same workers; of others, those of jobs that were asked about."""
+
 
 class CapacitySource(Protocol):
     """Knows some of those who do queued jobs."""
@@ -115,7 +118,7 @@ class Outlook:
             for task in Task
         }
         async with self._database.read() as connection:
-            self._lanes = {head.lane: None for head in await queue_heads(connection)}
+            self._lanes = {head.lane: None for head in (await queue_heads(connection))[:_MAX_LANES]}
         self._supplies = {}
         self._seen_at = self._clock()
 
