@@ -2,7 +2,7 @@
 
 The caller opens a stream to the node and then, until ``is_over``:
 
-- sends every item of ``data_to_send()`` with one write each (call again until it is empty);
+- sends every item of ``data_to_send(now)`` with one write each (call again until it is empty);
 - feeds what arrives to ``receive_data``, and the end of the stream to ``receive_eof``, or to ``receive_refusal`` if it
   has found out that the node's process has ended;
 - calls ``on_timer`` at ``next_timer()`` (monotonic seconds) while it is reading. A caller that stops reading because
@@ -52,7 +52,7 @@ MAX_OUTPUT_BYTES = 104_857_600
 
 @dataclass(frozen=True)
 class Completed:
-    """The job is done and everything verified; the final voucher is in ``data_to_send()``."""
+    """The job is done and everything verified; the final voucher is in ``data_to_send``."""
 
     usage: Usage
     finish_reason: str
@@ -141,22 +141,22 @@ class ClientJob:
 
     # What the caller sends
 
-    def data_to_send(self) -> list[bytes]:
-        """Return frames to write now, one write each; at most one piece of a blob at a time."""
+    def data_to_send(self, now: float) -> list[bytes]:
+        """Return frames to write now, one write each; at most one piece of a blob at a time. now: monotonic seconds."""
         outgoing, self._outgoing = self._outgoing, []
         if not outgoing:
-            outgoing = self._next_upload()
+            outgoing = self._next_upload(now)
         return outgoing
 
-    def _next_upload(self) -> list[bytes]:
+    def _next_upload(self, now: float) -> list[bytes]:
         if self._uploads is None:
             return []
         piece = next(self._uploads, None)
         if piece is None:
             self._uploads, self._sent_inputs = None, True
-            self._clock.uploaded()
+            self._clock.uploaded(now)
             return []
-        self._clock.upload()
+        self._clock.upload(now)
         return [encode_frame(piece)]
 
     def cancel(self, reason: str = "") -> None:
@@ -254,7 +254,7 @@ class ClientJob:
         self._clock.accepted(now, message.position)
         if self.inputs and not self.cancelled:
             self._uploads = (piece for blob in self.inputs for piece in blob_frames(blob, body.salt))
-            self._clock.upload()
+            self._clock.upload(now)
 
     def _mark_output(self, now: float) -> None:
         if self.first_output_at is None:

@@ -100,14 +100,14 @@ class JobClock:
             self._head_at = now
         self._position = position
 
-    def upload(self) -> None:
+    def upload(self, now: float) -> None:
         """A piece of input is about to be sent."""
-        self._upload_at = self.heard_at
+        self._upload_at = now
 
-    def uploaded(self) -> None:
-        """All input was sent: waiting for the first output begins here."""
+    def uploaded(self, now: float) -> None:
+        """All input was sent: waiting for the first output begins here. Whoever sends does not read meanwhile."""
         self._upload_at = None
-        self._accepted_at = self._head_at = self.heard_at
+        self._accepted_at = self._head_at = self.heard_at = now
 
     def output(self, now: float, work: int) -> None:
         """Output came; ``work``: output units done so far."""

@@ -13,6 +13,7 @@ from gpunode_protocol.payloads import ChatMessage, LlmParams
 from gpunode._job_result import job_facts
 from gpunode._job_run import JobRun
 from gpunode._millionths import millionths
+from gpunode._read_ahead import read_ahead
 from gpunode._refusals import not_valid
 from gpunode._request_size import check_size
 from gpunode._structured import (
@@ -129,7 +130,7 @@ async def chat_chunks(
     started_at = monotonic()
     state.run = run = await start()
     calls, logprobs = CallFilter(), list[TokenLogprob]()
-    async with aclosing(run.events()) as events:
+    async with aclosing(read_ahead(run.events())) as events:
         async for event in events:
             if isinstance(event, TokensFrame) and (event.ids or event.text):
                 logprobs.extend(TokenLogprob(*entry) for entry in _entries(event))

@@ -128,7 +128,7 @@ class JobLink:
         self.stream.abort()
 
     async def _send(self) -> None:
-        while outgoing := self.job.data_to_send():
+        while outgoing := self.job.data_to_send(self.clock()):
             for data in outgoing:
                 if not self._is_cut:
                     await self._write(data)

@@ -207,11 +207,11 @@ class HonestJob:
         """Receive and vouch until ``stop`` says so, or the job is over."""
         link = self.stream
         while not stop(self.job) and not self.job.is_over:
-            link.send(*self.job.data_to_send())
+            link.send(*self.job.data_to_send(time.monotonic()))
             data = link.loop.run(asyncio.wait_for(link.stream.read(), FRAME_DEADLINE_S))
             now = time.monotonic()
             self.events += self.job.receive_data(data, now) if data else self.job.receive_eof()
-        link.send(*self.job.data_to_send())
+        link.send(*self.job.data_to_send(time.monotonic()))
 
     def finish(self) -> Completed:
         """Receive everything, send the final voucher, and return the verified end."""

@@ -60,7 +60,7 @@ class JobClient:
 
     async def flush(self) -> None:
         """Send what is due."""
-        while pieces := self.job.data_to_send():
+        while pieces := self.job.data_to_send(asyncio.get_running_loop().time()):
             for data in pieces:
                 if self.vouches or decode_type(data) != "voucher":
                     await self.stream.write(data)

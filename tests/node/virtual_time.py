@@ -46,6 +46,12 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         future.add_done_callback(lambda _: self._finished())
         return future
 
+    async def shutdown_default_executor(self) -> None:
+        """Wait for the threads in real time."""
+        self._jumping.threads_at_work += 1
+        await super().shutdown_default_executor()
+        self._finished()
+
     def _finished(self) -> None:
         self._jumping.threads_at_work -= 1
 

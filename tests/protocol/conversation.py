@@ -80,7 +80,7 @@ class Conversation:
     def client_sends(self) -> list[NodeEvent]:
         """Move everything that the client has to say; the node takes vouchers and cancels."""
         new: list[NodeEvent] = []
-        while pieces := self.client.data_to_send():
+        while pieces := self.client.data_to_send(self.now):
             for piece in pieces:
                 new += self.stream.receive_data(piece)
         self.node_events += new

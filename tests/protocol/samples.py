@@ -3,6 +3,7 @@
 from typing import Any
 
 from gpunode_protocol.adverts import ADVERT_LIFETIME_S, Advert, Gpu, Load, ModelAdvert, Speed
+from gpunode_protocol.blobs import Blob
 from gpunode_protocol.certificates import CERTIFICATE_LIFETIME_S, Certificate
 from gpunode_protocol.grants import Cap, Confirmation, Grant, audience, issue_grant
 from gpunode_protocol.identity import Identity
@@ -49,6 +50,10 @@ def image_params(**changes: Any) -> ImageParams:
     """Return parameters of two pictures of 64 units each."""
     fields = {"prompt": "a seven", "width": 64, "height": 64, "steps": 16, "guidance_millionths": 7_500_000, "n": 2}
     return ImageParams(**{**fields, **changes})
+
+
+AUDIO = (Blob(id=0, media_type="audio/wav", data=bytes(600_000)),)
+"""Input of three pieces."""
 
 
 def speech_params(**changes: Any) -> SpeechParams:

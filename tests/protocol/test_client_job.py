@@ -35,6 +35,7 @@ from gpunode_protocol.tasks import Task
 
 from tests.protocol.conversation import PROMPT_DIGEST, Conversation, accepted_frame
 from tests.protocol.samples import (
+    AUDIO,
     FINGERPRINT,
     NOW,
     SALT,
@@ -120,17 +121,14 @@ def test_output_of_another_task_is_refused(task: Task, message: Frame) -> None:
     assert talk.client.closing_voucher() is None
 
 
-AUDIO = (Blob(id=0, media_type="audio/wav", data=bytes(600_000)),)
-
-
 def test_inputs_follow_accepted() -> None:
     """Inputs travel after ``accepted``, one piece of at most 256 KiB at a time."""
     talk = Conversation(signed_request(speech_params(), Task.WHISPER), inputs=AUDIO)
-    assert talk.client.data_to_send() == []
+    assert talk.client.data_to_send(0.0) == []
     talk.node.accept(accepted_frame(prompt_tokens=0), input_count=0)
     talk.client.receive_data(talk.node.frames[0], 0.0)
     sizes = []
-    while pieces := talk.client.data_to_send():
+    while pieces := talk.client.data_to_send(0.0):
         sizes += [len(event.data) for event in talk.stream.receive_data(*pieces) if isinstance(event, BlobFrame)]
     assert sizes == [262_144, 262_144, 75_712]
 
@@ -148,7 +146,7 @@ def test_cancel_stops_the_upload() -> None:
     talk = Conversation(signed_request(speech_params(), Task.WHISPER), inputs=AUDIO)
     talk.node.accept(accepted_frame(prompt_tokens=0), input_count=0)
     talk.client.receive_data(talk.node.frames[0], 0.0)
-    talk.stream.receive_data(*talk.client.data_to_send())
+    talk.stream.receive_data(*talk.client.data_to_send(0.0))
     talk.client.cancel()
     talk.client.cancel()
     assert [type(event) for event in talk.client_sends()] == [CancelFrame]
@@ -174,7 +172,7 @@ def test_cancel_after_the_end_says_nothing() -> None:
     talk = Conversation.about()
     talk.finish()
     talk.client.cancel()
-    assert talk.client.data_to_send() == []
+    assert talk.client.data_to_send(0.0) == []
     assert not talk.client.cancelled
 
 

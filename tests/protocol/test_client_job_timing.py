@@ -6,8 +6,8 @@ from gpunode_protocol.messages import PingFrame, VoucherFrame, encode_frame
 from gpunode_protocol.patience import Patience, patience_for
 from gpunode_protocol.tasks import Task
 
-from tests.protocol.conversation import Conversation
-from tests.protocol.samples import chat_params, embedding_params, image_params, signed_request
+from tests.protocol.conversation import Conversation, accepted_frame
+from tests.protocol.samples import AUDIO, chat_params, embedding_params, image_params, signed_request, speech_params
 
 
 def _failure(events: list[JobEvent]) -> Exception:
@@ -70,6 +70,19 @@ def test_a_pause_of_the_reader_is_not_the_nodes_fault() -> None:
     talk.say(20)
     talk.client.reading_resumed(500.0)
     assert talk.client.on_timer(504.0) == []
+
+
+def test_the_first_output_is_awaited_from_the_last_piece_of_input() -> None:
+    """Whoever uploads reads nothing: neither silence nor the wait for output is counted meanwhile."""
+    talk = Conversation(
+        signed_request(speech_params(), Task.WHISPER), inputs=AUDIO, patience=Patience(first_output_s=4.0)
+    )
+    talk.node.accept(accepted_frame(prompt_tokens=0), input_count=0)
+    talk.client.receive_data(talk.node.frames[0], 0.0)
+    for second in (0.0, 8.0, 16.0, 24.0):
+        talk.client.data_to_send(second)
+    assert talk.client.on_timer(27.0) == []
+    assert "No output came within 4 s" in str(_failure(talk.client.on_timer(28.0)))
 
 
 def _vouched(talk: Conversation) -> int:

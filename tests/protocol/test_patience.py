@@ -134,19 +134,19 @@ def test_uploads_are_awaited() -> None:
     """While inputs go out, neither queue nor first output are counted; each piece gives another 60 s."""
     clock = Clock()
     clock.clock.accepted(0.0, position=0)
-    clock.clock.upload()
+    clock.clock.upload(0.0)
     assert clock.lasts_until(50) == (50, "")
-    clock.clock.upload()
+    clock.clock.upload(50.0)
     assert clock.lasts_until(100) == (100, "")
-    clock.clock.uploaded()
-    assert clock.lasts_until(200) == (103, "No output came within 4 s.")
+    clock.clock.uploaded(100.0)
+    assert clock.lasts_until(200) == (104, "No output came within 4 s.")
 
 
 def test_stuck_upload() -> None:
     """A node that takes no more input is given up."""
     clock = Clock()
     clock.clock.accepted(0.0, position=0)
-    clock.clock.upload()
+    clock.clock.upload(0.0)
     assert clock.lasts_until(200) == (60, "The node took no input for 60 s.")
 
 

@@ -177,7 +177,7 @@ def test_job_stream_is_read() -> None:
     """Both machines understand the recorded stream; the client's vouchers are the recorded ones."""
     vectors = _load("job_stream")
     client, stream = new_client(signed_request()), NodeStream()
-    to_say = client.data_to_send()
+    to_say = client.data_to_send(0.0)
     events = []
     for line in vectors["stream"]:
         data = bytes.fromhex(line["bytes"])
@@ -186,7 +186,7 @@ def test_job_stream_is_read() -> None:
             assert len(stream.receive_data(data)) == 1
         else:
             events = client.receive_data(data, 0.0)
-            to_say += client.data_to_send()
+            to_say += client.data_to_send(0.0)
     assert [type(event) for event in events] == [Completed]
     assert to_say == []
 

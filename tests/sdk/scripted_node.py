@@ -45,8 +45,8 @@ class ScriptedNode:
     says nothing. mute_after: says nothing more after so many tokens, and keeps the stream; with ``pings`` it goes on
     to send those. cut_with: the error that comes instead of the stream's end. drains_after: says after so many tokens
     that it is about to stop. sign_receipts_as: another key than its own. misquotes: its receipt is for another
-    output. finish_reason: of a whole answer. first_token_s, token_s: what tokens take. probe_s: what the answer to a
-    probe takes.
+    output. finish_reason: of a whole answer. first_token_s (and of speech, the first segment), token_s: what tokens
+    take. probe_s: what the answer to a probe takes.
     """
 
     identity: Identity
@@ -257,6 +257,7 @@ class _Conversation:
         """Take the audio whole, then say the segments."""
         node, job = self._node, self._job
         await self._uploaded.wait()
+        await asyncio.sleep(node.first_token_s)
         for number, segment in enumerate(node.segments):
             if number == node.cut_after:
                 await self._stream.close()

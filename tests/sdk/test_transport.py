@@ -2,20 +2,23 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from gpunode._transport import JobLink, ReadingClock
+from gpunode_protocol.adverts import Speed
 from gpunode_protocol.client_job import ClientJob, Completed, Failed
 from gpunode_protocol.errors import JobError
 from gpunode_protocol.grants import Cap, Confirmation, Grant, audience, issue_grant
 from gpunode_protocol.identity import Identity
-from gpunode_protocol.messages import TokensFrame
+from gpunode_protocol.messages import SegmentFrame, TokensFrame
 from gpunode_protocol.payloads import ChatMessage, LlmParams
 from gpunode_protocol.requests import JobRequest
 from gpunode_protocol.signing import sign
+from gpunode_protocol.tasks import Task
 
 from tests.node.virtual_time import virtual_time
 from tests.sdk.memory_mesh import MemoryStream
 from tests.sdk.scripted_node import ScriptedNode
-from tests.sdk.world import EPOCH, Keys
+from tests.sdk.world import EPOCH, MODEL, Keys, World
 
 CLIENT = Identity.from_seed(b"\x04" * 32)
 NODE = Identity.from_seed(b"\x03" * 32)
@@ -226,3 +229,21 @@ def test_the_reading_clock_stands_still_while_paused() -> None:
 
 async def _never(data: bytes) -> None:  # noqa: ARG001 -- the contract's signature
     await asyncio.Event().wait()
+
+
+@virtual_time
+async def test_a_long_upload_is_not_the_nodes_delay(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The node has the time for its first output after the last piece, however slow the client's line is."""
+    write = MemoryStream.write
+
+    async def write_slowly(stream: MemoryStream, data: bytes) -> None:
+        await asyncio.sleep(len(data) / 100_000)
+        await write(stream, data)
+
+    monkeypatch.setattr(MemoryStream, "write", write_slowly)
+    speed = Speed(input_milliunits_per_s=0, output_milliunits_per_s=10_000_000)
+    spoken = SegmentFrame(start_ms=0, end_ms=2_000, text=" One", language="en")
+    node = world.add_node(task=Task.WHISPER, speed=speed, segments=[spoken], first_token_s=1.0)
+    async with world.client() as client:
+        heard = await client.transcribe(bytes(3 * 1024 * 1024), model=MODEL)
+    assert (heard.text, heard.route.node, heard.route.failed) == ("One", node.peer_id, ())
