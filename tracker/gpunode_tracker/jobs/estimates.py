@@ -229,6 +229,8 @@ def given_again(able: Collection[str], failures: Sequence[tuple[str, int]]) -> d
         able: who can do it.
         failures: holder and instant of each failed attempt of the last ``SHUN_S``, the oldest first.
     """
+    if not failures:  # as of most jobs, and there may be thousands who are able
+        return {}
     shun_s = ALONE_SHUN_S if len(able) == 1 else SHUN_S
     again_at = {holder: at + shun_s for holder, at in failures if holder in able}
     nodes = [who for who in able if who.startswith(NODE)]
