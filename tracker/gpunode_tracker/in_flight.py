@@ -1,6 +1,5 @@
 """What is being worked on now, by address: requests, and the memory that large bodies take. One process's own."""
 
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Self
@@ -25,7 +24,7 @@ class Share:
     """
 
     def __init__(self, most: int, refusal: str, *, reason: str, retry_after_s: int) -> None:
-        self.held: Counter[str] = Counter()
+        self.held: dict[str, int] = {}
         self._most = most
         self._refusal = refusal
         self._reason = reason
@@ -38,7 +37,7 @@ class Share:
             TooManyRequests: it would.
         """
         if self.held.get(holder, 0) + count > self._most:
-            raise TooManyRequests(self._refusal, retry_after_s=self._retry_after_s, reason=self._reason)
+            raise self._refused()
 
     def take(self, holder: str, count: int = 1) -> None:
         """Count so much more of an address.
@@ -46,8 +45,14 @@ class Share:
         Raises:
             TooManyRequests: that is too much.
         """
-        self.check(holder, count)
-        self.held[holder] += count
+        held = self.held.get(holder, 0) + count
+        if held > self._most:
+            raise self._refused()
+        self.held[holder] = held
+
+    def take_back(self, holder: str) -> None:
+        """Count one more of an address that gave it only for a while; it is not refused."""
+        self.held[holder] = self.held.get(holder, 0) + 1
 
     def give(self, holder: str, count: int = 1) -> None:
         """Count so much less."""
@@ -56,6 +61,14 @@ class Share:
             self.held[holder] = left
         else:
             del self.held[holder]
+
+    @property
+    def total(self) -> int:
+        """How much all addresses have together."""
+        return sum(self.held.values())
+
+    def _refused(self) -> TooManyRequests:
+        return TooManyRequests(self._refusal, retry_after_s=self._retry_after_s, reason=self._reason)
 
 
 class InFlight:
@@ -102,7 +115,7 @@ class InFlight:
         try:
             yield
         finally:
-            self.requests.held[holder] += 1  # it was let in before
+            self.requests.take_back(holder)
 
     def take_bytes(self, holder: str, count: int) -> None:
         """Take memory for a large body.
@@ -127,7 +140,7 @@ class InFlight:
 
     def __len__(self) -> int:
         """Return how many addresses are being worked for."""
-        return len(self.requests.held | self._bytes.held)
+        return len(self.requests.held.keys() | self._bytes.held.keys())
 
 
 class Visit:
