@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from gpunode_protocol.blobs import Blob
+from gpunode_protocol.blobs import Blob, blob_frames
 from gpunode_protocol.digests import salted_digest
 from gpunode_protocol.errors import JobError
 from gpunode_protocol.grants import Grant
@@ -62,6 +62,7 @@ class ScriptedNode:
     endless: bool = False
     fingerprint: bytes = FINGERPRINT
     prompt: bytes = b"prompt"
+    hesitates_s: float = 0.0
     silent: bool = False
     mute_after: int | None = None
     pings: bool = False
@@ -70,6 +71,8 @@ class ScriptedNode:
     probe_s: float = 0.0
     sign_receipts_as: Identity | None = None
     misquotes: bool = False
+    quote: int = PROMPT_TOKENS
+    spoils_blobs: bool = False
     finish_reason: str = "stop"
     first_token_s: float = 0.0
     token_s: float = 0.0
@@ -124,6 +127,7 @@ class _Conversation:
         first = self._parser.receive_data(await self._stream.read())[0]
         assert isinstance(first, RequestFrame)
         self._node.requests.append(first)
+        await asyncio.sleep(self._node.hesitates_s)
         if self._node.silent:
             while await self._stream.read():
                 pass
@@ -166,7 +170,7 @@ class _Conversation:
     async def _produce(self) -> None:
         node, job = self._node, self._job
         params = job.request.body.read_params()
-        prompt_tokens = 0 if isinstance(params, ImageParams | SpeechParams) else PROMPT_TOKENS
+        prompt_tokens = 0 if isinstance(params, ImageParams | SpeechParams) else node.quote
         accepted = AcceptedFrame(
             prompt_tokens=prompt_tokens,
             position=0,
@@ -236,14 +240,24 @@ class _Conversation:
                 await self._stream.close()
                 return
             job.progress(2 * number + 2, 2 * params.n)
+            if node.spoils_blobs and number == len(node.pictures) - 1:
+                await self._spoil(number, data, params.units_per_image())
             job.blob(Blob(number, f"image/{params.format}", data, params.units_per_image()), now=1.0)
             await self._flush()
         usage = Usage(images=len(node.pictures), image_units=len(node.pictures) * params.units_per_image())
         job.finish(usage=usage, finish_reason="stop", now=2.0, finished_at=int(node.clock()))
         await self._flush()
 
+    async def _spoil(self, number: int, data: bytes, units: int) -> None:
+        """Send a blob under another digest."""
+        (piece,) = blob_frames(Blob(number, "image/png", data, units), self._job.request.body.salt)
+        await self._stream.write(encode_frame(piece.model_copy(update={"digest": bytes(32)})))
+        await asyncio.Event().wait()
+
     async def _embed(self) -> None:
         node, job = self._node, self._job
+        if node.spoils_blobs:
+            await self._spoil(0, node.vectors, 0)
         job.blob(Blob(0, "application/octet-stream", node.vectors), now=1.0)
         await self._flush()
         if node.cut_after is not None:
