@@ -16,6 +16,7 @@ from gpunode_engines.fetch import locate, pull
 from gpunode_engines.gguf import GgufHeader, read_gguf_header
 from gpunode_engines.remotes import FolderRemote
 from gpunode_engines.safetensors_model import CHECKPOINT_PATTERNS
+from gpunode_engines.vocabulary import VOCABULARY_KEYS
 from safetensors.numpy import save_file
 
 from gpunode_benchmarks.errors import BenchmarkFailed
@@ -36,6 +37,8 @@ _LAYER_TENSORS: Final = {
 _NORMAL: Final = 1
 _SPECIAL_TYPES: Final = (2, 3)
 
+
+_TOKENIZER_KEYS: Final = (*VOCABULARY_KEYS, "tokenizer.ggml.merges", "tokenizer.chat_template")
 
 _REPO: Final = "local/smollm2-135m"
 
@@ -63,7 +66,7 @@ def write_checkpoint(gguf_path: Path, folder: Path) -> Path:
     Raises:
         BenchmarkFailed: a model of another family. UnreadableWeights: the file is no usable GGUF file.
     """
-    header = read_gguf_header(gguf_path)
+    header = read_gguf_header(gguf_path, _TOKENIZER_KEYS)
     if header.architecture != "llama" or header.metadata.get("tokenizer.ggml.pre") != "smollm":
         raise BenchmarkFailed(f"{gguf_path.name} is no SmolLM model; only those can be converted.")
     folder.mkdir(parents=True, exist_ok=True)

@@ -17,6 +17,7 @@ from gpunode_engines.memory_cgroup import MemoryCgroup
 from gpunode_engines.model_server import ModelServer
 from gpunode_engines.parent_services import ParentServices
 from gpunode_engines.scratch_folder import ScratchFolder
+from gpunode_engines.scratch_use import ScratchUse, scratch_use
 
 _KEPT_VARIABLES = frozenset(
     {"PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "PYTHONPATH", "OMP_NUM_THREADS", "SYSTEMROOT"}
@@ -118,6 +119,10 @@ class ChildProcess:
             return int(psutil.Process(self.pid).memory_info().rss)
         except psutil.Error:
             return 0
+
+    def scratch_use(self, most_files: int) -> ScratchUse:
+        """Return what the child keeps in its scratch folder; see there. May take a while: for a thread."""
+        return scratch_use(self._scratch.path, self.pid, most_files)
 
     async def wait(self) -> str:
         """Wait for the child's end and say how it ended."""

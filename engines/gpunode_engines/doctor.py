@@ -10,6 +10,7 @@ from gpunode_engines.catalogue import HubSource, default_catalogue
 from gpunode_engines.config import EngineSettings
 from gpunode_engines.confinement import FULL_LEVEL, Confinement
 from gpunode_engines.kernel_confinement import KernelConfinement, read_kernel_confinement
+from gpunode_engines.limits import EngineLimits
 from gpunode_engines.model_files_check import judge_models, look_at_models
 from gpunode_engines.own_models import known_models
 
@@ -87,7 +88,9 @@ def judge_sandbox(kernel: KernelConfinement, confinement: Confinement, *, memory
     memory = "by a cgroup" if memory_cgroup else "by a look every 2 s, as no cgroup can be made from here"
     active = ", ".join(confinement.active()) or "a process of its own"
     told = f"Sandbox level {confinement.level} of {FULL_LEVEL} for engines: {active}"
-    memory_told = f" Memory is limited {memory}."
+    limits = EngineLimits()
+    scratch = f"{limits.scratch_bytes >> 20} MiB by a look every {limits.heartbeat_s:g} s"
+    memory_told = f" Memory is limited {memory}, the scratch folder to {scratch}."
     if not confinement.lacks():
         unheard = "" if confinement.denials_reported else " Refused system calls are in the kernel's log only."
         return ok(f"{told} (Landlock ABI {kernel.landlock_abi}).{memory_told}{unheard}")

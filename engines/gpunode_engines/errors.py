@@ -11,6 +11,7 @@
     │   ├── EngineCrashed        it ended by itself
     │   ├── EngineHung           it stopped answering and was killed
     │   ├── MemoryLimit          it went beyond its memory limit and was killed
+    │   ├── ScratchLimit         it filled its scratch folder and was killed
     │   └── EngineStopped        it was stopped on purpose
     ├── JobRefused               the request cannot be served as it is
     │   ├── InvalidParameters
@@ -76,6 +77,10 @@ class EngineHung(EngineLost):
 
 class MemoryLimit(EngineLost):
     """The engine used more memory than it is allowed and was restarted; lower slots or context, or raise the limit."""
+
+
+class ScratchLimit(EngineLost):
+    """The engine wrote more to its scratch folder than it is allowed and was restarted; the job can be sent again."""
 
 
 class EngineStopped(EngineLost):

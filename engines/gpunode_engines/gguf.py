@@ -3,7 +3,9 @@
 Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """
 
+import os
 import struct
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -12,10 +14,21 @@ from gpunode_engines.errors import UnreadableWeights
 
 _MAGIC = b"GGUF"
 _SUPPORTED_VERSIONS = (2, 3)
-_MAX_PAIRS = 100_000
-_MAX_STRING_BYTES = 16 * 1024 * 1024
-_MAX_ARRAY_ITEMS = 16 * 1024 * 1024
+_MAX_PAIRS = 1_000
+_MAX_KEY_BYTES = 2**16 - 1  # the format's own limit
+_MAX_HEADER_BYTES = 128 * 1024 * 1024
+_MAX_TEXTS = 2 * 1024 * 1024
+"""In arrays. A vocabulary of 262,144 tokens and the pairs that it merges have half as many, in 20 MB."""
 
+_LENGTH_BYTES = 8
+_PIECE_BYTES = 256 * 1024
+
+_LONG_TEXT_BYTES = 4096
+_LONG_ARRAY_ITEMS = 1024
+"""What a node asks of a model are names and numbers, or one number for each layer."""
+
+_TYPE_UINT32 = 4
+_TYPE_UINT64 = 10
 _TYPE_STRING = 8
 _TYPE_ARRAY = 9
 _SCALAR_CODES = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
@@ -97,69 +110,133 @@ class GgufHeader:
         return value
 
 
-def read_gguf_header(path: Path) -> GgufHeader:
-    """Read the metadata of a GGUF file.
+def read_gguf_header(path: Path, long_values: Collection[str] = ()) -> GgufHeader:
+    """Read the metadata of a GGUF file; of texts and arrays that are long, as a vocabulary is, only those named.
+
+    Strangers write such files, and the node's own process reads them: what is skipped takes no memory, and there is
+    not more to go through than the largest vocabularies have twice.
 
     Raises:
         UnreadableWeights: no such file, another format, or a damaged header.
     """
     try:
         with path.open("rb") as file:
-            return GgufHeader(_read_metadata(file))
+            return GgufHeader(_Reader(file, long_values).metadata())
     except OSError as error:
         raise UnreadableWeights(f"The model file {path} cannot be read: {error.strerror}.") from error
     except (ValueError, struct.error) as error:
         raise UnreadableWeights(f"{path} is not a usable GGUF file: {error}.") from error
 
 
-def _read_metadata(file: BinaryIO) -> dict[str, Value]:
-    if file.read(len(_MAGIC)) != _MAGIC:
-        raise ValueError("it does not begin with GGUF")
-    version = _read_scalar(file, 4)
-    if version not in _SUPPORTED_VERSIONS:
-        raise ValueError(f"version {version} is not supported")
-    _read_scalar(file, 10)  # number of tensors
-    pairs = _bounded(file, _MAX_PAIRS)
-    metadata: dict[str, Value] = {}
-    for _ in range(pairs):
-        key = _read_bytes(file).decode()
-        metadata[key] = _read_value(file)
-    return metadata
+class _Reader:
+    """Goes through one header, once."""
+
+    def __init__(self, file: BinaryIO, long_values: Collection[str]) -> None:
+        self._file = file
+        self._long_values = long_values
+        self._left_bytes = min(_MAX_HEADER_BYTES, os.fstat(file.fileno()).st_size)
+        self._left_texts = _MAX_TEXTS
+
+    def metadata(self) -> dict[str, Value]:
+        """Return the pairs, without those that are too long."""
+        if self._take(len(_MAGIC)) != _MAGIC:
+            raise ValueError("it does not begin with GGUF")
+        version = self._scalar(_TYPE_UINT32)
+        if version not in _SUPPORTED_VERSIONS:
+            raise ValueError(f"version {version} is not supported")
+        self._scalar(_TYPE_UINT64)  # number of tensors
+        metadata: dict[str, Value] = {}
+        for _ in range(self._length(_MAX_PAIRS)):
+            key = self._take(self._length(_MAX_KEY_BYTES)).decode()
+            value = self._value(key)
+            if value is not None:
+                metadata[key] = value
+        return metadata
+
+    def _value(self, key: str) -> Value | None:
+        """Return a value; None if it was too long."""
+        value_type = int(self._scalar(_TYPE_UINT32))
+        if value_type == _TYPE_STRING:
+            return self._text(key)
+        if value_type == _TYPE_ARRAY:
+            return self._array(key)
+        return self._scalar(value_type)
+
+    def _text(self, key: str) -> str | None:
+        length = self._length(self._left_bytes)
+        if length > _LONG_TEXT_BYTES and key not in self._long_values:
+            self._skip(length)
+            return None
+        return self._take(length).decode(errors="replace")
+
+    def _array(self, key: str) -> list[Scalar] | None:
+        item_type = int(self._scalar(_TYPE_UINT32))
+        count = self._length(self._left_bytes)
+        is_kept = count <= _LONG_ARRAY_ITEMS or key in self._long_values
+        if item_type == _TYPE_STRING:
+            return self._texts(count, is_kept=is_kept)
+        layout = _layout(item_type)
+        if not is_kept:
+            self._skip(count * layout.size)
+            return None
+        data = self._take(count * layout.size)
+        return [value for (value,) in layout.iter_unpack(data)]
+
+    def _texts(self, count: int, *, is_kept: bool) -> list[Scalar] | None:
+        self._left_texts -= count
+        if self._left_texts < 0:
+            raise ValueError(f"it has more than {_MAX_TEXTS} texts")
+        if is_kept:
+            return [self._take(self._length(self._left_bytes)) for _ in range(count)]
+        self._skip_texts(count)
+        return None
+
+    def _skip_texts(self, count: int) -> None:
+        """Go on after texts, a piece of the file at a time: a call for each would keep the node busy for seconds."""
+        while count:
+            start = self._file.tell()
+            piece = self._file.read(_PIECE_BYTES)
+            at = 0
+            while count and at + _LENGTH_BYTES <= len(piece):
+                at += _LENGTH_BYTES + int.from_bytes(piece[at : at + _LENGTH_BYTES], "little")
+                count -= 1
+            if not at:
+                raise ValueError("the file ends too early")
+            self._spend(at)
+            self._file.seek(start + at)
+
+    def _scalar(self, value_type: int) -> int | float | bool:
+        layout = _layout(value_type)
+        (value,) = layout.unpack(self._take(layout.size))
+        if not isinstance(value, int | float | bool):
+            raise ValueError("a number was expected")  # noqa: TRY004 -- one error type for everything unreadable
+        return value
+
+    def _length(self, most: int) -> int:
+        length = int(self._scalar(_TYPE_UINT64))
+        if length > most:
+            raise ValueError(f"a length of {length} is beyond the limit of {most}")
+        return length
+
+    def _take(self, length: int) -> bytes:
+        self._spend(length)
+        data = self._file.read(length)
+        if len(data) < length:
+            raise ValueError("the file ends too early")
+        return data
+
+    def _skip(self, length: int) -> None:
+        self._spend(length)
+        self._file.seek(length, os.SEEK_CUR)
+
+    def _spend(self, length: int) -> None:
+        if length > self._left_bytes:
+            raise ValueError(f"the file ends too early, or its header is longer than {_MAX_HEADER_BYTES} bytes")
+        self._left_bytes -= length
 
 
-def _read_value(file: BinaryIO) -> Value:
-    value_type = int(_read_scalar(file, 4))
-    if value_type == _TYPE_STRING:
-        return _read_bytes(file).decode(errors="replace")
-    if value_type != _TYPE_ARRAY:
-        return _read_scalar(file, value_type)
-    item_type = int(_read_scalar(file, 4))
-    count = _bounded(file, _MAX_ARRAY_ITEMS)
-    if item_type == _TYPE_STRING:
-        return [_read_bytes(file) for _ in range(count)]
-    return [_read_scalar(file, item_type) for _ in range(count)]
-
-
-def _read_scalar(file: BinaryIO, value_type: int) -> int | float | bool:
+def _layout(value_type: int) -> struct.Struct:
     layout = _SCALARS.get(value_type)
     if layout is None:
         raise ValueError(f"value type {value_type} is unknown")
-    (value,) = layout.unpack(file.read(layout.size))
-    if not isinstance(value, int | float | bool):
-        raise ValueError("a number was expected")  # noqa: TRY004 -- one error type for everything unreadable
-    return value
-
-
-def _bounded(file: BinaryIO, limit: int) -> int:
-    count = int(_read_scalar(file, 10))
-    if count > limit:
-        raise ValueError(f"a length of {count} is beyond the limit of {limit}")
-    return count
-
-
-def _read_bytes(file: BinaryIO) -> bytes:
-    length = _bounded(file, _MAX_STRING_BYTES)
-    data = file.read(length)
-    if len(data) < length:
-        raise ValueError("the file ends too early")
-    return data
+    return layout

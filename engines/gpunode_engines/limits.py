@@ -1,6 +1,10 @@
 """What an engine's process may take before its supervisor steps in."""
 
 from dataclasses import dataclass
+from typing import Final
+
+MAX_FILE_BYTES: Final = 64 * 1024 * 1024
+"""Size cap of any file that a child writes, bytes, by the kernel (RLIMIT_FSIZE)."""
 
 _DATA_PER_RSS = 2
 _DATA_OF_LIBRARIES = 1024**3
@@ -12,9 +16,10 @@ class EngineLimits:
 
     load_s: loading the model. job_s: wall clock of one job. stall_s: a job without any event (token or prompt
     progress) means that the engine hangs. cancel_s: from a cancel to its confirmation, else it hangs.
-    heartbeat_s: interval of pings and of the memory check. silence_s: no sign of life for so long means that it hangs.
-    rss_bytes: resident memory. output_bytes: of one job. backoff_s, backoff_max_s: pause before a restart, doubled
-    after each failure that comes within ``stable_s`` of the start.
+    heartbeat_s: interval of pings and of the looks at memory and scratch folder. silence_s: no sign of life for so long
+    means that it hangs. rss_bytes: resident memory. scratch_bytes, scratch_files: of the scratch folder, which needs
+    next to nothing; some graphics drivers keep compiled kernels there. output_bytes: of one job. backoff_s,
+    backoff_max_s: pause before a restart, doubled after each failure that comes within ``stable_s`` of the start.
     """
 
     load_s: float = 300.0
@@ -24,6 +29,8 @@ class EngineLimits:
     heartbeat_s: float = 2.0
     silence_s: float = 10.0
     rss_bytes: int = 32 * 1024**3
+    scratch_bytes: int = 512 * 1024**2
+    scratch_files: int = 10_000
     output_bytes: int = 100 * 1024**2
     backoff_s: float = 0.5
     backoff_max_s: float = 30.0

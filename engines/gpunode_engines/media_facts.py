@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from gpunode_engines.errors import UnreadableWeights
-from gpunode_engines.json_object import parse_object, read_object
+from gpunode_engines.json_object import MAX_JSON_BYTES, parse_object, read_object
 from gpunode_engines.model_facts import ModelFacts
 from gpunode_engines.pickles import refuse_pickles
 from gpunode_engines.safetensors_model import WEIGHTS_SUFFIX
@@ -14,8 +14,6 @@ _CTRANSLATE2_WEIGHTS = "model.bin"
 """CTranslate2's own format, whatever the suffix says elsewhere: https://opennmt.net/CTranslate2/conversion.html"""
 
 _HEADER_LENGTH_BYTES = 8
-_MAX_HEADER_BYTES = 100_000_000
-"""The format's own limit: https://github.com/huggingface/safetensors#format"""
 _METADATA = "__metadata__"
 
 
@@ -52,13 +50,14 @@ def read_safetensors_header(path: Path) -> dict[str, Any]:
     """Return the header of a safetensors file: tensor names to dtype, shape and place.
 
     Raises:
-        UnreadableWeights: it is not one, or its tensors do not lie in it.
+        UnreadableWeights: it is not one, its tensors do not lie in it, or it has more of them than models have (the
+            format allows a header of 100 MB).
     """
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(_HEADER_LENGTH_BYTES), "little")
             size = path.stat().st_size
-            if not 2 <= length <= min(_MAX_HEADER_BYTES, size):
+            if not 2 <= length <= min(MAX_JSON_BYTES, size):
                 raise UnreadableWeights(f"{path.name} is no safetensors file. Delete it and pull the model again.")
             header = parse_object(file.read(length), f"The header of {path.name}")
     except OSError as error:

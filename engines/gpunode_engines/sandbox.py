@@ -17,15 +17,13 @@ from gpunode_engines.errors import EngineStartFailed
 from gpunode_engines.file_access import file_access
 from gpunode_engines.file_confinement import confine_files
 from gpunode_engines.ipc import Load
+from gpunode_engines.limits import MAX_FILE_BYTES
 from gpunode_engines.parent_line import ParentLine
 from gpunode_engines.system_calls import confine_system_calls
 
 # Numbers from the Linux header include/uapi/linux/prctl.h
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NO_NEW_PRIVS = 38
-
-MAX_FILE_BYTES = 64 * 1024 * 1024
-"""Size cap of any file that the child writes, bytes: its scratch folder needs next to nothing."""
 
 MAX_OPEN_FILES = 4096
 """Descriptors of a child: its model's files, one for each call of llama.cpp's listener, graphics drivers' devices."""

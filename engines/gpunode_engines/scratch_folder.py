@@ -1,11 +1,12 @@
 """The folder in which an engine's process may write, for as long as its parent lives and wants it."""
 
 import os
-import shutil
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
+
+from gpunode_engines.folder_removal import remove_folder
 
 _PREFIX = "gpunode-scratch-"
 _HAS_LOCKS: Final = find_spec("fcntl") is not None
@@ -32,7 +33,7 @@ class ScratchFolder:
 
     def remove(self) -> None:
         """Remove the folder with all that is in it. Idempotent; may be called in any thread."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        remove_folder(self.path)
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
@@ -43,7 +44,7 @@ def remove_stale() -> None:
     for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         descriptor = _locked(path, wait=False)
         if descriptor >= 0:
-            shutil.rmtree(path, ignore_errors=True)
+            remove_folder(path)
             os.close(descriptor)
 
 
@@ -53,7 +54,7 @@ def _made() -> tuple[Path, int]:
 
 
 def _locked(path: Path, *, wait: bool) -> int:
-    """Return a descriptor that holds the lock on a folder; -1 if it is another's, or gone, or if there are no locks."""
+    """Return a descriptor that holds the lock on a folder; -1 if it is in use, another's, gone, or cannot be locked."""
     if not _HAS_LOCKS:
         return -1
     import fcntl  # noqa: PLC0415 -- see _HAS_LOCKS
@@ -64,7 +65,8 @@ def _locked(path: Path, *, wait: bool) -> int:
         return -1
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        if os.fstat(descriptor).st_nlink and path.is_dir():
+        status = os.fstat(descriptor)
+        if status.st_nlink and status.st_uid == os.geteuid() and path.is_dir():
             return descriptor
     except OSError:
         pass

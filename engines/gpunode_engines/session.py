@@ -19,6 +19,7 @@ from gpunode_engines.errors import (
     InvalidParameters,
     MemoryLimit,
     OutputLimit,
+    ScratchLimit,
     engine_error_named,
 )
 from gpunode_engines.ipc import (
@@ -62,7 +63,7 @@ class Session:
         self._calls: dict[int, asyncio.Future[PreparedPrompt]] = {}
         self._call_numbers = itertools.count(1)
         self._cause: asyncio.Future[EngineLost] = asyncio.get_running_loop().create_future()
-        self._tasks = [asyncio.create_task(self._read()), asyncio.create_task(self._watch())]
+        self._tasks = [asyncio.create_task(part()) for part in (self._read, self._watch, self._watch_scratch)]
 
     @classmethod
     async def open(cls, child: ChildProcess, order: Load, limits: EngineLimits) -> "Session":
@@ -250,6 +251,22 @@ class Session:
             self._child.channel.post(Ping())
             due_at = self._clock() + self._limits.heartbeat_s
             await asyncio.sleep(self._limits.heartbeat_s)
+
+    async def _watch_scratch(self) -> None:
+        """Look at the scratch folder at every heartbeat, in a thread: a full one takes a while."""
+        limits = self._limits
+        while not self._cause.done():
+            use = await asyncio.to_thread(self._child.scratch_use, limits.scratch_files)
+            if use.hidden or use.size_bytes > limits.scratch_bytes or use.files > limits.scratch_files:
+                hidden = ", some of which cannot be looked into" if use.hidden else ""
+                breach = ScratchLimit(
+                    f"The engine filled its scratch folder ({use.size_bytes >> 20} MiB in {use.files} files{hidden}; "
+                    f"{limits.scratch_bytes >> 20} MiB in {limits.scratch_files} are allowed); it was restarted."
+                )
+                logger.warning("engine lost: %s", breach, extra={"event": "engine_breach", "pid": self.pid})
+                self.fail(breach)
+                return
+            await asyncio.sleep(limits.heartbeat_s)
 
     def _forgive(self, late_s: float) -> None:
         """Leave out the time in which nothing that the child sent could be read."""

@@ -48,6 +48,10 @@ def _sentencepiece(piece: bytes) -> bytes:
 _DECODERS = {"gpt2": _byte_level, "llama": _sentencepiece}
 
 
+VOCABULARY_KEYS = ("tokenizer.ggml.tokens", "tokenizer.ggml.token_type")
+"""What ``from_gguf`` needs of a header and is long there."""
+
+
 class Vocabulary:
     """Token id to bytes. Control tokens have none."""
 
@@ -56,15 +60,14 @@ class Vocabulary:
 
     @classmethod
     def from_gguf(cls, header: GgufHeader) -> "Vocabulary":
-        """Read the tokenizer of a model.
+        """Read the tokenizer of a model. header: with ``VOCABULARY_KEYS``.
 
         Raises:
             UnreadableWeights: no tokenizer, or one of a kind that is not supported.
         """
         kind = header.metadata.get("tokenizer.ggml.model")
         decode = _DECODERS.get(kind) if isinstance(kind, str) else None
-        pieces = header.metadata.get("tokenizer.ggml.tokens")
-        types = header.metadata.get("tokenizer.ggml.token_type")
+        pieces, types = (header.metadata.get(name) for name in VOCABULARY_KEYS)
         if decode is None or not isinstance(pieces, list) or not isinstance(types, list):
             raise UnreadableWeights(f"The tokenizer {kind!r} of this model is not supported.")
         texts = (piece for piece in pieces if isinstance(piece, bytes))

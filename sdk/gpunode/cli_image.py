@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
+from gpunode.cli_in import check_in
 from gpunode.cli_limits import LimitSettings, WithinOption, takes_limits
 from gpunode.cli_options import (
     ApiKeyFileOption,
@@ -66,6 +67,7 @@ def image(  # noqa: PLR0913 -- one parameter an option
         "negative_prompt": negative_prompt, "n": n, "image": image_file, "mask": mask, "strength": strength,
         "preview_every_steps": preview_every,
     }  # fmt: skip
+    check_in(image_file, mask)
     check_picture_out(out)
     client = open_client(
         tracker, api_key_file, ca_file=ca_file, insecure=insecure, state_dir=state_dir, region=region, limits=limits

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gpunode.cli_in import check_in
 from gpunode.cli_limits import LimitSettings, WithinOption, takes_limits
 from gpunode.cli_options import (
     ApiKeyFileOption,
@@ -51,6 +52,7 @@ def transcribe(  # noqa: PLR0913 -- one parameter an option
     limits: LimitSettings,
 ) -> None:
     """Write down what is said in an audio file."""
+    check_in(file)
     check_out(out)
     options = {
         "model": model, "region": within, "translate": translate, "language": language, "word_timestamps": words,

@@ -5,7 +5,7 @@ import pytest
 from gpunode_benchmarks.checkpoint import write_checkpoint
 from gpunode_benchmarks.errors import BenchmarkFailed
 from gpunode_engines.gguf import read_gguf_header
-from gpunode_engines.vocabulary import Vocabulary
+from gpunode_engines.vocabulary import VOCABULARY_KEYS, Vocabulary
 from safetensors import safe_open
 
 
@@ -29,7 +29,7 @@ def test_every_tensor_has_its_place(folder: Path) -> None:
 def test_the_tokenizer_has_the_same_bytes(folder: Path, smollm2_path: Path) -> None:
     """Token by token, control tokens without any."""
     converted = Vocabulary.from_tokenizer(json.loads((folder / "tokenizer.json").read_text()))
-    original = Vocabulary.from_gguf(read_gguf_header(smollm2_path))
+    original = Vocabulary.from_gguf(read_gguf_header(smollm2_path, VOCABULARY_KEYS))
     assert len(converted) == len(original) == 49_152
     assert all(converted.piece(number) == original.piece(number) for number in range(49_152))
 

@@ -5,6 +5,7 @@ What fails raises, and the job with it; what succeeds although it must not raise
 
 import contextlib
 import ctypes
+import itertools
 import os
 import signal
 import socket
@@ -28,7 +29,9 @@ TARGET_VARIABLE = "CUDA_HOSTILE_TARGET"
 """Names the file that is none of the child's business; the prefix is one that reaches it."""
 
 FORKS = 1_200
+NESTED_FOLDERS = 1_500
 _PIECE_BYTES = 16 * 1024 * 1024
+_FILE_BYTES = 1024 * 1024
 
 
 class Escaped(ContextOverflow):
@@ -104,6 +107,27 @@ def _write_inside() -> None:
     path.rename(path.with_name("kept"))
 
 
+def _write_without_end() -> None:
+    """Also where nobody sees it: every other file loses its name and is open only."""
+    kept = []
+    for number in itertools.count():
+        path = Path.cwd() / f"{number}"
+        kept.append(path.open("wb"))
+        kept[-1].write(b"x" * _FILE_BYTES)
+        kept[-1].flush()
+        if number % 2:
+            path.unlink()
+
+
+def _nest_folders() -> None:
+    """So deep that no path reaches the file in them, and no stack the folders."""
+    for _ in range(NESTED_FOLDERS):
+        Path("folder").mkdir()
+        os.chdir("folder")
+    Path("file").write_bytes(b"x")
+    threading.Event().wait()
+
+
 def _fork_without_end() -> None:
     for _ in range(FORKS):
         with contextlib.suppress(OSError):
@@ -145,6 +169,8 @@ _ACTS: dict[str, Callable[[], None]] = {
     "write outside": _write_outside,
     "change a mode": _change_mode,
     "write inside": _write_inside,
+    "write without end": _write_without_end,
+    "nest folders": _nest_folders,
     "fork without end": _fork_without_end,
     "execute": _execute,
     "signal the parent": _signal_parent,

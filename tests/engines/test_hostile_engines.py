@@ -13,7 +13,7 @@ import pytest_asyncio
 from gpunode_engines.base import Event, Finished, GenerateRequest, Tokens
 from gpunode_engines.catalogue import resolve_model
 from gpunode_engines.confinement import SandboxPolicy
-from gpunode_engines.errors import BackendFailed, EngineCrashed, EngineHung, MemoryLimit, TimeLimit
+from gpunode_engines.errors import BackendFailed, EngineCrashed, EngineHung, MemoryLimit, ScratchLimit, TimeLimit
 from gpunode_engines.limits import EngineLimits
 from gpunode_engines.supervisor import SupervisedEngine
 
@@ -160,6 +160,20 @@ async def test_a_memory_hog_is_ended_and_others_go_on(smollm2_path: Path, key_fi
         assert await answer(engine)
         assert text_of(await collect(other, ask("hello"))) == "hello"
         assert (engine.restarts, other.restarts) == (1, 0)
+
+
+async def test_a_full_scratch_folder_is_emptied(smollm2_path: Path, key_file: Path) -> None:
+    """The job fails with the cause; folders too deep for a path are found and removed as well; the next job works."""
+    limits = replace(LIMITS, scratch_bytes=32 * MIB)
+    async with hostile_engine(smollm2_path, key_file, limits) as engine:
+        for act, words in (("write without end", "32 MiB in"), ("nest folders", "cannot be looked into")):
+            scratch = Path(f"/proc/{engine.pid}/cwd").resolve()
+            with pytest.raises(ScratchLimit, match=words):
+                await collect(engine, job(act))
+            await engine.wait_healthy()
+            assert not scratch.exists()
+        assert await answer(engine)
+        assert engine.restarts == 2
 
 
 async def test_a_hanging_engine_is_restarted(smollm2_path: Path, key_file: Path) -> None:

@@ -27,6 +27,14 @@ def test_other_values_are_no_object(data: bytes) -> None:
         parse_object(data, "x.json")
 
 
+def test_a_file_without_end_is_refused(tmp_path: Path) -> None:
+    """After so much of it as a model could need."""
+    with (tmp_path / "config.json").open("wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(UnreadableWeights, match=r"config\.json is longer than 8 MiB"):
+        read_object(tmp_path / "config.json")
+
+
 def test_a_missing_file_is_an_error_of_the_model(tmp_path: Path) -> None:
     """With the system's reason."""
     with pytest.raises(UnreadableWeights, match=r"config\.json cannot be read: No such file"):

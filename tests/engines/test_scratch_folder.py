@@ -59,6 +59,15 @@ def test_a_link_is_not_followed(temporary: Path, tmp_path_factory: pytest.TempPa
     assert (other / "file").exists()
 
 
+def test_what_belongs_to_another_user_stays(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also for root, and whatever that user does in it meanwhile."""
+    other = temporary / "gpunode-scratch-x"
+    other.mkdir()
+    monkeypatch.setattr(os, "geteuid", lambda: other.stat().st_uid + 1)
+    remove_stale()
+    assert other.is_dir()
+
+
 def test_a_folder_that_cannot_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
     """A full disk, for example; the caller reports it."""
 

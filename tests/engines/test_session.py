@@ -23,6 +23,7 @@ from gpunode_engines.ipc import (
 )
 from gpunode_engines.limits import EngineLimits
 from gpunode_engines.media import SpeechRequest
+from gpunode_engines.scratch_use import ScratchUse
 from gpunode_engines.session import Session, open_session
 
 from tests.engines.scripted_engine import CHILD_PATH, QUICK_LIMITS, SCRIPTED_PLAN, ask, prepare, running_scripted_engine
@@ -50,6 +51,10 @@ class PuppetChild:
     def rss_bytes(self) -> int:
         """Use no memory."""
         return 0
+
+    def scratch_use(self, _most_files: int) -> ScratchUse:
+        """Keep no files."""
+        return ScratchUse(size_bytes=0, files=0, hidden=False)
 
     async def wait(self) -> str:
         """Be dead."""

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from gpunode_engines.errors import UnreadableWeights
 from gpunode_engines.gguf import GgufHeader, read_gguf_header
-from gpunode_engines.vocabulary import Vocabulary
+from gpunode_engines.vocabulary import VOCABULARY_KEYS, Vocabulary
 
 
 def header(kind: str, tokens: list[str], types: list[int]) -> GgufHeader:
@@ -60,7 +60,7 @@ def test_a_file_without_tokenizer_is_refused() -> None:
 
 def test_the_real_vocabulary_covers_all_bytes(smollm2_path: Path) -> None:
     """Every byte that a character can need is in the model's vocabulary, so that any character can be split."""
-    vocabulary = Vocabulary.from_gguf(read_gguf_header(smollm2_path))
+    vocabulary = Vocabulary.from_gguf(read_gguf_header(smollm2_path, VOCABULARY_KEYS))
     assert len(vocabulary) == 49_152
     for character in "🎉🦙日é":
         data = character.encode()

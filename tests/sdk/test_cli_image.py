@@ -79,6 +79,17 @@ def test_a_file_that_could_not_be_written(
     assert not node.requests
 
 
+@pytest.mark.parametrize("option", ["--image", "--mask"])
+def test_a_picture_that_cannot_be_read(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is said before the network is asked for anything."""
+    monkeypatch.setattr(world, "surroundings", None)
+    missing = tmp_path / "missing.png"
+    assert main(["image", "a seven", "--out", str(tmp_path / "a.png"), option, str(missing)]) == 2
+    assert f"there is no file {missing}" in "".join(capsys.readouterr().err.split("\n"))
+
+
 def test_a_wrong_number(world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """One line says which and why."""
     world.add_node(model=MODEL, task=Task.IMAGE_GEN, pictures=(b"one",))

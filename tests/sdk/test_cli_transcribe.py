@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from gpunode import cli_transcribe
 from gpunode.cli import main
+from gpunode.cli_options import open_client
 from gpunode.client import InferenceClient
 from gpunode_protocol.messages import SegmentFrame, Word
 from gpunode_protocol.payloads import SpeechParams
@@ -31,10 +32,10 @@ SEGMENTS = (
 def _client_of_the_world(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The command talks to the network in memory."""
 
-    def open_client(*_: object, **__: object) -> InferenceClient:
+    def of_the_world(*_: object, **__: object) -> InferenceClient:
         return InferenceClient.from_config(world.config(), world.surroundings())
 
-    monkeypatch.setattr(cli_transcribe, "open_client", open_client)
+    monkeypatch.setattr(cli_transcribe, "open_client", of_the_world)
 
 
 @pytest.fixture
@@ -88,6 +89,15 @@ def test_files_of_all_kinds(world: World, wav: Path, tmp_path: Path, name: str, 
     assert (tmp_path / name).read_text().startswith(kind)
 
 
+def test_a_missing_file_is_told_before_the_tracker_is_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever mistypes a name need not first set up an account to learn so."""
+    monkeypatch.setattr(cli_transcribe, "open_client", open_client)
+    assert main(["transcribe", str(tmp_path / "missing.wav")]) == 2
+    assert "missing.wav" in capsys.readouterr().err
+
+
 def test_what_could_not_be_written_or_read(
     world: World, wav: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -95,6 +105,6 @@ def test_what_could_not_be_written_or_read(
     node = world.add_node(model=MODEL, task=Task.WHISPER, segments=SEGMENTS)
     assert main(["transcribe", str(wav), "--model", MODEL, "--out", "no/such/folder/a.srt"]) == 2
     assert "there is no folder" in capsys.readouterr().err
-    assert main(["transcribe", str(tmp_path / "missing.wav"), "--model", MODEL]) == 1
-    assert "cannot be read" in capsys.readouterr().err
+    assert main(["transcribe", str(tmp_path / "missing.wav"), "--model", MODEL]) == 2
+    assert "there is no file" in capsys.readouterr().err
     assert not node.requests

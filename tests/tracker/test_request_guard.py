@@ -4,7 +4,7 @@ import pytest
 from gpunode_tracker.client_addresses import parse_network
 from gpunode_tracker.limits import Budget, Limits
 from gpunode_tracker.rate_buckets import MemoryRateBuckets
-from gpunode_tracker.rates import Decision, Rate
+from gpunode_tracker.rates import Decision, Rate, decide
 from gpunode_tracker.request_guard import RequestGuard, refusal
 
 from tests.tracker.parties import TestClock
@@ -46,7 +46,7 @@ class _Shared:
     """Buckets that somebody else keeps."""
 
     async def take(self, _budget: str, _holder: str, rate: Rate, _cost: int = 1) -> Decision:
-        return rate.full
+        return decide(rate, 0, 0, 0)[1]
 
 
 async def test_own_buckets_need_no_waiting(clock: TestClock) -> None:

@@ -1,4 +1,4 @@
-"""``gpunode tracker rotate-sealing-key``."""
+"""``gpunode tracker rotate-sealing-key|adopt-keys``."""
 
 import json
 import shutil
@@ -9,6 +9,8 @@ import pytest
 from gpunode_tracker.commands import commands
 from gpunode_tracker.errors import InvalidRequest
 from typer.testing import CliRunner
+
+from tests.tracker.operator_commands import run_json
 
 runner = CliRunner()
 
@@ -39,3 +41,11 @@ def test_one_step_at_a_time(data_dir: Path) -> None:
     """Two options make no sense."""
     arguments = ["rotate-sealing-key", "--drop-old", "--prepare", "--data-dir", str(data_dir)]
     assert runner.invoke(commands, arguments).exit_code == 2
+
+
+def test_adopted(data_dir: Path) -> None:
+    """The files that are there count, and what is lost is made; ids only are shown."""
+    (data_dir / "dispatch.key").unlink()
+    adopted = run_json(data_dir, "adopt-keys")
+    assert (data_dir / "dispatch.key").exists()
+    assert adopted == {"dispatch_key": adopted["dispatch_key"], "sealing_key": _json(data_dir)["old_keys"][0]}

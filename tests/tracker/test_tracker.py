@@ -90,3 +90,22 @@ async def test_bans_count_from_the_start(settings: TrackerSettings, clock: TestC
     tracker = await Tracker.open(settings, clock)
     assert tracker.bans.find(BanKind.ADDRESS, "192.0.2.1") is not None
     await tracker.close()
+
+
+async def test_a_published_signing_key_whose_file_is_missing(
+    tracker: Tracker, clock: TestClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Is named once, while there is time to copy it."""
+    admin = Administration(tracker.settings, tracker.database, tracker.keys, clock)
+    kid = (await admin.rotate_key(root_key=None, at_once=False)).keys[-1].kid
+    file = tracker.settings.data_dir / "signing-keys" / f"{kid}.key"
+    content = file.read_bytes()
+    file.unlink()
+    for _ in range(2):
+        await tracker.refresh()
+    assert [record.__dict__["kid"] for record in caplog.records] == [kid]
+    file.write_bytes(content)
+    file.chmod(0o600)
+    await tracker.refresh()
+    assert len(caplog.records) == 1
+    assert tracker.keys.missing(clock()) == frozenset()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gpunode_protocol.admin_api import MAX_CREDITS
+from gpunode_protocol.identity import Identity
 from gpunode_protocol.keyset import KEY_LEAD_TIME_S, KeySet
 from gpunode_protocol.prices import MICROCREDITS_PER_CREDIT
 from gpunode_protocol.tracker_api import BalanceReply
@@ -28,7 +29,9 @@ from gpunode_tracker.entries import Bookkeeper, node_name
 from gpunode_tracker.errors import InvalidRequest, NotFound
 from gpunode_tracker.key_desk import KeyDesk, no_account
 from gpunode_tracker.keys import KeyRing
+from gpunode_tracker.network_keys import adopt
 from gpunode_tracker.price_desk import PriceDesk
+from gpunode_tracker.sealing import Sealer
 from gpunode_tracker.sealing_desk import SealingDesk
 from gpunode_tracker.sealing_key_file import SEALING_KEYS_FILE
 from gpunode_tracker.storage import accounts, audit, grants, ledger, nodes
@@ -168,6 +171,11 @@ class Administration:
             lead_time_s=lead_time_s,
             actor=self.actor,
         )
+
+    async def adopt_keys(self) -> tuple[Identity, Sealer]:
+        """Let this data folder's dispatch and sealing keys count from now on; see ``network_keys.adopt``."""
+        async with self.database.write() as connection:
+            return await adopt(connection, self.settings.data_dir, self.actor, now=self._now)
 
     async def balances(self) -> list[tuple[Account, BalanceReply]]:
         """Return all accounts with their balances."""

@@ -12,6 +12,7 @@ from gpunode_tracker.storage.api_keys import KeyHolder
 from gpunode_tracker.storage.nodes import StoredNode
 from gpunode_tracker.tracker import Tracker
 
+NO_ROUTE = "other"
 TRACKER = web.AppKey("tracker", Tracker)
 STOPPING = web.AppKey("stopping", asyncio.Event)
 """Set when the tracker stops: whoever waits in a request ends it."""
@@ -22,6 +23,8 @@ KEY_HOLDERS = web.AppKey("key_holders", LookupCache[KeyHolder])
 NODES_BY_TOKEN = web.AppKey("nodes_by_token", LookupCache[StoredNode])
 """By worker token; ``forget`` takes the node's peer id."""
 REQUEST_ID = web.RequestKey("request_id", str)
+PATH = web.RequestKey("path", str)
+"""Of its route, with variables in braces; ``NO_ROUTE`` if there is none for it."""
 CLIENT = web.RequestKey("client", str)
 """The address that the request comes from, behind trusted proxies."""
 VISIT = web.RequestKey("visit", Visit)

@@ -32,6 +32,7 @@ class Action(StrEnum):
     SEALING_KEY_PREPARED = "sealing_key_prepared"
     SEALING_KEY_ROTATED = "sealing_key_rotated"
     SEALING_KEYS_DROPPED = "sealing_keys_dropped"
+    KEYS_ADOPTED = "keys_adopted"
     BACKED_UP = "backed_up"
     RESTORED = "restored"
     ADMIN_REFUSED = "admin_refused"

@@ -4,7 +4,7 @@ from typing import Final
 
 from aiohttp import web
 
-from gpunode_tracker.app_keys import KEY_HOLDERS, KEY_ID, NODES_BY_TOKEN, TRACKER
+from gpunode_tracker.app_keys import KEY_HOLDERS, KEY_ID, NODES_BY_TOKEN, PATH, TRACKER
 from gpunode_tracker.bans import BanKind
 from gpunode_tracker.entries import account_name, node_name
 from gpunode_tracker.errors import Forbidden, MissingScope, Unauthenticated
@@ -51,7 +51,7 @@ async def key_holder_of(request: web.Request, scope: Scope | None = None) -> Key
         await charge_key(request, key)
     await charge_identity(request, account_name(holder.account.id))
     tracker.bans.refuse(_ACCOUNT, holder.account.id)
-    needed = scope or scope_of(_path(request))
+    needed = scope or scope_of(request[PATH])
     if needed not in key.terms.good_for:
         raise MissingScope(needed)
     return holder
@@ -147,8 +147,3 @@ def key_id_of(request: web.Request) -> str:
 def _api_key(request: web.Request) -> str:
     header = request.headers.get("Authorization", "")
     return header[len(_BEARER) :].strip() if header.lower().startswith(_BEARER) else ""
-
-
-def _path(request: web.Request) -> str:
-    resource = request.match_info.route.resource
-    return resource.canonical if resource is not None else ""

@@ -15,6 +15,7 @@ from typing import cast
 from aiohttp import web, web_protocol
 
 from gpunode_tracker.app import create_app
+from gpunode_tracker.app_keys import NO_ROUTE
 from gpunode_tracker.config import TrackerSettings
 from gpunode_tracker.connection_book import ConnectionBook
 from gpunode_tracker.data_folder import locked
@@ -24,7 +25,6 @@ from gpunode_tracker.http_protocol import HttpProtocol
 from gpunode_tracker.limits import Limits
 from gpunode_tracker.listener import Listener
 from gpunode_tracker.mesh_peer import MeshPeer, create_mesh_peer
-from gpunode_tracker.middleware import NO_ROUTE
 from gpunode_tracker.run_file import RunInfo, remove_run_file, write_run_file
 from gpunode_tracker.tracker import Tracker
 

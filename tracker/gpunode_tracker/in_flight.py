@@ -19,7 +19,7 @@ class InFlight:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._requests: Counter[str] = Counter()
+        self._requests: dict[str, int] = {}
         self._waiting: Counter[str] = Counter()
         self._bytes: Counter[str] = Counter()
         self._bytes_in_all = 0
@@ -38,14 +38,15 @@ class InFlight:
         Raises:
             TooManyRequests: as for ``visit``.
         """
-        if self._requests.get(holder, 0) >= self._limits.requests_per_address:
+        running = self._requests.get(holder, 0)
+        if running >= self._limits.requests_per_address:
             raise TooManyRequests(
                 f"{self._limits.requests_per_address} requests from your address are being worked on already. Wait "
                 "for answers before you send more.",
                 retry_after_s=RETRY_AFTER_S,
                 reason="requests_in_flight",
             )
-        self._requests[holder] += 1
+        self._requests[holder] = running + 1
 
     @contextmanager
     def pause(self, holder: str) -> Iterator[None]:
@@ -54,7 +55,7 @@ class InFlight:
         try:
             yield
         finally:
-            self._requests[holder] += 1
+            self._requests[holder] = self._requests.get(holder, 0) + 1
 
     def leave(self, holder: str) -> None:
         """Count one less."""
@@ -118,7 +119,7 @@ class InFlight:
 
     def __len__(self) -> int:
         """Return how many addresses are being worked for."""
-        return len(self._requests | self._bytes)
+        return len(self._requests.keys() | self._bytes.keys())
 
     @property
     def waiting(self) -> int:

@@ -54,9 +54,15 @@ class KeyRing:
         if key.kid not in self.private_keys:
             raise KeysUnusable(
                 f"The file of the tracker's signing key {key.kid} is missing from {SIGNING_FOLDER}/ in the data "
-                "folder. Restore it from a backup, or replace the key with: gpunode tracker rotate-key --now"
+                "folder. Copy it from the data folder of another tracker of the network, or out of a backup; if it is "
+                "lost everywhere, replace it with: gpunode tracker rotate-key --now"
             )
         return key.kid, self.private_keys[key.kid]
+
+    def missing(self, now: float) -> frozenset[str]:
+        """Return ``kid``s of keys that sign now or will, whose files are not here."""
+        needed = {key.kid for key in self.keyset.body.keys if key.retired_at is None or now < key.retired_at}
+        return frozenset(needed - self.private_keys.keys())
 
 
 def key_in_use(keyset: KeySet, now: float) -> TrackerKey:

@@ -12,10 +12,10 @@ from gpunode_protocol import admin_api, jobs_api
 from gpunode_protocol import tracker_api as api
 
 from gpunode_tracker.api_keys import ApiKey
-from gpunode_tracker.app_keys import CHARGES, CLIENT, GUARD, VISIT
+from gpunode_tracker.app_keys import CHARGES, CLIENT, GUARD, PATH, VISIT
 from gpunode_tracker.client_addresses import FORWARDED_HEADER, holder_of
 from gpunode_tracker.limits import Budget
-from gpunode_tracker.request_guard import Charge, refusal
+from gpunode_tracker.request_guard import Charge, RequestGuard, refusal
 
 ADDRESS_BUDGETS: Final[Mapping[tuple[str, str], Budget]] = {
     ("GET", api.NODES_PATH): Budget.INDEX,
@@ -51,28 +51,29 @@ _OF_LOOKUPS: Final = Budget.LOOKUPS
 _OF_GUESSERS: Final = Budget.FAILED_AUTHENTICATIONS
 
 
-def note_client(request: web.Request) -> list[Charge]:
+def note_client(request: web.Request, guard: RequestGuard) -> list[Charge]:
     """Find out from which address a request comes, once and for all of its handling.
 
     Returns:
         A list to which the request's charges will be added.
     """
     forwarded = request.headers.getall(FORWARDED_HEADER, ())
-    request[CLIENT] = request.app[GUARD].address_of(request.remote, forwarded)
+    request[CLIENT] = guard.address_of(request.remote, forwarded)
     charges: list[Charge] = []
     request[CHARGES] = charges
     return charges
 
 
-async def charge_address(request: web.Request, holder: str) -> None:
+async def charge_address(request: web.Request, guard: RequestGuard, holder: str) -> None:
     """Count a request on its address. holder: what is counted for that, see ``holder_of``.
 
     Raises:
         TooManyRequests: the address has used up what it may ask for.
     """
-    await _charge(request, _OF_ADDRESS, holder)
-    budget = ADDRESS_BUDGETS.get(_route(request))
-    if budget is not None:
+    if not _charge_now(request, guard, _OF_ADDRESS, holder):
+        await _charge(request, _OF_ADDRESS, holder)
+    budget = ADDRESS_BUDGETS.get((request.method, request[PATH]))
+    if budget is not None and not _charge_now(request, guard, budget, holder):
         await _charge(request, budget, holder)
 
 
@@ -82,7 +83,9 @@ async def charge_identity(request: web.Request, name: str) -> None:
     Raises:
         TooManyRequests: it has used up what it may ask for.
     """
-    await _charge(request, IDENTITY_BUDGETS.get(_route(request), _OF_LOOKUPS), name)
+    budget = IDENTITY_BUDGETS.get((request.method, request[PATH]), _OF_LOOKUPS)
+    if not _charge_now(request, request.app[GUARD], budget, name):
+        await _charge(request, budget, name)
 
 
 async def charge_key(request: web.Request, key: ApiKey) -> None:
@@ -119,7 +122,10 @@ async def refuse_guessers(request: web.Request) -> None:
     Raises:
         TooManyRequests: of this address no more are looked at for a while, not even right ones.
     """
-    charge = await _charged(request, _OF_GUESSERS, holder_of(request[CLIENT]), 0)
+    guard, holder = request.app[GUARD], holder_of(request[CLIENT])
+    if guard.has_full_bucket(_OF_GUESSERS, holder):
+        return
+    charge = await guard.charge(_OF_GUESSERS, holder, 0)
     if not charge.decision.allowed:  # whoever shows a right key need not hear of a budget for wrong ones
         _note(request, charge)
 
@@ -129,25 +135,25 @@ async def note_wrong_key(request: web.Request) -> None:
     request[CHARGES].append(await request.app[GUARD].charge(Budget.FAILED_AUTHENTICATIONS, holder_of(request[CLIENT])))
 
 
+def _charge_now(request: web.Request, guard: RequestGuard, budget: Budget, holder: str) -> bool:
+    """Charge without waiting; return False if somebody else has to be asked, see ``_charge``.
+
+    Most trackers share nothing, every request comes here twice, and each step that may wait costs it a microsecond.
+    """
+    charge = guard.charge_now(budget, holder)
+    if charge is not None:
+        _note(request, charge)
+    return charge is not None
+
+
 async def _charge(request: web.Request, budget: Budget, holder: str, cost: int = 1) -> None:
-    _note(request, await _charged(request, budget, holder, cost))
-
-
-async def _charged(request: web.Request, budget: Budget, holder: str, cost: int) -> Charge:
-    guard = request.app[GUARD]
-    charge = guard.charge_now(budget, holder, cost)  # most trackers share nothing, and every request comes here thrice
-    return charge if charge is not None else await guard.charge(budget, holder, cost)
+    _note(request, await request.app[GUARD].charge(budget, holder, cost))
 
 
 def _note(request: web.Request, charge: Charge) -> None:
     request[CHARGES].append(charge)
     if not charge.decision.allowed:
         raise refusal(charge)
-
-
-def _route(request: web.Request) -> tuple[str, str]:
-    resource = request.match_info.route.resource
-    return request.method, resource.canonical if resource is not None else ""
 
 
 def hold_body(request: web.Request, count: int) -> None:
@@ -168,14 +174,13 @@ def quota_headers(charges: Sequence[Charge]) -> dict[str, str]:
     """Return the headers that tell of the tightest budget of a request; empty if it was counted on none."""
     if not charges:
         return {}
-    tightest = charges[0] if len(charges) == 1 else min(charges, key=_room)
-    budget, rate, decision = tightest
+    budget, rate, decision = charges[0]
+    for charge in charges:
+        other = charge.decision
+        if (other.allowed, other.remaining) < (decision.allowed, decision.remaining):
+            budget, rate, decision = charge
     reset_s = math.ceil(decision.retry_after_s or decision.full_after_s)
     return {
         "RateLimit-Policy": f'"{budget}";{rate.policy}',
         "RateLimit": f'"{budget}";r={decision.remaining};t={reset_s}',
     }
-
-
-def _room(charge: Charge) -> tuple[bool, int]:
-    return charge.decision.allowed, charge.decision.remaining

@@ -54,23 +54,29 @@ class MemoryRateBuckets:
         table = self._tables.get(budget)
         if table is None:
             table = self._tables[budget] = _Table()
-        if not cost and holder not in table.full_at and len(table.full_at) < self._table_buckets:
-            return rate.full  # a look at a bucket that nobody has taken from
-        place = self._place(table, holder, now)
-        full_at, decision = decide(rate, table.full_at.get(place, now), now, cost)
+        place: str | int = holder
+        known = table.full_at.get(holder)
+        if known is None:
+            place = self._place(table, holder, now)
+            known = table.full_at.get(place, now)
+        full_at, decision = decide(rate, known, now, cost)
         if full_at > now:
             table.full_at[place] = full_at
         else:
             table.full_at.pop(place, None)
         return decision
 
+    def is_full(self, budget: str, holder: str) -> bool:
+        """Return whether nobody has taken from a bucket lately; False: that would have to be looked into."""
+        table = self._tables.get(budget)
+        return table is None or (holder not in table.full_at and len(table.full_at) < self._table_buckets)
+
     def __len__(self) -> int:
         """Return how many buckets are kept."""
         return sum(len(table.full_at) for table in self._tables.values())
 
     def _place(self, table: "_Table", holder: str, now: float) -> str | int:
-        if holder in table.full_at:
-            return holder
+        """Return where the bucket of a holder is that has none of its own yet."""
         if len(table.full_at) >= self._table_buckets and now >= table.sweep_at:
             table.full_at = {place: full_at for place, full_at in table.full_at.items() if full_at > now}
             table.sweep_at = now + SWEEP_PAUSE_S

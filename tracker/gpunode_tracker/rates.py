@@ -34,11 +34,6 @@ class Rate(BaseModel):
         return max(1, math.ceil(self.burst * self.interval_s))
 
     @cached_property
-    def full(self) -> "Decision":
-        """What a full bucket says to whoever only looks."""
-        return decide(self, 0.0, 0.0, 0)[1]
-
-    @cached_property
     def policy(self) -> str:
         """The rate as the value of a ``RateLimit-Policy``, without its name."""
         return f"q={self.burst};w={self.window_s}"

@@ -67,6 +67,10 @@ class RequestGuard:
         rate = self.limits.rates[budget]
         return Charge(budget, rate, self._own.take_now(budget, holder, rate, cost))
 
+    def has_full_bucket(self, budget: Budget, holder: str) -> bool:
+        """Return whether nothing was taken lately, as far as that can be seen at once."""
+        return self._own is not None and self._own.is_full(budget, holder)
+
     async def charge_key(self, key_id: str, requests_per_minute: int) -> Charge:
         """Count a request on a key that has a limit of its own; that many may also come at once."""
         rate = Rate(per_minute=requests_per_minute, burst=requests_per_minute)

@@ -1,4 +1,4 @@
-"""``gpunode tracker rotate-sealing-key``."""
+"""``gpunode tracker rotate-sealing-key|adopt-keys``: key files that all trackers of a network have the same."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,8 +11,9 @@ if TYPE_CHECKING:
 
 
 def register(commands: typer.Typer) -> None:
-    """Add the command to the group."""
+    """Add the commands to the group."""
     commands.command("rotate-sealing-key")(rotate_sealing_key)
+    commands.command("adopt-keys")(adopt_keys)
 
 
 def rotate_sealing_key(
@@ -39,3 +40,14 @@ def rotate_sealing_key(
         }
 
     show(run(data_dir, act), as_json, "Sealing keys")
+
+
+def adopt_keys(data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Let the dispatch and sealing keys of this data folder count, after those of before were lost."""
+
+    async def act(admin: "Administration") -> dict[str, Any]:
+        dispatch, sealer = await admin.adopt_keys()
+        return {"dispatch_key": dispatch.peer_id, "sealing_key": sealer.keys[0].id.hex()}
+
+    hint = "Copy dispatch.key and sealing_keys.json to the other trackers' data folders, and start all of them anew."
+    show(run(data_dir, act), as_json, "Key files", hint=hint)

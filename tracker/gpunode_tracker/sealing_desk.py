@@ -8,6 +8,7 @@ from typing import Any
 from gpunode_tracker import Clock
 from gpunode_tracker.audit import Action, Actor
 from gpunode_tracker.errors import InvalidRequest
+from gpunode_tracker.network_keys import note_sealing_key
 from gpunode_tracker.sealing_key_file import NOTICED_S, KeyFile, new_key, read_key_file, write_key_file
 from gpunode_tracker.storage import audit
 from gpunode_tracker.storage.database import Database
@@ -37,7 +38,7 @@ class SealingDesk:
             KeysUnusable: the file cannot be used. InvalidRequest: a key is prepared already.
         """
         content = self._change(lambda content: content.with_prepared(new_key()))
-        await self._note(Action.SEALING_KEY_PREPARED, content.keys[-1].id, {})
+        await self._note(Action.SEALING_KEY_PREPARED, content, content.keys[-1].id, {})
         return content
 
     async def rotate(self) -> KeyFile:
@@ -47,7 +48,7 @@ class SealingDesk:
             KeysUnusable: the file cannot be used.
         """
         content = self._change(lambda content: content.rotated(new_key(), now=self._now))
-        await self._note(Action.SEALING_KEY_ROTATED, content.keys[0].id, {})
+        await self._note(Action.SEALING_KEY_ROTATED, content, content.keys[0].id, {})
         return content
 
     async def drop_old(self) -> KeyFile:
@@ -62,7 +63,7 @@ class SealingDesk:
             await self._check_unused(content, old_ids)
             content = self._change(KeyFile.without_old_keys)
             dropped = " ".join(key_id.hex() for key_id in old_ids)
-            await self._note(Action.SEALING_KEYS_DROPPED, content.keys[0].id, {"dropped": dropped})
+            await self._note(Action.SEALING_KEYS_DROPPED, content, content.keys[0].id, {"dropped": dropped})
         return content
 
     async def _check_unused(self, content: KeyFile, old_ids: list[bytes]) -> None:
@@ -85,9 +86,10 @@ class SealingDesk:
         write_key_file(self.path, content)
         return content
 
-    async def _note(self, action: Action, key_id: bytes, detail: Mapping[str, Any]) -> None:
+    async def _note(self, action: Action, content: KeyFile, key_id: bytes, detail: Mapping[str, Any]) -> None:
         actor, subject = self.actor, f"sealing_key:{key_id.hex()}"
         async with self.database.write() as connection:
+            await note_sealing_key(connection, content)
             await audit.record(connection, actor.name, action, subject, detail, actor.address, at=self._now)
 
     @property

@@ -13,7 +13,6 @@ from typing import Self
 
 from gpunode_protocol.doubts import PLACE_DOUBTFUL
 from gpunode_protocol.identity import Identity, PeerId
-from gpunode_protocol.keyfile import load_or_create_identity
 from gpunode_protocol.prices import PriceTable
 from gpunode_protocol.regions import Region
 from gpunode_protocol.revocations import Revocations
@@ -31,10 +30,11 @@ from gpunode_tracker.jobs.desk import JobDesk
 from gpunode_tracker.jobs.mesh_capacity import MeshCapacities
 from gpunode_tracker.jobs.news import JobNews
 from gpunode_tracker.jobs.outlook import Outlook
-from gpunode_tracker.keys import KeyRing, open_keys, read_keys
+from gpunode_tracker.keys import SIGNING_FOLDER, KeyRing, open_keys, read_keys
 from gpunode_tracker.lookup_answers import LookupAnswers
 from gpunode_tracker.mesh_peer import MeshPeer
 from gpunode_tracker.metrics import Metrics
+from gpunode_tracker.network_keys import DISPATCH_KEY_FILE, open_dispatch_key, open_sealer
 from gpunode_tracker.place_watch import PlaceWatch
 from gpunode_tracker.region_index import RegionIndex
 from gpunode_tracker.registration import Registrar
@@ -55,7 +55,6 @@ from gpunode_tracker.workers.pool import WorkerPool
 
 logger = logging.getLogger(__name__)
 
-DISPATCH_KEY_FILE = "dispatch.key"
 _SHARDING = "sharding"
 
 
@@ -93,6 +92,7 @@ class Tracker:
     mesh: MeshPeer | None = None
     wake_sequencer: asyncio.Event = field(default_factory=asyncio.Event)
     wake_webhooks: asyncio.Event = field(default_factory=asyncio.Event)
+    _missed_keys: frozenset[str] = frozenset()
 
     @classmethod
     async def open(cls, settings: TrackerSettings, clock: Clock = time.time, monotonic: Clock = time.monotonic) -> Self:
@@ -116,10 +116,12 @@ class Tracker:
                 log = await constant(connection, "log_id", secrets.token_hex(16).encode())
                 bans = Bans(clock)
                 bans.replace(await all_bans(connection, now=int(clock())))
+                dispatch = await open_dispatch_key(connection, settings.data_dir)
+                sealing_watch = SealingWatch(settings.data_dir / SEALING_KEYS_FILE)  # first: no change is to be missed
+                sealer = await open_sealer(connection, settings.data_dir)
             challenges = Challenges(secret, clock)
             sequencer = Sequencer(database, log.decode(), clock)
             await sequencer.start(keys)
-            sealing_path = settings.data_dir / SEALING_KEYS_FILE
             return cls(
                 settings=settings,
                 clock=clock,
@@ -134,9 +136,9 @@ class Tracker:
                 index=RegionIndex(random.Random()),  # noqa: S311 -- picks a sample, guards nothing
                 sharding=sharding,
                 geoip=GeoIp(settings.geoip_database),
-                sealing_watch=SealingWatch(sealing_path),  # before it is read: no change is to be missed
-                sealer=Sealer.from_file(sealing_path),
-                dispatch=load_or_create_identity(settings.data_dir / DISPATCH_KEY_FILE),
+                sealing_watch=sealing_watch,
+                sealer=sealer,
+                dispatch=dispatch,
                 bans=bans,
                 replica=Replica(settings, keys.network),
                 monotonic=monotonic,
@@ -195,6 +197,7 @@ class Tracker:
         await self.refresh_bans()
         await self.refresh_prices()
         self.keys = await read_keys(self.database, self.settings.data_dir)
+        self._warn_of_missing_keys()
         async with self.database.read() as connection:
             kept = await find_constant(connection, _SHARDING)
         self.sharding = self.sharding.or_newer(kept)
@@ -205,6 +208,19 @@ class Tracker:
             await self.workers.sync.read()  # a revoked key is a worker's, too
         if self.mesh is not None:
             self.mesh.trust(self.keys.trust, self.revocations.body)
+
+    def _warn_of_missing_keys(self) -> None:
+        """Say once of each signing key that its file is not here: before the key takes over, not when it should."""
+        missing = self.keys.missing(self.clock())
+        for kid in sorted(missing - self._missed_keys):
+            logger.warning(
+                "The file of the published signing key %s is not here. Copy it from %s/ of the tracker that made it, "
+                "within two hours.",
+                kid,
+                SIGNING_FOLDER,
+                extra={"event": "signing_key_missing", "kid": kid},
+            )
+        self._missed_keys = missing
 
     async def settle(self, items: Sequence[SettlementItem]) -> list[SettlementResult]:
         """Settle vouchers and count what came of them; see ``Settling.settle``."""

@@ -22,7 +22,7 @@ from gpunode_engines.plan import create_engine, plan_engine
 from gpunode_engines.speed import LONG, SHORT
 from gpunode_engines.supervisor import SupervisedEngine
 from gpunode_engines.tool_calls import CALLS_MARK
-from gpunode_engines.vocabulary import Vocabulary
+from gpunode_engines.vocabulary import VOCABULARY_KEYS, Vocabulary
 
 from tests.engines.scripted_engine import collect, ids_of, prepare, text_of
 
@@ -49,7 +49,7 @@ async def engine(smollm2_path: Path, tmp_path_factory: pytest.TempPathFactory) -
 @pytest.fixture(scope="module")
 def vocabulary(smollm2_path: Path) -> Vocabulary:
     """Token bytes, read from the file."""
-    return Vocabulary.from_gguf(read_gguf_header(smollm2_path))
+    return Vocabulary.from_gguf(read_gguf_header(smollm2_path, VOCABULARY_KEYS))
 
 
 async def request_of(engine: SupervisedEngine, text: str, **fields: object) -> GenerateRequest:
@@ -72,9 +72,15 @@ async def test_it_knows_the_capital_of_france(engine: SupervisedEngine) -> None:
     assert events[-1].reason == "stop"
 
 
-async def test_ids_and_text_agree(engine: SupervisedEngine, vocabulary: Vocabulary) -> None:
-    """The bytes of the ids are the text, and the count is that of the ids."""
-    events = await collect(engine, await request_of(engine, "Write one sentence about the sea."))
+@pytest.mark.parametrize(
+    "sampling",
+    [{"temperature": 0.0}, {"top_k": 40}, {"top_p": 0.9}, {"min_p": 0.05}, {}],
+    ids=["greedy", "top_k", "top_p", "min_p", "all tokens"],
+)
+async def test_ids_and_text_agree(engine: SupervisedEngine, vocabulary: Vocabulary, sampling: dict[str, float]) -> None:
+    """The bytes of the ids are the text, and the count is that of the ids, however tokens are chosen."""
+    fields = {"temperature": 0.9, "seed": 7, "max_tokens": 12} | sampling
+    events = await collect(engine, await request_of(engine, "Write one sentence about the sea.", **fields))
     assert b"".join(vocabulary.piece(token_id) for token_id in ids_of(events)).decode() == text_of(events)
     assert isinstance(events[-1], Finished)
     assert events[-1].output_tokens == len(ids_of(events))
@@ -257,6 +263,11 @@ async def test_kill_9_fails_the_job_and_the_next_works(engine: SupervisedEngine)
     answer = await collect(engine, await request_of(engine, "What is the capital of France?"))
     assert "Paris" in text_of(answer)
     assert (engine.restarts, engine.info.fingerprint) == (restarts + 1, fingerprint)
+
+
+async def test_threads_that_wait_soon_sleep(engine: SupervisedEngine) -> None:
+    """Threads that turn in circles instead slow down other programs, and with them themselves, tenfold."""
+    assert b"GOMP_SPINCOUNT=1000" in Path(f"/proc/{engine.pid}/environ").read_bytes().split(b"\0")
 
 
 async def test_the_listener_needs_the_key(engine: SupervisedEngine) -> None:

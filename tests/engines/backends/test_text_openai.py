@@ -21,7 +21,7 @@ from gpunode_engines.gguf import read_gguf_header
 from gpunode_engines.plan import create_engine, plan_engine
 from gpunode_engines.supervisor import SupervisedEngine
 from gpunode_engines.tool_calls import CALLS_MARK
-from gpunode_engines.vocabulary import Vocabulary
+from gpunode_engines.vocabulary import VOCABULARY_KEYS, Vocabulary
 from gpunode_protocol.tasks import Task
 
 from tests.engines.scripted_engine import collect, ids_of, text_of
@@ -104,7 +104,7 @@ async def test_ids_and_text_are_the_servers(engine: SupervisedEngine, smollm2_pa
     """The bytes of the ids are the text, and the prompt is counted as the server counts it."""
     request = await job(engine)
     events = await collect(engine, request)
-    vocabulary = Vocabulary.from_gguf(read_gguf_header(smollm2_path))
+    vocabulary = Vocabulary.from_gguf(read_gguf_header(smollm2_path, VOCABULARY_KEYS))
     assert b"".join(map(vocabulary.piece, ids_of(events))).decode() == text_of(events)
     assert "Paris" in text_of(events)
     assert events[-1] == Finished(

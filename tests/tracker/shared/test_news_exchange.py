@@ -10,7 +10,12 @@ from typing import Any
 
 import pytest
 from gpunode_tracker.jobs.news import JobNews, Word
-from gpunode_tracker.shared.news_exchange import MAX_MESSAGE_BYTES, MAX_WAITING_MESSAGES, NewsExchange
+from gpunode_tracker.shared.news_exchange import (
+    MAX_MESSAGE_BYTES,
+    MAX_WAITING_BYTES,
+    MAX_WAITING_MESSAGES,
+    NewsExchange,
+)
 from gpunode_tracker.shared.redis_link import RedisLink
 
 from tests.tracker.redis_server import Redis
@@ -138,6 +143,21 @@ async def test_what_waits_to_be_sent_is_bounded(replicas: tuple[Replica, Replica
         one.news.tell(Word("j", "done"))
         assert await _next(there) == Word("j", "done")
     assert one.dropped == {"too_many": 11}
+
+
+async def test_what_waits_to_be_sent_is_bounded_in_bytes(replicas: tuple[Replica, Replica]) -> None:
+    """Likewise, although there are few of them."""
+    one, two = replicas
+    long, many = "x" * (MAX_MESSAGE_BYTES // 2), 2 * MAX_WAITING_BYTES // MAX_MESSAGE_BYTES
+    async with two.news.follow("j") as there:
+        for number in range(many + 10):
+            one.news.tell(Word("k" if number else "j", "tokens", {"text": long}))
+        one.news.tell(Word("j", "done"))
+        assert one.exchange.waiting_bytes <= MAX_WAITING_BYTES
+        assert await _next(there) == Word("j", "done")
+    assert set(one.dropped) == {"too_many"}
+    assert 10 < one.dropped["too_many"] < 15
+    assert one.exchange.waiting_bytes == 0
 
 
 async def test_an_outage(own_redis: Redis) -> None:

@@ -18,11 +18,13 @@ from gpunode_tracker.config import TrackerSettings
 from gpunode_tracker.jobs.news import Word
 from gpunode_tracker.limits import Limits
 from gpunode_tracker.tracker import Tracker
+from gpunode_tracker.workers.worker import WorkerStatus
 
 from tests.tracker.conftest import World
 from tests.tracker.databases import ON_POSTGRESQL, ON_SQLITE
 from tests.tracker.jobs.queue_parties import ANSWER, Queue
 from tests.tracker.parties import TestClock, advert
+from tests.tracker.pull_workers import pull_worker
 from tests.tracker.redis_server import Redis
 from tests.tracker.shared.conftest import PATIENT_S
 
@@ -143,6 +145,25 @@ async def test_news_without_redis(settings: TrackerSettings, clock: TestClock) -
             async with asyncio.timeout(WAIT_S):
                 while await waiting.get() != Word(job.id, "done", {"status": "completed"}):
                     pass
+
+
+@ON_POSTGRESQL
+async def test_a_worker_that_is_heard_elsewhere(settings: TrackerSettings, clock: TestClock, own_redis: Redis) -> None:
+    """By Redis, with no reading of the database between; the database hears of it too, but seldom."""
+    async with pair(settings, clock, redis_url=_secret(own_redis)) as (one, two):
+        worker = await pull_worker(one)
+        await worker.heartbeat()
+        await one.tracker.workers.sync.flush()
+        await two.tracker.workers.sync.read()
+        clock.advance(60)
+        await worker.heartbeat("busy")
+        for world in (one, two):
+            _patient(world)
+            await _becomes_up(world)
+            assert world.tracker.replica.presence is not None
+            await world.tracker.replica.presence.flush()
+            await world.tracker.replica.presence.read()
+        assert two.tracker.workers.presence.status_of(worker.id) is WorkerStatus.BUSY
 
 
 @ON_POSTGRESQL

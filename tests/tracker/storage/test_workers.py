@@ -3,8 +3,8 @@
 from gpunode_protocol.identity import Identity
 from gpunode_tracker.storage import workers
 from gpunode_tracker.storage.tables import bans, nodes
-from gpunode_tracker.storage.workers import SignOfLife
 from gpunode_tracker.tracker import Tracker
+from gpunode_tracker.workers.signs import SignOfLife
 from gpunode_tracker.workers.statistics import Statistics
 from gpunode_tracker.workers.tokens import TokenHashes
 from gpunode_tracker.workers.worker import StoredWorker, WorkerStatus

@@ -8,6 +8,7 @@ from gpunode_tracker.storage.workers import add_worker
 from gpunode_tracker.tracker import Tracker
 from gpunode_tracker.workers.lease_watch import LEASE_INTERVAL_S, LeaseWatch
 
+from tests.tracker.databases import ON_POSTGRESQL
 from tests.tracker.parties import TestClock, job_id
 from tests.tracker.workers.examples import stored_worker, worker_id
 from tests.tracker.workers.queued import add_jobs, claim, queued_job
@@ -103,3 +104,45 @@ async def test_a_short_pause(scene: Scene) -> None:
     scene.monotonic.advance(25)
     assert await scene.watch.look() == 0
     assert await scene.lease_s() == 35
+
+
+@ON_POSTGRESQL
+async def test_the_first_look_beside_another_tracker(scene: Scene) -> None:
+    """That one watched all the time, so a start here is no reason to wait longer for a worker that is gone."""
+    await scene.look(40)
+    assert await LeaseWatch(scene.tracker).look() == 0
+    assert await scene.lease_s() == 20
+    assert await scene.look(20) == 1
+
+
+@ON_POSTGRESQL
+async def test_a_tracker_that_was_away_alone(scene: Scene) -> None:
+    """Likewise: the others could be heard meanwhile."""
+    other = LeaseWatch(scene.tracker)
+    await other.look()
+    await scene.look(40)
+    assert await other.look() == 0
+    assert await scene.lease_s() == 20
+
+
+@ON_POSTGRESQL
+async def test_all_trackers_were_away(scene: Scene) -> None:
+    """The first one that is back lets the leases begin anew, and the next one does not do so once more."""
+    scene.clock.advance(600)
+    scene.monotonic.advance(600)
+    assert await LeaseWatch(scene.tracker).look() == 0
+    assert await scene.lease_s() == 60
+    assert await scene.look(10) == 0
+    assert await scene.lease_s() == 50
+    assert await LeaseWatch(scene.tracker).look() == 0
+    assert await scene.lease_s() == 50
+
+
+@ON_POSTGRESQL
+@pytest.mark.parametrize("other_s", [-3_600, 3_600])
+async def test_the_other_trackers_word_is_of_another_clock(scene: Scene, other_s: int) -> None:
+    """It says nothing then."""
+    await scene.look(40)
+    scene.clock.advance(other_s)
+    assert await LeaseWatch(scene.tracker).look() == 0
+    assert await scene.lease_s() == 60

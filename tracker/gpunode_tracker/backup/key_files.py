@@ -8,8 +8,8 @@ from typing import Final
 from gpunode_tracker.errors import KeysUnusable
 from gpunode_tracker.keys import ROOT_KEY_FILE, SIGNING_FOLDER
 from gpunode_tracker.mesh_peer import MESH_KEY_FILE
+from gpunode_tracker.network_keys import DISPATCH_KEY_FILE
 from gpunode_tracker.sealing_key_file import SEALING_KEYS_FILE
-from gpunode_tracker.tracker import DISPATCH_KEY_FILE
 
 _FOLDER: Final = "keys/"
 _SINGLE_FILES: Final = (SEALING_KEYS_FILE, DISPATCH_KEY_FILE, MESH_KEY_FILE)

@@ -1,4 +1,4 @@
-"""What the replicas of one tracker share: rates, presence and news through Redis, live adverts through the database.
+"""What replicas of one tracker share: rates, presence of workers and news by Redis, live adverts by the database.
 
 Redis is optional, and may come and go: without it each replica counts for itself and looks into the database.
 """

@@ -21,8 +21,11 @@ from gpunode_tracker.shared.task_end import end_tasks
 
 MAX_MESSAGE_BYTES: Final = 64 * 1024
 MAX_WAITING_MESSAGES: Final = 4_096
-"""To be sent; beyond, the oldest are dropped."""
+MAX_WAITING_BYTES: Final = 8 * 1024 * 1024
+"""To be sent; beyond either, the oldest are dropped."""
 BATCH_MESSAGES: Final = 256
+BATCH_BYTES: Final = 1024 * 1024
+"""Sent at once: what takes longer than a call of Redis may would make it count as away."""
 _LOOK_UP_S: Final = 1.0
 """A silent listener looks this often whether its connection is still one to the Redis that answers now."""
 
@@ -44,6 +47,8 @@ class NewsExchange:
     Args:
         replica: a name that no other has.
         on_dropped: called with the reason for every message that was not sent or not understood.
+
+    ``waiting_bytes``: of what is still to be sent.
     """
 
     def __init__(self, link: RedisLink, news: JobNews, *, replica: str, on_dropped: Callable[[str], None]) -> None:
@@ -53,6 +58,7 @@ class NewsExchange:
         self._on_dropped = on_dropped
         self._channel = f"{link.prefix}:news"
         self._waiting: deque[bytes] = deque()
+        self.waiting_bytes = 0
         self._queue_grew = False
         self._something = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -76,11 +82,17 @@ class NewsExchange:
         if len(message) > MAX_MESSAGE_BYTES:
             self._on_dropped("too_long")
             return
-        if len(self._waiting) >= MAX_WAITING_MESSAGES:
-            self._waiting.popleft()
+        while len(self._waiting) >= MAX_WAITING_MESSAGES or self.waiting_bytes + len(message) > MAX_WAITING_BYTES:
+            self._take_first()
             self._on_dropped("too_many")
         self._waiting.append(message)
+        self.waiting_bytes += len(message)
         self._something.set()
+
+    def _take_first(self) -> bytes:
+        message = self._waiting.popleft()
+        self.waiting_bytes -= len(message)
+        return message
 
     def _note_queue(self) -> None:
         self._queue_grew = True  # said once, however often it grew meanwhile
@@ -98,7 +110,11 @@ class NewsExchange:
                         self._on_dropped("redis_away")
 
     def _next_batch(self) -> list[bytes]:
-        batch = [self._waiting.popleft() for _ in range(min(BATCH_MESSAGES, len(self._waiting)))]
+        batch: list[bytes] = []
+        room = BATCH_BYTES
+        while self._waiting and len(batch) < BATCH_MESSAGES and len(self._waiting[0]) <= room:
+            batch.append(self._take_first())
+            room -= len(batch[-1])
         if self._queue_grew:
             self._queue_grew = False
             batch.append(Said(replica=self._replica).model_dump_json().encode())

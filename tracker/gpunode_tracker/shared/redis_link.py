@@ -144,8 +144,8 @@ class RedisLink:
         self.problem = str(error)
         self.on_change(False)
         logger.warning(
-            "Redis cannot be used (%s). Until it can, rates and presence count for this tracker process alone, and "
-            "what other processes do is seen a second later.",
+            "Redis cannot be used (%s). Until it can, rates count for this tracker process alone, what other processes "
+            "do to jobs is seen a second later, and which workers they hear half a minute later.",
             error,
             extra={"event": "redis_away"},
         )

@@ -3,10 +3,11 @@
 import asyncio
 import contextlib
 import secrets
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 from gpunode_protocol.errors import GpunodeError
-from prometheus_client import Gauge
+from prometheus_client import Counter, Gauge
 
 from gpunode_tracker.config import TrackerSettings
 from gpunode_tracker.rate_buckets import RateBuckets
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from gpunode_tracker.shared.advert_exchange import AdvertExchange
     from gpunode_tracker.shared.news_exchange import NewsExchange
     from gpunode_tracker.shared.redis_link import RedisLink
+    from gpunode_tracker.shared.redis_presence import RedisPresence
     from gpunode_tracker.tracker import Tracker
 
 
@@ -32,6 +34,7 @@ class Replica:
         self.link = _link(settings, network)
         self._news: NewsExchange | None = None
         self._adverts: AdvertExchange | None = None
+        self.presence: RedisPresence | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -81,9 +84,7 @@ class Replica:
         link.on_change = is_up.set
         link.on_failure = metrics.redis_failures.inc
         await link.start()
-        self._news = NewsExchange(
-            link, tracker.news, replica=self.id, on_dropped=lambda reason: metrics.news_dropped.labels(reason).inc()
-        )
+        self._news = NewsExchange(link, tracker.news, replica=self.id, on_dropped=_counting(metrics.news_dropped))
         self._news.start()
 
     def _start_database_exchange(self, tracker: "Tracker") -> None:
@@ -93,6 +94,12 @@ class Replica:
         poll = JobPoll(tracker.database, tracker.news, lambda: self.link is not None and self.link.is_up)
         self._adverts = AdvertExchange(tracker.database, tracker.index, tracker.clock)
         self._tasks = [asyncio.create_task(poll.run()), asyncio.create_task(self._adverts.run())]
+        if self.link is not None:
+            from gpunode_tracker.shared.redis_presence import RedisPresence  # noqa: PLC0415 -- as above
+
+            dropped = tracker.metrics.signs_dropped
+            self.presence = RedisPresence(self.link, tracker.workers.presence, on_dropped=_counting(dropped))
+            self._tasks.append(asyncio.create_task(self.presence.run()))
 
 
 def _link(settings: TrackerSettings, network: str) -> "RedisLink | None":
@@ -101,3 +108,8 @@ def _link(settings: TrackerSettings, network: str) -> "RedisLink | None":
     from gpunode_tracker.shared.redis_link import RedisLink  # noqa: PLC0415 -- most trackers need none
 
     return RedisLink(settings.redis_url.get_secret_value(), f"gpunode:{network}")
+
+
+def _counting(counter: Counter) -> Callable[[str], None]:
+    """Return what counts something with its reason."""
+    return lambda reason: counter.labels(reason).inc()

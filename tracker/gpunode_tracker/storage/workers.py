@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gpunode_tracker.jobs.job import WORKER_HOLDER
 from gpunode_tracker.storage.tables import bans, job_attempts, jobs, nodes, workers
+from gpunode_tracker.workers.signs import SignOfLife
 from gpunode_tracker.workers.statistics import Statistics
 from gpunode_tracker.workers.tokens import TokenHashes
 from gpunode_tracker.workers.worker import StoredWorker, WorkerStatus
@@ -196,19 +197,6 @@ async def is_owners(connection: AsyncConnection, peer: str | None, job_id: str) 
 async def save_statistics(connection: AsyncConnection, worker_id: str, statistics: Statistics) -> None:
     """Write what is known of a worker's work; read it with ``find_worker(…, lock=True)`` in the same transaction."""
     await connection.execute(update(workers).where(workers.c.id == worker_id).values(**vars(statistics)))
-
-
-@dataclass(frozen=True, kw_only=True)
-class SignOfLife:
-    """What is written of a live worker now and then; last_heartbeat: Unix seconds."""
-
-    id: str
-    status: WorkerStatus
-    last_heartbeat: int
-    gpu_memory_gb: float
-    memory_used_gb: float
-    supported_types: Sequence[str]
-    models: Sequence[str]
 
 
 _WRITE_SIGN: Final = (

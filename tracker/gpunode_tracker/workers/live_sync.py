@@ -1,4 +1,7 @@
-"""Carries what is known of live workers to the database, and what other replicas know from there."""
+"""Carries what is known of live workers to the database, and what other replicas know from there.
+
+The ``PresenceStore`` that is always there; who may work, who holds what, and whose token is whose comes from it alone.
+"""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -9,8 +12,8 @@ from gpunode_tracker.jobs.job import WORKER_HOLDER, worker_holder
 from gpunode_tracker.storage import workers
 from gpunode_tracker.storage.attempts import held_by_all
 from gpunode_tracker.storage.database import Database
-from gpunode_tracker.storage.workers import SignOfLife, Vitals
-from gpunode_tracker.workers.presence import SILENT_S, WRITE_INTERVAL_S, LiveWorker, Presence
+from gpunode_tracker.storage.workers import Vitals
+from gpunode_tracker.workers.presence import SILENT_S, TOLD_WRITE_INTERVAL_S, Presence
 from gpunode_tracker.workers.tokens import TokenCache
 from gpunode_tracker.workers.worker import StoredWorker
 
@@ -19,7 +22,7 @@ READ_INTERVAL_S: Final = 20.0
 """Thrice before a rotated token's 60 s are over, and before a lease that another replica gave goes."""
 PAGE_WORKERS: Final = 500
 """Read at once: about 10 ms in which nothing else is served."""
-_HEARD_S: Final = int(SILENT_S + WRITE_INTERVAL_S + FLUSH_INTERVAL_S)
+_HEARD_S: Final = int(SILENT_S + TOLD_WRITE_INTERVAL_S + FLUSH_INTERVAL_S)
 """The database's last word of a worker that lives is at most as old."""
 _LEFT_LATELY_S: Final = 3600
 
@@ -49,7 +52,9 @@ class LiveSync:
         if changes:
             try:
                 async with self._database.write() as connection:
-                    await workers.write_signs_of_life(connection, [self._sign(worker) for worker in changes])
+                    await workers.write_signs_of_life(
+                        connection, [self._presence.sign_of(worker) for worker in changes]
+                    )
             except BaseException:
                 self._presence.put_back(changes)
                 raise
@@ -109,15 +114,3 @@ class LiveSync:
         async with self._database.write() as connection:
             await workers.mark_silent(connection, heard_before=now - _HEARD_S, heard_after=heard_after)
         self._has_read = True
-
-    def _sign(self, worker: LiveWorker) -> SignOfLife:
-        stored = worker.stored
-        return SignOfLife(
-            id=worker.id,
-            status=worker.written_status,
-            last_heartbeat=self._presence.heard_at_unix(worker),
-            gpu_memory_gb=stored.gpu_memory_gb,
-            memory_used_gb=stored.memory_used_gb,
-            supported_types=stored.supported_types,
-            models=stored.models,
-        )

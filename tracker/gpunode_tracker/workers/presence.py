@@ -1,4 +1,4 @@
-"""Who is there now: the live state of the pull workers, in memory. ``live_sync`` carries it to the database and back.
+"""Who is there now: the live state of the pull workers, in memory. ``PresenceStore``s carry it to other trackers.
 
 Silence is measured on a monotonic clock, so that a wall clock that jumps makes nobody appear or vanish.
 """
@@ -10,6 +10,7 @@ from typing import Final
 
 from gpunode_protocol.jobs_api import LEASE_S, WorkerHeartbeat
 
+from gpunode_tracker.workers.signs import SignOfLife
 from gpunode_tracker.workers.statistics import Statistics
 from gpunode_tracker.workers.worker import StoredWorker, WorkerStatus
 
@@ -19,10 +20,20 @@ SILENT_WITH_JOB_S: Final = float(LEASE_S)
 """One with a job has lost it by then."""
 WRITE_INTERVAL_S: Final = 30.0
 """A worker that only goes on living is written to the database this often; what changes is written at once."""
+TOLD_WRITE_INTERVAL_S: Final = 90.0
+"""The same while other trackers are told faster. With the flush, a heartbeat and a reading on top it is within
+``SILENT_S``: a tracker that looks into the database only, because the fast way is closed to it alone, loses nobody.
+"""
+TELL_INTERVAL_S: Final = 10.0
+"""A worker that only goes on living is told of this often: one that sends tokens is heard many times a second."""
 
 COUNTS_LAST_S: Final = 1.0
 MAX_LEAD_S: Final = 5.0
 """Replicas' clocks may differ by this much."""
+# an enumeration's members are looked up by Python code, and these for every worker every few seconds
+_ONLINE: Final = WorkerStatus.ONLINE
+_BUSY: Final = WorkerStatus.BUSY
+_OFFLINE: Final = WorkerStatus.OFFLINE
 _WHOLE_SECONDS_S: Final = 1
 """What is lost of an instant on its way through the database."""
 
@@ -57,6 +68,7 @@ class LiveWorker:
         amended_at: monotonic seconds of the newest change that was made here.
         is_lost: it was silent until a lease went, and was not heard since.
         written_at: monotonic seconds of its last sign of life that went to the database.
+        told_at: the same of the faster way to other trackers.
         lease_s: silent for so long while it holds a job, it has lost it.
     """
 
@@ -70,6 +82,7 @@ class LiveWorker:
     amended_at: float = float("-inf")
     is_lost: bool = False
     written_at: float = float("-inf")
+    told_at: float = float("-inf")
     written_status: WorkerStatus = WorkerStatus.OFFLINE
     lease_s: float = SILENT_WITH_JOB_S
 
@@ -86,9 +99,9 @@ class LiveWorker:
     def status_at(self, now: float) -> WorkerStatus:
         """Return whether it is there. now: monotonic seconds."""
         patience_s = self.lease_s if self.holding else SILENT_S
-        if self.is_lost or self.stated is WorkerStatus.OFFLINE or now - self.heard_at > patience_s:
-            return WorkerStatus.OFFLINE
-        return WorkerStatus.BUSY if self.holding or self.stated is WorkerStatus.BUSY else WorkerStatus.ONLINE
+        if self.is_lost or self.stated is _OFFLINE or now - self.heard_at > patience_s:
+            return _OFFLINE
+        return _BUSY if self.holding or self.stated is _BUSY else _ONLINE
 
 
 class Presence:
@@ -105,6 +118,8 @@ class Presence:
     ) -> None:
         self.monotonic = monotonic
         self.clock = clock
+        self.on_sign: Callable[[str], None] = _ignore  # called with a worker of which there is something to tell
+        self.is_told: Callable[[], bool] = _never  # whether other trackers hear of it without the database now
         self._lease_s = lease_s
         self._workers: dict[str, LiveWorker] = {}
         self._changed: set[str] = set()
@@ -177,8 +192,34 @@ class Presence:
         if worker.stated is WorkerStatus.OFFLINE:
             worker.stated = WorkerStatus.ONLINE
             self._touch(worker)
-        elif was_lost or worker.heard_at - worker.written_at >= WRITE_INTERVAL_S:
+        elif was_lost or worker.heard_at - worker.written_at >= self._write_interval_s(worker):
             self._touch(worker)
+        elif worker.heard_at - worker.told_at >= TELL_INTERVAL_S:
+            self.on_sign(worker.id)
+
+    def hear_elsewhere(self, sign: SignOfLife) -> None:
+        """Note what another tracker heard of a worker, if it is the newest word. Who is unknown here stays so."""
+        worker = self._workers.get(sign.id)
+        if worker is None:
+            return
+        heard_at = self._heard_at(sign.last_heartbeat)
+        newer_s = heard_at - worker.heard_at
+        # a change between two heartbeats is told with the instant of the first
+        is_newest = newer_s > _WHOLE_SECONDS_S or (not worker.is_heard_here and newer_s >= -_WHOLE_SECONDS_S)
+        if not is_newest:
+            return
+        worker.heard_at, worker.stated = max(heard_at, worker.heard_at), sign.status
+        worker.is_heard_here = worker.is_lost = False
+        stored, types, models = worker.stored, tuple(sign.supported_types), tuple(sign.models)
+        said = (sign.gpu_memory_gb, sign.memory_used_gb, types, models)
+        if said != (stored.gpu_memory_gb, stored.memory_used_gb, tuple(stored.supported_types), tuple(stored.models)):
+            worker.stored = replace(
+                stored,
+                gpu_memory_gb=sign.gpu_memory_gb,
+                memory_used_gb=sign.memory_used_gb,
+                supported_types=types,
+                models=models,
+            )
 
     def beat(self, worker: LiveWorker, heartbeat: WorkerHeartbeat) -> None:
         """Note a heartbeat."""
@@ -244,7 +285,30 @@ class Presence:
         self._workers.pop(worker_id, None)
         self._changed.discard(worker_id)
 
-    # What goes to the database
+    # What goes to other trackers
+
+    def sign_of(self, worker: LiveWorker) -> SignOfLife:
+        """Return what is to be told of a worker now."""
+        stored = worker.stored
+        return SignOfLife(
+            id=worker.id,
+            status=worker.status_at(self.monotonic()),
+            last_heartbeat=self.heard_at_unix(worker),
+            gpu_memory_gb=stored.gpu_memory_gb,
+            memory_used_gb=stored.memory_used_gb,
+            supported_types=stored.supported_types,
+            models=stored.models,
+        )
+
+    def take_signs(self, ids: Iterable[str]) -> list[SignOfLife]:
+        """Return what is to be told of those of some workers that were heard here; they count as told."""
+        now, signs = self.monotonic(), []
+        for worker_id in ids:
+            worker = self._workers.get(worker_id)
+            if worker is not None and worker.is_heard_here:
+                worker.told_at = now
+                signs.append(self.sign_of(worker))
+        return signs
 
     def take_changes(self) -> list[LiveWorker]:
         """Return the workers that are to be written; they count as written."""
@@ -300,6 +364,11 @@ class Presence:
     def _touch(self, worker: LiveWorker) -> None:
         if self._workers.get(worker.id) is worker:
             self._changed.add(worker.id)
+            self.on_sign(worker.id)
+
+    def _write_interval_s(self, worker: LiveWorker) -> float:
+        """Return how often the database hears of a worker; of one with a job as ever, whose lease is written anyway."""
+        return TOLD_WRITE_INTERVAL_S if self.is_told() and not worker.holding else WRITE_INTERVAL_S
 
     def _heard_at(self, last_heartbeat: int | None) -> float:
         """Return when a worker of the database was heard, on this process's monotonic clock."""
@@ -307,3 +376,11 @@ class Presence:
         if ago_s < -MAX_LEAD_S:  # the clock jumped back: that instant says nothing
             ago_s = SILENT_S + 1
         return self.monotonic() - max(0.0, ago_s)
+
+
+def _ignore(_worker_id: str) -> None:
+    """Nobody is to be told."""
+
+
+def _never() -> bool:
+    return False

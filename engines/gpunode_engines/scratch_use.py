@@ -1,0 +1,123 @@
+"""What a child has written to its scratch folder, also where it does not want that to be seen.
+
+No quota of the kernel is to be had without privileges, so the supervisor looks. Whatever keeps a file's blocks on the
+disk counts: a name, an open descriptor, or a mapping into memory.
+"""
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from gpunode_engines.limits import MAX_FILE_BYTES
+
+_BLOCK_BYTES: Final = 512
+"""Unit of ``st_blocks`` everywhere, see inode(7)."""
+
+_MAP_LINE: Final = r"^[^ \n]+ \S+ \S+ \S+ (\d+) +{}/.* \(deleted\)$"
+"""Of /proc/PID/maps, see proc(5); the group is the inode."""
+
+_PROC: Final = Path("/proc")
+
+
+@dataclass(frozen=True, slots=True)
+class ScratchUse:
+    """size_bytes: on the disk. files: and folders. hidden: there is something that cannot be looked into."""
+
+    size_bytes: int
+    files: int
+    hidden: bool
+
+
+def scratch_use(folder: Path, pid: int, most_files: int) -> ScratchUse:
+    """Look at what the process ``pid`` keeps in its scratch folder; counting ends beyond ``most_files``.
+
+    The process may go on meanwhile, and may end. A mapped file without a name or descriptor tells no size and counts
+    as the largest that can be.
+    """
+    folder = folder.resolve()  # as /proc names it
+    look = _Look(most_files)
+    look.at_names(folder)
+    look.at_descriptors(folder, pid)
+    look.at_mappings(folder, pid)
+    return ScratchUse(size_bytes=sum(look.sizes.values()), files=look.files, hidden=look.hidden)
+
+
+class _Look:
+    """sizes: bytes on the disk by inode, so that nothing counts twice."""
+
+    def __init__(self, most_files: int) -> None:
+        self.sizes: dict[int, int] = {}
+        self.files = 0
+        self.hidden = False
+        self._most_files = most_files
+
+    def at_names(self, folder: Path) -> None:
+        """Count what has a name."""
+        folders = [os.fspath(folder)]
+        while folders and self.files <= self._most_files:
+            try:
+                with os.scandir(folders.pop()) as entries:
+                    folders += self._entries(entries)
+            except (FileNotFoundError, NotADirectoryError):
+                pass  # gone, or something else by now
+            except OSError:  # forbidden, or too deep for a path
+                self.hidden = True
+
+    def _entries(self, entries: Iterable["os.DirEntry[str]"]) -> list[str]:
+        """Count entries and return the folders among them."""
+        folders = []
+        for entry in entries:
+            if not self._one_more():
+                break
+            try:
+                status = entry.stat(follow_symlinks=False)
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
+            except FileNotFoundError:
+                continue
+            self.sizes[status.st_ino] = status.st_blocks * _BLOCK_BYTES
+        return folders
+
+    def at_descriptors(self, folder: Path, pid: int) -> None:
+        """Count open files whose names were deleted."""
+        descriptors = _PROC / str(pid) / "fd"
+        try:
+            links = list(descriptors.iterdir())
+        except (FileNotFoundError, ProcessLookupError):
+            return
+        except OSError:
+            self.hidden = True
+            return
+        for link in links:
+            try:
+                if folder not in link.readlink().parents:
+                    continue
+                status = link.stat()
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            except OSError:
+                self.hidden = True
+                continue
+            if status.st_ino not in self.sizes and self._one_more():
+                self.sizes[status.st_ino] = status.st_blocks * _BLOCK_BYTES
+
+    def at_mappings(self, folder: Path, pid: int) -> None:
+        """Count files that are only mapped into memory."""
+        try:
+            maps = (_PROC / str(pid) / "maps").read_text(errors="replace")
+        except (FileNotFoundError, ProcessLookupError):
+            return
+        except OSError:
+            self.hidden = True
+            return
+        for inode in set(re.findall(_MAP_LINE.format(re.escape(str(folder))), maps, re.MULTILINE)):
+            if int(inode) not in self.sizes and self._one_more():
+                self.sizes[int(inode)] = MAX_FILE_BYTES
+
+    def _one_more(self) -> bool:
+        """Count a file; False if they are too many to go on."""
+        self.files += 1
+        return self.files <= self._most_files

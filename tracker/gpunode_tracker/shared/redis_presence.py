@@ -1,0 +1,139 @@
+"""Which workers live, told between replicas through a stream of Redis, a second after they were heard.
+
+The ``PresenceStore`` beside the database, which hears of workers less often meanwhile. Entries end by themselves.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Final
+
+from pydantic import TypeAdapter
+from redis.asyncio import Redis
+
+from gpunode_tracker.shared.redis_link import RedisAway, RedisLink
+from gpunode_tracker.workers.presence import SILENT_S, Presence
+from gpunode_tracker.workers.signs import SignOfLife
+
+logger = logging.getLogger(__name__)
+
+INTERVAL_S: Final = 1.0
+LIFETIME_MS: Final = int(1_000 * SILENT_S)
+"""Older words say nothing: who was silent for so long is off."""
+MAX_SIGNS: Final = 100_000
+"""In the stream, about 35 MB; beyond, the oldest go. Ten thousand workers need half of it at most."""
+MAX_SIGN_BYTES: Final = 64 * 1024
+BATCH_SIGNS: Final = 256
+PAGE_SIGNS: Final = 512
+"""Read at once: some milliseconds in which nothing else is served."""
+_FIELD: Final = b"s"
+_SIGN: Final = TypeAdapter(SignOfLife)
+
+
+class RedisPresence:
+    """Tells of the workers that are heard here, and hears of those of others. See ``PresenceStore``.
+
+    A worker that is not known here stays unknown until it was read from the database.
+
+    Args:
+        link: to Redis.
+        presence: of this process; it writes to the database less often while the link is up.
+        on_dropped: called with the reason for what was not understood.
+    """
+
+    def __init__(self, link: RedisLink, presence: Presence, *, on_dropped: Callable[[str], None]) -> None:
+        self._link = link
+        self._presence = presence
+        self._on_dropped = on_dropped
+        self._stream = f"{link.prefix}:workers"
+        self._to_tell: set[str] = set()
+        self._read_until: bytes | None = None
+        self._visit = 0
+        self._server_ms = 0
+        presence.on_sign = self._note
+        presence.is_told = lambda: link.is_up
+
+    async def run(self) -> None:
+        """Exchange every second, until cancelled. While Redis is away, which its link says, nothing is done."""
+        while True:
+            try:
+                await self.flush()
+                await self.read()
+            except RedisAway:
+                pass
+            except Exception:
+                logger.exception("Unexpected failure", extra={"event": "presence_not_exchanged"})
+            await asyncio.sleep(INTERVAL_S)
+
+    async def flush(self) -> int:
+        """See ``PresenceStore``.
+
+        Raises:
+            RedisAway: as there.
+        """
+        if not self._link.is_up:
+            self._to_tell = {worker_id for worker_id in self._to_tell if self._presence.find(worker_id) is not None}
+            raise RedisAway
+        ids, self._to_tell = self._to_tell, set()
+        signs = self._presence.take_signs(ids)
+        try:
+            for start in range(0, len(signs), BATCH_SIGNS):
+                await self._link.call(partial(self._add, signs[start : start + BATCH_SIGNS]))
+        except BaseException:
+            self._to_tell.update(sign.id for sign in signs)
+            raise
+        return len(signs)
+
+    async def read(self) -> None:
+        """See ``PresenceStore``.
+
+        Raises:
+            RedisAway: as there.
+        """
+        if self._read_until is None or self._visit != self._link.visits:  # another server may stand there now
+            self._visit = self._link.visits
+            seconds, _ = await self._link.call(lambda redis: redis.time())
+            self._read_until = _place(1_000 * seconds - LIFETIME_MS)
+        while True:
+            page = await self._link.call(self._page)
+            for place, fields in page:
+                self._hear(fields.get(_FIELD))
+                self._read_until = place
+            if len(page) < PAGE_SIGNS:
+                return
+
+    def _note(self, worker_id: str) -> None:
+        self._to_tell.add(worker_id)
+
+    async def _add(self, signs: Sequence[SignOfLife], redis: Redis) -> None:
+        pipeline = redis.pipeline(transaction=False)
+        for sign in signs:
+            pipeline.xadd(self._stream, {_FIELD: _SIGN.dump_json(sign)}, maxlen=MAX_SIGNS, approximate=True)
+        pipeline.xtrim(self._stream, minid=_place(self._server_ms - LIFETIME_MS), approximate=True)
+        pipeline.pexpire(self._stream, LIFETIME_MS)
+        places = await pipeline.execute()
+        self._server_ms = int(places[0].partition(b"-")[0])  # by the clock of Redis, on which replicas agree
+
+    async def _page(self, redis: Redis) -> list[tuple[bytes, dict[bytes, bytes]]]:
+        assert self._read_until is not None  # noqa: S101 -- ``read`` sets it
+        found: Any = await redis.xread(
+            {self._stream: self._read_until}, count=PAGE_SIGNS
+        )  # annotated for all protocols
+        page: list[tuple[bytes, dict[bytes, bytes]]] = found[0][1] if found else []
+        return page
+
+    def _hear(self, message: bytes | None) -> None:
+        try:
+            if message is None or len(message) > MAX_SIGN_BYTES:
+                raise ValueError
+            sign = _SIGN.validate_json(message)
+        except ValueError:  # pydantic's ValidationError is one
+            self._on_dropped("malformed")
+            return
+        self._presence.hear_elsewhere(sign)
+
+
+def _place(at_ms: int) -> bytes:
+    """Return the place in the stream that an instant has."""
+    return b"%d-0" % max(0, at_ms)
