@@ -19,12 +19,13 @@ from gpunode_protocol.messages import (
     ProbeReplyFrame,
     RequestFrame,
     SegmentFrame,
+    TokenLogprob,
     VoucherFrame,
     encode_frame,
 )
 from gpunode_protocol.node_job import NodeJob
 from gpunode_protocol.node_stream import NodeStream, RequestChecks, open_request
-from gpunode_protocol.payloads import EmbeddingParams, ImageParams, SpeechParams, Usage
+from gpunode_protocol.payloads import EmbeddingParams, ImageParams, LlmParams, SpeechParams, Usage
 from gpunode_protocol.probe import ProbeServer
 from gpunode_protocol.trust import Trust
 
@@ -205,7 +206,9 @@ class _Conversation:
                 self._vouched.clear()
                 await self._vouched.wait()
             await asyncio.sleep(node.token_s if number else node.first_token_s)
-            job.tokens([number], node.words[number % len(node.words)], now=1.0)
+            wants_logprobs = isinstance(params, LlmParams) and params.logprobs is not None
+            entries = (TokenLogprob(id=number, logprob=-0.5, top=()),) if wants_logprobs else None
+            job.tokens([number], node.words[number % len(node.words)], now=1.0, logprobs=entries)
             await self._flush()
             number += 1
         if node.sign_receipts_as is not None:
