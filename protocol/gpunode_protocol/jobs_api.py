@@ -274,3 +274,4 @@ class JobEventName:
     TOKENS = "tokens"
     PROGRESS = "progress"
     DONE = "done"
+    ERROR = "error"  #: a problem: whoever follows may do so no more. The job goes on

@@ -103,6 +103,8 @@ class JobQueue:
             try:
                 async with aclosing(self._stream(job_id)) as events:
                     async for event in events:
+                        if event.name == api.JobEventName.ERROR:
+                            break  # the next request is refused for the same reason, if that is still so
                         patience = Patience(ATTEMPTS, self._random)
                         if event != told or event.is_output:  # a new stream begins with the present state
                             yield event

@@ -150,6 +150,18 @@ async def test_a_stream_that_breaks_off_is_taken_up_again(server: QueueServer, q
     assert len(server.asked) == 4
 
 
+async def test_a_stream_that_the_tracker_refuses_to_go_on_with(server: QueueServer, queue: JobQueue) -> None:
+    """It is asked for again, which is refused for the same reason; that is no event of the job."""
+    refusal = Problem(title="", status=401, detail="This API key was revoked.", code="unauthenticated")
+    server.streams = [[QUEUED, ("error", refusal.model_dump())]]
+    events = queue.events(JOB)
+    assert (await anext(events)).name == "queued"
+    server.problem = refusal
+    with pytest.raises(TrackerError, match="was revoked"):
+        await anext(events)
+    assert len(server.asked) == 2
+
+
 async def test_a_stream_that_says_nothing_is_given_up(server: QueueServer, queue: JobQueue) -> None:
     """After some attempts without any event."""
     server.streams = [[]]

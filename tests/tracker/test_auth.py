@@ -9,7 +9,7 @@ from gpunode_protocol import tracker_api as api
 from gpunode_protocol.identity import Identity
 from gpunode_protocol.tasks import Task
 from gpunode_tracker.app import create_app
-from gpunode_tracker.app_keys import KEY_ID
+from gpunode_tracker.app_keys import KEY
 from gpunode_tracker.auth import account_of
 from gpunode_tracker.lookup_cache import LIFETIME_S
 from gpunode_tracker.scopes import Scope
@@ -104,7 +104,7 @@ async def test_handlers_know_the_key(world: World) -> None:
 
     async def show(request: web.Request) -> web.Response:
         found.append(await account_of(request, Scope.LEDGER))
-        return web.Response(text=request[KEY_ID])
+        return web.Response(text=request[KEY].id)
 
     app = create_app(world.tracker)
     app.router.add_get("/show", show)

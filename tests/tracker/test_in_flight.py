@@ -30,7 +30,7 @@ def test_who_only_waits_is_not_counted() -> None:
     counts = InFlight(LIMITS)
     with counts.visit("a") as visit:
         with visit.waiting():
-            assert (len(counts), counts.waiting) == (0, 1)
+            assert (len(counts), counts.waiting.total) == (0, 1)
             with counts.visit("a"), counts.visit("a"):
                 pass
         assert len(counts) == 1
@@ -47,8 +47,8 @@ def test_no_more_wait_than_an_address_may_have_connections() -> None:
             pass
         assert caught.value.reason == "waiting_requests"
         with counts.visit("b") as other, other.waiting():
-            assert counts.waiting == 3
-    assert counts.waiting == 0
+            assert counts.waiting.total == 3
+    assert counts.waiting.total == 0
     with counts.visit("a") as later, later.waiting():
         pass
 
@@ -63,8 +63,8 @@ def test_room_to_wait_is_taken_before_there_is_something_to_wait_for() -> None:
             second.will_wait()
         with first.waiting():
             pass
-        assert counts.waiting == 1
-    assert counts.waiting == 0
+        assert counts.waiting.total == 1
+    assert counts.waiting.total == 0
 
 
 def test_memory_that_is_free_before_the_end() -> None:

@@ -1,14 +1,24 @@
-"""The original plan's API, call for call, over plain HTTP: what it wrote down is what clients and workers send here."""
+"""The original plan's API, call for call, over plain HTTP: what it wrote down is what clients and workers send here.
+
+Jobs are done by workers that pull them, or by nodes of the mesh.
+"""
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 
 import pytest
 from aiohttp import ClientResponse
+from aiohttp.test_utils import TestClient, TestServer
+from gpunode_protocol.regions import Region
+from gpunode_tracker.administration import Administration
+from gpunode_tracker.app import create_app
+from gpunode_tracker.tracker import Tracker
 
 from tests.tracker.conftest import World
 from tests.tracker.databases import ON_BOTH
+from tests.tracker.dispatch.mesh_world import MeshWorld
 from tests.tracker.parties import TestClock
 from tests.tracker.pull_workers import until_waiting
 
@@ -145,8 +155,11 @@ async def test_a_worker_that_vanishes(plan: Plan, clock: TestClock) -> None:
 
 
 async def test_workers_need_their_token(plan: Plan) -> None:
-    """Every worker call carries it."""
+    """Every worker call carries it, and another worker's is of no use."""
     await plan.register()
+    first = plan.worker_id
+    await plan.register(name="another")
+    assert (await plan.worker("GET", f"/workers/{first}/next-job")).status == 403
     assert (await plan.worker("GET", "/workers/{worker_id}/next-job", **{"X-Worker-Token": "wrong"})).status == 401
     assert (await plan.client("POST", f"/workers/{plan.worker_id}/heartbeat", HEARTBEAT)).status == 401
 
@@ -159,3 +172,48 @@ async def test_nobody_can_do_it(plan: Plan) -> None:
     assert ticket.get("estimated_wait") is None
     assert "another region" in ticket["note"]
     assert await plan.next_job() == {"reasons": {"other_region": 1}}
+
+
+@pytest.fixture
+async def mesh(tracker: Tracker) -> MeshWorld:
+    """A tracker with a mesh in memory."""
+    world = MeshWorld(tracker)
+    await world.open()
+    return world
+
+
+@pytest.fixture
+async def plan_on_mesh(mesh: MeshWorld) -> AsyncIterator[Plan]:
+    """The plan's client, before a tracker that sends jobs to the nodes of that mesh."""
+    tracker = mesh.tracker
+    async with TestClient(TestServer(create_app(tracker))) as http, mesh.dispatcher():
+        admin = Administration(tracker.settings, tracker.database, tracker.keys, tracker.clock)
+        yield Plan(World(tracker, http, admin), await admin.create_key(mesh.account.id))
+
+
+async def test_nodes_of_the_mesh(mesh: MeshWorld, plan_on_mesh: Plan) -> None:
+    """The same calls, and who did it; the receipt names the node that signed it with the tracker."""
+    elsewhere, node = await mesh.add_node(), await mesh.add_node(Region.ASIA)
+    answer = await plan_on_mesh.client("POST", "/jobs/sync", JOB)
+    assert answer.status == 200, await answer.text()
+    done = await answer.json()
+    assert (done["status"], done["result"]["response"]) == ("completed", "Paris is the capital.")
+    assert done["result"]["usage"] == {"prompt_tokens": 7, "completion_tokens": 4}
+    assert (done["served_by"], elsewhere.jobs) == (f"node:{node.peer_id}", [])
+    assert await (await plan_on_mesh.client("GET", f"/jobs/{done['job_id']}")).json() == done
+    receipt = node.jobs[0].receipt
+    assert receipt is not None
+    assert (receipt.digest.hex(), receipt.body.node) == (done["receipt"], node.peer_id)
+    assert receipt.body.client == mesh.tracker.dispatch.peer_id
+
+
+async def test_a_job_that_is_asked_for_later_by_nodes_of_the_mesh(mesh: MeshWorld, plan_on_mesh: Plan) -> None:
+    """Submitted, and fetched when it has been done."""
+    node = await mesh.add_node(Region.ASIA)
+    submitted = await plan_on_mesh.client("POST", "/jobs", JOB)
+    assert submitted.status == 202
+    job_id = (await submitted.json())["job_id"]
+    events = await plan_on_mesh.client("GET", f"/jobs/{job_id}/events")
+    assert '"status":"completed"' in await events.text()
+    shown = await (await plan_on_mesh.client("GET", f"/jobs/{job_id}")).json()
+    assert (shown["status"], shown["served_by"]) == ("completed", f"node:{node.peer_id}")

@@ -30,10 +30,17 @@ def test_texts() -> None:
             read_text(_request(query), "a", max_chars=3)  # type: ignore[arg-type]  # -- mocked
 
 
-@pytest.mark.parametrize(("query", "limit"), [("", 50), ("limit=0", 50), ("limit=1", 1), ("limit=100", 100)])
+@pytest.mark.parametrize(("query", "limit"), [("", 7), ("limit=1", 1), ("limit=9", 9)])
 def test_lengths_of_pages(query: str, limit: int) -> None:
-    """None at all and none named are the usual one."""
-    assert read_limit(_request(query)) == limit  # type: ignore[arg-type]  # -- mocked
+    """The usual one if none is named."""
+    assert read_limit(_request(query), 7, highest=9) == limit  # type: ignore[arg-type]  # -- mocked
+
+
+@pytest.mark.parametrize("text", ["0", "10", "-1", "1.5", "", "x", "9" * 30])
+def test_lengths_that_no_page_has(text: str) -> None:
+    """A page of nothing would be the last one, whatever is left; the refusal says what there is."""
+    with pytest.raises(InvalidRequest, match="limit is a whole number from 1 to 9"):
+        read_limit(_request(f"limit={text}"), 7, highest=9)  # type: ignore[arg-type]  # -- mocked
 
 
 @pytest.mark.parametrize("text", ["", "a b", "a\0", "a/b", "x" * 65, "é"])

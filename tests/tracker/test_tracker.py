@@ -1,5 +1,6 @@
 """Opening and closing a tracker."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,11 @@ from gpunode_protocol.signing import sign
 from gpunode_tracker.administration import Administration, administration
 from gpunode_tracker.bans import BanKind
 from gpunode_tracker.config import TrackerSettings
+from gpunode_tracker.errors import DatabaseUnusable
 from gpunode_tracker.sharding import OVERLAP_S
 from gpunode_tracker.tracker import Tracker
 
+from tests.tracker.databases import ON_SQLITE
 from tests.tracker.parties import START_AT, TestClock, advert
 
 
@@ -34,6 +37,38 @@ async def test_the_network_stays_the_same(settings: TrackerSettings) -> None:
         infos.append(tracker.network_info())
         await tracker.close()
     assert infos[0] == infos[1]
+
+
+def _text(_content: bytes) -> bytes:
+    return b"This is no database.\n" * 1_000
+
+
+def _half(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def _overwritten(content: bytes) -> bytes:
+    return content[:4096] + bytes(len(content) - 4096)
+
+
+@ON_SQLITE
+@pytest.mark.parametrize("damage", [_text, _half, _overwritten])
+async def test_a_damaged_database_is_refused_at_the_start(
+    settings: TrackerSettings, damage: Callable[[bytes], bytes]
+) -> None:
+    """By the tracker and by the operator's commands: it names the file and what to do; coming again would not help."""
+    await (await Tracker.open(settings, TestClock())).close()
+    damaged = damage(settings.sqlite_path.read_bytes())
+    settings.sqlite_path.write_bytes(damaged)
+    with pytest.raises(
+        DatabaseUnusable, match=r"tracker\.db is damaged, or is no database: .*tracker restore"
+    ) as caught:
+        await Tracker.open(settings, TestClock())
+    assert "again later" not in str(caught.value)
+    with pytest.raises(DatabaseUnusable, match="is damaged"):
+        async with administration(settings, TestClock()):
+            pass
+    assert settings.sqlite_path.read_bytes() == damaged
 
 
 async def test_topics_are_sharded_as_the_network_grows(settings: TrackerSettings) -> None:

@@ -5,7 +5,7 @@ import logging
 from aiohttp import web
 
 from gpunode_tracker.administration import Administration
-from gpunode_tracker.app_keys import CLIENT, KEY_ID, TRACKER
+from gpunode_tracker.app_keys import CLIENT, KEY, TRACKER
 from gpunode_tracker.audit import Action, Actor
 from gpunode_tracker.auth import WORKER_TOKEN_HEADER, key_holder_of
 from gpunode_tracker.errors import Forbidden, StorageUnavailable, Unauthenticated
@@ -36,11 +36,11 @@ async def admin_of(request: web.Request) -> Administration:
 
 
 async def _note_refusal(request: web.Request, error: Exception) -> None:
-    key_id, tracker = request.get(KEY_ID), request.app[TRACKER]
-    actor = "unknown" if key_id is None else f"key:{key_id}"
+    key, tracker = request.get(KEY), request.app[TRACKER]
+    actor = "unknown" if key is None else f"key:{key.id}"
     resource = request.match_info.route.resource
     subject = f"{request.method} {resource.canonical if resource is not None else ''}"
-    if key_id is not None:  # an unknown one was counted already
+    if key is not None:  # an unknown one was counted already
         await note_wrong_key(request)
     try:
         async with tracker.database.write() as connection:

@@ -10,10 +10,11 @@ from gpunode_tracker.handlers import admin_accounts, admin_audit, admin_bans, ad
 from gpunode_tracker.handlers.admin_audit import MAX_FILTER_CHARS
 from gpunode_tracker.handlers.admin_bans import MAX_CURSOR_CHARS
 from gpunode_tracker.handlers.admin_keys import MAX_ID_CHARS
-from gpunode_tracker.openapi.route import Auth, Query, Route, choice, number, text
+from gpunode_tracker.openapi.route import Auth, Query, Route, choice, limit, number, text
+from gpunode_tracker.queries import DEFAULT_PAGE
 
 _NEXT = "As the page before gave it in `next_cursor`."
-_LIMIT = number("limit", "Items of the page; 0 = as many as is usual.", highest=MAX_PAGE)
+_LIMIT = limit("Items", DEFAULT_PAGE, highest=MAX_PAGE)
 _NUMBER_PAGE = (number("cursor", _NEXT, highest=MAX_INT64), _LIMIT)
 
 

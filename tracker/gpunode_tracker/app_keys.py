@@ -4,6 +4,7 @@ import asyncio
 
 from aiohttp import web
 
+from gpunode_tracker.api_keys import ApiKey
 from gpunode_tracker.in_flight import Visit
 from gpunode_tracker.lookup_cache import LookupCache
 from gpunode_tracker.openapi.static_files import StaticFile
@@ -29,5 +30,5 @@ CLIENT = web.RequestKey("client", str)
 """The address that the request comes from, behind trusted proxies."""
 VISIT = web.RequestKey("visit", Visit)
 CHARGES = web.RequestKey("charges", list[Charge])
-KEY_ID = web.RequestKey("key_id", str)
-"""Of the API key that the request came with; absent until it was found."""
+KEY = web.RequestKey("key", ApiKey)
+"""The API key that the request came with; absent until it was found."""

@@ -4,7 +4,8 @@ from typing import Final
 
 from aiohttp import web
 
-from gpunode_tracker.app_keys import KEY_HOLDERS, KEY_ID, NODES_BY_TOKEN, PATH, TRACKER
+from gpunode_tracker.api_keys import ApiKey
+from gpunode_tracker.app_keys import KEY, KEY_HOLDERS, NODES_BY_TOKEN, PATH, TRACKER
 from gpunode_tracker.bans import BanKind
 from gpunode_tracker.entries import account_name, node_name
 from gpunode_tracker.errors import Forbidden, MissingScope, Unauthenticated
@@ -43,7 +44,7 @@ async def key_holder_of(request: web.Request, scope: Scope | None = None) -> Key
         await note_wrong_key(request)
         raise Unauthenticated("This API key is not known here. Check the key and the tracker's address.")
     tracker, key = app[TRACKER], holder.key
-    request[KEY_ID] = key.id
+    request[KEY] = key
     ended = key.why_not(tracker.clock())
     if ended is not None:
         raise Unauthenticated(ended, ended=True)
@@ -139,9 +140,9 @@ async def _find_node(request: web.Request, token: str) -> StoredNode | None:
     return await request.app[NODES_BY_TOKEN].find(token, look_up)
 
 
-def key_id_of(request: web.Request) -> str:
-    """Return the public id of the API key that a request carries, which must have been found."""
-    return request[KEY_ID]
+def key_of(request: web.Request) -> ApiKey:
+    """Return the API key that a request carries, which must have been found."""
+    return request[KEY]
 
 
 def _api_key(request: web.Request) -> str:

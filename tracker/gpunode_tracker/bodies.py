@@ -88,8 +88,8 @@ def reply_bytes(body: bytes, *, status: int = 200, no_store: bool = False) -> we
     return web.Response(body=body, status=status, headers=headers)
 
 
-def read_number(request: web.Request, name: str, default: int, *, highest: int) -> int:
-    """Return a whole number of the query, 0 to ``highest``.
+def read_number(request: web.Request, name: str, default: int, *, highest: int, least: int = 0) -> int:
+    """Return a whole number of the query, ``least`` to ``highest``; ``default``: it is not there.
 
     Raises:
         InvalidRequest: anything else.
@@ -97,6 +97,6 @@ def read_number(request: web.Request, name: str, default: int, *, highest: int) 
     text = request.query.get(name)
     if text is None:
         return default
-    if not (text.isascii() and text.isdecimal() and len(text) <= 19) or int(text) > highest:
-        raise InvalidRequest(f"{name} is a whole number from 0 to {highest}.")
+    if not (text.isascii() and text.isdecimal() and len(text) <= 19) or not least <= int(text) <= highest:
+        raise InvalidRequest(f"{name} is a whole number from {least} to {highest}.")
     return int(text)

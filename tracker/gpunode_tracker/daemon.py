@@ -97,7 +97,7 @@ async def serve(settings: TrackerSettings) -> None:
     certificate, key = settings.tls_cert, settings.tls_key
     tls = tls_context(certificate, key) if certificate is not None else None
     tracker = await Tracker.open(settings)
-    async with _http(tracker, tls) as url:
+    async with serve_http(tracker, tls) as url:
         try:
             await _with_mesh(tracker, url, stop)
         finally:
@@ -144,8 +144,8 @@ def _publish(tracker: Tracker, url: str) -> None:
 
 
 @asynccontextmanager
-async def _http(tracker: Tracker, tls: ssl.SSLContext | None) -> AsyncIterator[str]:
-    """Serve HTTP and yield the URL."""
+async def serve_http(tracker: Tracker, tls: ssl.SSLContext | None) -> AsyncIterator[str]:
+    """Serve HTTP and yield the URL; at the end the tracker is closed."""
     host, port = tracker.settings.http_address
     web_protocol.MAX_MSG_QUEUE_SIZE = MAX_PIPELINED
     runner = web.AppRunner(create_app(tracker), shutdown_timeout=SHUTDOWN_TIMEOUT_S)

@@ -7,7 +7,10 @@
     ├── KeysUnusable            root or signing key missing, foreign or unreadable
     ├── DataFolderInUse         another tracker runs on this data folder
     ├── BackupUnusable          a backup is damaged, or does not fit here
+    ├── DatabaseTooNew          a newer version wrote the database
+    ├── DatabaseUnusable        the database is damaged: the tracker does not start on it
     ├── StorageUnavailable      the database cannot be read or written now
+    │   └── StorageDamaged      what stands in it cannot be read
     ├── Rejected                not now: ``retry_after_s``
     │   ├── TooManyRequests     more than one client may ask for
     │   └── Overloaded          more than the tracker has room for
@@ -44,6 +47,10 @@ class DatabaseTooNew(TrackerError):
     """The database was written by a newer version of gpunode."""
 
 
+class DatabaseUnusable(TrackerError):
+    """The tracker's database is damaged."""
+
+
 class DataFolderInUse(TrackerError):
     """Another tracker runs on this data folder. Stop it, or choose another folder with --data-dir."""
 
@@ -59,6 +66,10 @@ class StorageUnavailable(TrackerError):
         """retry_after_s: seconds, > 0, after which trying again makes sense."""
         super().__init__(*([message] if message else []))
         self.retry_after_s = retry_after_s
+
+
+class StorageDamaged(StorageUnavailable):
+    """The tracker's database is damaged."""
 
 
 class Rejected(TrackerError):

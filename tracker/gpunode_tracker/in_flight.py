@@ -1,6 +1,5 @@
 """What is being worked on now, by address: requests, and the memory that large bodies take. One process's own."""
 
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Self
@@ -14,14 +13,91 @@ RETRY_LARGE_AFTER_S = 5
 """A large body may take up to half a minute to come."""
 
 
+class Share:
+    """What each address has of something of which it may have only so much; who has nothing is forgotten.
+
+    Args:
+        most: of one address.
+        refusal: what is told whoever wants more.
+        reason: the same for the counters.
+        retry_after_s: when there may be room again.
+    """
+
+    def __init__(self, most: int, refusal: str, *, reason: str, retry_after_s: int) -> None:
+        self.held: dict[str, int] = {}
+        self._most = most
+        self._refusal = refusal
+        self._reason = reason
+        self._retry_after_s = retry_after_s
+
+    def check(self, holder: str, count: int = 1) -> None:
+        """Refuse an address that would have too much with ``count`` more.
+
+        Raises:
+            TooManyRequests: it would.
+        """
+        if self.held.get(holder, 0) + count > self._most:
+            raise self._refused()
+
+    def take(self, holder: str, count: int = 1) -> None:
+        """Count so much more of an address.
+
+        Raises:
+            TooManyRequests: that is too much.
+        """
+        held = self.held.get(holder, 0) + count
+        if held > self._most:
+            raise self._refused()
+        self.held[holder] = held
+
+    def take_back(self, holder: str) -> None:
+        """Count one more of an address that gave it only for a while; it is not refused."""
+        self.held[holder] = self.held.get(holder, 0) + 1
+
+    def give(self, holder: str, count: int = 1) -> None:
+        """Count so much less."""
+        left = self.held[holder] - count
+        if left:
+            self.held[holder] = left
+        else:
+            del self.held[holder]
+
+    @property
+    def total(self) -> int:
+        """How much all addresses have together."""
+        return sum(self.held.values())
+
+    def _refused(self) -> TooManyRequests:
+        return TooManyRequests(self._refusal, retry_after_s=self._retry_after_s, reason=self._reason)
+
+
 class InFlight:
-    """Counts what runs; what ends is forgotten."""
+    """Counts what runs; what ends is forgotten. ``requests`` are being worked on, ``waiting`` ones wait, or will."""
 
     def __init__(self, limits: Limits) -> None:
-        self._limits = limits
-        self._requests: dict[str, int] = {}
-        self._waiting: Counter[str] = Counter()
-        self._bytes: Counter[str] = Counter()
+        self.requests = Share(
+            limits.requests_per_address,
+            f"{limits.requests_per_address} requests from your address are being worked on already. Wait for answers "
+            "before you send more.",
+            reason="requests_in_flight",
+            retry_after_s=RETRY_AFTER_S,
+        )
+        # proxies' connections are not limited by address, so without this one client could keep all of them busy
+        self.waiting = Share(
+            limits.connections_per_address,
+            f"{limits.connections_per_address} requests from your address wait for something to happen already. End "
+            "some, or wait for answers before you send more.",
+            reason="waiting_requests",
+            retry_after_s=RETRY_AFTER_S,
+        )
+        self._bytes = Share(
+            limits.large_body_bytes_per_address,
+            "Other large bodies from your address, or large answers to it, are being worked on. Send and fetch one "
+            "after the other.",
+            reason="large_bodies",
+            retry_after_s=RETRY_LARGE_AFTER_S,
+        )
+        self._most_bytes = limits.large_body_bytes
         self._bytes_in_all = 0
 
     def visit(self, holder: str) -> "Visit":
@@ -32,61 +108,14 @@ class InFlight:
         """
         return Visit(self, holder)
 
-    def enter(self, holder: str) -> None:
-        """Count one more request of an address.
-
-        Raises:
-            TooManyRequests: as for ``visit``.
-        """
-        running = self._requests.get(holder, 0)
-        if running >= self._limits.requests_per_address:
-            raise TooManyRequests(
-                f"{self._limits.requests_per_address} requests from your address are being worked on already. Wait "
-                "for answers before you send more.",
-                retry_after_s=RETRY_AFTER_S,
-                reason="requests_in_flight",
-            )
-        self._requests[holder] = running + 1
-
     @contextmanager
     def pause(self, holder: str) -> Iterator[None]:
         """Do not count a request while it only waits for something to happen."""
-        self.leave(holder)
+        self.requests.give(holder)
         try:
             yield
         finally:
-            self._requests[holder] = self._requests.get(holder, 0) + 1
-
-    def leave(self, holder: str) -> None:
-        """Count one less."""
-        left = self._requests[holder] - 1
-        if left:
-            self._requests[holder] = left
-        else:
-            del self._requests[holder]
-
-    def take_room_to_wait(self, holder: str) -> None:
-        """Count one more request of an address that only waits, or will.
-
-        Proxies' connections are not limited by address, so without this one client could keep all of them busy.
-
-        Raises:
-            TooManyRequests: as many wait as the address may have connections.
-        """
-        if self._waiting.get(holder, 0) >= self._limits.connections_per_address:
-            raise TooManyRequests(
-                f"{self._limits.connections_per_address} requests from your address wait for something to happen "
-                "already. End some, or wait for answers before you send more.",
-                retry_after_s=RETRY_AFTER_S,
-                reason="waiting_requests",
-            )
-        self._waiting[holder] += 1
-
-    def give_room_to_wait(self, holder: str) -> None:
-        """Count one less of them."""
-        self._waiting[holder] -= 1
-        if not self._waiting[holder]:
-            del self._waiting[holder]
+            self.requests.take_back(holder)
 
     def take_bytes(self, holder: str, count: int) -> None:
         """Take memory for a large body.
@@ -94,37 +123,24 @@ class InFlight:
         Raises:
             TooManyRequests, Overloaded: there is none left, of this address or in all.
         """
-        if self._bytes.get(holder, 0) + count > self._limits.large_body_bytes_per_address:
-            raise TooManyRequests(
-                "Other large bodies from your address, or large answers to it, are being worked on. Send and fetch one "
-                "after the other.",
-                retry_after_s=RETRY_LARGE_AFTER_S,
-                reason="large_bodies",
-            )
-        if self._bytes_in_all + count > self._limits.large_body_bytes:
+        self._bytes.check(holder, count)
+        if self._bytes_in_all + count > self._most_bytes:
             raise Overloaded(
                 "The tracker is working on as many large bodies and answers as it has memory for. Try again later.",
                 retry_after_s=RETRY_LARGE_AFTER_S,
                 reason="large_bodies_in_all",
             )
-        self._bytes[holder] += count
+        self._bytes.take(holder, count)
         self._bytes_in_all += count
 
     def give_bytes(self, holder: str, count: int) -> None:
         """Give memory back."""
         self._bytes_in_all -= count
-        self._bytes[holder] -= count
-        if not self._bytes[holder]:
-            del self._bytes[holder]
+        self._bytes.give(holder, count)
 
     def __len__(self) -> int:
         """Return how many addresses are being worked for."""
-        return len(self._requests.keys() | self._bytes.keys())
-
-    @property
-    def waiting(self) -> int:
-        """How many requests wait, or will."""
-        return self._waiting.total()
+        return len(self.requests.held.keys() | self._bytes.held.keys())
 
 
 class Visit:
@@ -137,13 +153,13 @@ class Visit:
         self._has_room_to_wait = False
 
     def __enter__(self) -> Self:
-        self._counts.enter(self._holder)
+        self._counts.requests.take(self._holder)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._counts.leave(self._holder)
+        self._counts.requests.give(self._holder)
         if self._has_room_to_wait:
-            self._counts.give_room_to_wait(self._holder)
+            self._counts.waiting.give(self._holder)
             self._has_room_to_wait = False
         self.free()
 
@@ -154,7 +170,7 @@ class Visit:
             TooManyRequests: too many of this address wait.
         """
         if not self._has_room_to_wait:
-            self._counts.take_room_to_wait(self._holder)
+            self._counts.waiting.take(self._holder)
             self._has_room_to_wait = True
 
     def waiting(self) -> AbstractContextManager[None]:

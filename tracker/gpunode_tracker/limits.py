@@ -76,8 +76,8 @@ class Limits(BaseModel):
         settlement_body_bytes: largest body of a settlement batch.
         completion_body_bytes: largest body by which a pull worker completes a job; files in it are base64.
         job_body_bytes: largest submission of a job, which may hold files in base64: 25 MiB of audio have 33.4 MiB.
-        large_body_bytes_per_address, large_body_bytes: what may be in memory at once of bodies, and of results that are
-            asked for, beyond ``body_bytes``, of one address and in all.
+        large_body_bytes_per_address, large_body_bytes: what may be in memory at once of bodies, and of results and jobs
+            that are asked for, beyond ``body_bytes``, of one address and in all.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

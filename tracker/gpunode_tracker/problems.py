@@ -31,6 +31,7 @@ from gpunode_tracker.errors import (
     Rejected,
     StorageUnavailable,
     TooManyRequests,
+    TrackerError,
     TranscriptRefused,
     Unauthenticated,
 )
@@ -68,7 +69,7 @@ def problem_of(error: Exception) -> web.Response | None:
     """Return the response for an error, or None for one that nobody foresaw."""
     for kind, (status, code) in _STATUS_OF.items():
         if isinstance(error, kind):
-            response = problem(status, str(error), code)
+            response = problem_reply(_body(status, str(error), code))
             if isinstance(error, Unauthenticated | MissingScope):
                 response.headers["WWW-Authenticate"] = _challenge(error)
             if isinstance(error, StorageUnavailable | Rejected):
@@ -77,18 +78,27 @@ def problem_of(error: Exception) -> web.Response | None:
     return None
 
 
-def problem_with_location(error: Rejected, path: str) -> web.Response:
-    """Return the response for a refusal that has left something at a path, to be asked for later."""
+def problem_with_location(error: TrackerError, path: str) -> web.Response:
+    """Return the response for a refusal, listed above, that has left something at a path, to be asked for later."""
     response = problem_of(error)
-    assert response is not None  # noqa: S101 -- refusals are listed above
+    assert response is not None  # noqa: S101 -- see the contract
     response.headers["Location"] = path
     return response
 
 
+def problem_told(error: TrackerError) -> Problem:
+    """Return what is said of a refusal, listed above, in the middle of an answer."""
+    status, code = next(told for kind, told in _STATUS_OF.items() if isinstance(error, kind))
+    return _body(status, str(error), code)
+
+
 def problem(status: HTTPStatus | int, detail: str, code: str) -> web.Response:
     """Return a problem response; a key or token that stood in the request is not repeated."""
-    known = HTTPStatus(status)
-    return problem_reply(Problem(title=known.phrase, status=known.value, detail=without_secrets(detail), code=code))
+    return problem_reply(_body(HTTPStatus(status), detail, code))
+
+
+def _body(status: HTTPStatus, detail: str, code: str) -> Problem:
+    return Problem(title=status.phrase, status=status.value, detail=without_secrets(detail), code=code)
 
 
 def problem_reply(body: Problem) -> web.Response:

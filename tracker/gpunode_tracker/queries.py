@@ -56,10 +56,10 @@ def read_id(request: web.Request, name: str) -> str:
     return text
 
 
-def read_limit(request: web.Request) -> int:
-    """Return how many items a page may have: ``limit``, 1 to 100, or 50.
+def read_limit(request: web.Request, default: int = DEFAULT_PAGE, *, highest: int = MAX_PAGE) -> int:
+    """Return how many items a page may have: ``limit``, 1 to ``highest``; without it, ``default``.
 
     Raises:
         InvalidRequest: it is no such number.
     """
-    return read_number(request, "limit", DEFAULT_PAGE, highest=MAX_PAGE) or DEFAULT_PAGE
+    return read_number(request, "limit", default, highest=highest, least=1)

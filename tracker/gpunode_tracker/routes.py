@@ -33,6 +33,7 @@ from gpunode_tracker.openapi.route import (
     Route,
     SpecialProblem,
     choice,
+    limit,
     number,
     text,
 )
@@ -83,7 +84,7 @@ ROUTES: tuple[Route, ...] = (
         nodes.get_node_balance,
         reply=api.BalanceReply,
         auth=Auth.KEY_OR_WORKER,
-        problems=(400, 404),
+        problems=(404,),
     ),
     Route("POST", api.LINK_PATH, nodes.post_link, body=api.LinkRequest, reply=api.LinkReply, auth=Auth.KEY),
     Route(
@@ -124,7 +125,7 @@ ROUTES: tuple[Route, ...] = (
         auth=Auth.KEY_OR_WORKER,
         query=(
             number("cursor", "As the page before gave it in `next_cursor`.", highest=MAX_INT64),
-            number("limit", "Entries of the page; 0 = as many as is usual.", highest=ledger.MAX_ENTRIES),
+            limit("Entries", ledger.DEFAULT_ENTRIES, highest=ledger.MAX_ENTRIES),
         ),
     ),
     Route("GET", api.HEAD_PATH, ledger.get_head, reply=api.HeadReply),
@@ -135,7 +136,7 @@ ROUTES: tuple[Route, ...] = (
         reply=api.LeavesReply,
         query=(
             number("start", "Number of the first leaf.", highest=MAX_INT64),
-            number("limit", "Leaves of the page.", highest=ledger.MAX_LEAVES),
+            limit("Leaves", ledger.MAX_LEAVES, highest=ledger.MAX_LEAVES),
         ),
     ),
     Route(
@@ -192,7 +193,7 @@ ROUTES: tuple[Route, ...] = (
             choice("status", "Only jobs that are so.", JobStatus),
             choice("type", "Only jobs of this type.", Task),
             text("cursor", "As the page before gave it in `next_cursor`.", pattern=JOB_ID_PATTERN),
-            number("limit", "Jobs of the page; 0 = as many as is usual.", highest=jobs_api.MAX_PAGE),
+            limit("Jobs", jobs.DEFAULT_PAGE, highest=jobs_api.MAX_PAGE),
         ),
     ),
     Route("GET", jobs_api.JOB_PATH, jobs.get_job, reply=jobs_api.JobView, auth=Auth.KEY, problems=(404,)),
@@ -237,7 +238,7 @@ ROUTES: tuple[Route, ...] = (
             choice("type", "Only workers that support this type.", Task),
             choice("status", "Only workers that are so.", WorkerStatus),
             text("cursor", "As the page before gave it in `next_cursor`.", pattern=WORKER_ID_PATTERN),
-            number("limit", "Workers of the page; 0 = as many as is usual.", highest=jobs_api.MAX_PAGE),
+            limit("Workers", jobs_api.MAX_PAGE, highest=jobs_api.MAX_PAGE),
         ),
     ),
     Route(
@@ -279,6 +280,7 @@ ROUTES: tuple[Route, ...] = (
         reply=jobs_api.NextJob,
         auth=Auth.WORKER,
         query=(number("wait", "Seconds to wait for a job.", highest=jobs_api.LONG_POLL_MAX_S),),
+        is_safe=False,
     ),
     Route("GET", api.HEALTH_PATH, health.get_health, reply=health.Health),
     Route("GET", api.READY_PATH, health.get_ready, reply=health.Readiness),

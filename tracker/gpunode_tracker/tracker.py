@@ -25,11 +25,13 @@ from gpunode_tracker import Clock
 from gpunode_tracker.bans import BanKind, Bans
 from gpunode_tracker.challenges import SECRET_BYTES, Challenges
 from gpunode_tracker.config import TrackerSettings
+from gpunode_tracker.errors import DatabaseUnusable, StorageDamaged
 from gpunode_tracker.geoip import GeoIp
 from gpunode_tracker.jobs.desk import JobDesk
 from gpunode_tracker.jobs.mesh_capacity import MeshCapacities
 from gpunode_tracker.jobs.news import JobNews
 from gpunode_tracker.jobs.outlook import Outlook
+from gpunode_tracker.key_watch import KeyWatch
 from gpunode_tracker.keys import SIGNING_FOLDER, KeyRing, open_keys, read_keys
 from gpunode_tracker.lookup_answers import LookupAnswers
 from gpunode_tracker.mesh_peer import MeshPeer
@@ -103,7 +105,7 @@ class Tracker:
             clock: Unix seconds. monotonic: seconds of a clock that nobody sets.
 
         Raises:
-            StorageUnavailable, KeysUnusable, IdentityFileError: with what to do.
+            StorageUnavailable, DatabaseUnusable, KeysUnusable, IdentityFileError: with what to do.
         """
         database = await open_database(settings)
         try:
@@ -143,6 +145,9 @@ class Tracker:
                 replica=Replica(settings, keys.network),
                 monotonic=monotonic,
             )
+        except StorageDamaged as error:
+            await database.close()
+            raise _unusable(settings, error) from error
         except BaseException:
             await database.close()
             raise
@@ -161,6 +166,11 @@ class Tracker:
     def workers(self) -> WorkerPool:
         """The pull workers."""
         return WorkerPool(self, random.Random())  # noqa: S311 -- draws who gets a job, guards nothing
+
+    @cached_property
+    def key_watch(self) -> KeyWatch:
+        """The keys of requests that go on for long."""
+        return KeyWatch(self.database, self.bans, self.clock)
 
     @cached_property
     def outlook(self) -> Outlook:
@@ -289,14 +299,33 @@ class Tracker:
 
 
 async def open_database(settings: TrackerSettings) -> Database:
-    """Open the database of the settings and bring its schema up to date."""
+    """Open the database of the settings and bring its schema up to date.
+
+    Raises:
+        StorageUnavailable, DatabaseTooNew, DatabaseUnusable: with what to do.
+    """
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     if settings.database_url is None:
         settings.sqlite_path.touch(mode=0o600)  # SQLite gives its log files the same mode
     database = Database(settings.sqlalchemy_url)
     try:
         await database.migrate()
+    except StorageDamaged as error:
+        await database.close()
+        raise _unusable(settings, error) from error
     except BaseException:
         await database.close()
         raise
     return database
+
+
+def _unusable(settings: TrackerSettings, error: StorageDamaged) -> DatabaseUnusable:
+    why = error.__cause__ if error.__cause__ is not None else error
+    said = getattr(why, "orig", why)
+    if settings.database_url is not None:
+        return DatabaseUnusable(f"The tracker's database is damaged: {said}. Repair it, or restore a backup.")
+    return DatabaseUnusable(
+        f"{settings.sqlite_path} is damaged, or is no database: {said}. Nothing in it was changed. Restore the newest "
+        "backup into a new data folder (gpunode tracker restore); what was written since may be had from the damaged "
+        "file by sqlite3's .recover."
+    )

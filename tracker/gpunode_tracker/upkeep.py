@@ -107,6 +107,7 @@ class Upkeep:
         self._tasks = [
             asyncio.create_task(self._sequence()),
             asyncio.create_task(self._every(REFRESH_INTERVAL_S, tracker.refresh)),
+            asyncio.create_task(self._every(REFRESH_INTERVAL_S, tracker.key_watch.look)),
             asyncio.create_task(self._every(TIDY_INTERVAL_S, self._tidy)),
             asyncio.create_task(self._every(REFRESH_INTERVAL_S, self._resealing.look)),
             asyncio.create_task(self._every(LEASE_INTERVAL_S, self._leases.look)),

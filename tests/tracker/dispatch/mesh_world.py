@@ -167,7 +167,7 @@ class MeshWorld:
     def live_regions(self, lane: str) -> frozenset[Region]:
         """Return where nodes live that can do the jobs of a lane."""
         live = self.tracker.index.live(self.tracker.clock())
-        return Abilities.of(live, self.tracker.settings.default_models).regions_for(lane)
+        return frozenset(Abilities.of(live, self.tracker.settings.default_models).nodes_for(lane).values())
 
     @asynccontextmanager
     async def dispatcher(self) -> AsyncIterator[Dispatcher]:

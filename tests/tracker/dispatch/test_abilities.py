@@ -10,11 +10,12 @@ from gpunode_tracker.jobs.lanes import lane_of
 from tests.sdk.world import Keys
 
 ASIA, EUROPE = Region.ASIA, Region.EUROPE
+NODES = [Identity.from_seed(bytes([number]) * 32).peer_id for number in range(3, 7)]
 SERVED = {
-    (Task.LLM, "smollm2-135m"): frozenset({ASIA}),
-    (Task.LLM, "qwen2.5-7b-instruct"): frozenset({ASIA, EUROPE}),
-    (Task.EMBEDDING, "all-minilm-l6-v2"): frozenset({EUROPE}),
-    (Task.WHISPER, "whisper-small"): frozenset({ASIA}),
+    (Task.LLM, "smollm2-135m"): {NODES[0]: ASIA},
+    (Task.LLM, "qwen2.5-7b-instruct"): {NODES[0]: ASIA, NODES[1]: EUROPE},
+    (Task.EMBEDDING, "all-minilm-l6-v2"): {NODES[1]: EUROPE},
+    (Task.WHISPER, "whisper-small"): {NODES[0]: ASIA},
 }
 ABILITIES = Abilities(SERVED, {Task.LLM: "smollm2-135m", Task.IMAGE_GEN: "digits-diffusion"})
 
@@ -38,22 +39,22 @@ def test_where_the_jobs_of_a_lane_can_be_done(
     task: Task, region: Region | None, model: str | None, regions: set[Region]
 ) -> None:
     """By exact or shorter name; without one, by the default model, or any where the task has no default."""
-    assert ABILITIES.regions_for(lane_of(task, region, model)) == regions
+    assert set(ABILITIES.nodes_for(lane_of(task, region, model)).values()) == regions
 
 
 def test_what_adverts_tell() -> None:
-    """Each node's region counts for its model."""
+    """Each node with its region, for its model."""
     keys = Keys()
     adverts = [
         keys.advert(Identity.from_seed(bytes([number]) * 32), region=region, model=model).body
         for number, (region, model) in enumerate([(ASIA, "a"), (EUROPE, "a"), (ASIA, "b"), (ASIA, "b")], start=3)
     ]
     assert Abilities.of(adverts, {}).served == {
-        (Task.LLM, "a"): {ASIA, EUROPE},
-        (Task.LLM, "b"): {ASIA},
+        (Task.LLM, "a"): {NODES[0]: ASIA, NODES[1]: EUROPE},
+        (Task.LLM, "b"): {NODES[2]: ASIA, NODES[3]: ASIA},
     }
 
 
 def test_without_live_nodes_nothing_can_be_done() -> None:
     """Whatever the lane."""
-    assert Abilities({}, {}).regions_for(lane_of(Task.LLM, None, None)) == set()
+    assert Abilities({}, {}).nodes_for(lane_of(Task.LLM, None, None)) == {}

@@ -13,6 +13,7 @@ from gpunode_protocol.tasks import Task
 from gpunode_tracker.dispatch import dispatcher
 from gpunode_tracker.errors import StorageUnavailable
 from gpunode_tracker.jobs.job import JobStatus, StoredJob
+from gpunode_tracker.storage.claim_statements import ALONE_SHUN_S
 from gpunode_tracker.tracker import Tracker
 
 from tests.sdk.memory_mesh import MemoryStream
@@ -35,6 +36,19 @@ def when_probed(mesh: MeshWorld, node: ScriptedNode) -> asyncio.Event:
 
     mesh.mesh.handlers[node.peer_id, PROBE_PROTOCOL] = serve
     return probed
+
+
+def when_called(monkeypatch: pytest.MonkeyPatch, name: str, *, times: int) -> asyncio.Event:
+    """Return what is set when the dispatcher has called a function so often from now on."""
+    called, function, left = asyncio.Event(), getattr(dispatcher, name), iter(range(times, 0, -1))
+
+    async def counted(*arguments: Any) -> Any:
+        if next(left, 0) <= 1:
+            called.set()
+        return await function(*arguments)
+
+    monkeypatch.setattr(dispatcher, name, counted)
+    return called
 
 
 async def until(event: asyncio.Event) -> None:
@@ -156,6 +170,27 @@ async def test_a_job_that_found_no_room_goes_back_and_is_sent_again(mesh: MeshWo
     told = [name for name, data in mesh.told(job) if name != JobEventName.TOKENS and "served_by" not in data]
     assert told == [JobEventName.QUEUED, JobEventName.DONE]
     assert len(node.jobs) == 1
+
+
+async def test_what_the_only_node_failed_is_left_alone_for_a_while(
+    mesh: MeshWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By other replicas too, and after a restart: the job's attempts are not used up at once."""
+    monkeypatch.setattr(dispatcher, "LONGEST_PAUSE_S", 0.01)
+    refusals: list[Any] = [job_error(ErrorCode.INTERNAL, "the engine ended") for _ in range(4)]
+    node = await mesh.add_node(refuse=refusals)
+    async with mesh.dispatcher():
+        job = await mesh.submit()
+        await mesh.until(job, lambda: JobEventName.QUEUED in dict(mesh.told(job)))
+    async with mesh.dispatcher():  # knows nothing of the node's failure
+        looked = when_called(monkeypatch, "queue_heads", times=5)
+        await until(when_probed(mesh, node))
+        await until(looked)
+        assert (await mesh.find(job)).attempt == 1
+        refusals.clear()
+        mesh.tracker.clock.advance(ALONE_SHUN_S)  # type: ignore[attr-defined]  # -- the tests' clock
+        await mesh.until_done(job)
+    assert ((await mesh.find(job)).status, (await mesh.find(job)).attempt) == (JobStatus.COMPLETED, 2)
 
 
 async def test_jobs_at_nodes_have_some_time_when_the_tracker_stops(

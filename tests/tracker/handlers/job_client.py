@@ -15,6 +15,7 @@ from gpunode_protocol.jobs_api import (
 )
 from gpunode_tracker.entries import account_name
 from gpunode_tracker.jobs.estimates import Capacity
+from gpunode_tracker.storage.accounts import public_key_id
 
 from tests.tracker.conftest import World
 from tests.tracker.jobs.queue_parties import HELLO, Queue
@@ -29,6 +30,7 @@ class Client:
     def __init__(self, world: World, account: str, key: str) -> None:
         self.world = world
         self.account = account
+        self.key_id = public_key_id(key)
         self.headers = {"Authorization": f"Bearer {key}"}
         self.queue = Queue(world.tracker)
 

@@ -8,6 +8,7 @@ from gpunode_protocol.jobs_api import (
     JOB_PATH,
 )
 from gpunode_tracker.app_keys import GUARD
+from gpunode_tracker.bans import Ban, BanKind
 from gpunode_tracker.jobs import following
 from gpunode_tracker.jobs.estimates import NOBODY
 from gpunode_tracker.jobs.news import Word
@@ -93,6 +94,30 @@ async def test_followers_do_not_count_as_requests_in_work(limited: World) -> Non
     await anext(read_events(response))
     assert len(limited.http.server.app[GUARD].in_flight) == 0  # type: ignore[union-attr]  # -- the test's own server has an application
     response.close()
+
+
+async def test_a_key_that_is_revoked_ends_its_streams(client: Client) -> None:
+    """The last event is the problem that the key has from now on; the job goes on."""
+    ticket, tracker = await client.submit(), client.world.tracker
+    events = read_events(await client.call("GET", JOB_EVENTS_PATH.format(job=ticket.job_id)))
+    assert (await anext(events))[0] == "queued"
+    await client.world.admin.api_keys.revoke(client.key_id)
+    await tracker.key_watch.look()
+    tracker.news.tell(Word(ticket.job_id, "tokens", {"text": "not for you"}))
+    (event,) = [event async for event in events if event[0] not in {":", "tokens"}]
+    assert (event[0], event[1]["status"], event[1]["code"]) == ("error", 401, "unauthenticated")
+    assert "was revoked" in event[1]["detail"]
+    assert (await client.queue.job(ticket.job_id)).status == "queued"
+
+
+async def test_an_account_that_is_shut_out_has_its_streams_ended(client: Client) -> None:
+    """Within seconds, whatever comes in them."""
+    ticket, tracker = await client.submit(), client.world.tracker
+    events = read_events(await client.call("GET", JOB_EVENTS_PATH.format(job=ticket.job_id)))
+    await anext(events)
+    tracker.bans.replace([Ban(BanKind.ACCOUNT, client.account, "spam", 0)])
+    (event,) = [event async for event in events if event[0] != ":"]
+    assert (event[0], event[1]["status"], event[1]["code"]) == ("error", 403, "banned")
 
 
 async def test_a_tracker_that_stops_ends_its_streams(world: World, client: Client) -> None:

@@ -80,6 +80,23 @@ async def test_sync_whose_result_cannot_be_sent_names_the_job(limited: World) ->
     assert (await client.call("GET", response.headers["Location"])).status == 200
 
 
+@pytest.mark.parametrize("limits", [Limits(large_body_bytes_per_address=MIB)])
+async def test_a_large_job_for_a_worker_without_memory_for_it(limited: World) -> None:
+    """It is told to come again, and the job waits on, with all of its attempts."""
+    client, worker = await client_of(limited), await pull_worker(limited, supported_types=["whisper"])
+    audio = base64.b64encode(bytes(MIB // 2)).decode()
+    ticket = await client.submit(type="whisper", params={"audio": audio})
+    _in_flight(limited).take_bytes("127.0.0.1", MIB)
+    response = await worker.get(NEXT_JOB_PATH)
+    assert (response.status, response.headers["Retry-After"]) == (429, "5")
+    assert ((await client.view(ticket.job_id)).status, (await client.view(ticket.job_id)).attempts) == ("queued", 0)
+    assert limited.tracker.workers.presence.status_of(worker.id) == "online"
+    _in_flight(limited).give_bytes("127.0.0.1", MIB)
+    given = await worker.next_job()
+    assert (given.job_id, given.attempt) == (ticket.job_id, 1)
+    assert len(_in_flight(limited)) == 0
+
+
 @pytest.mark.full
 async def test_a_worker_reads_a_large_job(limited: World) -> None:
     """Likewise its request counts until it is sent; no cache may keep it."""

@@ -62,6 +62,22 @@ async def test_sync_of_a_job_that_takes_too_long(client: Client) -> None:
     assert (await client.view(body["job_id"])).status == "queued"
 
 
+async def test_sync_with_a_key_that_is_revoked_meanwhile(client: Client) -> None:
+    """It is refused as the key is from now on, and tells where the job is, which goes on."""
+    tracker = client.world.tracker
+    changes = tracker.news.changes
+    call = asyncio.create_task(client.call("POST", SYNC_JOB_PATH, CHAT))
+    await tracker.news.wait_for_queue(changes, 30)
+    await client.world.admin.api_keys.revoke(client.key_id)
+    while not call.done():  # it may be about to wait
+        await tracker.key_watch.look()
+        await asyncio.wait({call}, timeout=0.05)
+    response = await call
+    assert (response.status, (await response.json())["code"]) == (401, "unauthenticated")
+    job = response.headers["Location"].rpartition("/")[2]
+    assert (await client.queue.job(job)).status == "queued"
+
+
 @pytest.mark.full
 async def test_sync_of_a_job_that_takes_a_minute_and_more(client: Client) -> None:
     """By the usual settings, on a real clock: 504 after a minute, and the result when it is there."""
@@ -144,8 +160,8 @@ async def test_whoever_may_not_wait_has_no_job(limited: World) -> None:
     """Of an address of which as many wait as it may have connections, behind a proxy; 429 comes before the queue."""
     client = await client_of(limited)
     in_flight = limited.http.server.app[GUARD].in_flight  # type: ignore[union-attr]  # -- see above
-    in_flight.take_room_to_wait("127.0.0.1")
+    in_flight.waiting.take("127.0.0.1")
     response = await client.call("POST", SYNC_JOB_PATH, CHAT)
     assert (response.status, (await response.json())["code"]) == (429, "too_many_requests")
     assert (await page(client)).jobs == ()
-    in_flight.give_room_to_wait("127.0.0.1")
+    in_flight.waiting.give("127.0.0.1")

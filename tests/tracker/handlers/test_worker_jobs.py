@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from gpunode_protocol import jobs_api
 from gpunode_protocol.tasks import Task
+from gpunode_tracker.bans import Ban, BanKind
 from gpunode_tracker.jobs.job import JobStatus
 from gpunode_tracker.limits import Limits
 
@@ -32,6 +33,17 @@ async def test_a_job(world: World, clock: TestClock) -> None:
     assert world.tracker.desk.result_of(ended) == ANSWER
 
 
+async def test_a_look_at_the_head_takes_no_job(world: World) -> None:
+    """HEAD is not served where GET takes something."""
+    owner, worker = await _owner(world), await pull_worker(world)
+    job = await submit(world, owner)
+    path = jobs_api.NEXT_JOB_PATH.format(worker=worker.id)
+    answer = await world.http.head(path, headers={"X-Worker-Token": worker.token})
+    assert (answer.status, answer.headers["Allow"]) == (405, "GET")
+    assert (await stored_job(world, job)).attempt == 0
+    assert (await worker.next_job()).job_id == job
+
+
 async def test_long_polls(world: World) -> None:
     """A job that comes while a worker waits is given to it; a job that runs makes the worker busy."""
     owner, worker = await _owner(world), await pull_worker(world)
@@ -40,6 +52,23 @@ async def test_long_polls(world: World) -> None:
     job = await submit(world, owner)
     assert (await poll).job_id == job
     assert world.tracker.workers.presence.status_of(worker.id) == "busy"
+
+
+@pytest.mark.parametrize("how", ["worker", "address", "leaves"])
+async def test_a_poll_of_a_worker_that_is_shut_out_ends(world: World, how: str) -> None:
+    """It is told so, and a job that comes later is not for it."""
+    worker, tracker = await pull_worker(world), world.tracker
+    poll = asyncio.create_task(worker.get(jobs_api.NEXT_JOB_PATH, "?wait=30"))
+    await until_waiting(tracker.workers.waiting, 1)
+    if how == "leaves":
+        assert (await world.delete(jobs_api.WORKER_PATH.format(worker=worker.id), token=worker.token)).status == 204
+    else:
+        kind, subject = (BanKind.WORKER, worker.id) if how == "worker" else (BanKind.ADDRESS, "127.0.0.0/8")
+        tracker.bans.replace([Ban(kind, subject, "spam", 0)])
+    tracker.workers.waiting.let_go()
+    problem = await world.problem(await poll)
+    expected = (401, "unauthenticated") if how == "leaves" else (403, "banned")
+    assert (problem.status, problem.code) == expected
 
 
 async def test_a_poll_ends_with_the_tracker(world: World) -> None:

@@ -243,9 +243,9 @@ async def test_the_last_attempt_fails_the_job(queue: Queue, account: str, words:
     """Three are made, each by another; then all that was reserved goes back."""
     job = await queue.submit(account)
     for number in range(MAX_ATTEMPTS - 1):
-        _, lease = await queue.claim(f"dispatch:{number}")
+        _, lease = await queue.claim(f"worker:{number}")
         await queue.tracker.desk.fail(lease, f"reason {number}")
-    _, lease = await queue.claim("dispatch:last")
+    _, lease = await queue.claim("worker:last")
     failed = await queue.tracker.desk.fail(lease, "reason 2")
     assert failed is not None
     assert (failed.status, failed.error) == (JobStatus.FAILED, "reason 2")

@@ -14,6 +14,7 @@ from gpunode_tracker.jobs.estimates import (
     Wanted,
     estimate,
     fit_of,
+    given_again,
     supply_of,
 )
 
@@ -101,17 +102,43 @@ def test_slots_of_all_who_can() -> None:
 
 
 def test_lanes_that_stand_before_the_same_workers() -> None:
-    """The own one first; those of models that the workers serve, and of their regions, too."""
-    supply = supply_of(Wanted(Task.LLM, None, None), [worker()])
-    assert supply.lanes[0] == "llm/*/*"
-    assert set(supply.lanes) == {"llm/*/*", "llm/*/small", "llm/europe/*", "llm/europe/small"}
-    assert supply_of(Wanted(Task.LLM, Region.ASIA, "x"), []).lanes[0] == "llm/asia/x"
+    """The own one first; of those that have jobs, all that one of the same workers may take from, in their order."""
+    queued = ("llm/europe/small", "llm/*/*", "whisper/*/*", "llm/*/large", "llm/asia/small", "llm/europe/*")
+    supply = supply_of(Wanted(Task.LLM, None, None), [worker()], queued)
+    assert supply.lanes == ("llm/*/*", "llm/europe/small", "llm/europe/*")
+
+
+def test_lanes_before_whoever_may_come() -> None:
+    """Where nobody is there who can do it, those of the jobs that go to whoever comes first."""
+    queued = ("llm/*/*", "llm/europe/*", "llm/*/X", "llm/asia/y")
+    assert supply_of(Wanted(Task.LLM, Region.ASIA, "x"), [worker()], queued).lanes == (
+        "llm/asia/x",
+        "llm/*/*",
+        "llm/*/X",
+    )
+
+
+def test_lanes_of_other_names_of_the_same_model() -> None:
+    """An alias, other letters, and at nodes any name that means it."""
+    queued = ("llm/*/qwen2.5-7b", "llm/*/QWEN2.5-7B-Instruct", "llm/*/qwen2.5", "llm/*/qwen2.5-0.5b")
+    wanted, models = Wanted(Task.LLM, None, "qwen2.5-7b-instruct"), frozenset({"qwen2.5-7b-instruct"})
+    assert supply_of(wanted, [worker(models=models)], queued).lanes[1:] == queued[:2]
+    assert supply_of(wanted, [worker(models=models, resolves_names=True)], queued).lanes[1:] == queued[:3]
+
+
+def test_lanes_of_somebody_who_takes_everything() -> None:
+    """Whatever model jobs name."""
+    supply = supply_of(ANY_CHAT, [worker(models=None)], ("llm/*/large", "llm/africa/large"))
+    assert supply.lanes == ("llm/*/*", "llm/*/large")
 
 
 def test_lanes_are_not_without_end() -> None:
-    """A network of many models is counted by those that are asked for."""
-    many = [worker(str(number), models=frozenset({f"m{number}"})) for number in range(100)]
-    assert len(supply_of(Wanted(Task.LLM, None, "m7"), many).lanes) <= 48
+    """Those count that matter most."""
+    queued = tuple(f"llm/*/m{number}" for number in range(100))
+    assert supply_of(Wanted(Task.LLM, None, "m99"), [worker(models=None)], queued).lanes == (
+        "llm/*/m99",
+        *queued[:47],
+    )
 
 
 @pytest.mark.parametrize(
@@ -134,6 +161,30 @@ def test_the_wait(ahead: int, busy: int, slots: int, wait_s: float) -> None:
 def test_what_jobs_took_lately_counts_more_than_a_stated_speed() -> None:
     """It is of this network's own jobs."""
     assert estimate(supply_of(ANY_CHAT, [worker()]), 1, 6_000.0).wait_s == 6.0
+
+
+NODE_A, NODE_B, WORKER = "node:a", "node:b", "worker:1"
+
+
+@pytest.mark.parametrize(
+    ("able", "failures", "again_at"),
+    [
+        ({WORKER}, [(WORKER, 100)], {WORKER: 110}),
+        ({WORKER, "worker:2"}, [(WORKER, 100)], {WORKER: 160}),
+        ({WORKER}, [("worker:2", 100)], {}),
+        ({NODE_A}, [("dispatch:r1", 100)], {NODE_A: 110}),
+        ({NODE_A}, [("dispatch:r1", 100), ("dispatch:r2", 108)], {NODE_A: 118}),
+        ({NODE_A, NODE_B}, [("dispatch:r1", 100)], {}),
+        ({NODE_A, NODE_B}, [("dispatch:r1", 100), ("dispatch:r2", 108)], {NODE_A: 110, NODE_B: 110}),
+        ({NODE_A, WORKER}, [("dispatch:r1", 100), (WORKER, 105)], {NODE_A: 110, WORKER: 165}),
+        ({WORKER}, [("dispatch:r1", 100)], {}),
+    ],
+)
+def test_when_those_get_a_job_again_who_failed_it(
+    able: set[str], failures: list[tuple[str, int]], again_at: dict[str, int]
+) -> None:
+    """Workers after a minute, sooner if they are alone; nodes when fewer of them than there are failed it lately."""
+    assert given_again(able, failures) == again_at
 
 
 def test_what_was_never_measured() -> None:

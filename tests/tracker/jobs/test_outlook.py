@@ -26,10 +26,20 @@ class Source:
         return self.live
 
 
-def worker(who: str = "worker:1", processing_ms: float | None = 1_000.0, slots: int = 1) -> Capacity:
+def worker(
+    who: str = "worker:1",
+    processing_ms: float | None = 1_000.0,
+    slots: int = 1,
+    models: frozenset[str] | None = frozenset(),
+) -> Capacity:
     """Return a worker for chats."""
     return Capacity(
-        who=who, tasks=frozenset({Task.LLM}), region=Region.EUROPE, processing_ms=processing_ms, slots=slots
+        who=who,
+        tasks=frozenset({Task.LLM}),
+        models=models,
+        region=Region.EUROPE,
+        processing_ms=processing_ms,
+        slots=slots,
     )
 
 
@@ -56,6 +66,30 @@ async def test_jobs_that_go_before(queue: Queue, account: str, clock: TestClock)
     assert [item.wait_s for item in found[:3]] == [1.0, 2.0, 0.0]
     assert found[3] == Estimate(2, None, found[3].note)
     assert "of another region" in found[3].note
+
+
+async def test_jobs_that_name_the_same_model_otherwise_go_before(queue: Queue, account: str, clock: TestClock) -> None:
+    """By an alias, in other letters, or not at all; another model's are before nobody who serves this one."""
+    look, jobs = outlook(queue, Source(worker(models=frozenset({"qwen2.5-7b-instruct"})))), []
+    for name in ("qwen2.5-7b", "QWEN2.5-7B-instruct", "smollm2", None, "qwen2.5-7b-instruct", "qwen2.5-7b"):
+        jobs.append(await queue.submit(account, model=name))
+        clock.advance(0.01)
+    told = [await look.of(job) for job in jobs]
+    assert [item.position for item in told if item.wait_s is not None] == [0, 1, 2, 3, 4]
+    assert told[-1].wait_s == 4.0
+
+
+async def test_a_lane_that_another_tracker_begins_counts_soon(queue: Queue, account: str, clock: TestClock) -> None:
+    """Its jobs are in the database; one's own tracker knows at once of what was sent to it."""
+    source = Source(worker(models=None))
+    look, other = outlook(queue, source), outlook(queue, source)
+    first = await queue.submit(account, priority=1)
+    assert (await look.of(first)).position == 0
+    await other.of(await queue.submit(account, priority=9, region="europe"))
+    clock.advance(LIVE_S)
+    assert (await look.of(first)).position == 1
+    second = await queue.submit(account, priority=9, model="small")
+    assert ((await look.of(second)).position, (await look.of(first)).position) == (1, 2)
 
 
 async def test_jobs_of_the_same_instant_have_an_order(queue: Queue, account: str) -> None:
@@ -100,6 +134,6 @@ async def test_made_up_models_do_not_fill_the_memory(
     """Beyond some kinds of jobs, nothing more is remembered."""
     monkeypatch.setattr("gpunode_tracker.jobs.outlook._MAX_REMEMBERED", 2)
     look = outlook(queue, Source(worker()))
-    for number in range(4):
-        await look.of(await queue.submit(account, model=f"m{number}"))
+    for job in [await queue.submit(account, model=f"m{number}") for number in range(4)]:
+        await look.of(job)
     assert len(look._supplies) == 2

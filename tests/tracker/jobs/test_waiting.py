@@ -181,6 +181,17 @@ async def test_who_has_left_gets_nothing(scene: Scene) -> None:
     assert await scene.given() == {there.id: job_id(1)}
 
 
+async def test_who_has_left_waits_no_more(scene: Scene) -> None:
+    """Those who are there go on."""
+    gone, there = await scene.live(1), await scene.live(2)
+    await scene.poll(gone, is_gone=lambda: True)
+    await scene.poll(there)
+    scene.waiting.let_go()
+    assert await scene.polls.pop(gone.id) is None
+    assert len(scene.waiting) == 1
+    assert await scene.given() == {}
+
+
 async def test_who_leaves_while_it_is_given_a_job(scene: Scene) -> None:
     """The job is given back, and others get it at once."""
     left = set[str]()

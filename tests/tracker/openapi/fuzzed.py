@@ -3,12 +3,13 @@
 import asyncio
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp import ClientSession
+from aiohttp.test_utils import TestClient
 from gpunode_protocol import jobs_api
 from gpunode_protocol.identity import Identity
 from gpunode_protocol.regions import Region
@@ -16,8 +17,8 @@ from gpunode_protocol.tasks import Task
 from gpunode_protocol.tracker_api import NODES_PATH
 from gpunode_tracker.administration import Administration
 from gpunode_tracker.api_keys import KeyTerms
-from gpunode_tracker.app import create_app
 from gpunode_tracker.config import TrackerSettings
+from gpunode_tracker.daemon import serve_http
 from gpunode_tracker.limits import Budget, Limits
 from gpunode_tracker.openapi.route import Auth, Route
 from gpunode_tracker.rates import Rate
@@ -73,28 +74,29 @@ def fuzzed_tracker(folder: Path, database_url: str | None) -> Iterator[tuple[str
             "data_dir": folder / "data",
             "database_url": database_url,
             "mesh": False,
+            "listen": "127.0.0.1:0",
             **FREELY,
         }
     )
-    loop = asyncio.new_event_loop()
+    loop, stack = asyncio.new_event_loop(), AsyncExitStack()
     thread = threading.Thread(target=loop.run_forever, name="fuzzed tracker")
     thread.start()
     try:
-        http, inhabitants = asyncio.run_coroutine_threadsafe(_start(settings), loop).result()
-        yield str(http.make_url("/")).rstrip("/"), inhabitants
-        asyncio.run_coroutine_threadsafe(http.close(), loop).result()
+        yield asyncio.run_coroutine_threadsafe(_start(settings, stack), loop).result()
+        asyncio.run_coroutine_threadsafe(stack.aclose(), loop).result()
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
 
 
-async def _start(settings: TrackerSettings) -> tuple[TestClient[Any, Any], Inhabitants]:
+async def _start(settings: TrackerSettings, stack: AsyncExitStack) -> tuple[str, Inhabitants]:
+    """Serve as the daemon does, which answers for itself what is no HTTP."""
     tracker = await Tracker.open(settings)
-    http = TestClient(TestServer(create_app(tracker)))
-    await http.start_server()
+    url = await stack.enter_async_context(serve_http(tracker, None))
     admin = Administration(settings, tracker.database, tracker.keys, tracker.clock)
-    return http, await populate(World(tracker, http, admin))
+    async with ClientSession(url) as session:
+        return url, await populate(World(tracker, cast("TestClient[Any, Any]", session), admin))
 
 
 async def populate(world: World) -> Inhabitants:

@@ -125,7 +125,7 @@ def test_answers_are_told_by_status() -> None:
     assert list(responses["200"]["content"]) == ["text/event-stream"]
     assert "content" not in responses["204"]
     assert responses["404"] == {"$ref": "#/components/responses/NotFound"}
-    assert set(responses) == {"200", "201", "204", "404", "429", "500", "503"}
+    assert set(responses) == {"200", "201", "204", "400", "404", "429", "500", "503"}
 
 
 def test_a_special_problem_is_told_with_its_headers() -> None:
@@ -143,6 +143,14 @@ def test_the_parameters_of_jobs_are_told(document: dict[str, Any]) -> None:
     shapes = schemas["JobSubmission"]["properties"]["params"]["anyOf"]
     assert shapes == [{"$ref": f"#/components/schemas/{name}"} for name in names]
     assert schemas["ImageJobParams"]["properties"]["size"]["anyOf"][0]["pattern"] == "^[0-9]{1,5}[xX][0-9]{1,5}$"
+
+
+def test_parameters_of_jobs_may_be_null(document: dict[str, Any]) -> None:
+    """That counts as left out, so it may not be where something has to be there."""
+    chat = document["components"]["schemas"]["LlmJobParams"]
+    assert {"type": "null"} in chat["properties"]["stop"]["anyOf"]
+    assert chat["properties"]["seed"]["anyOf"].count({"type": "null"}) == 1
+    assert "anyOf" not in chat["properties"]["messages"]
 
 
 def test_headers_of_answers_are_told(document: dict[str, Any]) -> None:

@@ -96,6 +96,20 @@ async def hostile(settings: TrackerSettings) -> AsyncIterator[Hostile]:
         assert (await world.http.get(HEALTH_PATH)).status == 200
 
 
+async def test_pages_of_impossible_lengths_are_refused(hostile: Hostile) -> None:
+    """Of every list, with what it may be; the longest that the document names is given."""
+    lists = [(route, query) for route in ROUTES for query in route.query if query.name == "limit"]
+    assert len(lists) > 8
+    for route, query in lists:
+        highest = query.schema["maximum"]
+        for text in ("0", str(highest + 1), "-1", "x", ""):
+            answer = await hostile.send(route, f"{hostile.path(route)}?limit={text}")
+            assert (answer.status, "limit is a whole number from 1 to" in await answer.text()) == (422, True), (
+                route.path
+            )
+        assert (await hostile.send(route, f"{hostile.path(route)}?limit={highest}")).status == 200, route.path
+
+
 def _nested(depth: int) -> Iterator[str]:
     yield "[" * depth
     yield "[" * depth + "]" * depth

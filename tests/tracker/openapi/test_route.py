@@ -5,7 +5,7 @@ from enum import StrEnum
 import pytest
 from aiohttp import web
 from gpunode_protocol.tracker_api import Problem
-from gpunode_tracker.openapi.route import Auth, Route, choice, number, text
+from gpunode_tracker.openapi.route import Auth, Route, choice, limit, number, text
 
 
 class Colour(StrEnum):
@@ -27,12 +27,12 @@ def test_variables_are_those_of_the_path() -> None:
 @pytest.mark.parametrize(
     ("route", "statuses"),
     [
-        (Route("GET", "/", _handler, reply=None), (429, 500, 503)),
-        (Route("GET", "/", _handler, reply=None, problems=(404,)), (404, 429, 500, 503)),
+        (Route("GET", "/", _handler, reply=None), (400, 429, 500, 503)),
+        (Route("GET", "/", _handler, reply=None, problems=(404,)), (400, 404, 429, 500, 503)),
         (Route("POST", "/", _handler, reply=None, body=Problem), (400, 408, 413, 422, 429, 500, 503)),
-        (Route("GET", "/", _handler, reply=None, auth=Auth.OPTIONAL), (429, 500, 503)),
-        (Route("GET", "/", _handler, reply=None, auth=Auth.WORKER), (401, 403, 429, 500, 503)),
-        (Route("GET", "/", _handler, reply=None, query=(text("q", "Words."),)), (422, 429, 500, 503)),
+        (Route("GET", "/", _handler, reply=None, auth=Auth.OPTIONAL), (400, 429, 500, 503)),
+        (Route("GET", "/", _handler, reply=None, auth=Auth.WORKER), (400, 401, 403, 429, 500, 503)),
+        (Route("GET", "/", _handler, reply=None, query=(text("q", "Words."),)), (400, 422, 429, 500, 503)),
     ],
 )
 def test_problems_follow_from_what_a_route_takes(route: Route, statuses: tuple[int, ...]) -> None:
@@ -49,6 +49,7 @@ def test_replies_are_by_status() -> None:
 def test_query_parameters_have_schemas() -> None:
     """Numbers with their range, names, text with its limits; empty is as good as left out."""
     assert number("n", "Count.", highest=7).schema == {"type": "integer", "minimum": 0, "maximum": 7}
+    assert limit("Things", 3, highest=7).schema == {"type": "integer", "minimum": 1, "maximum": 7, "default": 3}
     assert choice("c", "Which.", Colour).schema == {"type": "string", "enum": ["red", "blue", ""]}
     assert text("t", "Words.").schema == {"type": "string"}
     assert text("t", "Words.", pattern="^a", max_chars=3).schema == {

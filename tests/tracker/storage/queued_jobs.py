@@ -87,12 +87,12 @@ class Queue:
                 await jobs.add_job(connection, job)
 
     async def take(
-        self, worker: str = "w1", lanes: Sequence[str] = (LANE,), *, shun_s: int = SHUN_S
+        self, worker: str = "w1", lanes: Sequence[str] = (LANE,), *, shun_s: int = SHUN_S, tries: int = 1
     ) -> StoredJob | None:
         """Give a worker, or whatever else ``worker`` names with a colon, its next job."""
         holder, now = holder_of(worker), self.now
         async with self.database.write() as connection:
-            return await jobs.claim_job(connection, holder, lanes, now=now, lease_s=LEASE_S, shun_s=shun_s)
+            return await jobs.claim_job(connection, holder, lanes, now=now, lease_s=LEASE_S, shun_s=shun_s, tries=tries)
 
     async def take_all(self, *lanes: str) -> list[int]:
         """Give one worker all that is left of some lanes; return the jobs' numbers in the order of giving."""

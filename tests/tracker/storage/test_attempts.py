@@ -44,7 +44,7 @@ async def test_what_a_worker_holds(tracker: Tracker) -> None:
 
 
 async def test_who_failed_a_job_lately(tracker: Tracker) -> None:
-    """Each with the instant of its newest failure; of this job only."""
+    """Each failure of this job, the oldest first."""
     await _set_up(tracker)
     for number, attempt, at in ((1, 1, 0), (2, 2, 50)):
         await claim(tracker, worker_id(number), now=START_AT + at)
@@ -53,12 +53,12 @@ async def test_who_failed_a_job_lately(tracker: Tracker) -> None:
                 connection, _lease(1, worker_holder(worker_id(number)), attempt), "no", now=START_AT + at
             )
     async with tracker.database.read() as connection:
-        assert await attempts.failed_since(connection, job_id(1), since=START_AT - 1) == {
-            HOLDER: START_AT,
-            OTHER: START_AT + 50,
-        }
-        assert await attempts.failed_since(connection, job_id(1), since=START_AT) == {OTHER: START_AT + 50}
-        assert await attempts.failed_since(connection, job_id(2), since=0) == {}
+        assert await attempts.failures_since(connection, job_id(1), since=START_AT - 1) == [
+            (HOLDER, START_AT),
+            (OTHER, START_AT + 50),
+        ]
+        assert await attempts.failures_since(connection, job_id(1), since=START_AT) == [(OTHER, START_AT + 50)]
+        assert await attempts.failures_since(connection, job_id(2), since=0) == []
 
 
 async def test_a_workers_attempt_at_a_job(tracker: Tracker) -> None:

@@ -3,12 +3,12 @@
 import pytest
 from gpunode_tracker.jobs.job import dispatch_holder, worker_holder
 from gpunode_tracker.storage.claim_statements import (
+    ALONE_SHUN_S,
     SHUN_S,
     claim_values,
     heads_of,
     lock_head,
     room,
-    shuns,
     take_first,
     take_locked,
 )
@@ -17,16 +17,15 @@ from sqlalchemy.sql import ClauseElement
 
 
 def test_the_same_statement_serves_all_lanes_of_a_number() -> None:
-    """Only their values differ, and dispatch's has no look at who failed what."""
-    assert take_first(3, shunning=True) is take_first(3, shunning=True)
-    assert take_first(3, shunning=True) is not take_first(2, shunning=True)
-    assert "job_attempts" in str(lock_head(shunning=True))
-    assert "job_attempts" not in str(lock_head(shunning=False))
+    """Only their values differ."""
+    assert take_first(3) is take_first(3)
+    assert take_first(3) is not take_first(2)
+    assert lock_head() is lock_head()
 
 
 @pytest.mark.parametrize(
     "statement",
-    [take_first(2, shunning=True, limited=True), heads_of(2, shunning=True), take_locked(), room()],
+    [take_first(2, limited=True), heads_of(2), take_locked(), room()],
 )
 def test_every_value_is_bound(statement: ClauseElement) -> None:
     """By a name that ``claim_values`` knows, or that of the job that was found."""
@@ -43,15 +42,17 @@ def test_values() -> None:
         "lane_0": "a",
         "lane_1": "b",
         "of_holder": "worker:w",
+        "failed_by": "worker:w",
         "failed_since": 1_000 - SHUN_S,
+        "tries": 1,
         "taken_by": "w",
         "taken_at": 1_000,
         "taken_until": 1_060,
     }
-    assert claim_values(dispatch_holder("r"), (), now=1_000, lease_s=60)["taken_by"] is None
 
 
-def test_only_workers_shun_what_they_failed() -> None:
-    """Dispatch asks another node each time by itself."""
-    assert shuns(worker_holder("w"))
-    assert not shuns(dispatch_holder("r"))
+def test_failures_of_dispatch_are_those_of_all_replicas() -> None:
+    """Behind each are the same nodes; and of these as many may be tried as there are."""
+    values = claim_values(dispatch_holder("r"), (), now=1_000, lease_s=60, shun_s=ALONE_SHUN_S, tries=3)
+    assert (values["failed_by"], values["failed_since"], values["tries"]) == ("dispatch:%", 990, 3)
+    assert values["taken_by"] is None

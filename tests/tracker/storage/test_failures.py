@@ -4,7 +4,7 @@ import sqlite3
 
 import pytest
 from asyncpg.exceptions import ClientConfigurationError
-from gpunode_tracker.errors import InvalidRequest, InvalidSettings, StorageUnavailable
+from gpunode_tracker.errors import InvalidRequest, InvalidSettings, StorageDamaged, StorageUnavailable
 from gpunode_tracker.storage.failures import AFTER_RESTART_S, SOON_S, WHEN_REPAIRED_S, connect_failure_of, failure_of
 from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
@@ -69,6 +69,31 @@ def test_broken_constraints_pass() -> None:
 def test_a_value_that_cannot_be_held_is_the_callers_mistake(error: DBAPIError) -> None:
     """Coming again would not help."""
     assert isinstance(failure_of(error), InvalidRequest)
+
+
+def _sqlite(text: str, code: int) -> DBAPIError:
+    orig = sqlite3.DatabaseError(text)
+    orig.sqlite_errorcode = code
+    return DBAPIError("SELECT 1", None, orig)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        _sqlite("file is not a database", sqlite3.SQLITE_NOTADB),
+        _sqlite("database disk image is malformed", sqlite3.SQLITE_CORRUPT),
+        _sqlite("database disk image is malformed", sqlite3.SQLITE_CORRUPT_INDEX),
+        _postgres("XX001"),  # data_corrupted
+        _postgres("XX002"),  # index_corrupted
+    ],
+)
+def test_damage_is_said_to_be_some(error: DBAPIError) -> None:
+    """Coming again helps only when the operator has done something."""
+    failure = failure_of(error)
+    assert isinstance(failure, StorageDamaged)
+    assert failure.retry_after_s == WHEN_REPAIRED_S
+    assert "its operator has to repair it" in str(failure)
+    assert "secret words" not in str(failure)
 
 
 @pytest.mark.parametrize(

@@ -103,8 +103,7 @@ class QueueMachine(RuleBasedStateMachine):
         """A worker asks for a job, and gets the first that it may have."""
         holder, now = holder_of(worker), self.queue.now
         waiting = [job for job in self.model.values() if job.status is JobStatus.QUEUED]
-        if worker in WORKERS[:2]:
-            waiting = [job for job in waiting if job.failed_at.get(holder, 0) <= now - SHUN_S]
+        waiting = [job for job in waiting if job.failed_at.get(holder, 0) <= now - SHUN_S]
         expected = min(waiting, key=lambda job: (job.rank, job.number), default=None)
         taken = self.run(self.queue.take(worker))
         if expected is None:

@@ -32,10 +32,9 @@ from gpunode_tracker.dispatch.look import NodeLook
 from gpunode_tracker.dispatch.preference import region_order
 from gpunode_tracker.dispatch.verdicts import End, end_after
 from gpunode_tracker.errors import StorageUnavailable
-from gpunode_tracker.jobs.job import JobStatus, Lease, StoredJob
+from gpunode_tracker.jobs.job import NODE, JobStatus, Lease, StoredJob
 from gpunode_tracker.jobs.news import Word
-from gpunode_tracker.jobs.views import NODE
-from gpunode_tracker.storage.jobs import find_job_state, note_node, undo_lease
+from gpunode_tracker.storage.jobs import find_job_state, note_node
 from gpunode_tracker.storage.reports import add_report
 
 if TYPE_CHECKING:
@@ -250,17 +249,8 @@ class DispatchedJob:
         return End.LOST
 
     async def _put_back(self) -> End:
-        job = await self._surely(self._undo)
-        if job is None:
-            return End.LOST
-        news = self._tracker.news
-        news.tell(Word(job.id, JobEventName.QUEUED))
-        await news.queue_grew()
-        return End.RETURNED
-
-    async def _undo(self) -> StoredJob | None:
-        async with self._tracker.database.write() as connection:
-            return await undo_lease(connection, self._lease)
+        job = await self._surely(lambda: self._tracker.desk.undo(self._lease))
+        return End.LOST if job is None else End.RETURNED
 
     async def _state(self) -> StoredJob | None:
         async with self._tracker.database.read() as connection:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Collection, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import aclosing
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
@@ -11,6 +11,7 @@ from gpunode._placing import Demand
 from gpunode._session import Surroundings
 from gpunode.errors import NoNodeFound
 from gpunode_protocol.errors import GpunodeError
+from gpunode_protocol.identity import PeerId
 from gpunode_protocol.regions import Region
 from gpunode_protocol.tasks import Task
 
@@ -23,6 +24,7 @@ from gpunode_tracker.dispatch.session import open_session
 from gpunode_tracker.dispatch.verdicts import End
 from gpunode_tracker.jobs.job import Lease, StoredJob, dispatch_holder
 from gpunode_tracker.jobs.lanes import parts_of
+from gpunode_tracker.storage.claim_statements import ALONE_SHUN_S
 from gpunode_tracker.storage.jobs import claim_job
 from gpunode_tracker.storage.queue_heads import Head, queue_heads
 
@@ -229,7 +231,15 @@ class Dispatcher:
     async def _claim(self, lane: str) -> bool:
         tracker = self._tracker
         async with tracker.database.write() as connection:
-            job = await claim_job(connection, self._holder, (lane,), now=tracker.now, lease_s=tracker.settings.lease_s)
+            job = await claim_job(
+                connection,
+                self._holder,
+                (lane,),
+                now=tracker.now,
+                lease_s=tracker.settings.lease_s,
+                shun_s=ALONE_SHUN_S,
+                tries=max(1, len(self._nodes_for(lane))),
+            )
         if job is None:
             return False
         lease = Lease(job_id=job.id, holder=self._holder, attempt=job.attempt)
@@ -265,8 +275,11 @@ class Dispatcher:
         self._bell.set()
 
     def _live_regions(self, lane: str) -> Collection[Region]:
+        return frozenset(self._nodes_for(lane).values())
+
+    def _nodes_for(self, lane: str) -> Mapping[PeerId, Region]:
         self._refresh_abilities()
-        return self._abilities.regions_for(lane)
+        return self._abilities.nodes_for(lane)
 
     def _refresh_abilities(self) -> None:
         now = self._monotonic()

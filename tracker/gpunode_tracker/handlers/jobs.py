@@ -11,7 +11,7 @@ from aiohttp import hdrs, web
 from gpunode_protocol.jobs_api import (
     IDEMPOTENCY_KEY_HEADER,
     JOB_PATH,
-    MAX_PAGE,
+    JobEventName,
     JobProblem,
     JobsPage,
     JobSubmission,
@@ -20,8 +20,8 @@ from gpunode_protocol.jobs_api import (
 from gpunode_protocol.tasks import Task
 
 from gpunode_tracker.app_keys import CLIENT, GUARD, STOPPING, TRACKER, VISIT
-from gpunode_tracker.auth import account_of, key_id_of
-from gpunode_tracker.bodies import read_body, read_number, reply, to_json
+from gpunode_tracker.auth import account_of, key_of
+from gpunode_tracker.bodies import read_body, reply, to_json
 from gpunode_tracker.errors import InvalidRequest, NotFound, Rejected
 from gpunode_tracker.geoip import Place
 from gpunode_tracker.handlers.event_stream import EventStream
@@ -30,8 +30,8 @@ from gpunode_tracker.jobs.desk import FiledJob, Sender
 from gpunode_tracker.jobs.following import follow
 from gpunode_tracker.jobs.job import JobStatus, StoredJob, is_job_id
 from gpunode_tracker.jobs.views import view_of, whole_view
-from gpunode_tracker.problems import problem_reply, problem_with_location
-from gpunode_tracker.queries import read_choice
+from gpunode_tracker.problems import problem_reply, problem_told, problem_with_location
+from gpunode_tracker.queries import read_choice, read_limit
 from gpunode_tracker.quotas import free_body, hold_body
 from gpunode_tracker.storage import attempts, jobs
 from gpunode_tracker.storage.accounts import Account
@@ -41,7 +41,7 @@ from gpunode_tracker.tracker import Tracker
 BODY_TIMEOUT_S: Final = 120.0
 """Files in a job's parameters may be some dozens of megabytes; a slow line needs its time."""
 MAX_KEY_CHARS: Final = 255
-_DEFAULT_PAGE: Final = 20
+DEFAULT_PAGE: Final = 20
 _IDEMPOTENCY_KEY: Final = re.compile(rf"[!-~]{{1,{MAX_KEY_CHARS}}}")
 
 
@@ -74,7 +74,12 @@ async def post_sync_job(request: web.Request) -> web.StreamResponse:
     tracker = request.app[TRACKER]
     request[VISIT].will_wait()  # now: whoever is refused afterwards would not know of its job
     filed = await _file(request)
-    if not await _has_ended(request, filed.job):
+    with tracker.key_watch.watching(key_of(request), request[CLIENT]) as why_not:
+        has_ended = await _has_ended(request, filed.job, lambda: why_not() is not None)
+        refusal = why_not()
+    if refusal is not None:
+        return problem_with_location(refusal, _path_of(filed.job))
+    if not has_ended:
         return _not_yet(filed.job, tracker.settings.sync_timeout_s)
     try:
         return await _shown(request, filed.job.account_id, filed.job.id)
@@ -106,7 +111,7 @@ async def get_jobs(request: web.Request) -> web.Response:
     """GET /api/v1/jobs?status=&type=&cursor=&limit=: own jobs without their results, newest first."""
     tracker, account = request.app[TRACKER], await account_of(request)
     status, task = read_choice(request, "status", JobStatus), read_choice(request, "type", Task)
-    limit = read_number(request, "limit", _DEFAULT_PAGE, highest=MAX_PAGE) or _DEFAULT_PAGE
+    limit = read_limit(request, DEFAULT_PAGE)
     cursor = request.query.get("cursor") or None
     if cursor is not None and not is_job_id(cursor):
         raise InvalidRequest("cursor is the next_cursor of the page before.")
@@ -126,7 +131,8 @@ async def get_job_events(request: web.Request) -> web.StreamResponse:
 
     The first event is always how the job is now: ``queued`` (position, estimated_wait, note), ``running`` (attempt,
     served_by) or ``done`` (status, error), which is the last one. Between them ``tokens`` (text) and ``progress``
-    (step, total). A reader that is too slow misses some of these, or is cut.
+    (step, total). A reader that is too slow misses some of these, or is cut. If the key ends meanwhile, the last event
+    is ``error``: a problem, as for a request with that key.
     """
     tracker, account = request.app[TRACKER], await account_of(request)
     job = await _find_state(tracker, account, request.match_info["job"])
@@ -134,24 +140,31 @@ async def get_job_events(request: web.Request) -> web.StreamResponse:
     if request.method == hdrs.METH_HEAD:  # no events: aiohttp would send them all the same
         await stream.open()
         return stream.response
-    with request[VISIT].waiting():
-        async with aclosing(follow(tracker, job.id, is_gone=_leaving(request))) as events:
+    with (
+        request[VISIT].waiting(),
+        tracker.key_watch.watching(key_of(request), request[CLIENT]) as why_not,
+    ):
+        is_gone = _leaving(request, lambda: why_not() is not None)
+        async with aclosing(follow(tracker, job.id, is_gone=is_gone)) as events:
             await stream.open()
             async for event in events:
                 sent = await (stream.comment() if event is None else stream.send(event.name, event.data))
-                if not sent:
-                    break
+                if not sent or (event is not None and event.is_last):
+                    return stream.response
+        refusal = why_not()
+        if refusal is not None:
+            await stream.send(JobEventName.ERROR, problem_told(refusal).model_dump(mode="json"))
     return stream.response
 
 
-async def _has_ended(request: web.Request, job: StoredJob) -> bool:
-    """Wait for a job's end, as long as the settings say or the client is there; return whether it came."""
+async def _has_ended(request: web.Request, job: StoredJob, is_refused: Callable[[], bool]) -> bool:
+    """Wait for a job's end, as long as the settings say and the client is there and allowed; return whether it came."""
     tracker = request.app[TRACKER]
     try:
         with request[VISIT].waiting():
             async with (
                 asyncio.timeout(tracker.settings.sync_timeout_s),
-                aclosing(follow(tracker, job.id, is_gone=_leaving(request))) as events,
+                aclosing(follow(tracker, job.id, is_gone=_leaving(request, is_refused))) as events,
             ):
                 async for event in events:
                     if event is not None and event.is_last:
@@ -173,7 +186,7 @@ async def _file(request: web.Request) -> FiledJob:
     submission = await read_body(request, JobSubmission, max_bytes=limits.job_body_bytes, timeout_s=BODY_TIMEOUT_S)
     place = tracker.geoip.find(request[CLIENT])
     region = place.region if isinstance(place, Place) else None
-    sender = Sender(account, key_id_of(request), request[CLIENT], region)
+    sender = Sender(account, key_of(request).id, request[CLIENT], region)
     filed = await tracker.desk.file(sender, submission, key)
     free_body(request)
     return filed
@@ -219,10 +232,10 @@ async def _large_json(tracker: Tracker, job: StoredJob) -> bytes:
     return await asyncio.to_thread(to_json, view)
 
 
-def _leaving(request: web.Request) -> Callable[[], bool]:
-    """Return whether the client has gone, or the tracker stops."""
+def _leaving(request: web.Request, is_refused: Callable[[], bool]) -> Callable[[], bool]:
+    """Return whether the client has gone, or must, or the tracker stops."""
     stopping = request.app[STOPPING]
-    return lambda: stopping.is_set() or request.transport is None or request.transport.is_closing()
+    return lambda: stopping.is_set() or request.transport is None or request.transport.is_closing() or is_refused()
 
 
 def _path_of(job: StoredJob) -> str:

@@ -16,6 +16,7 @@ from gpunode_tracker.auth import owners_of
 from gpunode_tracker.balances import account_balance, node_balance
 from gpunode_tracker.bodies import read_number, reply
 from gpunode_tracker.errors import InvalidRequest, NotFound, StorageUnavailable
+from gpunode_tracker.queries import read_limit
 from gpunode_tracker.restorations import restorations
 from gpunode_tracker.storage import ledger
 from gpunode_tracker.storage.accounts import Account
@@ -24,7 +25,7 @@ from gpunode_tracker.tracker import Tracker
 
 MAX_LEAVES = 1_000
 MAX_ENTRIES = 200
-_DEFAULT_ENTRIES = 50
+DEFAULT_ENTRIES = 50
 
 
 async def get_balance(request: web.Request) -> web.Response:
@@ -39,7 +40,7 @@ async def get_balance(request: web.Request) -> web.Response:
 async def get_entries(request: web.Request) -> web.Response:
     """GET /api/v1/ledger/entries?cursor=&limit=: own entries, newest first."""
     name, _ = await owners_of(request)
-    limit = read_number(request, "limit", _DEFAULT_ENTRIES, highest=MAX_ENTRIES) or _DEFAULT_ENTRIES
+    limit = read_limit(request, DEFAULT_ENTRIES, highest=MAX_ENTRIES)
     before = read_number(request, "cursor", MAX_INT64, highest=MAX_INT64)
     async with request.app[TRACKER].database.read() as connection:
         found = await ledger.entries_of(connection, name, before_row=before, limit=limit + 1)
@@ -60,7 +61,7 @@ async def get_leaves(request: web.Request) -> web.Response:
     """GET /api/v1/ledger/leaves?start=&limit=: leaf hashes, which give nothing away."""
     tracker = request.app[TRACKER]
     start = read_number(request, "start", 0, highest=MAX_INT64)
-    limit = min(read_number(request, "limit", MAX_LEAVES, highest=MAX_LEAVES), max(0, tracker.sequencer.size - start))
+    limit = min(read_limit(request, MAX_LEAVES, highest=MAX_LEAVES), max(0, tracker.sequencer.size - start))
     async with tracker.database.read() as connection:
         leaves = await ledger.leaf_hashes(connection, start, limit) if limit else []
     return reply(LeavesReply(start=start, leaves=tuple(leaves)))

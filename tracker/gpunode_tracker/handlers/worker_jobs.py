@@ -7,8 +7,10 @@ from gpunode_protocol import jobs_api as api
 
 from gpunode_tracker.app_keys import GUARD, TRACKER, VISIT
 from gpunode_tracker.bodies import read_body, read_number, reply, reply_bytes, to_json
+from gpunode_tracker.errors import Rejected
 from gpunode_tracker.handlers.large_reply import send_json
-from gpunode_tracker.worker_auth import worker_of
+from gpunode_tracker.quotas import hold_body
+from gpunode_tracker.worker_auth import is_shut_out, refuse_shut_out, worker_of
 
 EVENT_BODY_BYTES: Final = 640 * 1024
 """A piece of an answer, each of its characters written as ``\\uXXXX`` at worst."""
@@ -18,12 +20,23 @@ async def get_next_job(request: web.Request) -> web.StreamResponse:
     """GET /api/v1/workers/{worker}/next-job?wait=: a job, waited for up to 30 s, or the counted reasons why not."""
     worker = await worker_of(request)
     wait_s = read_number(request, "wait", 0, highest=api.LONG_POLL_MAX_S)
+
+    def is_gone() -> bool:
+        return request.transport is None or is_shut_out(request, worker)
+
     with request[VISIT].waiting():
-        found = await request.app[TRACKER].workers.next_job(worker, wait_s, lambda: request.transport is None)
-    body = to_json(found)
-    if len(body) > request.app[GUARD].limits.body_bytes:
-        return await send_json(request, body, no_store=True)
-    return reply_bytes(body, no_store=True)
+        found = await request.app[TRACKER].workers.next_job(worker, wait_s, is_gone)
+    if found.job_id is None:
+        refuse_shut_out(request, worker)
+    body, freely = to_json(found), request.app[GUARD].limits.body_bytes
+    if len(body) <= freely:
+        return reply_bytes(body, no_store=True)
+    try:
+        hold_body(request, len(body) - freely)
+    except Rejected:
+        await request.app[TRACKER].workers.taking.undo(worker, found)
+        raise
+    return await send_json(request, body, no_store=True)
 
 
 async def post_job_event(request: web.Request) -> web.Response:

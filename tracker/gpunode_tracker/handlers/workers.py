@@ -9,10 +9,10 @@ from gpunode_protocol.tasks import Task
 
 from gpunode_tracker.app_keys import CLIENT, TRACKER
 from gpunode_tracker.auth import WORKER_TOKEN_HEADER, key_holder_of
-from gpunode_tracker.bodies import read_body, read_number, reply, reply_bytes, to_json
+from gpunode_tracker.bodies import read_body, reply, reply_bytes, to_json
 from gpunode_tracker.errors import InvalidRequest, NotFound
 from gpunode_tracker.geoip import Place
-from gpunode_tracker.queries import read_choice
+from gpunode_tracker.queries import read_choice, read_limit
 from gpunode_tracker.storage import workers
 from gpunode_tracker.tracker import Tracker
 from gpunode_tracker.worker_auth import worker_of
@@ -52,7 +52,7 @@ async def get_workers(request: web.Request) -> web.Response:
     tracker = request.app[TRACKER]
     await _reader_of(request)
     status = read_choice(request, "status", WorkerStatus)
-    limit = read_number(request, "limit", api.MAX_PAGE, highest=api.MAX_PAGE) or api.MAX_PAGE
+    limit = read_limit(request, api.MAX_PAGE)
     async with tracker.database.read() as connection:
         page = await workers.workers_page(
             connection,

@@ -249,6 +249,15 @@ class JobDesk:
         self._told(job)
         return job
 
+    async def undo(self, lease: Lease) -> StoredJob | None:
+        """Queue a job again as if it had not been taken; see ``undo_lease``."""
+        async with self._tracker.database.write() as connection:
+            job = await jobs.undo_lease(connection, lease)
+        if job is not None:
+            self._tracker.news.tell(Word(job.id, JobEventName.QUEUED))
+            await self._tracker.news.queue_grew()
+        return job
+
     async def fail(
         self, lease: Lease, reason: str, *, retryable: bool = True, also: Also | None = None
     ) -> StoredJob | None:

@@ -1,16 +1,19 @@
 """How long a queued job has to wait, from those who live now and from measured times only. Pure."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import islice
 from typing import Final, NamedTuple
 
 from gpunode._model_names import resolve_name, served_name
 from gpunode_protocol.regions import Region
 from gpunode_protocol.tasks import Task
 
+from gpunode_tracker.jobs.job import DISPATCH_HOLDER, NODE
 from gpunode_tracker.jobs.lanes import lane_of, parts_of
+from gpunode_tracker.storage.claim_statements import ALONE_SHUN_S, SHUN_S
 
 MAX_COUNTED: Final = 1_000
 """Jobs ahead are counted so far in each lane: whoever is behind so many need not know more exactly."""
@@ -89,7 +92,7 @@ class Supply:
         processing_ms: mean over the measured ones' slots; None = none is.
         lanes: whose jobs they take, too.
         note: why nobody can; empty if somebody can.
-        participants: who can, however many models each serves.
+        who: can, each once, however many models it serves.
     """
 
     slots: int
@@ -97,7 +100,7 @@ class Supply:
     processing_ms: float | None
     lanes: tuple[str, ...]
     note: str
-    participants: int
+    who: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -126,9 +129,16 @@ def _serves(capacity: Capacity, model: str | None) -> bool:
     return capacity.models is None or served_name(model, capacity.models) is not None
 
 
-def supply_of(wanted: Wanted, capacities: Sequence[Capacity]) -> Supply:
-    """Return who can do some kind of job."""
-    resolved = _resolved(wanted, capacities)
+def supply_of(wanted: Wanted, capacities: Sequence[Capacity], lanes: Iterable[str] = ()) -> Supply:
+    """Return who can do some kind of job.
+
+    Args:
+        wanted: the kind.
+        capacities: who lives.
+        lanes: that have jobs, those first that matter most: no more than 48 are counted.
+    """
+    names = _resolvable(wanted.task, capacities)
+    resolved = _resolved(wanted, names)
     able: list[Capacity] = []
     best: dict[str, Fit] = {}
     for capacity in capacities:
@@ -142,34 +152,45 @@ def supply_of(wanted: Wanted, capacities: Sequence[Capacity]) -> Supply:
         slots=sum(capacity.slots for capacity in able),
         busy=sum(capacity.busy for capacity in able),
         processing_ms=sum(ms * slots for ms, slots in measured) / weight if weight else None,
-        lanes=_lanes(wanted, able),
+        lanes=_lanes(wanted, able, lanes, names),
         note="" if able else _why_nobody(Counter(best.values())),
-        participants=len({capacity.who for capacity in able}),
+        who=frozenset(capacity.who for capacity in able),
     )
 
 
-def _resolved(wanted: Wanted, capacities: Sequence[Capacity]) -> Wanted:
-    """Return what is wanted, with the model by the name under which it is served, if that is clear."""
+def _resolvable(task: Task, capacities: Sequence[Capacity]) -> frozenset[str]:
+    """Return the models of a task that are served where any shorter name may mean them."""
+    mine = (capacity for capacity in capacities if capacity.resolves_names and task in capacity.tasks)
+    return frozenset(name for capacity in mine for name in capacity.models or ())
+
+
+def _resolved(wanted: Wanted, names: Collection[str]) -> Wanted:
+    """Return what is wanted, with the model by the one of some names that it means, if that is clear."""
     if wanted.model is None:
         return wanted
-    names = {
-        name
-        for capacity in capacities
-        if capacity.resolves_names and wanted.task in capacity.tasks
-        for name in capacity.models or ()
-    }
     return wanted._replace(model=resolve_name(wanted.model, names) or wanted.model)
 
 
-def _lanes(wanted: Wanted, able: Sequence[Capacity]) -> tuple[str, ...]:
-    """Return the lanes whose jobs are before the same workers, the job's own first; at most 48."""
+def _lanes(wanted: Wanted, able: Sequence[Capacity], lanes: Iterable[str], names: Collection[str]) -> tuple[str, ...]:
+    """Return the lanes whose jobs are before the same workers, the job's own first; at most 48.
+
+    A lane has the name that its jobs were sent with, so those of one model may stand in several. Where nobody is able,
+    they are those before somebody who just is.
+    """
     own = lane_of(*wanted)
-    regions = {capacity.region for capacity in able} | {None, wanted.region}
-    models = {model for capacity in able for model in capacity.models or ()} | {None, wanted.model}
-    if len(regions) * len(models) > _MAX_LANES:
-        models = {None, wanted.model}
-    others = {lane_of(wanted.task, region, model) for region in regions for model in models} - {own}
-    return (own, *sorted(others))
+    if not able:
+        models = frozenset() if wanted.model is None else frozenset({wanted.model})
+        able = [Capacity(who="", tasks=frozenset({wanted.task}), models=models, region=wanted.region)]
+    kinds = {(each.models, each.takes_unnamed, each.resolves_names, each.region): each for each in able}.values()
+
+    def is_before_them(lane: str) -> bool:
+        other = Wanted.of_lane(lane)
+        if lane == own or other.task is not wanted.task:
+            return False
+        resolved = _resolved(other, names)
+        return any(fit_of(each, resolved if each.resolves_names else other) is Fit.ABLE for each in kinds)
+
+    return (own, *islice(filter(is_before_them, lanes), _MAX_LANES - 1))
 
 
 def _why_nobody(fits: Counter[Fit]) -> str:
@@ -199,6 +220,24 @@ def estimate(supply: Supply, ahead: int, type_ms: float | None) -> Estimate:
     if mean_ms is None:
         return Estimate(ahead, None, NOT_MEASURED)
     return Estimate(ahead, round(to_finish * mean_ms / supply.slots / _MS_PER_S, 3))
+
+
+def given_again(able: Collection[str], failures: Sequence[tuple[str, int]]) -> dict[str, int]:
+    """Return from when on those get a job again who failed it lately, as they are given jobs; Unix seconds.
+
+    Args:
+        able: who can do it.
+        failures: holder and instant of each failed attempt of the last ``SHUN_S``, the oldest first.
+    """
+    if not failures:  # as of most jobs, and there may be thousands who are able
+        return {}
+    shun_s = ALONE_SHUN_S if len(able) == 1 else SHUN_S
+    again_at = {holder: at + shun_s for holder, at in failures if holder in able}
+    nodes = [who for who in able if who.startswith(NODE)]
+    sent = [at for holder, at in failures if holder.startswith(DISPATCH_HOLDER)]
+    if nodes and len(sent) >= len(nodes):
+        again_at |= dict.fromkeys(nodes, sent[-len(nodes)] + ALONE_SHUN_S)
+    return again_at
 
 
 def delayed(plain: Estimate, again_s: int) -> Estimate:

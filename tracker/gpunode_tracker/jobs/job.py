@@ -7,6 +7,8 @@ from typing import Final
 
 WORKER_HOLDER: Final = "worker:"
 DISPATCH_HOLDER: Final = "dispatch:"
+NODE: Final = "node:"
+"""Before the peer id of a mesh node, which does jobs that dispatch holds."""
 
 _JOB_ID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 

@@ -9,6 +9,7 @@ from gpunode_protocol.tasks import Task
 
 from gpunode_tracker import Clock
 from gpunode_tracker.jobs.estimates import Capacity
+from gpunode_tracker.jobs.job import NODE
 from gpunode_tracker.region_index import RegionIndex
 
 TYPICAL_UNITS: Final[Mapping[Task, tuple[int, int]]] = {
@@ -57,7 +58,7 @@ class MeshCapacities:
         for advert in live:
             model = advert.model
             yield Capacity(
-                who=f"node:{advert.peer}",
+                who=f"{NODE}{advert.peer}",
                 tasks=frozenset({model.task}),
                 models=frozenset({model.name}),
                 takes_unnamed=model.name in defaults or model.task not in self._default_models,

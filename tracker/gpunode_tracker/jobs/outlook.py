@@ -16,19 +16,24 @@ from gpunode_tracker.jobs.estimates import (
     Wanted,
     delayed,
     estimate,
+    given_again,
     supply_of,
 )
 from gpunode_tracker.jobs.job import StoredJob
-from gpunode_tracker.storage.attempts import failed_since
-from gpunode_tracker.storage.claim_statements import ALONE_SHUN_S, SHUN_S
+from gpunode_tracker.storage.attempts import failures_since
+from gpunode_tracker.storage.claim_statements import SHUN_S
 from gpunode_tracker.storage.database import Database
 from gpunode_tracker.storage.jobs import jobs_ahead, recent_processing_ms
+from gpunode_tracker.storage.queue_heads import queue_heads
 
 LIVE_S: Final = 1.0
 """Who lives is asked for this often at most, however many jobs are submitted."""
 MEASURED_S: Final = 10.0
 _MAX_REMEMBERED: Final = 1_000
 """Kinds of jobs whose supply is remembered: anybody can make up names of models."""
+
+_MAX_LANES: Final = 1_000
+"""Lanes that are looked through for those before the same workers; of others, those of jobs that were asked about."""
 
 
 class CapacitySource(Protocol):
@@ -55,6 +60,7 @@ class Outlook:
         self._capacities: tuple[Capacity, ...] = ()
         self._names: Mapping[Task, frozenset[str]] = {}
         self._supplies: dict[Wanted, Supply] = {}
+        self._lanes: dict[str, None] = {}  # that have jobs, those first whose jobs go first
         self._seen_at: float | None = None
         self._means_ms: Mapping[str, float] = {}
         self._measured_at: float | None = None
@@ -66,22 +72,27 @@ class Outlook:
     async def of(self, job: StoredJob) -> Estimate:
         """Return what a queued job has before it."""
         wanted = Wanted(task_of(job.type), Region(job.region) if job.region else None, job.model)
-        supply, now, failed = await self.supply(wanted), self._clock(), dict[str, int]()
+        await self._look()
+        if job.lane not in self._lanes:  # it is new, and before jobs of other lanes from now on
+            self._lanes[job.lane] = None
+            self._supplies = {}
+        supply, now, failures = await self.supply(wanted), self._clock(), list[tuple[str, int]]()
         capacities = self._capacities  # those of the supply; others may ask anew meanwhile
         async with self._database.read() as connection:
             ahead = await jobs_ahead(connection, job, supply.lanes, limit=MAX_COUNTED)
             if job.attempt:
-                failed = await failed_since(connection, job.id, since=int(now) - SHUN_S)
+                failures = await failures_since(connection, job.id, since=int(now) - SHUN_S)
             if _is_old(self._measured_at, now, MEASURED_S):
                 self._means_ms = await recent_processing_ms(connection)
                 self._measured_at = now
         mean_ms = self._means_ms.get(job.type)
-        if not (failed and supply.slots):
+        again_at = {who: at for who, at in given_again(supply.who, failures).items() if at > now}
+        if not again_at:
             return estimate(supply, ahead, mean_ms)
-        others = supply_of(wanted, [capacity for capacity in capacities if capacity.who not in failed])
+        others = supply_of(wanted, [capacity for capacity in capacities if capacity.who not in again_at])
         if others.slots:
             return estimate(others, ahead, mean_ms)
-        return delayed(estimate(supply, ahead, mean_ms), _again_at(wanted, capacities, failed) - int(now))
+        return delayed(estimate(supply, ahead, mean_ms), min(again_at.values()) - int(now))
 
     async def names(self, task: Task) -> frozenset[str]:
         """Return the models that those who live serve by name."""
@@ -93,7 +104,7 @@ class Outlook:
         await self._look()
         found = self._supplies.get(wanted)
         if found is None:
-            found = supply_of(wanted, self._capacities)
+            found = supply_of(wanted, self._capacities, self._lanes)
             if len(self._supplies) < _MAX_REMEMBERED:
                 self._supplies[wanted] = found
         return found
@@ -106,15 +117,11 @@ class Outlook:
             task: frozenset(name for each in self._capacities if task in each.tasks for name in each.models or ())
             for task in Task
         }
+        async with self._database.read() as connection:
+            self._lanes = {head.lane: None for head in (await queue_heads(connection))[:_MAX_LANES]}
         self._supplies = {}
         self._seen_at = self._clock()
 
 
 def _is_old(at: float | None, now: float, limit_s: float) -> bool:
     return at is None or not 0 <= now - at < limit_s
-
-
-def _again_at(wanted: Wanted, capacities: Sequence[Capacity], failed: Mapping[str, int]) -> int:
-    """Return when the first of those who failed a job is given it again, all who can do it having failed it."""
-    able = {who for who in failed if supply_of(wanted, [each for each in capacities if each.who == who]).slots}
-    return min(failed[who] for who in able) + (ALONE_SHUN_S if len(able) == 1 else SHUN_S)

@@ -9,13 +9,11 @@ from gpunode_protocol.regions import Region
 from gpunode_protocol.tasks import Task
 
 from gpunode_tracker.jobs.estimates import Estimate
-from gpunode_tracker.jobs.job import JobStatus, StoredJob, worker_holder
+from gpunode_tracker.jobs.job import NODE, JobStatus, StoredJob, worker_holder
 from gpunode_tracker.storage.attempts import failures_of
 
 if TYPE_CHECKING:
     from gpunode_tracker.tracker import Tracker
-
-NODE: str = "node:"
 
 
 def served_by(job: StoredJob) -> str | None:

@@ -56,6 +56,11 @@ class _Poll:
     given: asyncio.Future[NextJob | None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     giving: asyncio.Future[None] | None = None
 
+    def end(self) -> None:
+        """Let it wait no more, unless it is just being given a job."""
+        if self.giving is None and not self.given.done():
+            self.given.set_result(None)
+
 
 class WaitingPolls:
     """The waiting polls of one process. ``run`` must run while polls wait.
@@ -93,7 +98,8 @@ class WaitingPolls:
 
         Args:
             timeout_s: seconds, ≥ 0.
-            is_gone: whether who waits has left, so that nothing should be given to it any more.
+            is_gone: whether who waits has left or may wait no more, so that nothing should be given to it; asked for
+                every 2 s, too.
         """
         if self._is_closed:
             return None
@@ -109,8 +115,12 @@ class WaitingPolls:
 
     async def run(self) -> None:
         """Give jobs to who waits, until cancelled. What fails is logged and tried again."""
+        looked_at = self._monotonic()
         while True:
             changes = self._news.changes
+            if self._monotonic() - looked_at >= LOOK_INTERVAL_S:  # not whenever the queue grows: there may be many
+                looked_at = self._monotonic()
+                self.let_go()
             try:
                 await self.match()
             except GpunodeError as error:
@@ -131,12 +141,17 @@ class WaitingPolls:
             count += len(given)
         return count
 
+    def let_go(self) -> None:
+        """Let those wait no more who have left."""
+        for poll in self._polls:
+            if poll.is_gone():
+                poll.end()
+
     def close(self) -> None:
         """Let nobody wait any more: the tracker stops."""
         self._is_closed = True
         for poll in self._polls:
-            if poll.giving is None and not poll.given.done():
-                poll.given.set_result(None)
+            poll.end()
 
     async def _give(self, head: Head) -> bool:
         """Give the first job of a lane to one of those who wait; return whether somebody got one."""

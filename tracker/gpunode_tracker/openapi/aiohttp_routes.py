@@ -20,7 +20,7 @@ def aiohttp_routes(routes: Sequence[Route]) -> list[web.RouteDef]:
 
 def _definition(route: Route, path: str) -> web.RouteDef:
     if route.method == "GET":
-        return web.get(path, route.handler)  # HEAD too
+        return web.get(path, route.handler, allow_head=route.is_safe)
     return web.route(route.method, path, route.handler)
 
 

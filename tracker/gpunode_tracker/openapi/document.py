@@ -72,12 +72,26 @@ def openapi_document(routes: Sequence[Route]) -> JsonObject:
 
 
 def _tell_job_params(schemas: JsonObject, models: Models) -> None:
-    """Say what may stand in ``params``, where the model says only that it is an object: ``type`` decides which."""
+    """Say what may stand in ``params``, where the model says only that it is an object: ``type`` decides which.
+
+    What is null there counts as left out, see ``read_job_params``.
+    """
     submission = schemas.get(JobSubmission.__name__)
-    if submission is not None:
-        submission["properties"]["params"] = {
-            "anyOf": [models[model, "validation"] for model in JOB_PARAMS_OF.values()]
+    if submission is None:
+        return
+    kinds = [models[model, "validation"] for model in JOB_PARAMS_OF.values()]
+    submission["properties"]["params"] = {"anyOf": kinds}
+    for kind in kinds:
+        schema = schemas[kind["$ref"].rpartition("/")[2]]
+        required = schema.get("required", ())
+        schema["properties"] = {
+            name: value if name in required else _or_null(value) for name, value in schema["properties"].items()
         }
+
+
+def _or_null(schema: JsonObject) -> JsonObject:
+    null = {"type": "null"}
+    return schema if null in schema.get("anyOf", ()) else {"anyOf": [schema, null]}
 
 
 def summary_of(route: Route) -> str:

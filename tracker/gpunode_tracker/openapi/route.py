@@ -54,7 +54,7 @@ EVENT_STREAM: Final = Content(
         "type": "object",
         "description": "One of the server-sent events (HTML Living Standard, 9.2) that follow each other.",
         "properties": {
-            "event": {"type": "string", "enum": ["queued", "running", "tokens", "progress", "done"]},
+            "event": {"type": "string", "enum": ["queued", "running", "tokens", "progress", "done", "error"]},
             "data": {"type": "string", "contentMediaType": "application/json", "description": "A JSON object."},
         },
         "required": ["event", "data"],
@@ -79,6 +79,12 @@ class Query:
 def number(name: str, about: str, *, highest: int) -> Query:
     """Return a whole number of the query, 0 to ``highest``, as ``bodies.read_number`` reads it."""
     return Query(name, {"type": "integer", "minimum": 0, "maximum": highest}, about)
+
+
+def limit(what: str, default: int, *, highest: int) -> Query:
+    """Return the parameter that says how long a page is, as ``queries.read_limit`` reads it; what: in the plural."""
+    schema = {"type": "integer", "minimum": 1, "maximum": highest, "default": default}
+    return Query("limit", schema, f"{what} of the page at most.")
 
 
 def choice(name: str, about: str, kind: type[StrEnum], *, required: bool = False) -> Query:
@@ -106,7 +112,7 @@ class Route:
     """One method of one path. Its summary is the handler's docstring: ``METHOD /path: what it does``.
 
     Args:
-        method: HTTP's. GET serves HEAD too.
+        method: HTTP's. GET serves HEAD too, unless it changes something.
         path: variables in braces; what each may be stands in ``openapi.parameters``.
         handler: answers.
         reply: what a success carries.
@@ -118,6 +124,7 @@ class Route:
         headers: names of request headers that matter here, see ``openapi.parameters``.
         reply_headers: names of headers of answers beside those that follow from the status, likewise, by status.
         problems: error statuses beside those that follow from the rest, see ``problem_statuses``.
+        is_safe: whether a GET changes nothing (RFC 9110, 9.2.1).
     """
 
     method: Method
@@ -133,6 +140,7 @@ class Route:
     headers: tuple[str, ...] = ()
     reply_headers: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     problems: tuple[int, ...] = ()
+    is_safe: bool = True
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -148,12 +156,12 @@ class Route:
     def problem_statuses(self) -> tuple[int, ...]:
         """All statuses with a problem body.
 
-        Everything can be too much, fail unforeseen, or find the database closed. A body can be no JSON, come too
-        slowly, be too large or hold wrong values. Keys can be unknown, or not good for this.
+        Everything can have too long a head, be too much, fail unforeseen, or find the database closed. A body can be
+        no JSON, come too slowly, be too large or hold wrong values. Keys can be unknown, or not good for this.
         """
-        found = {429, 500, 503, *self.problems}
+        found = {400, 429, 500, 503, *self.problems}
         if self.body is not None:
-            found |= {400, 408, 413, 422}
+            found |= {408, 413, 422}
         if self.query:
             found.add(422)
         if self.auth not in {Auth.NOTHING, Auth.OPTIONAL}:

@@ -81,6 +81,11 @@ async def find_key(
     return _key(row) if row else None
 
 
+async def keys_by_id(connection: AsyncConnection, key_ids: Sequence[str]) -> Sequence[ApiKey]:
+    """Return those keys that there are, in any order."""
+    return [_key(row) for row in await connection.execute(select(*_COLUMNS).where(api_keys.c.id.in_(key_ids)))]
+
+
 async def keys_after(
     connection: AsyncConnection, key_id: str = "", *, account_id: str | None = None, limit: int
 ) -> Sequence[ApiKey]:

@@ -54,12 +54,11 @@ async def held_by_all(connection: AsyncConnection, prefix: str) -> dict[str, dic
     return found
 
 
-async def failed_since(connection: AsyncConnection, job_id: str, *, since: int) -> dict[str, int]:
-    """Return who failed a job after an instant, each with when it did so last."""
-    columns = job_attempts.c.holder, func.max(job_attempts.c.ended_at)
+async def failures_since(connection: AsyncConnection, job_id: str, *, since: int) -> list[tuple[str, int]]:
+    """Return who failed a job after an instant, and when, the oldest first."""
     lately = job_attempts.c.job_id == job_id, job_attempts.c.ended_at > since
-    query = select(*columns).where(*lately).group_by(job_attempts.c.holder)
-    return {holder: int(at) for holder, at in await connection.execute(query)}
+    query = select(job_attempts.c.holder, job_attempts.c.ended_at).where(*lately).order_by(job_attempts.c.attempt)
+    return [(holder, int(at)) for holder, at in await connection.execute(query)]
 
 
 async def queued_again_after(connection: AsyncConnection, holder: str, *, since: int) -> int:

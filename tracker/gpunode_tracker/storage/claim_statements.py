@@ -29,7 +29,8 @@ SHUN_S: Final = 60
 """A worker that failed a job gets it again only when nobody else took it for so long after that, in seconds."""
 ALONE_SHUN_S: Final = 10
 """The same where nobody else could do it. A policy: an engine has time to start anew, and a client that waits 60 s for
-its job sees all three attempts."""
+its job sees all three attempts. Mesh nodes leave a job alone for so long that they have failed as often as there are
+nodes: each attempt is made by another one."""
 
 _SHAPES: Final = 256
 """Statements that are remembered of each kind: there are two for each number of lanes, up to 64 of these."""
@@ -42,17 +43,17 @@ _ONE: Final[ColumnElement[int]] = literal_column("1")
 _MOST: Final[ColumnElement[int]] = bindparam("most", type_=BigInteger)
 
 
-def shuns(holder: str) -> bool:
-    """Return whether a holder is not given what it failed lately; dispatch chooses another node each time by itself."""
-    return not holder.startswith(DISPATCH_HOLDER)
-
-
-def claim_values(holder: str, lanes: Sequence[str], *, now: int, lease_s: int, shun_s: int = SHUN_S) -> dict[str, Any]:
-    """Return what is bound in these statements."""
+def claim_values(
+    holder: str, lanes: Sequence[str], *, now: int, lease_s: int, shun_s: int = SHUN_S, tries: int = 1
+) -> dict[str, Any]:
+    """Return what is bound in these statements; see ``storage.jobs.claim_job``."""
     values: dict[str, Any] = {f"lane_{number}": lane for number, lane in enumerate(lanes)}
+    is_dispatch = holder.startswith(DISPATCH_HOLDER)
     return values | {
         "of_holder": holder,
+        "failed_by": f"{DISPATCH_HOLDER}%" if is_dispatch else holder,
         "failed_since": now - shun_s,
+        "tries": tries,
         "taken_by": holder.removeprefix(WORKER_HOLDER) if holder.startswith(WORKER_HOLDER) else None,
         "taken_at": now,
         "taken_until": now + lease_s,
@@ -60,12 +61,12 @@ def claim_values(holder: str, lanes: Sequence[str], *, now: int, lease_s: int, s
 
 
 @lru_cache(_SHAPES)
-def take_first(lanes: int, *, shunning: bool, limited: bool = False) -> Update:
+def take_first(lanes: int, *, limited: bool = False) -> Update:
     """Return the statement that takes the first job of some lanes, where writers take turns.
 
     limited: only if the worker ``taken_by`` works, and holds less than ``most`` jobs.
     """
-    heads = [_head(number, shunning=shunning).subquery() for number in range(lanes)]
+    heads = [_head(number).subquery() for number in range(lanes)]
     found = union_all(*(select(head.c.id, head.c.rank) for head in heads)).subquery()
     first = select(found.c.id).order_by(found.c.rank, found.c.id).limit(_ONE).scalar_subquery()
     limits = (works(bindparam("taken_by", type_=Text)).exists(), held(bindparam("of_holder", type_=Text)) < _MOST)
@@ -98,17 +99,17 @@ def room() -> Select[Any]:
 
 
 @lru_cache(_SHAPES)
-def heads_of(lanes: int, *, shunning: bool) -> Select[Any]:
+def heads_of(lanes: int) -> Select[Any]:
     """Return the query for the first job of each lane that has one for the holder, in order of rank."""
-    heads = [_head(number, shunning=shunning).subquery() for number in range(lanes)]
+    heads = [_head(number).subquery() for number in range(lanes)]
     found = union_all(*(select(head.c.lane, head.c.rank) for head in heads)).subquery()
     return select(found.c.lane, found.c.rank).order_by(found.c.rank)
 
 
-@lru_cache(2)
-def lock_head(*, shunning: bool) -> Select[Any]:
+@lru_cache(1)
+def lock_head() -> Select[Any]:
     """Return the query for the first job of one lane that nobody else is just taking; nobody else takes it then."""
-    return _head(0, shunning=shunning).with_for_update(skip_locked=True)
+    return _head(0).with_for_update(skip_locked=True)
 
 
 @lru_cache(1)
@@ -117,24 +118,23 @@ def take_locked() -> Update:
     return _take(jobs.c.id == bindparam("found_id", type_=Text))
 
 
-def _head(number: int, *, shunning: bool) -> Select[Any]:
+def _head(number: int) -> Select[Any]:
     """Return the query for the first job of lane ``number`` that the holder may have."""
     query = select(_WAITING.c.id, _WAITING.c.lane, _WAITING.c.rank)
     query = query.where(_WAITS, _WAITING.c.lane == bindparam(f"lane_{number}", type_=Text))
-    if shunning:
-        query = query.where(_failures_lately() == literal_column("0"))
+    query = query.where(_failures_lately() < bindparam("tries", type_=BigInteger))
     return query.order_by(_WAITING.c.rank, _WAITING.c.id).limit(_ONE)
 
 
 def _failures_lately() -> ScalarSelect[int]:
-    """Return how often a holder failed a job lately, which is to be looked up for one job after the other.
+    """Return how often a worker, or any dispatch, failed a job lately; it is looked up for one job after the other.
 
     A job has three attempts, a holder thousands. So this is no EXISTS, which PostgreSQL would rather join with all of
     them; and the holder is compared as an expression, for which SQLite cannot use the index that it has of holders.
     """
     since = bindparam("failed_since", type_=BigInteger)
     of_job = job_attempts.c.job_id == _WAITING.c.id, job_attempts.c.ended_at > since
-    of_holder = job_attempts.c.holder.concat(literal_column("''")) == bindparam("of_holder", type_=Text)
+    of_holder = job_attempts.c.holder.concat(literal_column("''")).like(bindparam("failed_by", type_=Text))
     return (
         select(func.count()).select_from(job_attempts).where(*of_job, of_holder).correlate(_WAITING).scalar_subquery()
     )

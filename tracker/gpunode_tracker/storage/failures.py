@@ -9,7 +9,7 @@ from typing import Final
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from gpunode_tracker.errors import InvalidRequest, InvalidSettings, StorageUnavailable, TrackerError
+from gpunode_tracker.errors import InvalidRequest, InvalidSettings, StorageDamaged, StorageUnavailable, TrackerError
 
 SOON_S: Final = 1
 """Another transaction was in the way."""
@@ -38,6 +38,12 @@ _BUGS: Final = frozenset({"0A", "21", "42"})
 """Classes of SQLSTATE: what the server does not support or understand was ours to know."""
 
 
+_DAMAGED_SQLITE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_PRIMARY_CODE: Final = 0xFF
+"""Of SQLite's codes; what is above says more exactly what it was."""
+_DAMAGED_POSTGRES: Final = {"XX001": "its data is corrupted", "XX002": "an index of it is corrupted"}
+
+
 def failure_of(error: BaseException) -> TrackerError | None:
     """Return what an exception out of a transaction means; None: it is a bug, or not the database's."""
     if isinstance(error, PoolTimeout):
@@ -47,7 +53,7 @@ def failure_of(error: BaseException) -> TrackerError | None:
     if not isinstance(error, DBAPIError) or isinstance(error, IntegrityError):
         return None
     if isinstance(error.orig, sqlite3.Error):
-        return _sqlite_failure(str(error.orig))
+        return _sqlite_failure(error.orig)
     return _postgres_failure(error.orig)
 
 
@@ -61,7 +67,10 @@ def connect_failure_of(error: BaseException) -> TrackerError | None:
     return failure_of(error)
 
 
-def _sqlite_failure(text: str) -> StorageUnavailable:
+def _sqlite_failure(error: sqlite3.Error) -> StorageUnavailable:
+    text, code = str(error), getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    if code & _PRIMARY_CODE in _DAMAGED_SQLITE:
+        return _damaged(text)
     busy = "locked" in text or "busy" in text
     return _unavailable(SOON_S if busy else WHEN_REPAIRED_S, text)
 
@@ -74,6 +83,8 @@ def _postgres_failure(orig: BaseException | None) -> TrackerError | None:
         )
     if state[:2] in _BUGS:
         return None
+    if state in _DAMAGED_POSTGRES:
+        return _damaged(_DAMAGED_POSTGRES[state])
     return _unavailable(*(_POSTGRES.get(state) or _POSTGRES.get(state[:2]) or _AWAY))
 
 
@@ -85,6 +96,14 @@ def _is_refused_by_driver(error: BaseException | None) -> bool:
 def _state_of(orig: BaseException | None) -> str:
     """Return the SQLSTATE of a failure, empty if the server said none."""
     return getattr(orig, "sqlstate", None) or ""
+
+
+def _damaged(why: str) -> StorageDamaged:
+    return StorageDamaged(
+        f"The tracker's database is damaged ({why}). Nothing was changed; its operator has to repair it, or to "
+        "restore a backup.",
+        retry_after_s=WHEN_REPAIRED_S,
+    )
 
 
 def _unavailable(retry_after_s: int, why: str) -> StorageUnavailable:

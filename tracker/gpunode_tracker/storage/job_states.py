@@ -7,7 +7,7 @@ from typing import Final
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gpunode_tracker.jobs.job import DISPATCH_HOLDER, JobStatus
+from gpunode_tracker.jobs.job import DISPATCH_HOLDER, NODE, JobStatus
 from gpunode_tracker.storage.tables import job_attempts, jobs
 
 PAGE_JOBS: Final = 500
@@ -43,5 +43,5 @@ async def states_of(connection: AsyncConnection, job_ids: Sequence[str]) -> dict
 
 def _served_by(node: str | None, holder: str | None) -> str | None:
     if node is not None:
-        return f"node:{node}"
+        return f"{NODE}{node}"
     return None if holder is None or holder.startswith(DISPATCH_HOLDER) else holder

@@ -32,7 +32,6 @@ from gpunode_tracker.storage.claim_statements import (
     lock_head,
     lock_worker,
     room,
-    shuns,
     take_first,
     take_locked,
 )
@@ -120,21 +119,25 @@ async def claim_job(
     lease_s: int,
     most: int | None = None,
     shun_s: int = SHUN_S,
+    tries: int = 1,
 ) -> StoredJob | None:
     """Give the first job of some lanes (≥ 1) to a holder, running under a new attempt; None if there is none for it.
 
-    most: jobs that the holder, a worker, may hold with this one; one that left or is in maintenance gets none. None:
-    whoever takes it counts itself. shun_s: seconds for which a worker is not given what it failed.
+    Args:
+        holder: a worker, or a replica's dispatch, which stands for all mesh nodes, as those of other replicas do.
+        most: jobs that the holder, a worker, may hold with this one; one that left or is in maintenance gets none.
+            None: whoever takes it counts itself.
+        shun_s, tries: it is not given what it failed in the last seconds so often, ≥ 1.
     """
-    values, shunning = claim_values(holder, lanes, now=now, lease_s=lease_s, shun_s=shun_s), shuns(holder)
+    values = claim_values(holder, lanes, now=now, lease_s=lease_s, shun_s=shun_s, tries=tries)
     if most is not None:
         values["most"] = most
     if is_postgresql(connection):
         if most is not None and not await _has_room(connection, values):
             return None
-        row = await _take_unlocked(connection, values, lanes, shunning=shunning)
+        row = await _take_unlocked(connection, values, lanes)
     else:
-        take = take_first(len(lanes), shunning=shunning, limited=most is not None)
+        take = take_first(len(lanes), limited=most is not None)
         row = (await connection.execute(take, values)).first()
     if row is None:
         return None
@@ -151,15 +154,13 @@ async def _has_room(connection: AsyncConnection, values: dict[str, Any]) -> bool
     return (await connection.execute(room(), values)).scalar_one_or_none() is not None
 
 
-async def _take_unlocked(
-    connection: AsyncConnection, values: dict[str, Any], lanes: Sequence[str], *, shunning: bool
-) -> Row[Any] | None:
+async def _take_unlocked(connection: AsyncConnection, values: dict[str, Any], lanes: Sequence[str]) -> Row[Any] | None:
     """Take the first job that no other tracker is just taking."""
     ordered = list(lanes)
     if len(lanes) > 1:
-        ordered = [head.lane for head in await connection.execute(heads_of(len(lanes), shunning=shunning), values)]
+        ordered = [head.lane for head in await connection.execute(heads_of(len(lanes)), values)]
     for lane in ordered:
-        locked = (await connection.execute(lock_head(shunning=shunning), values | {"lane_0": lane})).first()
+        locked = (await connection.execute(lock_head(), values | {"lane_0": lane})).first()
         if locked is not None:
             return (await connection.execute(take_locked(), values | {"found_id": locked.id})).first()
     return None

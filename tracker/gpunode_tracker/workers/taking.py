@@ -113,11 +113,21 @@ class JobTaking:
 
     async def put_back(self, worker: LiveWorker, job: NextJob) -> None:
         """Give a job back that did not reach the worker; another try is begun at once."""
+        lease = self._released(worker, job)
+        if lease is not None:
+            await self._tracker.desk.fail(lease, "The worker left before it had got the job.")
+
+    async def undo(self, worker: LiveWorker, job: NextJob) -> None:
+        """Give a job back that was not sent to the worker, as if it had not been taken."""
+        lease = self._released(worker, job)
+        if lease is not None:
+            await self._tracker.desk.undo(lease)
+
+    def _released(self, worker: LiveWorker, job: NextJob) -> Lease | None:
         if job.job_id is None or job.attempt is None:
-            return
-        lease = Lease(job_id=job.job_id, holder=worker_holder(worker.id), attempt=job.attempt)
+            return None
         self._tracker.workers.presence.release(worker.id, job.job_id)
-        await self._tracker.desk.fail(lease, "The worker left before it had got the job.")
+        return Lease(job_id=job.job_id, holder=worker_holder(worker.id), attempt=job.attempt)
 
     async def reasons(self, worker: LiveWorker) -> dict[str, int]:
         """Return for each reason how many queued jobs it keeps from a worker."""
@@ -131,7 +141,7 @@ class JobTaking:
 
     async def _claim_alone(self, worker: LiveWorker, lanes: Sequence[str]) -> StoredJob | None:
         """Let a worker hold what it failed a while ago, of lanes for which nobody else is there."""
-        alone = [lane for lane in lanes if (await self._tracker.outlook.supply(Wanted.of_lane(lane))).participants <= 1]
+        alone = [lane for lane in lanes if len((await self._tracker.outlook.supply(Wanted.of_lane(lane))).who) <= 1]
         return await self._claim(worker, alone, shun_s=ALONE_SHUN_S) if alone else None
 
     async def _claim(self, worker: LiveWorker, lanes: Sequence[str], *, shun_s: int = SHUN_S) -> StoredJob | None:
