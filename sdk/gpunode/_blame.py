@@ -26,6 +26,7 @@ class Blame(Enum):
     LOAD = auto()  #: it has no room, or is about to leave
     GRANT = auto()  #: it takes no more under this client's grants for now
     REQUEST = auto()  #: it says that the request is at fault
+    UNFIT = auto()  #: it cannot go on with what another node began
     DEADLINE = auto()  #: the caller's own time is over
 
 
@@ -37,6 +38,8 @@ def blame_for(error: GpunodeError, told: JobError | None) -> Blame:
         return Blame.LOAD
     if error.code in _GRANT_SPENT:
         return Blame.GRANT
+    if error.code is ErrorCode.RESUME_REFUSED:
+        return Blame.UNFIT
     if told is not None and error.code in _REQUEST:
         return Blame.REQUEST
     if told is None and error.code is ErrorCode.DEADLINE_PASSED:

@@ -23,13 +23,13 @@ class FailedAttempts:
     Args:
         services: of the client.
 
-    ``is_only_load``: nobody failed; whoever was asked had no room, or was about to leave. ``liars``: nodes whose frames
-    or receipts do not verify; they are not asked again for this job.
+    ``is_only_load``: nobody failed; whoever was asked had no room, or was about to leave. ``excluded``: nodes
+    that are not asked again for this job: their frames or receipts do not verify, or they cannot go on with its answer.
     """
 
     def __init__(self, services: JobServices) -> None:
         self.is_only_load = True
-        self.liars: set[PeerId] = set()
+        self.excluded: set[PeerId] = set()
         self._services = services
         self._attempts: list[Attempt] = []
         self._refusals: list[tuple[Choice, JobError]] = []
@@ -62,8 +62,9 @@ class FailedAttempts:
         services, choice, job = self._services, part.choice, part.link.job
         blame = blame_for(error, job.error_told)
         self.is_only_load = self.is_only_load and blame is Blame.LOAD
+        if blame is Blame.UNFIT or isinstance(error, VerificationFailed):
+            self.excluded.add(choice.node)
         if isinstance(error, VerificationFailed):
-            self.liars.add(choice.node)
             services.accounting.report(job.request, error)
         if blame is Blame.NODE:
             self._blame(choice)

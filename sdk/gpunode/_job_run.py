@@ -217,7 +217,7 @@ class JobRun:
 
     def _can_finish(self, choice: Choice) -> bool:
         has_weights = self.answer.fingerprint in {None, choice.candidate.body.model.fingerprint}
-        return has_weights and choice.node not in self._failed.liars
+        return has_weights and choice.node not in self._failed.excluded
 
     def _link(self, choice: Choice, stream: MeshStream) -> JobLink:
         services = self._services
@@ -378,7 +378,7 @@ class JobRun:
         if job.error_told is not None and job.accepted is None:
             self._numbers.refused(job.request.body.segment)
         blame = self._failed.failed(part, error)
-        self._nodes.keep(lambda choice: choice.node not in self._failed.liars)
+        self._nodes.keep(lambda choice: choice.node not in self._failed.excluded)
         self._update_route()
         return blame
 

@@ -17,6 +17,7 @@ from gpunode_protocol.errors import ErrorCode, FalseFrame, MalformedMessage, Ver
         (ErrorCode.BLOB_INVALID, Blame.REQUEST),
         (ErrorCode.CONTEXT_OVERFLOW, Blame.REQUEST),
         (ErrorCode.DEADLINE_PASSED, Blame.NODE),
+        (ErrorCode.RESUME_REFUSED, Blame.UNFIT),
         (ErrorCode.GRANT_INVALID, Blame.NODE),
         (ErrorCode.ENGINE_FAILED, Blame.NODE),
     ],

@@ -8,7 +8,7 @@ from gpunode import AsyncInferenceClient
 from gpunode._job_requests import Job
 from gpunode._measurements import Measurements
 from gpunode._selection import Choice
-from gpunode.errors import RequestRefused
+from gpunode.errors import AnswerInterrupted, RequestRefused
 from gpunode_protocol.errors import ErrorCode, JobError, job_error
 from gpunode_protocol.identity import Identity
 from gpunode_protocol.patience import Patience
@@ -186,3 +186,19 @@ async def test_the_loser_of_a_race(world: World, *, lies: bool) -> None:
     assert (answer.route.node, len(answer.route.failed)) == (slow.peer_id, 1)
     assert [report.node for report in world.tracker.reports] == ([loser.peer_id] if lies else [])
     assert blamed == ([loser.peer_id] if lies else [])
+
+
+@virtual_time
+async def test_a_node_that_cannot_go_on_is_asked_once(world: World) -> None:
+    """Its prompt or its weights are what they are; it has not failed, and does other jobs."""
+    blamed: list[str] = []
+    first, unfit = _pair(world, cut_after=2)
+    unfit.refuse = [job_error(ErrorCode.RESUME_REFUSED, "not mine")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Measurements, "job_failed", lambda _self, node, _model: blamed.append(node))
+        surroundings = world.surroundings(resume_for_s=15.0)
+        async with AsyncInferenceClient.from_config(world.config(), surroundings) as client:
+            with pytest.raises(AnswerInterrupted):
+                await client.chat(messages=HELLO)
+    assert len(unfit.requests) == 1
+    assert set(blamed) == {first.peer_id}
