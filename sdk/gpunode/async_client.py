@@ -191,7 +191,9 @@ class AsyncInferenceClient(AsyncQueueCalls):
         self._check_loop()
         params = llm_params(messages, options, now=self._around.clock())
         wish = JobWish(Task.LLM, params, model, to_region(region), limits)
-        chunks = AsyncChatStream(lambda: self._session.start_job(wish), monotonic=self._around.monotonic)
+        chunks = AsyncChatStream(
+            lambda: self._session.start_job(wish), monotonic=self._around.monotonic, is_shown=stream
+        )
         self._streams.add(chunks)
         if stream:
             return chunks
