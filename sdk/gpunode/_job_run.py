@@ -25,7 +25,7 @@ from gpunode._job_requests import Job
 from gpunode._job_services import JobServices
 from gpunode._job_timing import Spans, timing_of
 from gpunode._knocking import HasEnded
-from gpunode._node_queue import NodeQueue
+from gpunode._node_queue import NodeQueue, is_free
 from gpunode._opening import open_unless_ended
 from gpunode._race import Part, first_to_begin
 from gpunode._seen_prefix import CannotGoOn
@@ -82,30 +82,37 @@ class JobRun:
             AnswerInterrupted: the answer broke off, and nobody could finish it. VerificationFailed: it does not verify.
             ClientError: no grant could be had.
         """
-        while True:
-            part, events = await self._begin(await self._connect())
-            failure: GpunodeError | None = None
-            try:
-                while True:
-                    for event in events:
-                        if isinstance(event, Failed):
-                            failure = event.error
-                        elif (new := self._take(event, part)) is not None:
-                            yield new
-                    if failure is not None or part.link.completed is not None:
-                        break
-                    events = await self._next(part)
-                if failure is None:
-                    return
-            finally:
-                self._services.prober.job_over(part.counted)
-                self._spawn(self._leave(part.link, failure))
-            await self._give_up(part, failure)
+        try:
+            while True:
+                part, events = await self._begin(await self._connect())
+                failure: GpunodeError | None = None
+                try:
+                    while True:
+                        for event in events:
+                            if isinstance(event, Failed):
+                                failure = event.error
+                            elif (new := self._take(event, part)) is not None:
+                                yield new
+                        if failure is not None or part.link.completed is not None:
+                            break
+                        events = await self._next(part)
+                    if failure is None:
+                        return
+                finally:
+                    self._services.prober.job_over(part.counted)
+                    self._spawn(self._leave(part.link, failure))
+                await self._give_up(part, failure)
+        finally:
+            self._services.background.spawn(self._give_grant_back())
 
     async def settle_up(self) -> None:
         """Wait until everybody who has been left so far was told what they are owed, some seconds at most."""
         if self._leaving:
             await asyncio.wait(self._leaving)  # a caller who waits no longer ends none of it
+
+    async def _give_grant_back(self) -> None:
+        await self.settle_up()  # by then it is known what the job did cost
+        self._grants.job_over()
 
     def _spawn(self, leaving: Coroutine[Any, Any, None]) -> None:
         self._leaving.append(self._services.background.spawn(leaving))
@@ -172,10 +179,14 @@ class JobRun:
         return part, events
 
     async def _hedge(self, slow: Part) -> Part | None:
-        """Ask a second node, once a job, unless the first said that the job waits. Files are not sent twice."""
-        if self._has_hedged or self._inputs or slow.link.job.is_queued or self._numbers.are_used_up:
+        """Ask a second node, once a job. Files are not sent twice.
+
+        A job that waits as was expected goes on waiting. Where the node had said that it is free, a free one is asked.
+        """
+        is_queued = slow.link.job.is_queued
+        if self._has_hedged or self._inputs or self._numbers.are_used_up or (is_queued and not is_free(slow.choice)):
             return None
-        choice = self._nodes.next()
+        choice = self._nodes.next_free() if is_queued else self._nodes.next()
         if choice is None:
             return None
         self._has_hedged = True

@@ -15,6 +15,11 @@ LONGEST_PAUSE_S: Final = 2.0
 FindAgain = Callable[[], Awaitable[Sequence[Choice]]]
 
 
+def is_free(choice: Choice) -> bool:
+    """Return whether a node said that a job could begin at once."""
+    return choice.probe is not None and choice.probe.is_free
+
+
 class NodeQueue:
     """The nodes that a job may still ask.
 
@@ -38,6 +43,13 @@ class NodeQueue:
     def next(self) -> Choice | None:
         """Take the best one, None when there is nobody left."""
         return self._choices.popleft() if self._choices else None
+
+    def next_free(self) -> Choice | None:
+        """Take the best one that had a free slot when it was chosen, None if there is none."""
+        choice = next(filter(is_free, self._choices), None)
+        if choice is not None:
+            self._choices.remove(choice)
+        return choice
 
     def take_counted(self) -> OwnJob | None:
         """Return the job as it was counted at the first node, once."""

@@ -8,7 +8,7 @@ from typing import Any
 from gpunode_protocol.errors import GpunodeError
 from gpunode_protocol.tasks import Task
 
-from gpunode._grants import GrantStore, HeldGrant
+from gpunode._grants import GrantStore
 from gpunode._index_ahead import IndexAhead
 from gpunode._job_requests import worst_cost_microcredits
 from gpunode._job_wish import JobWish
@@ -44,7 +44,7 @@ def prepare(
         spawn(_hold_one(grants, wish.task, cost))
 
 
-def ask_early(grants: GrantStore, wish: JobWish, network: Network) -> "asyncio.Task[HeldGrant] | None":
+def ask_early(grants: GrantStore, wish: JobWish, network: Network) -> "asyncio.Task[None] | None":
     """Ask for a grant while nodes are looked for; None: one is held, or only the nodes tell what it must cover.
 
     The tracker may be far away: one after the other, a client's first job would wait for both.
@@ -52,7 +52,7 @@ def ask_early(grants: GrantStore, wish: JobWish, network: Network) -> "asyncio.T
     cost = _cost_known_early(wish, network)
     if cost is None or grants.holds(wish.task, cost_microcredits=cost):
         return None
-    return asyncio.create_task(grants.get(wish.task, cost_microcredits=cost))
+    return asyncio.create_task(grants.hold(wish.task, cost_microcredits=cost))
 
 
 def _cost_known_early(wish: JobWish, network: Network) -> int | None:
@@ -65,4 +65,4 @@ def _cost_known_early(wish: JobWish, network: Network) -> int | None:
 
 async def _hold_one(grants: GrantStore, task: Task, cost_microcredits: int) -> None:
     with contextlib.suppress(GpunodeError):  # the job asks again, and its caller hears why there is none
-        await grants.get(task, cost_microcredits=cost_microcredits)
+        await grants.hold(task, cost_microcredits=cost_microcredits)

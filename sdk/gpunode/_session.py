@@ -182,7 +182,9 @@ class Session:
             for name in {choice.model for choice in choices}
         )
         try:
-            grant = await (early_grant or services.grants.get(wish.task, cost_microcredits=cost))
+            if early_grant is not None:
+                await early_grant
+            grant = await services.grants.get(wish.task, cost_microcredits=cost)
         except BaseException:
             prober.job_over(counted)
             raise
@@ -367,7 +369,12 @@ class Session:
             good_nodes=good_nodes,
             measurements=self._measurements,
             prober=prober,
-            accounting=Accounting(self.tracker, self._background),
+            accounting=Accounting(
+                self.tracker,
+                self._background,
+                prices=lambda: self._current().info.prices,
+                spend=grants.spend,
+            ),
             background=self._background,
             patience=around.patience,
             monotonic=around.monotonic,

@@ -44,10 +44,11 @@ class ScriptedNode:
     refuse: errors for the next requests, in turn. overstate: tokens that the receipt claims too many. endless:
     repeats the words until cancelled. prompt: what its template makes of the messages. silent: accepts nothing and
     says nothing. mute_after: says nothing more after so many tokens, and keeps the stream; with ``pings`` it goes on
-    to send those. cut_with: the error that comes instead of the stream's end. drains_after: says after so many tokens
-    that it is about to stop. sign_receipts_as: another key than its own. misquotes: its receipt is for another
-    output. finish_reason: of a whole answer. first_token_s (and of speech, the first segment), token_s: what tokens
-    take. probe_s: what the answer to a probe takes.
+    to send those. position: of jobs in its queue, as it says when it accepts them. cut_with: the error that comes
+    instead of the stream's end. drains_after: says after so many tokens that it is about to stop. sign_receipts_as:
+    another key than its own. misquotes: its receipt is for another output. finish_reason: of a whole answer.
+    first_token_s (and of speech, the first segment), token_s: what tokens take. probe_s: what the answer to a probe
+    takes.
     """
 
     identity: Identity
@@ -67,6 +68,7 @@ class ScriptedNode:
     silent: bool = False
     mute_after: int | None = None
     pings: bool = False
+    position: int = 0
     cut_with: JobError | None = None
     drains_after: int | None = None
     probe_s: float = 0.0
@@ -174,7 +176,7 @@ class _Conversation:
         prompt_tokens = 0 if isinstance(params, ImageParams | SpeechParams) else node.quote
         accepted = AcceptedFrame(
             prompt_tokens=prompt_tokens,
-            position=0,
+            position=node.position,
             eta_s=0.0,
             fingerprint=node.fingerprint,
             prompt_digest=salted_digest(job.request.body.salt, "prompt", node.prompt),

@@ -9,6 +9,7 @@ import pytest
 from gpunode import ChatResult
 from gpunode.errors import AnswerInterrupted, VerificationFailed
 from gpunode.types import RouteSegment
+from gpunode_protocol.adverts import Speed
 from gpunode_protocol.errors import ErrorCode, job_error
 from gpunode_protocol.identity import Identity
 from gpunode_protocol.messages import LIVENESS_TIMEOUT_S
@@ -159,6 +160,19 @@ async def test_a_node_that_drains_may_finish(world: World) -> None:
     asked = await _ask(world)
     _check_parts(world, asked, leaving)
     assert good.requests == []
+
+
+@virtual_time
+async def test_a_node_that_said_it_is_free_and_lets_the_job_wait(world: World) -> None:
+    """It may hold a job in its queue for minutes: a second one that is free is asked as if this one were slow."""
+    liar = world.add_node(position=1, mute_after=0, pings=True)
+    free = world.add_node(speed=Speed(input_milliunits_per_s=100_000, output_milliunits_per_s=10_000))
+    async with world.client() as client:
+        began_at = asyncio.get_running_loop().time()
+        answer = await client.chat(messages=HELLO)
+        took_s = asyncio.get_running_loop().time() - began_at
+    assert (answer.route.node, [attempt.node for attempt in answer.route.failed]) == (free.peer_id, [liar.peer_id])
+    assert took_s < 30  # virtual
 
 
 @virtual_time
