@@ -13,7 +13,7 @@ from gpunode_protocol.tracker_api import NodesReply
 
 from gpunode._advert_pool import AdvertPool, Found
 from gpunode._good_nodes import GoodNodes
-from gpunode._look_up import LookUp
+from gpunode._look_up import DHT_PATIENCE_S, LookUp
 from gpunode._network import Network
 from gpunode._selection import ENOUGH, Wanted
 
@@ -40,6 +40,7 @@ class Discovery:
         good_nodes: the third source.
         network: returns what is known of the network now.
         clock: Unix seconds.
+        dht_patience_s: see ``LookUp``.
     """
 
     def __init__(
@@ -50,12 +51,14 @@ class Discovery:
         good_nodes: GoodNodes,
         network: Callable[[], Network],
         clock: Callable[[], float],
+        dht_patience_s: float = DHT_PATIENCE_S,
     ) -> None:
         self._mesh = mesh
         self._index = index
         self._good_nodes = good_nodes
         self._network = network
         self._clock = clock
+        self._dht_patience_s = dht_patience_s
         self._under_way: set[LookUp] = set()
 
     async def find(self, wanted: Wanted, *, home: Region | None) -> Found:
@@ -65,7 +68,7 @@ class Discovery:
     def begin(self, wanted: Wanted, *, home: Region | None) -> LookUp:
         """Begin to search; the caller awaits the look-up, or cancels it. ``close`` ends it too."""
         pool = AdvertPool(self._network(), wanted, now=self._clock())
-        look_up = LookUp(pool, wanted.region or home)
+        look_up = LookUp(pool, wanted.region or home, self._dht_patience_s)
         look_up.start(self._search(look_up, wanted, home))
         self._under_way.add(look_up)
         look_up.on_end(self._under_way.discard)

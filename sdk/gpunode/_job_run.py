@@ -23,7 +23,7 @@ from gpunode._job_ends import interrupted, unanswered
 from gpunode._job_grants import JobGrants
 from gpunode._job_requests import Job
 from gpunode._job_services import JobServices
-from gpunode._job_timing import Spans, timing_of
+from gpunode._job_timing import spans_of, timing_of
 from gpunode._knocking import HasEnded
 from gpunode._node_queue import NodeQueue, is_free
 from gpunode._opening import open_unless_ended
@@ -286,22 +286,10 @@ class JobRun:
         self._failed.refuted(by=choice)
         services.breakers.succeeded(choice.node)
         services.good_nodes.remember(choice.candidate.advert)
-        timing = timing_of(choice, self.job.task, completed.usage, self._spans(part, completed), at=services.clock())
+        spans = spans_of(part, completed.receipt.body, self.start, now=services.monotonic())
+        timing = timing_of(choice, self.job.task, completed.usage, spans, at=services.clock())
         services.measurements.job_done(choice.node, choice.model, timing)
         self._part_over(part, "done")
-
-    def _spans(self, part: Part, completed: Completed) -> Spans:
-        now, stated = self._services.monotonic(), completed.receipt.body
-        first_at = now if part.begun_at is None else part.begun_at
-        last_at = now if part.last_at is None else part.last_at
-        return Spans(
-            first_ms=1000 * (first_at - part.sent_at),
-            output_ms=1000 * (last_at - first_at),
-            total_ms=1000 * (now - part.sent_at),
-            paused_ms=1000 * part.link.clock.lost_s,
-            stated_decode_ms=float(max(0, stated.duration_ms - stated.ttft_ms)),
-            start_ms=self.start.looking_up_ms + self.start.probing_ms,
-        )
 
     async def _leave(self, link: JobLink, failure: GpunodeError | None) -> None:
         """Pay what is owed and close the stream; a job that is not over is cancelled first."""

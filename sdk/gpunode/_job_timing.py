@@ -4,10 +4,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from gpunode_protocol.payloads import Usage
+from gpunode_protocol.receipts import Receipt
 from gpunode_protocol.tasks import Task
 
 from gpunode._observed import Timing
+from gpunode._race import Part
 from gpunode._selection import Choice
+from gpunode.types import StartTimes
 
 BUSY_START_MS: Final = 10.0
 """A client that has just looked for nodes or asked them still does while its job begins: connections are made, which
@@ -32,6 +35,20 @@ class Spans:
     paused_ms: float
     stated_decode_ms: float
     start_ms: float = 0.0
+
+
+def spans_of(part: Part, stated: Receipt, start: StartTimes, *, now: float) -> Spans:
+    """Return how long a part took that is over. stated: by its node. start: of the job. now: monotonic seconds."""
+    first_at = now if part.begun_at is None else part.begun_at
+    last_at = now if part.last_at is None else part.last_at
+    return Spans(
+        first_ms=1000 * (first_at - part.sent_at),
+        output_ms=1000 * (last_at - first_at),
+        total_ms=1000 * (now - part.sent_at),
+        paused_ms=1000 * part.link.clock.lost_s,
+        stated_decode_ms=float(max(0, stated.duration_ms - stated.ttft_ms)),
+        start_ms=start.looking_up_ms + start.probing_ms,
+    )
 
 
 def timing_of(choice: Choice, task: Task, usage: Usage, spans: Spans, *, at: float) -> Timing:

@@ -9,9 +9,9 @@ from gpunode_protocol.regions import Region
 from gpunode._advert_pool import AdvertPool, Found
 from gpunode._selection import ENOUGH
 
-DHT_PATIENCE_S: Final = 0.25
+DHT_PATIENCE_S: Final = 0.6
 """The DHT gets at least this, from the beginning, beside an index that has named candidates: the tracker may be next
-door, and have answered before the DHT could."""
+door, and have answered before the DHT could. On a busy machine or across a continent that is enough."""
 INDEX_PATIENCE_S: Final = 1.0
 """The index gets at least this, from the beginning, beside a DHT that has named candidates. It is the second opinion
 on whoever holds a key's places there, so a tracker on another continent must have the time to answer."""
@@ -23,11 +23,13 @@ class LookUp:
     Args:
         pool: takes the adverts.
         near: the region in which nodes are looked for first, None = everywhere at once.
+        dht_patience_s: see ``DHT_PATIENCE_S``.
     """
 
-    def __init__(self, pool: AdvertPool, near: Region | None) -> None:
+    def __init__(self, pool: AdvertPool, near: Region | None, dht_patience_s: float = DHT_PATIENCE_S) -> None:
         self.pool = pool
         self._near = near
+        self._dht_patience_s = dht_patience_s
         self._task: asyncio.Task[None] | None = None
         self._has_index = False
         self._has_dht = False
@@ -87,7 +89,7 @@ class LookUp:
             while self.is_under_way and not (ends_at is not None and self._has_index and self._has_dht):
                 self._news.clear()
                 if ends_at is None and self._is_promising:
-                    least_s = DHT_PATIENCE_S if self._has_index else INDEX_PATIENCE_S
+                    least_s = self._dht_patience_s if self._has_index else INDEX_PATIENCE_S
                     ends_at = began_at + max(least_s, 2 * (loop.time() - began_at))
                     on_first(self.pool.found())
                     continue

@@ -2,21 +2,17 @@
 
 import asyncio
 import logging
-import time
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from random import Random, SystemRandom
 from typing import Final
 
 from gpunode_protocol.errors import GpunodeError
 from gpunode_protocol.job_ids import new_job_id
 from gpunode_protocol.keyfile import load_or_create_identity
-from gpunode_protocol.mesh import Mesh, MeshConfig, RecordValidator, create_mesh
+from gpunode_protocol.mesh import Mesh, MeshConfig
 from gpunode_protocol.mesh.advert_records import AdvertValidator
-from gpunode_protocol.mesh.knock import Door, all_refuse
-from gpunode_protocol.patience import Patience
 from gpunode_protocol.tracker_api import NodesReply
 
 from gpunode._accounting import Accounting
@@ -30,7 +26,7 @@ from gpunode._good_nodes import GoodNodes
 from gpunode._grants import GrantStore, GrantTerms
 from gpunode._home import HomeKeeper
 from gpunode._index_ahead import IndexAhead
-from gpunode._job_requests import Job, JobSigner, patience_with, worst_cost_microcredits
+from gpunode._job_requests import Job, JobSigner, worst_cost_microcredits
 from gpunode._job_run import JobRun
 from gpunode._job_services import JobServices
 from gpunode._job_wish import JobWish
@@ -44,7 +40,8 @@ from gpunode._probing import Prober
 from gpunode._region_facts import network_regions
 from gpunode._selection import Choice, Wanted
 from gpunode._state import StateDir
-from gpunode._tracker import SessionTracker, TrackerClient
+from gpunode._surroundings import Surroundings
+from gpunode._tracker import SessionTracker
 from gpunode._warmth import Warmth
 from gpunode.config import ClientConfig
 from gpunode.errors import ClientClosed, ClientError
@@ -56,29 +53,6 @@ _log = logging.getLogger(__name__)
 
 KNOWN_NETWORK_PATIENCE_S: Final = 2.0
 """With a network known from before, a silent tracker delays the first call by no more than this."""
-
-
-RESUME_FOR_S: Final = 15.0
-"""How long somebody is looked for who can finish an answer: a p2pd that died is back after a few seconds."""
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What a session takes from outside; tests give their own.
-
-    clock: Unix seconds; monotonic: seconds. resume_for_s, all_refuse: see ``JobServices``. identity_path: the client's
-    key file, None = in the state folder.
-    """
-
-    create_mesh: Callable[[MeshConfig, RecordValidator], Mesh] = create_mesh
-    create_tracker: Callable[[ClientConfig], TrackerClient] = TrackerClient.from_config
-    clock: Callable[[], float] = time.time
-    monotonic: Callable[[], float] = time.monotonic
-    random: Random = field(default_factory=SystemRandom)
-    patience: Callable[[Choice, Job], Patience] = patience_with
-    resume_for_s: float = RESUME_FOR_S
-    all_refuse: Callable[[Sequence[Door]], Awaitable[bool]] = all_refuse
-    identity_path: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -359,7 +333,14 @@ class Session:
         around = self._surroundings
         identity = load_or_create_identity(self._identity_path)
         breakers, good_nodes = Breakers(), self._good_nodes
-        discovery = Discovery(mesh, index=self._index, good_nodes=good_nodes, network=self._current, clock=around.clock)
+        discovery = Discovery(
+            mesh,
+            index=self._index,
+            good_nodes=good_nodes,
+            network=self._current,
+            clock=around.clock,
+            dht_patience_s=around.dht_patience_s,
+        )
         prober = Prober(mesh, self._measurements, monotonic=around.monotonic)
         services = JobServices(
             mesh=mesh,

@@ -26,8 +26,9 @@ from gpunode._job_wish import JobWish
 from gpunode._placing import Demand
 from gpunode._queue_calls import AsyncQueueCalls
 from gpunode._selection import Wanted
-from gpunode._session import Session, Surroundings
+from gpunode._session import Session
 from gpunode._speech import AudioSource, SpeechOptions, Transcription, speech_of
+from gpunode._surroundings import Surroundings
 from gpunode.config import ClientConfig
 from gpunode.errors import ClientError
 from gpunode.regions import NetworkRegions

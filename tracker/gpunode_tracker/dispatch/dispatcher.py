@@ -8,7 +8,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
 
 from gpunode._placing import Demand
-from gpunode._session import Surroundings
+from gpunode._surroundings import Surroundings
 from gpunode.errors import NoNodeFound
 from gpunode_protocol.errors import GpunodeError
 from gpunode_protocol.identity import PeerId
