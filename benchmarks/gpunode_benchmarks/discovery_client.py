@@ -9,7 +9,8 @@ from typing import Final, NoReturn
 from gpunode._finder import Placement
 from gpunode._probing import FRESH_S
 from gpunode._selection import Wanted
-from gpunode._session import Session, Surroundings
+from gpunode._session import Session
+from gpunode._surroundings import Surroundings
 from gpunode._tracker import TrackerClient
 from gpunode.config import ClientConfig
 from gpunode.errors import TrackerUnreachable

@@ -3,10 +3,14 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from gpunode_protocol.errors import ErrorCode, job_error
+from gpunode_protocol.errors import ErrorCode, JobError, job_error
 from gpunode_protocol.messages import MAX_BLOB_CHUNK_BYTES, BlobFrame
 from gpunode_protocol.outputs import blob_digest
 from gpunode_protocol.payloads import BlobRef
+
+
+class WrongBlobDigest(JobError):
+    """``blob_invalid``: the bytes of a whole blob are not those that its pieces state."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,8 @@ class BlobAssembler:
         """Add a piece; return the blob when it is whole.
 
         Raises:
-            JobError: ``blob_invalid``: out of order, beyond the declared size or limit, or a wrong digest.
+            JobError: ``blob_invalid``: out of order, or beyond the declared size or limit.
+            WrongBlobDigest: the whole has another digest.
         """
         if frame.id in self._finished:
             raise job_error(ErrorCode.BLOB_INVALID, f"Blob {frame.id} came twice.")
@@ -99,5 +104,5 @@ class BlobAssembler:
         del self._open[frame.id]
         self._finished.add(frame.id)
         if blob_digest(self.salt, bytes(data)) != first.digest:
-            raise job_error(ErrorCode.BLOB_INVALID, f"Blob {frame.id} does not match its digest; send it again.")
+            raise WrongBlobDigest(ErrorCode.BLOB_INVALID, f"Blob {frame.id} does not match its digest; send it again.")
         return Blob(frame.id, first.media_type, bytes(data), first.units)

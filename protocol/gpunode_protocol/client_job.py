@@ -14,8 +14,8 @@ Only a valid ``done`` is an end: whatever else ends the stream is a ``Failed`` e
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from gpunode_protocol.blobs import Blob, BlobAssembler, blob_frames
-from gpunode_protocol.errors import ErrorCode, GpunodeError, UnexpectedMessage, job_error
+from gpunode_protocol.blobs import Blob, BlobAssembler, WrongBlobDigest, blob_frames
+from gpunode_protocol.errors import ErrorCode, FalseFrame, GpunodeError, JobError, UnexpectedMessage, job_error
 from gpunode_protocol.framing import FrameParser
 from gpunode_protocol.identity import Identity
 from gpunode_protocol.messages import (
@@ -62,7 +62,11 @@ class Completed:
 
 @dataclass(frozen=True)
 class Failed:
-    """The stream is of no more use. ``error`` says why; ``JobError.retryable`` whether another node may be tried."""
+    """The stream is of no more use. ``error`` says why; ``JobError.retryable`` whether another node may be tried.
+
+    What the node says itself is ``ClientJob.error_told``. What is wrong with its frames is its own fault, never the
+    request's: a ``FalseFrame``, or a ``ProtocolError``.
+    """
 
     error: GpunodeError
 
@@ -85,6 +89,8 @@ class ClientJob:
         opened_at: monotonic seconds.
         patience: deadlines.
         inputs: blobs that the parameters refer to, sent after ``accepted``.
+
+    ``error_told``: the node's own error frame, None while there is none.
     """
 
     identity: Identity
@@ -95,6 +101,7 @@ class ClientJob:
     inputs: Sequence[Blob] = ()
 
     accepted: AcceptedFrame | None = None
+    error_told: JobError | None = None
     last_voucher: Signed[Voucher] | None = None
     is_over: bool = False
     cancelled: bool = False
@@ -233,7 +240,8 @@ class ClientJob:
             case DoneFrame() if self.accepted is not None:
                 return self._complete(message, self.accepted)
             case ErrorFrame():
-                return self._fail(message.to_error())
+                self.error_told = message.to_error()
+                return self._fail(self.error_told)
         return message if isinstance(message, _REPORTED) else None
 
     def _accept(self, message: AcceptedFrame, now: float) -> None:
@@ -242,9 +250,9 @@ class ClientJob:
         body = self.request.body
         bound = input_tokens_bound(self.params)
         if message.prompt_tokens > bound:
-            raise job_error(
-                ErrorCode.INVALID_PARAMETERS,
+            raise FalseFrame(
                 f"The node quotes {message.prompt_tokens} prompt tokens; this prompt cannot have more than {bound}.",
+                fault="bad_usage",
             )
         if body.fingerprint is not None and message.fingerprint != body.fingerprint:
             raise job_error(ErrorCode.FINGERPRINT_MISMATCH, "The node serves other weights than it was asked for.")
@@ -263,7 +271,12 @@ class ClientJob:
 
     def _receive_blob(self, message: BlobFrame, now: float) -> Blob | None:
         self.output.check_blob(message.units)
-        blob = self._blobs.add(message)
+        try:
+            blob = self._blobs.add(message)
+        except WrongBlobDigest as error:
+            raise FalseFrame(f"Blob {message.id} of the node does not match its digest.", fault="bad_digest") from error
+        except JobError as error:
+            raise UnexpectedMessage(f"The node's blobs cannot be put together: {error.message}") from error
         if blob is not None:
             self.output.add_blob(blob.id, message.digest, blob.units)
         self._mark_output(now)

@@ -15,6 +15,7 @@
     ├── InvalidSettings         a setting or configuration file that cannot be used
     ├── Untrusted               a grant, certificate or tree head that does not verify
     ├── VerificationFailed      a node's answer that contradicts what was received
+    │   └── FalseFrame          one frame of it that cannot be true; what came before it stands
     └── JobError                a job ended with an error code from the table below
 """
 
@@ -88,6 +89,10 @@ class VerificationFailed(GpunodeError):
         """``message``: at most one. ``fault``: what the node is reported for, where there is a node to report."""
         super().__init__(*message)
         self.fault: AnswerFault = fault
+
+
+class FalseFrame(VerificationFailed):
+    """The node sent a frame that cannot be true; what came before it stands."""
 
 
 class ErrorCode(StrEnum):

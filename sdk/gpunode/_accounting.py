@@ -1,9 +1,11 @@
 """What the client tells the tracker about a job's end: vouchers that no node can deliver, and complaints."""
 
 import logging
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from gpunode_protocol.errors import VerificationFailed
+from gpunode_protocol.prices import PriceTable
 from gpunode_protocol.receipts import Receipt
 from gpunode_protocol.requests import JobRequest
 from gpunode_protocol.signing import Signed
@@ -46,24 +48,45 @@ class JobAccounts(Protocol):
 
 
 class Accounting:
-    """Sends in the background; a tracker that is down loses nothing but the node's last window."""
+    """Sends in the background; a tracker that is down loses nothing but the node's last window.
 
-    def __init__(self, tracker: AccountingTarget, background: Background) -> None:
+    Args:
+        tracker: who is told.
+        background: sends.
+        prices: the network's, now.
+        spend: learns what each grant (``jti``) was signed for, in micro-credits.
+    """
+
+    def __init__(
+        self,
+        tracker: AccountingTarget,
+        background: Background,
+        *,
+        prices: Callable[[], PriceTable],
+        spend: Callable[[str, int], None],
+    ) -> None:
         self._tracker = tracker
         self._background = background
+        self._prices = prices
+        self._spend = spend
 
     def submit(self, voucher: Signed[Voucher] | None, receipt: Signed[Receipt] | None = None) -> None:
         """Submit a voucher (None: nothing was received) and the receipt that it agrees with."""
         if voucher is not None:
+            self._count(voucher.body)
             item = SettlementItem(voucher=voucher.envelope, receipt=receipt.envelope if receipt else None)
             self._background.spawn(self._settle(SettlementBatch(items=(item,))))
 
-    def handed_over(self, voucher: Signed[Voucher], receipt: Signed[Receipt]) -> None:
+    def handed_over(self, voucher: Signed[Voucher], receipt: Signed[Receipt]) -> None:  # noqa: ARG002 -- the contract's
         """Leave it to the node."""
+        self._count(voucher.body)
 
     def report(self, request: Signed[JobRequest], error: VerificationFailed) -> None:
         """Complain about an answer that did not verify."""
         self._background.spawn(self._tracker.report(complaint(request, error)))
+
+    def _count(self, voucher: Voucher) -> None:
+        self._spend(voucher.jti, cost_of(voucher, self._prices()))
 
     async def _settle(self, batch: SettlementBatch) -> None:
         reply = await self._tracker.settle(batch)
@@ -75,6 +98,16 @@ class Accounting:
                     result.reason,
                     extra={"event": "voucher_not_settled", "status": result.status},
                 )
+
+
+def cost_of(voucher: Voucher, prices: PriceTable) -> int:
+    """Return what a voucher promises, in micro-credits; 0 where the network has no price for the task."""
+    try:
+        return prices.cost_microcredits(
+            voucher.task, voucher.model, input_units=voucher.input_count, output_units=voucher.count
+        )
+    except KeyError:
+        return 0
 
 
 def complaint(request: Signed[JobRequest], error: VerificationFailed) -> ReportRequest:

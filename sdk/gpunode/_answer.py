@@ -24,6 +24,8 @@ class Answer:
 
     Args:
         job: what was asked for.
+
+    ``is_shown``: the caller sees it grow. If not, one that is begun anew may be another, and takes its place.
     """
 
     def __init__(self, job: Job) -> None:
@@ -36,7 +38,9 @@ class Answer:
         self._language: str | None = None
         self._order = Order(job.params, fingerprint=job.fingerprint)
         self._accepted: AcceptedFrame | None = None
+        self.is_shown = True
         self._seen: SeenPrefix | None = None
+        self._is_outdated = False
 
     @property
     def has_begun(self) -> bool:
@@ -61,6 +65,7 @@ class Answer:
         """
         match event:
             case TokensFrame():
+                self._clear_outdated()
                 event = event if self._seen is None else self._seen.cut(event)
                 if not event.ids and not event.text:
                     return None
@@ -77,8 +82,15 @@ class Answer:
 
     def end(self) -> None:
         """See that an answer that was begun anew is at least as long as what the caller has. Raises CannotGoOn."""
+        self._clear_outdated()
         if self._seen is not None:
             self._seen.end()
+
+    def _clear_outdated(self) -> None:
+        if self._is_outdated:
+            self._is_outdated = False
+            self.text_parts.clear()
+            self.ids.clear()
 
     def part_over(self, part: RouteSegment, voucher: Signed[Voucher] | None) -> None:
         """Note that a node gives no more. voucher: the last one that it got."""
@@ -110,6 +122,9 @@ class Answer:
                 return self._order
 
     def _rest_of_text(self, params: LlmParams) -> Order:
+        if begins_anew(params) and not self.is_shown:
+            self._is_outdated = True  # kept until there is something new: it is what the caller gets if nothing comes
+            return self._order
         if begins_anew(params):
             self._seen = SeenPrefix(tuple(self.ids), self.text)
             return self._order

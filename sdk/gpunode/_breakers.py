@@ -11,6 +11,7 @@ LONGEST_PAUSE_S: Final = 300.0
 class _Record:
     failures: int = 0
     blocked_until: float = 0.0
+    busy_until: float = 0.0
 
 
 @dataclass
@@ -31,10 +32,16 @@ class Breakers:
         record = self._records.setdefault(node, _Record())
         pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S if retry_after_s is None else retry_after_s)
         record.blocked_until = max(record.blocked_until, now + pause_s)
+        record.busy_until = now + min(LONGEST_PAUSE_S, retry_after_s or 0.0)
 
     def succeeded(self, node: str) -> None:
         """Forget a node's failures."""
         self._records.pop(node, None)
+
+    def busy_until(self, node: str) -> float:
+        """Return the instant at which a node that had no room wants to be asked again, 0 if it named none."""
+        record = self._records.get(node)
+        return 0.0 if record is None else record.busy_until
 
     def blocked(self, now: float) -> frozenset[str]:
         """Return the nodes that should be asked last."""

@@ -7,7 +7,7 @@ from typing import Any, Final, TypedDict
 
 from gpunode_protocol.client_job import Completed
 from gpunode_protocol.errors import MalformedMessage
-from gpunode_protocol.messages import TokensFrame
+from gpunode_protocol.messages import AcceptedFrame, TokensFrame
 from gpunode_protocol.payloads import ChatMessage, LlmParams
 
 from gpunode._job_result import job_facts
@@ -121,20 +121,25 @@ class ChatState:
 
 
 async def chat_chunks(
-    start: Callable[[], Awaitable[JobRun]], state: ChatState, *, monotonic: Callable[[], float]
+    start: Callable[[], Awaitable[JobRun]], state: ChatState, *, is_shown: bool, monotonic: Callable[[], float]
 ) -> AsyncGenerator[Chunk, None]:
     """Yield the answer's pieces; afterwards ``state.result`` is there. Closing it early cancels the job.
+
+    is_shown: see ``Answer``; if not, only the result counts, and the pieces may be of several answers.
 
     A function beside the stream object, not a method of it: nothing then keeps a forgotten stream alive.
     """
     started_at = monotonic()
     state.run = run = await start()
+    run.answer.is_shown = is_shown
     calls, logprobs = CallFilter(), list[TokenLogprob]()
     async with aclosing(read_ahead(run.events())) as events:
         async for event in events:
             if isinstance(event, TokensFrame) and (event.ids or event.text):
                 logprobs.extend(TokenLogprob(*entry) for entry in _entries(event))
                 yield Chunk(calls.push(event.text) if _params(run).tools else event.text, event.ids)
+            elif isinstance(event, AcceptedFrame) and not is_shown:
+                logprobs.clear()  # answers with entries are begun anew
             elif isinstance(event, Completed):
                 state.result = _result(run, event, logprobs, started_at=started_at, now=monotonic())
 

@@ -2,29 +2,23 @@
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
 from typing import Final
 
-from gpunode_protocol.adverts import Advert, open_advert
 from gpunode_protocol.dht_keys import ANY_MODEL, DhtKey, keys_to_search
 from gpunode_protocol.errors import GpunodeError
 from gpunode_protocol.mesh.interface import Mesh
 from gpunode_protocol.regions import Region
-from gpunode_protocol.signing import Envelope, Signed
 from gpunode_protocol.tracker_api import NodesReply
-from gpunode_protocol.trust import check_advert
 
+from gpunode._advert_pool import AdvertPool, Found
 from gpunode._good_nodes import GoodNodes
+from gpunode._look_up import DHT_PATIENCE_S, LookUp
 from gpunode._network import Network
-from gpunode._selection import Candidate, Wanted, objection, why_not
-from gpunode.types import Source
+from gpunode._selection import ENOUGH, Wanted
 
 _log = logging.getLogger(__name__)
 
-ENOUGH: Final = 8
-"""With so many candidates there is no need to look in other regions or to wait for the index."""
 QUICK_LOOK_UP_S: Final = 1.0
 """What a look-up has found by then is used: waiting longer (for peers that have just died, mostly) adds little."""
 PATIENT_LOOK_UP_S: Final = 4.0
@@ -32,24 +26,9 @@ PATIENT_LOOK_UP_S: Final = 4.0
 INDEX_DEADLINE_S: Final = 3.0
 MAX_LOOK_UPS: Final = 32
 """Keys looked up at once."""
-MAX_INDEX_AGE_S: Final = 300
-"""An older index is a replay: every advert in it has expired."""
 
 FetchIndex = Callable[[Wanted], Awaitable[NodesReply]]
 """Asks the tracker for its index; raises ``ClientError``."""
-
-
-@dataclass
-class Found:
-    """What a search brought.
-
-    candidates: newest advert of each node and model. excluded: nodes that serve what is wanted and may not do it,
-    counted by reason. reasons: why other adverts and sources are of no use, counted.
-    """
-
-    candidates: list[Candidate] = field(default_factory=list)
-    excluded: Counter[str] = field(default_factory=Counter)
-    reasons: Counter[str] = field(default_factory=Counter)
 
 
 class Discovery:
@@ -61,6 +40,7 @@ class Discovery:
         good_nodes: the third source.
         network: returns what is known of the network now.
         clock: Unix seconds.
+        dht_patience_s: see ``LookUp``.
     """
 
     def __init__(
@@ -71,19 +51,38 @@ class Discovery:
         good_nodes: GoodNodes,
         network: Callable[[], Network],
         clock: Callable[[], float],
+        dht_patience_s: float = DHT_PATIENCE_S,
     ) -> None:
         self._mesh = mesh
         self._index = index
         self._good_nodes = good_nodes
         self._network = network
         self._clock = clock
+        self._dht_patience_s = dht_patience_s
+        self._under_way: set[LookUp] = set()
 
     async def find(self, wanted: Wanted, *, home: Region | None) -> Found:
-        """Return the candidates; home: the client's region, which is looked at first."""
-        pool = _Pool(self._network(), wanted, now=self._clock())
-        index = asyncio.create_task(self._ask_index(pool, wanted))
+        """Return all candidates that a search brings; home: the client's region, which is looked at first."""
+        return await self.begin(wanted, home=home).whole()
+
+    def begin(self, wanted: Wanted, *, home: Region | None) -> LookUp:
+        """Begin to search; the caller awaits the look-up, or cancels it. ``close`` ends it too."""
+        pool = AdvertPool(self._network(), wanted, now=self._clock())
+        look_up = LookUp(pool, wanted.region or home, self._dht_patience_s)
+        look_up.start(self._search(look_up, wanted, home))
+        self._under_way.add(look_up)
+        look_up.on_end(self._under_way.discard)
+        return look_up
+
+    async def close(self) -> None:
+        """End the searches that go on behind their callers' backs."""
+        await asyncio.gather(*(look_up.cancel() for look_up in list(self._under_way)))
+
+    async def _search(self, look_up: LookUp, wanted: Wanted, home: Region | None) -> None:
+        pool = look_up.pool
+        index = asyncio.create_task(self._ask_index(look_up, wanted))
         try:
-            await self._search_dht(pool, wanted, home)
+            await self._search_dht(look_up, wanted, home)
             if pool.count < ENOUGH:
                 await index
         finally:
@@ -92,25 +91,27 @@ class Discovery:
         if not pool.count:
             for advert in self._good_nodes.all():
                 pool.add_verified_by_node(advert, "cache")
-        return pool.found()
 
-    async def _search_dht(self, pool: "_Pool", wanted: Wanted, home: Region | None) -> None:
-        first = wanted.region or home
+    async def _search_dht(self, look_up: LookUp, wanted: Wanted, home: Region | None) -> None:
+        first, pool = wanted.region or home, look_up.pool
         others = [region for region in Region if region is not first] if wanted.region is None else []
         for deadline_s in (QUICK_LOOK_UP_S, PATIENT_LOOK_UP_S):
             if first is not None:
-                await self._look_up(pool, wanted, [first], deadline_s)
-            if others and pool.count < ENOUGH:
-                await self._look_up(pool, wanted, others, deadline_s)
+                await self._look_up(look_up, wanted, [first], deadline_s)
+                look_up.dht_answered()
+            if others and pool.count < ENOUGH and not look_up.spares_the_rest:
+                await self._look_up(look_up, wanted, others, deadline_s)
+            look_up.dht_answered()
             if pool.count:
                 return
 
-    async def _look_up(self, pool: "_Pool", wanted: Wanted, regions: Iterable[Region], deadline_s: float) -> None:
+    async def _look_up(self, look_up: LookUp, wanted: Wanted, regions: Iterable[Region], deadline_s: float) -> None:
         keys = [key for region in regions for key in _keys(self._network(), wanted, region)]
         gate = asyncio.Semaphore(MAX_LOOK_UPS)
-        await asyncio.gather(*(self._look_up_key(pool, key, gate, deadline_s) for key in keys))
+        await asyncio.gather(*(self._look_up_key(look_up, key, gate, deadline_s) for key in keys))
 
-    async def _look_up_key(self, pool: "_Pool", key: DhtKey, gate: asyncio.Semaphore, deadline_s: float) -> None:
+    async def _look_up_key(self, look_up: LookUp, key: DhtKey, gate: asyncio.Semaphore, deadline_s: float) -> None:
+        pool = look_up.pool
         try:
             async with gate:
                 found = await self._mesh.find(str(key), deadline_s=deadline_s)
@@ -121,15 +122,17 @@ class Discovery:
         for record in found.records:
             pool.add_verified_by_node(record.content, "dht")
         pool.reasons.update({f"DHT record refused: {reason}": count for reason, count in found.dropped.items()})
+        look_up.changed()
 
-    async def _ask_index(self, pool: "_Pool", wanted: Wanted) -> None:
+    async def _ask_index(self, look_up: LookUp, wanted: Wanted) -> None:
         try:
             async with asyncio.timeout(INDEX_DEADLINE_S):
                 reply = await self._index(wanted)
-            pool.add_index(reply.index)
+            look_up.pool.add_index(reply.index)
         except (GpunodeError, TimeoutError) as error:
             _log.debug("tracker's index: %s", error, extra={"event": "index_failed"})
-            pool.reasons["the tracker's index cannot be read"] += 1
+            look_up.pool.reasons["the tracker's index cannot be read"] += 1
+        look_up.index_answered()
 
 
 def _keys(network: Network, wanted: Wanted, region: Region) -> list[DhtKey]:
@@ -138,64 +141,3 @@ def _keys(network: Network, wanted: Wanted, region: Region) -> list[DhtKey]:
     bits = {info.shard_bits, info.shard_bits if info.previous_shard_bits is None else info.previous_shard_bits}
     model = wanted.model or ANY_MODEL
     return [key for count in sorted(bits) for key in keys_to_search(network.id, wanted.task, model, region, count)]
-
-
-class _Pool:
-    """Adverts as they come in, one for each node and model: the newest, and found in the DHT if it was."""
-
-    def __init__(self, network: Network, wanted: Wanted, *, now: float) -> None:
-        self._network = network
-        self._wanted = wanted
-        self._now = now
-        self._candidates: dict[tuple[str, str], Candidate] = {}
-        self._objections: dict[tuple[str, str], str] = {}
-        self.reasons: Counter[str] = Counter()
-
-    @property
-    def count(self) -> int:
-        return len(self._candidates)
-
-    def found(self) -> Found:
-        return Found(list(self._candidates.values()), Counter(self._objections.values()), self.reasons)
-
-    def add_index(self, envelope: Envelope) -> None:
-        """Check the index's signature and age, then its adverts one by one."""
-        index = self._network.trust.open_index(envelope).body
-        if index.issued_at < self._now - MAX_INDEX_AGE_S:
-            self.reasons["the tracker's index is old"] += 1
-            return
-        for item in index.adverts:
-            try:
-                advert = open_advert(item)
-            except GpunodeError:
-                self.reasons["advert in the index is not valid"] += 1
-                continue
-            self.add_verified_by_node(advert, "index")
-
-    def add_verified_by_node(self, advert: Signed[Advert], source: Source) -> None:
-        """Add an advert whose own signature was checked, if tracker's word and the question agree."""
-        body = advert.body
-        if source != "cache" and body.expires_at <= self._now:
-            self.reasons["advert has expired"] += 1
-            return
-        try:
-            check_advert(self._network.trust, advert, self._network.revocations, now=self._now)
-        except GpunodeError as error:
-            self.reasons[str(error)] += 1
-            return
-        reason = why_not(body, self._wanted)
-        if reason is not None:
-            self.reasons[reason] += 1
-            return
-        key = (body.peer, body.model.name)
-        refusal = objection(body, self._wanted)
-        if refusal is not None:
-            self._objections[key] = refusal  # once for each node, however many sources tell of it
-            return
-        known = self._candidates.get(key)
-        if known is None:
-            self._candidates[key] = Candidate(advert, source)
-            return
-        newest = max(known.advert, advert, key=lambda item: item.body.sequence)
-        in_dht = "dht" in {known.source, source}
-        self._candidates[key] = Candidate(newest, "dht" if in_dht else known.source)

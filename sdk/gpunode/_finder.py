@@ -10,17 +10,31 @@ from typing import Any
 from gpunode_protocol.identity import PeerId
 from gpunode_protocol.regions import Region
 
+from gpunode._advert_pool import Found
 from gpunode._breakers import Breakers
 from gpunode._candidate_memory import CandidateMemory, Question
 from gpunode._cost import TYPICAL_SIZE, JobSize, cost_of
-from gpunode._discovery import ENOUGH, Discovery, Found
+from gpunode._discovery import Discovery
+from gpunode._look_up import LookUp
 from gpunode._measurements import Measurements
 from gpunode._model_names import resolve_name
 from gpunode._network import Network
 from gpunode._other_tasks import how_to_ask
 from gpunode._probe_answer import Probe
 from gpunode._probing import Prober, Worth
-from gpunode._selection import Candidate, Choice, Knowledge, Standing, Wanted, rank, standing_of, to_measure, to_probe
+from gpunode._selection import (
+    ENOUGH,
+    Candidate,
+    Choice,
+    Knowledge,
+    Standing,
+    Wanted,
+    rank,
+    standing_of,
+    to_measure,
+    to_probe,
+)
+from gpunode._stragglers import worth_waiting_ms
 from gpunode.errors import NoNodeFound
 from gpunode.regions import HomeFrom
 
@@ -56,10 +70,14 @@ class Placement:
 
 @dataclass(frozen=True)
 class Ranking:
-    """choices: best first. excluded: nodes that do not qualify, counted by reason."""
+    """choices: best first. excluded: nodes that do not qualify, counted by reason.
+
+    looked_up_at: monotonic seconds at which the nodes were known that were then probed.
+    """
 
     choices: list[Choice]
     excluded: Counter[str] = field(default_factory=Counter)
+    looked_up_at: float = 0.0
 
 
 class Finder:
@@ -105,18 +123,39 @@ class Finder:
         Raises:
             NoNodeFound: with the models that there are, and why nodes do not qualify.
         """
-        choices = await self._known_choices(placement) or (await self.search(placement)).choices
-        self._widen_if_crowded(choices, placement)
-        return choices
+        return (await self.ranking(placement)).choices
 
-    async def search(self, placement: Placement) -> Ranking:
-        """Return the nodes to try, best first, at least one; always searches.
+    async def ranking(self, placement: Placement) -> Ranking:
+        """Return ``choices``, and how they came about.
 
         Raises:
             NoNodeFound: see ``choices``.
         """
-        found = await self._search(placement.question)
-        ranking = await self._rank_found(found, placement)
+        ranking = Ranking(await self._known_choices(placement), looked_up_at=self._monotonic())
+        if not ranking.choices:
+            ranking = await self.search(placement)
+        self._widen_if_crowded(ranking.choices, placement)
+        return ranking
+
+    async def look_up(self, placement: Placement) -> None:
+        """Search, and remember who was found; nobody is asked."""
+        await self._search(placement.question)
+
+    def known(self, placement: Placement) -> set[PeerId]:
+        """Return the nodes that are remembered for a question, maybe none."""
+        known = self._memory.recall(placement.question, network=self._network(), now=self._clock())
+        return {candidate.node for candidate in known}
+
+    async def search(self, placement: Placement, *, thorough: bool = False) -> Ranking:
+        """Return the nodes to try, best first, at least one; always searches.
+
+        thorough: hear all sources and all nodes that are asked out, instead of going on as soon as it is worth it.
+
+        Raises:
+            NoNodeFound: see ``choices``.
+        """
+        found = await (self._search(placement.question) if thorough else self._search_soon(placement))
+        ranking = await self._rank_found(found, placement, thorough=thorough)
         if not ranking.choices:
             asked_by = "" if ranking.excluded else await how_to_ask(self._discovery, *placement.question)
             raise _nobody(placement.wanted, found, ranking.excluded, asked_by)
@@ -125,7 +164,12 @@ class Finder:
     async def all(self, placement: Placement) -> list[Choice]:
         """Return every node that serves what is wanted, maybe none; always searches."""
         found = await self._discovery.find(placement.wanted, home=placement.home)
-        return (await self._rank_found(found, placement)).choices
+        return (await self._rank_found(found, placement, thorough=True)).choices
+
+    async def close(self) -> None:
+        """End what goes on behind the callers' backs."""
+        await self._discovery.close()
+        await self._prober.close()
 
     async def _known_choices(self, placement: Placement) -> list[Choice]:
         """Return the nodes of an earlier search; none if not one of them answers any more."""
@@ -137,22 +181,51 @@ class Finder:
         self._refresh_if_old(placement)
         return choices
 
-    async def _rank_found(self, found: Found, placement: Placement) -> Ranking:
-        excluded, kept = found.excluded.copy(), []
+    async def _rank_found(self, found: Found, placement: Placement, *, thorough: bool = False) -> Ranking:
+        looked_up_at, excluded, kept = self._monotonic(), found.excluded.copy(), []
         for candidate in found.candidates:
             refusal = placement.objection(candidate)
             if refusal is None:
                 kept.append(candidate)
             else:
                 excluded[refusal] += 1
-        return Ranking(await self._ranked(kept, placement), excluded)
+        return Ranking(await self._ranked(kept, placement, thorough=thorough), excluded, looked_up_at)
+
+    async def _search_soon(self, placement: Placement) -> Found:
+        """Search until it is worth going on; the rest is remembered when it has come."""
+
+        def ask_first(found: Found) -> None:
+            """Ask whom one source named while the other one is waited for: all of it are round trips."""
+            allowed = [item for item in found.candidates if placement.objection(item) is None]
+            self._prober.begin(to_probe(allowed, self._knowledge(allowed, placement), self._random))
+
+        question = placement.question
+        look_up = self._begin(question)
+        found = await self._in_other_words(question, await look_up.soon(ask_first))
+        if look_up.is_under_way:
+            self._spawn(self._remember_rest(question, look_up))
+        return found
 
     async def _search(self, question: Question) -> Found:
-        wanted, home = question[0], None if question in self._wide else question[1]
+        return await self._in_other_words(question, await self._begin(question).whole())
+
+    async def _remember_rest(self, question: Question, look_up: LookUp) -> None:
         network = self._network()
-        found = await self._discovery.find(wanted, home=home)
+        found = await look_up.whole()
+        if found.candidates:
+            self._memory.remember(question, found.candidates, network=network, now=self._clock())
+
+    def _begin(self, question: Question) -> LookUp:
+        return self._discovery.begin(question[0], home=self._home_of(question))
+
+    def _home_of(self, question: Question) -> Region | None:
+        return None if question in self._wide else question[1]
+
+    async def _in_other_words(self, question: Question, found: Found) -> Found:
+        """Remember what was found; if it is nothing, look for what else the model's name may mean."""
+        wanted, network = question[0], self._network()
         if not found.candidates and not found.excluded and wanted.model is not None:
-            everything = await self._discovery.find(replace(wanted, model=None), home=home)
+            everything = await self._discovery.find(replace(wanted, model=None), home=self._home_of(question))
             found = _served_under_another_name(wanted.model, everything)
         self._memory.remember(question, found.candidates, network=network, now=self._clock())
         return found
@@ -188,30 +261,33 @@ class Finder:
         finally:
             self._refreshing.discard(question)
 
-    async def _ranked(self, candidates: list[Candidate], placement: Placement) -> list[Choice]:
+    async def _ranked(
+        self, candidates: list[Candidate], placement: Placement, *, thorough: bool = False
+    ) -> list[Choice]:
         """Probe and rank, and wait for those that have not answered lately; if nobody is free, ask eight more."""
         asked = to_probe(candidates, self._knowledge(candidates, placement), self._random)
-        probes = await self._prober.probe_all(asked, self._gain_from(asked, placement))
+        probes = await self._prober.probe_all(asked, None if thorough else self._worth_of(asked, placement))
         others = [candidate for candidate in candidates if candidate not in asked]
         if others and not self._free(probes):
             more = to_probe(others, self._knowledge(others, placement), self._random)
-            probes |= await self._prober.probe_all(more, self._gain_from(candidates, placement))
+            probes |= await self._prober.probe_all(more, None if thorough else self._worth_of(candidates, placement))
             asked += more
-        return self._ranked_by(candidates, probes, placement, asked={candidate.node for candidate in asked})
+        heard_out = {candidate.node for candidate in asked if not self._prober.is_asking(candidate)}
+        return self._ranked_by(candidates, probes, placement, asked=heard_out)
 
-    def _gain_from(self, asked: Sequence[Candidate], placement: Placement) -> Worth:
-        """Return how much sooner the answer could come from those who have not answered yet, were they idle."""
+    def _worth_of(self, asked: Sequence[Candidate], placement: Placement) -> Worth:
+        """Return how long those who have not answered yet are worth waiting for, were they idle."""
         blocked = self._breakers.blocked(self._monotonic())
 
-        def gain_ms(probes: Mapping[PeerId, Probe], pending: Collection[Candidate]) -> float:
+        def worth_ms(probes: Mapping[PeerId, Probe], pending: Collection[Candidate], first_ms: float) -> float:
             answered = [self._choice(item, probes.get(item.node), placement, blocked, ()) for item in asked]
             best = min(
                 (choice.cost_ms for choice in answered if choice.standing is Standing.ANSWERED), default=math.inf
             )
-            idle = [self._choice(item, None, placement, blocked, ()).cost.terms for item in pending]
-            return best - min((terms.total_ms - terms.silence_ms - terms.rtt_ms for terms in idle), default=best)
+            idle = [self._choice(item, None, placement, blocked, ()) for item in pending]
+            return worth_waiting_ms(best, idle, placement.home, first_ms)
 
-        return gain_ms
+        return worth_ms
 
     def _ranked_at_once(self, candidates: list[Candidate], placement: Placement) -> list[Choice]:
         """Rank by the answers of the last seconds; none if no healthy node was free then. Others are asked meanwhile.
@@ -224,7 +300,7 @@ class Finder:
             return []
         asked = to_probe(candidates, self._knowledge(candidates, placement, ready=free), self._random)
         if any(candidate.node not in probes for candidate in asked):
-            self._spawn(self._prober.refresh(asked))
+            self._prober.begin(asked)
         return self._ranked_by(candidates, probes, placement, asked=())
 
     def _free(self, probes: Mapping[PeerId, Probe]) -> set[PeerId]:

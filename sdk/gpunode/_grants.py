@@ -14,6 +14,7 @@ from gpunode_protocol.tasks import Task
 from gpunode_protocol.tracker_api import BalanceReply, GrantReply, GrantRequest
 from gpunode_protocol.trust import Trust
 
+from gpunode._spending import Spending
 from gpunode._state import read_json, write_json
 from gpunode.errors import ClientError, InsufficientCredits, TrackerError
 
@@ -32,10 +33,9 @@ class HeldGrant:
     token: str
     grant: Grant
 
-    def serves(self, *, now: float, cap_microcredits: int) -> bool:
-        """Whether it may be presented now for a job that may cost this much at any node."""
-        lives = self.grant.exp > now + _MIN_LIFE_LEFT_S
-        return lives and (self.grant.cap.open or 0) >= cap_microcredits
+    def lives(self, now: float) -> bool:
+        """Whether it may be presented now."""
+        return self.grant.exp > now + _MIN_LIFE_LEFT_S
 
     def is_past_half_life(self, now: float) -> bool:
         """Whether it is time for the next one."""
@@ -58,11 +58,15 @@ class GrantSupply(Protocol):
     """Who has grants for jobs; all raise ``GpunodeError`` where there is none."""
 
     async def get(self, task: Task, *, cost_microcredits: int = 0) -> HeldGrant:
-        """Return a grant that covers a job of this cost."""
+        """Return a grant that covers a job of this cost; ``give_back`` follows when the job is over."""
         ...
 
     async def replace(self, task: Task, *, refused: str, cost_microcredits: int = 0) -> HeldGrant:
-        """Return another one than a node has refused; refused: its ``jti``."""
+        """Return, likewise, another one than a node has refused; refused: its ``jti``."""
+        ...
+
+    def give_back(self, held: HeldGrant, *, cost_microcredits: int) -> None:
+        """Note that a job of this cost is over, for which this one was returned."""
         ...
 
     async def named(self, task: Task, node: PeerId, *, cost_microcredits: int = 0) -> HeldGrant:
@@ -106,43 +110,64 @@ class GrantStore:
         self._trust = trust
         self._clock = clock
         self._spawn = spawn
+        self._spending = Spending()
         self._held: dict[Task, HeldGrant] | None = None
         self._locks: dict[Task, asyncio.Lock] = {}
         self._renewing: set[Task] = set()
         self._renew_not_before = 0.0
 
     async def get(self, task: Task, *, cost_microcredits: int = 0) -> HeldGrant:
-        """Return a grant that covers a job of this cost: the kept one, else a new one.
+        """Return a grant that covers a job of this cost beside those under way: the kept one, else a new one.
 
         Raises:
             ClientError: there is none and the tracker gives none.
         """
         async with self._locks.setdefault(task, asyncio.Lock()):
             held = self._load().get(task)
-            if held is None or not held.serves(now=self._clock(), cap_microcredits=cost_microcredits):
-                return await self._issue_open(task, cost_microcredits)
+            if held is None or not self._serves(held, cost_microcredits):
+                return self._promised(await self._issue_open(task, cost_microcredits), cost_microcredits)
+            self._promised(held, cost_microcredits)
         if held.is_past_half_life(self._clock()) and task not in self._renewing:
             self._renewing.add(task)
             self._spawn(self._renew(task, cost_microcredits))
         return held
 
+    async def hold(self, task: Task, *, cost_microcredits: int) -> None:
+        """See that ``get`` has a grant for such a job without asking the tracker. Raises like it."""
+        self.give_back(await self.get(task, cost_microcredits=cost_microcredits), cost_microcredits=cost_microcredits)
+
     def holds(self, task: Task, *, cost_microcredits: int) -> bool:
         """Return whether ``get`` has a grant for such a job without asking the tracker."""
         held = self._load().get(task)
-        return held is not None and held.serves(now=self._clock(), cap_microcredits=cost_microcredits)
+        return held is not None and self._serves(held, cost_microcredits)
 
     async def replace(self, task: Task, *, refused: str, cost_microcredits: int = 0) -> HeldGrant:
         """Return a grant other than the one whose ``jti`` a node has refused."""
         async with self._locks.setdefault(task, asyncio.Lock()):
             held = self._load().get(task)
-            if held is not None and held.grant.jti != refused:  # another job has replaced it meanwhile
-                return held
-            return await self._issue_open(task, cost_microcredits)
+            if held is None or held.grant.jti == refused:  # otherwise another job has replaced it meanwhile
+                held = await self._issue_open(task, cost_microcredits)
+            return self._promised(held, cost_microcredits)
+
+    def give_back(self, held: HeldGrant, *, cost_microcredits: int) -> None:
+        """Note that a job of this cost is over, for which ``get`` or ``replace`` returned this grant."""
+        self._spending.give_back(held.grant.jti, cost_microcredits)
+
+    def spend(self, jti: str, microcredits: int) -> None:
+        """Note a node's last voucher for a job, of any grant."""
+        self._spending.spend(jti, microcredits)
 
     async def named(self, task: Task, node: PeerId, *, cost_microcredits: int = 0) -> HeldGrant:
         """Return a new grant for one node only: fully funded, so the node's limit for open grants does not apply."""
         cap = max(cost_microcredits, self._terms.cap_microcredits)
         return await self._issue(GrantRequest(peer=self._terms.client, tasks=(task,), nodes={node: cap}))
+
+    def _serves(self, held: HeldGrant, cost_microcredits: int) -> bool:
+        return held.lives(self._clock()) and self._spending.left_microcredits(held.grant) >= cost_microcredits
+
+    def _promised(self, held: HeldGrant, cost_microcredits: int) -> HeldGrant:
+        self._spending.promise(held.grant.jti, cost_microcredits)
+        return held
 
     async def _renew(self, task: Task, cost_microcredits: int) -> None:
         try:
@@ -164,6 +189,7 @@ class GrantStore:
                 raise
             held = await self._issue(self._open_request(task, rest))
         self._load()[task] = held
+        self._spending.keep({other.grant.jti for other in self._load().values()})
         self._save()
         return held
 

@@ -61,12 +61,17 @@ class JobGrants:
             _log.warning("the grant was not replaced: %s", error, extra={"event": "grant_not_replaced"})
             return False
 
+    def job_over(self) -> None:
+        """Give back what the job did not cost; its last voucher has been signed."""
+        self._store.give_back(self._grant, cost_microcredits=self._job.cost_microcredits)
+
     async def _replace(self, node: PeerId, code: ErrorCode | None) -> bool:
         job, cost = self._job, self._job.cost_microcredits
         self._replaced += 1
         if self._replaced == 1:
-            refused = self._grant.grant.jti
-            self._grant = await self._store.replace(job.task, refused=refused, cost_microcredits=cost)
+            refused = self._grant
+            self._grant = await self._store.replace(job.task, refused=refused.grant.jti, cost_microcredits=cost)
+            self._store.give_back(refused, cost_microcredits=cost)
         elif self._replaced == 2 and code is ErrorCode.GRANT_EXHAUSTED:
             self._named[node] = await self._store.named(job.task, node, cost_microcredits=cost)
         else:

@@ -7,7 +7,7 @@ from typing import TypedDict
 from gpunode_protocol.client_job import Completed, JobEvent
 
 from gpunode._job_run import JobRun
-from gpunode.types import JobReceipt, Route
+from gpunode.types import JobReceipt, Route, StartTimes
 
 
 class JobFacts(TypedDict):
@@ -21,6 +21,7 @@ class JobFacts(TypedDict):
     found_ms: float
     ttft_ms: float
     duration_ms: float
+    start: StartTimes
 
 
 def job_facts(run: JobRun, done: Completed, *, started_at: float, now: float) -> JobFacts:
@@ -36,6 +37,7 @@ def job_facts(run: JobRun, done: Completed, *, started_at: float, now: float) ->
         found_ms=1000 * (run.chosen_at - started_at),
         ttft_ms=1000 * (first_at - started_at),
         duration_ms=1000 * (now - started_at),
+        start=run.start,
     )
 
 

@@ -1,7 +1,6 @@
 """One job from its first node to its last: streams, failures, failover in the middle of an answer, vouchers."""
 
 import asyncio
-import logging
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from dataclasses import replace
 from functools import partial
@@ -17,30 +16,27 @@ from gpunode_protocol.mesh.multiaddrs import is_relayed
 from gpunode_protocol.messages import JOB_PROTOCOL, SegmentFrame, TokensFrame
 
 from gpunode._answer import Answer
+from gpunode._blame import Blame, voids_answer
+from gpunode._failed_attempts import FailedAttempts
 from gpunode._grants import HeldGrant
+from gpunode._job_ends import interrupted, unanswered
 from gpunode._job_grants import JobGrants
 from gpunode._job_requests import Job
 from gpunode._job_services import JobServices
-from gpunode._job_timing import Spans, timing_of
+from gpunode._job_timing import spans_of, timing_of
 from gpunode._knocking import HasEnded
-from gpunode._node_queue import NodeQueue
+from gpunode._node_queue import NodeQueue, is_free
 from gpunode._opening import open_unless_ended
 from gpunode._race import Part, first_to_begin
 from gpunode._seen_prefix import CannotGoOn
+from gpunode._segment_numbers import SegmentNumbers
 from gpunode._selection import Choice
 from gpunode._transport import JobLink, ReadingClock
-from gpunode.errors import AnswerInterrupted, NoNodeFound, RequestRefused
-from gpunode.types import Attempt, Route, RouteSegment
+from gpunode.errors import ClientError, RequestRefused
+from gpunode.types import Route, RouteSegment, StartTimes
 
-_log = logging.getLogger(__name__)
-
-_REQUEST_FAULTS: Final = frozenset(
-    {ErrorCode.INVALID_PARAMETERS, ErrorCode.UNKNOWN_TASK, ErrorCode.TASK_NOT_ALLOWED, ErrorCode.BLOB_INVALID}
-)
-"""Every node would refuse alike."""
 _RESUME_OPEN_S: Final = 3.0
 """For a stream to a node that shall go on with an answer: the caller waits, and the next node may be alive."""
-_NOT_A_FAILURE: Final = frozenset({ErrorCode.BUSY, ErrorCode.DRAINING, ErrorCode.TOO_MANY_STREAMS})
 
 
 class JobRun:
@@ -64,16 +60,16 @@ class JobRun:
         self.route: Route | None = None
         self.on_route: Callable[[Route], None] = _nobody_listens
         self.chosen_at = nodes.made_at
+        self.start = StartTimes()
         self.first_output_at: float | None = None
         self._services = services
         self._nodes = nodes
         self._grants = JobGrants(services.grants, job, grant)
         self._inputs = inputs
-        self._segment = 0
+        self._numbers = SegmentNumbers()
         self._has_hedged = False
         self._cut_at: float | None = None
-        self._failed: list[Attempt] = []
-        self._is_only_load = True
+        self._failed = FailedAttempts(services)
         self._leaving: list[asyncio.Task[None]] = []
 
     async def events(self) -> AsyncGenerator[JobEvent, None]:
@@ -86,30 +82,37 @@ class JobRun:
             AnswerInterrupted: the answer broke off, and nobody could finish it. VerificationFailed: it does not verify.
             ClientError: no grant could be had.
         """
-        while True:
-            part, events = await self._begin(await self._connect())
-            failure: GpunodeError | None = None
-            try:
-                while True:
-                    for event in events:
-                        if isinstance(event, Failed):
-                            failure = event.error
-                        elif (new := self._take(event, part)) is not None:
-                            yield new
-                    if failure is not None or part.link.completed is not None:
-                        break
-                    events = await self._next(part)
-                if failure is None:
-                    return
-            finally:
-                self._services.prober.job_over(part.counted)
-                self._spawn(self._leave(part.link, failure))
-            await self._give_up(part, failure)
+        try:
+            while True:
+                part, events = await self._begin(await self._connect())
+                failure: GpunodeError | None = None
+                try:
+                    while True:
+                        for event in events:
+                            if isinstance(event, Failed):
+                                failure = event.error
+                            elif (new := self._take(event, part)) is not None:
+                                yield new
+                        if failure is not None or part.link.completed is not None:
+                            break
+                        events = await self._next(part)
+                    if failure is None:
+                        return
+                finally:
+                    self._services.prober.job_over(part.counted)
+                    self._spawn(self._leave(part.link, failure))
+                await self._give_up(part, failure)
+        finally:
+            self._services.background.spawn(self._give_grant_back())
 
     async def settle_up(self) -> None:
         """Wait until everybody who has been left so far was told what they are owed, some seconds at most."""
         if self._leaving:
             await asyncio.wait(self._leaving)  # a caller who waits no longer ends none of it
+
+    async def _give_grant_back(self) -> None:
+        await self.settle_up()  # by then it is known what the job did cost
+        self._grants.job_over()
 
     def _spawn(self, leaving: Coroutine[Any, Any, None]) -> None:
         self._leaving.append(self._services.background.spawn(leaving))
@@ -122,8 +125,9 @@ class JobRun:
                 self._show_route(part)
                 return part
         if self.answer.has_begun:
-            self._interrupt(self._failed[-1].reason)
-        raise self._exhausted()
+            attempts = self._failed.attempts
+            self._interrupt(self._limit_reached() or (attempts[-1].reason if attempts else "Nobody is left to ask."))
+        raise unanswered(self._failed, self._limit_reached(), others_left=self._nodes.has(lambda _: True))
 
     async def _open(self, choice: Choice) -> Part | None:
         """Send the request to a node; None if it cannot be reached."""
@@ -139,9 +143,14 @@ class JobRun:
             self._services.prober.job_over(counted)
             if not isinstance(error, MeshError):
                 raise
-            self._failed_at(choice, str(error))
+            self._failed.unreachable(choice, str(error))
             return None
-        return Part(choice, self._link(choice, stream), counted, self._services.monotonic())
+        try:
+            return Part(choice, self._link(choice, stream), counted, self._services.monotonic())
+        except BaseException:
+            self._services.prober.job_over(counted)
+            stream.abort()
+            raise
 
     def _show_route(self, part: Part) -> None:
         choice = part.choice
@@ -151,7 +160,7 @@ class JobRun:
             rtt_ms=choice.probe.rtt_ms if choice.probe else None,
             path="relayed" if is_relayed(part.link.stream.remote_address) else "direct",
             source=choice.candidate.source,
-            failed=tuple(self._failed),
+            failed=self._failed.attempts,
             segments=tuple(self.answer.parts),
         )
         self.on_route(self.route)
@@ -170,10 +179,14 @@ class JobRun:
         return part, events
 
     async def _hedge(self, slow: Part) -> Part | None:
-        """Ask a second node, once a job, unless the first said that the job waits. Files are not sent twice."""
-        if self._has_hedged or self._inputs or slow.link.job.is_queued:
+        """Ask a second node, once a job. Files are not sent twice.
+
+        A job that waits as was expected goes on waiting. Where the node had said that it is free, a free one is asked.
+        """
+        is_queued = slow.link.job.is_queued
+        if self._has_hedged or self._inputs or self._numbers.are_used_up or (is_queued and not is_free(slow.choice)):
             return None
-        choice = self._nodes.next()
+        choice = self._nodes.next_free() if is_queued else self._nodes.next()
         if choice is None:
             return None
         self._has_hedged = True
@@ -186,12 +199,12 @@ class JobRun:
     def _dismiss(self, part: Part, failure: GpunodeError | None) -> None:
         """Let a node go that lost the race: without output there is nothing to pay."""
         self._services.prober.job_over(part.counted)
-        if failure is not None:
-            self._failed_at(part.choice, str(failure), failure)
+        if failure is None:
+            self._failed.outrun(part.choice)
+            self._spawn(part.link.withdraw())
         else:
-            reason = "another node, asked when this one took long, was the first to begin"
-            self._failed.append(Attempt(part.choice.node, part.choice.candidate.body.region.value, reason))
-        self._spawn(part.link.withdraw())
+            self._failed_at(part, failure)
+            self._spawn(self._leave(part.link, failure))
 
     def _abandon(self, part: Part) -> None:
         """Let a node go that had not begun when the caller lost interest."""
@@ -199,20 +212,24 @@ class JobRun:
         self._spawn(self._leave(part.link, None))
 
     async def _next_choice(self) -> Choice | None:
-        if self._left_s() <= 0:
+        if self._limit_reached():
             return None
         if self._cut_at is None:
             return self._nodes.next() if len(self._failed) < self._services.max_attempts else None
         until = min(self._cut_at + self._services.resume_for_s, self.job.ends_at)
         choice = self._nodes.next()
         if choice is None and await self._nodes.refill(
-            self._can_finish, failed={attempt.node for attempt in self._failed}, until=until
+            self._can_finish,
+            failed={attempt.node for attempt in self._failed.attempts},
+            until=until,
+            busy_until=self._services.breakers.busy_until,
         ):
             choice = self._nodes.next()
         return choice
 
     def _can_finish(self, choice: Choice) -> bool:
-        return self.answer.fingerprint in {None, choice.candidate.body.model.fingerprint}
+        has_weights = self.answer.fingerprint in {None, choice.candidate.body.model.fingerprint}
+        return has_weights and choice.node not in self._failed.excluded
 
     def _link(self, choice: Choice, stream: MeshStream) -> JobLink:
         services = self._services
@@ -221,18 +238,23 @@ class JobRun:
         order = self.answer.next_order()
         job = ClientJob(
             identity=services.signer.identity,
-            request=services.signer.sign(self.job, choice, grant, self._segment, order),
+            request=services.signer.sign(self.job, choice, grant, self._numbers.take(choice.node), order),
             jti=grant.grant.jti,
             opened_at=clock(),
             patience=services.patience(choice, replace(self.job, params=order.params)),
             inputs=self._inputs,
         )
-        self._segment += 1
         doors = doors_of(choice.candidate.body.addresses, stream.remote_address)
         return JobLink(stream, job, clock, self._knock_at(doors))
 
     def _knock_at(self, doors: Sequence[Door]) -> HasEnded | None:
         return partial(self._services.all_refuse, doors) if doors else None
+
+    def _limit_reached(self) -> str:
+        """Return why no node may be asked any more, empty if one may."""
+        if self._left_s() <= 0:
+            return "The job's time is over."
+        return "The job was sent to nodes as often as a job may be." if self._numbers.are_used_up else ""
 
     def _left_s(self) -> float:
         return self.job.ends_at - self._services.monotonic()
@@ -261,23 +283,13 @@ class JobRun:
 
     def _succeeded(self, part: Part, completed: Completed) -> None:
         services, choice = self._services, part.choice
+        self._failed.refuted(by=choice)
         services.breakers.succeeded(choice.node)
         services.good_nodes.remember(choice.candidate.advert)
-        timing = timing_of(choice, self.job.task, completed.usage, self._spans(part, completed), at=services.clock())
+        spans = spans_of(part, completed.receipt.body, self.start, now=services.monotonic())
+        timing = timing_of(choice, self.job.task, completed.usage, spans, at=services.clock())
         services.measurements.job_done(choice.node, choice.model, timing)
         self._part_over(part, "done")
-
-    def _spans(self, part: Part, completed: Completed) -> Spans:
-        now, stated = self._services.monotonic(), completed.receipt.body
-        first_at = now if part.begun_at is None else part.begun_at
-        last_at = now if part.last_at is None else part.last_at
-        return Spans(
-            first_ms=1000 * (first_at - part.sent_at),
-            output_ms=1000 * (last_at - first_at),
-            total_ms=1000 * (now - part.sent_at),
-            paused_ms=1000 * part.link.clock.lost_s,
-            stated_decode_ms=float(max(0, stated.duration_ms - stated.ttft_ms)),
-        )
 
     async def _leave(self, link: JobLink, failure: GpunodeError | None) -> None:
         """Pay what is owed and close the stream; a job that is not over is cancelled first."""
@@ -289,101 +301,91 @@ class JobRun:
                 accounting.handed_over(link.completed.voucher, link.completed.receipt)
             else:
                 accounting.submit(link.completed.voucher, link.completed.receipt)
-        elif isinstance(failure, VerificationFailed):
-            link.abort()
-        elif (voucher := link.job.closing_voucher()) is not None:
+        elif not voids_answer(failure) and (voucher := link.job.closing_voucher()) is not None:
             accounting.submit(voucher)
             await link.hand_over()
+        elif isinstance(failure, VerificationFailed):
+            link.abort()
         else:
             await link.stream.close()  # the node waits for it, so that its last words are read
 
     async def _give_up(self, part: Part, error: GpunodeError) -> None:
         """Raise, unless another attempt may be made."""
-        services, choice = self._services, part.choice
-        if isinstance(error, VerificationFailed):
-            services.breakers.failed(choice.node, services.monotonic())
-            services.good_nodes.forget(choice.candidate.advert)
-            services.measurements.job_failed(choice.node, choice.model)
-            services.accounting.report(part.link.job.request, error)
-            raise error
-        code = error.code if isinstance(error, JobError) else None
         if self.answer.has_begun:
             await self._go_on_elsewhere(part, error)
-            return
-        if code in _REQUEST_FAULTS:
-            raise RequestRefused(str(error), code=code, node=choice.node) from error
-        if await self._grants.replace(choice.node, code):
-            self._nodes.put_first(choice)
-            return
-        if code is ErrorCode.CONTEXT_OVERFLOW:
-            self._keep_larger_contexts(choice, error)
-        self._failed_at(choice, str(error), error)
+        elif await self._has_new_grant(part, error):
+            self._nodes.put_first(part.choice)
+        elif self._failed_at(part, error) is Blame.REQUEST and isinstance(error, JobError):
+            self._consider_refusal(part.choice, error)
 
     async def _go_on_elsewhere(self, part: Part, error: GpunodeError) -> None:
-        """Note what this node gave, and see that what is missing can be asked of another one."""
-        code = error.code if isinstance(error, JobError) else None
-        if await self._grants.replace(part.choice.node, code):
-            self._nodes.put_first(part.choice)
-            return
-        self._failed_at(part.choice, str(error), error)
+        """Note what this node gave, and see that what is missing can be asked of another one, or with another grant."""
+        if voids_answer(error):
+            self._failed_at(part, error)
+            raise error
         self._part_over(part, str(error))
         if self._cut_at is None or part.link.job.output.count:
             self._cut_at = self._services.monotonic()
+            self._nodes.shorten_pauses()
         try:
             self.answer.next_order()
         except CannotGoOn as reason:
+            self._failed_at(part, error)
             self._interrupt(f"{error} {reason}")
+        if await self._has_new_grant(part, error):
+            self._nodes.put_first(part.choice)
+            return
+        self._failed_at(part, error)
         if self._left_s() <= 0:
             self._interrupt(str(error))
         self._nodes.keep(self._can_finish)
         blocked = self._services.breakers.blocked(self._services.monotonic())
         self._nodes.put_last(lambda choice: choice.node in blocked)
 
+    async def _has_new_grant(self, part: Part, error: GpunodeError) -> bool:
+        """Replace the grant if that helps. An answer that has begun is not lost because there is none to be had."""
+        code = error.code if isinstance(error, JobError) else None
+        try:
+            return await self._grants.replace(part.choice.node, code)
+        except ClientError:
+            if not self.answer.has_begun:
+                raise
+            return False
+
     def _part_over(self, part: Part, ended: str) -> None:
         job, choice = part.link.job, part.choice
         units, region = job.output.count, choice.candidate.body.region.value
         voucher = job.last_voucher if ended == "done" else job.closing_voucher()
         self.answer.part_over(RouteSegment(choice.node, region, units, ended), voucher)
+        self._update_route()
+
+    def _update_route(self) -> None:
         if self.route is not None:
-            self.route = replace(self.route, failed=tuple(self._failed), segments=tuple(self.answer.parts))
+            self.route = replace(self.route, failed=self._failed.attempts, segments=tuple(self.answer.parts))
 
-    def _keep_larger_contexts(self, choice: Choice, error: GpunodeError) -> None:
-        context = choice.candidate.body.model.context
-        if not self._nodes.keep(lambda other: other.candidate.body.model.context > context):
-            raise RequestRefused(str(error), code=ErrorCode.CONTEXT_OVERFLOW, node=choice.node) from error
+    def _consider_refusal(self, choice: Choice, error: JobError) -> None:
+        """Raise if another node has said the same; a prompt that is too long goes to larger contexts first."""
+        if error.code is ErrorCode.CONTEXT_OVERFLOW:
+            context = choice.candidate.body.model.context
+            if self._nodes.has(is_larger := lambda other: other.candidate.body.model.context > context):
+                self._nodes.keep(is_larger)
+                return
+        if not error.retryable and self._failed.is_confirmed(choice, error.code):
+            raise RequestRefused(str(error), code=error.code, node=choice.node) from error
 
-    def _failed_at(self, choice: Choice, reason: str, error: GpunodeError | None = None) -> None:
-        services, now = self._services, self._services.monotonic()
-        if isinstance(error, JobError) and error.code in _NOT_A_FAILURE:
-            services.breakers.busy(choice.node, now, error.retry_after_s)
-        else:
-            self._is_only_load = False
-            services.breakers.failed(choice.node, now)
-            services.good_nodes.forget(choice.candidate.advert)
-            services.measurements.job_failed(choice.node, choice.model)
-        self._failed.append(Attempt(node=choice.node, region=choice.candidate.body.region.value, reason=reason))
-        _log.info("node %s: %s", choice.node, reason, extra={"event": "attempt_failed", "node": choice.node})
+    def _failed_at(self, part: Part, error: GpunodeError) -> Blame:
+        """Note who failed; return whose fault it is."""
+        job = part.link.job
+        if job.error_told is not None and job.accepted is None:
+            self._numbers.refused(job.request.body.segment)
+        blame = self._failed.failed(part, error)
+        self._nodes.keep(lambda choice: choice.node not in self._failed.excluded)
+        self._update_route()
+        return blame
 
     def _interrupt(self, reason: str) -> NoReturn:
         assert self.route is not None  # noqa: S101 -- output came, so there was a stream
-        raise AnswerInterrupted(
-            f"The answer broke off after {self.answer.so_far()}: {reason} Nobody could be found who finishes it. What "
-            f"came until then is in the exception ({'.blobs' if self.answer.blobs else '.text'}) and is paid for. Ask "
-            "again for a whole answer.",
-            text=self.answer.text,
-            ids=tuple(self.answer.ids),
-            blobs=tuple(self.answer.blobs),
-            route=self.route,
-            job=self.job.id,
-        )
-
-    def _exhausted(self) -> NoNodeFound:
-        what = "None of the nodes that were tried answered." if self._left_s() > 0 else "The job's time is over."
-        return NoNodeFound(
-            f"{what} Try again shortly; 'gpunode nodes' shows who is there.",
-            attempts=self._failed,
-            is_only_load=self._is_only_load,
-        )
+        raise interrupted(self.answer, self.route, reason)
 
 
 def _nobody_listens(_route: Route) -> None:

@@ -15,6 +15,11 @@ LONGEST_PAUSE_S: Final = 2.0
 FindAgain = Callable[[], Awaitable[Sequence[Choice]]]
 
 
+def is_free(choice: Choice) -> bool:
+    """Return whether a node said that a job could begin at once."""
+    return choice.probe is not None and choice.probe.is_free
+
+
 class NodeQueue:
     """The nodes that a job may still ask.
 
@@ -32,11 +37,19 @@ class NodeQueue:
         self._counted: OwnJob | None = counted
         self._find_again = find_again
         self._monotonic = monotonic
+        self._pause_s: float | None = None
         self.made_at = monotonic()
 
     def next(self) -> Choice | None:
         """Take the best one, None when there is nobody left."""
         return self._choices.popleft() if self._choices else None
+
+    def next_free(self) -> Choice | None:
+        """Take the best one that had a free slot when it was chosen, None if there is none."""
+        choice = next(filter(is_free, self._choices), None)
+        if choice is not None:
+            self._choices.remove(choice)
+        return choice
 
     def take_counted(self) -> OwnJob | None:
         """Return the job as it was counted at the first node, once."""
@@ -52,29 +65,56 @@ class NodeQueue:
         self._choices = deque(filter(fits, self._choices))
         return bool(self._choices)
 
+    def has(self, fits: Callable[[Choice], bool]) -> bool:
+        """Return whether anybody fits."""
+        return any(map(fits, self._choices))
+
     def put_last(self, doubtful: Callable[[Choice], bool]) -> None:
         """Ask the doubtful ones after the others."""
         self._choices = deque(sorted(self._choices, key=doubtful))
 
-    async def refill(self, fits: Callable[[Choice], bool], *, failed: Collection[str], until: float) -> bool:
+    def shorten_pauses(self) -> None:
+        """Look soon again: what was asked for has changed, so whoever could not do it may be able now."""
+        self._pause_s = None
+
+    async def refill(
+        self,
+        fits: Callable[[Choice], bool],
+        *,
+        failed: Collection[str],
+        until: float,
+        busy_until: Callable[[str], float],
+    ) -> bool:
         """Look for nodes that fit until some are found; those that failed before are asked last.
 
-        Also they may be asked again: a stream can break while its node lives on.
+        Also they may be asked again: a stream can break while its node lives on. The pauses grow from one call to the
+        next. Nodes that said when they want to be asked again are left alone until then; if there is nobody else, they
+        are asked at the end.
 
         Args:
             fits: whether a node can finish the answer.
             failed: nodes that this job has tried.
             until: monotonic seconds at which to give up.
+            busy_until: of a node, monotonic seconds before which it does not want to be asked.
 
         Returns:
             Whether anybody was found.
         """
-        pause_s = FIRST_PAUSE_S
+        fitting: list[Choice] = []
         while self._monotonic() < until:
-            await asyncio.sleep(min(pause_s, max(0.0, until - self._monotonic())))
-            pause_s = min(LONGEST_PAUSE_S, 2 * pause_s)
-            found = [choice for choice in await self._find_again() if fits(choice)]
-            self._choices.extend(sorted(found, key=lambda choice: choice.node in failed))
-            if self._choices:
+            await asyncio.sleep(self._next_pause_s(until, [busy_until(choice.node) for choice in fitting]))
+            fitting = [choice for choice in await self._find_again() if fits(choice)]
+            fitting.sort(key=lambda choice: choice.node in failed)
+            now = self._monotonic()
+            ready = [choice for choice in fitting if busy_until(choice.node) <= now]
+            if ready:
+                self._choices.extend(ready)
                 return True
-        return False
+        self._choices.extend(fitting)
+        return bool(fitting)
+
+    def _next_pause_s(self, until: float, busy: Sequence[float]) -> float:
+        pause_s = FIRST_PAUSE_S if self._pause_s is None else self._pause_s
+        self._pause_s = min(LONGEST_PAUSE_S, 2 * pause_s)
+        now = self._monotonic()
+        return max(0.0, min(pause_s, *(at - now for at in (until, *busy))))

@@ -67,6 +67,10 @@ async def first_to_begin(
             done, _ = await asyncio.wait(waiting, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
             if not done:
                 timeout_s, opening = None, asyncio.ensure_future(hedge(first))
+            if opening is not None and opening.done():  # before a failure in the same moment is the last one's
+                second, opening = opening.result(), None
+                if second is not None:
+                    running[asyncio.ensure_future(_until_decided(second, next_events))] = second
             for task in [task for task in running if task in done]:
                 part, events = running[task], task.result()
                 failure = next((event.error for event in events if isinstance(event, Failed)), None)
@@ -75,10 +79,6 @@ async def first_to_begin(
                     return part, events
                 del running[task]
                 dismiss(part, failure)
-            if opening is not None and opening.done():
-                second, opening = opening.result(), None
-                if second is not None:
-                    running[asyncio.ensure_future(_until_decided(second, next_events))] = second
     finally:
         opened = await _broken_off(opening)
         for task in running:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from gpunode_protocol.messages import TokensFrame
+from gpunode_protocol.messages import TokenLogprob, TokensFrame
 
 
 class CannotGoOn(Exception):
@@ -40,11 +40,22 @@ class SeenPrefix:
             raise AnotherAnswer
         self._ids, self._text = self._ids[known:], self._text[shown:]
         ids = frame.ids[known:]
-        # the last entries are those of the last tokens; entries may be missing, tokens not
-        logprobs = frame.logprobs if frame.logprobs is None else frame.logprobs[len(frame.logprobs) - len(ids) :]
+        logprobs = None if frame.logprobs is None else _of_last(frame.logprobs, frame.ids, len(ids))
         return frame.model_copy(update={"ids": ids, "text": frame.text[shown:], "logprobs": logprobs})
 
     def end(self) -> None:
         """Raise ``AnotherAnswer`` if the new answer ended before what was seen."""
         if self._ids or self._text:
             raise AnotherAnswer
+
+
+def _of_last(entries: Sequence[TokenLogprob], ids: Sequence[int], count: int) -> tuple[TokenLogprob, ...]:
+    """Return the entries of the last ``count`` tokens. They come in the tokens' order; entries may be missing."""
+    first, end = len(ids) - count, len(ids)
+    kept: list[TokenLogprob] = []
+    for entry in reversed(entries):
+        at = next((at for at in range(end - 1, first - 1, -1) if ids[at] == entry.id), None)
+        if at is not None:
+            kept.append(entry)
+            end = at
+    return tuple(reversed(kept))

@@ -19,6 +19,8 @@ from gpunode._probe_answer import Probe
 from gpunode.routing import NO_LIMITS, Limits
 from gpunode.types import Source
 
+ENOUGH: Final = 8
+"""With so many candidates there is no need to look in other regions, or to wait for another source."""
 MAX_PROBES: Final = 8
 """Candidates probed at once at most (facts: Petals)."""
 TIE_MS: Final = 10.0
@@ -61,7 +63,7 @@ class Standing(IntEnum):
     ANSWERED = 0
     DRAINING = 1
     NOT_ASKED = 2  #: eight others should be nearer, or its answer is still awaited
-    SILENT = 3  #: asked just now, and did not answer
+    SILENT = 3  #: asked just now, and did not answer within 2 s
     FAILED = 4  #: within the pause after a failure
 
 
@@ -122,7 +124,7 @@ def objection(advert: Advert, wanted: Wanted) -> str | None:
 
 
 def standing_of(node: PeerId, probe: Probe | None, *, blocked: Collection[str], asked: Collection[str]) -> Standing:
-    """Return where a node stands. asked: who should have answered by now."""
+    """Return where a node stands. asked: whoever has had the time to answer."""
     if node in blocked:
         return Standing.FAILED
     if probe is None:

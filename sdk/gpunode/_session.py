@@ -2,20 +2,17 @@
 
 import asyncio
 import logging
-import time
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
-from random import Random, SystemRandom
 from typing import Final
 
 from gpunode_protocol.errors import GpunodeError
 from gpunode_protocol.job_ids import new_job_id
 from gpunode_protocol.keyfile import load_or_create_identity
-from gpunode_protocol.mesh import Mesh, MeshConfig, RecordValidator, create_mesh
+from gpunode_protocol.mesh import Mesh, MeshConfig
 from gpunode_protocol.mesh.advert_records import AdvertValidator
-from gpunode_protocol.mesh.knock import Door, all_refuse
-from gpunode_protocol.patience import Patience
 from gpunode_protocol.tracker_api import NodesReply
 
 from gpunode._accounting import Accounting
@@ -24,11 +21,12 @@ from gpunode._breakers import Breakers
 from gpunode._cost import JobSize
 from gpunode._discovery import Discovery
 from gpunode._explaining import explanation_of
-from gpunode._finder import Finder, Placement
+from gpunode._finder import Finder, Placement, Ranking
 from gpunode._good_nodes import GoodNodes
-from gpunode._grants import GrantStore, GrantTerms, HeldGrant
+from gpunode._grants import GrantStore, GrantTerms
 from gpunode._home import HomeKeeper
-from gpunode._job_requests import Job, JobSigner, patience_with, worst_cost_microcredits
+from gpunode._index_ahead import IndexAhead
+from gpunode._job_requests import Job, JobSigner, worst_cost_microcredits
 from gpunode._job_run import JobRun
 from gpunode._job_services import JobServices
 from gpunode._job_wish import JobWish
@@ -37,44 +35,24 @@ from gpunode._network import Network, NetworkKeeper
 from gpunode._node_queue import NodeQueue
 from gpunode._own_nodes import OwnNodes
 from gpunode._placing import Demand, Placer
+from gpunode._preparing import ask_early, prepare
 from gpunode._probing import Prober
 from gpunode._region_facts import network_regions
 from gpunode._selection import Choice, Wanted
 from gpunode._state import StateDir
-from gpunode._tracker import SessionTracker, TrackerClient
+from gpunode._surroundings import Surroundings
+from gpunode._tracker import SessionTracker
 from gpunode._warmth import Warmth
 from gpunode.config import ClientConfig
 from gpunode.errors import ClientClosed, ClientError
 from gpunode.regions import NetworkRegions
 from gpunode.routing import RouteExplanation
+from gpunode.types import StartTimes
 
 _log = logging.getLogger(__name__)
 
 KNOWN_NETWORK_PATIENCE_S: Final = 2.0
 """With a network known from before, a silent tracker delays the first call by no more than this."""
-
-
-RESUME_FOR_S: Final = 15.0
-"""How long somebody is looked for who can finish an answer: a p2pd that died is back after a few seconds."""
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What a session takes from outside; tests give their own.
-
-    clock: Unix seconds; monotonic: seconds. resume_for_s, all_refuse: see ``JobServices``. identity_path: the client's
-    key file, None = in the state folder.
-    """
-
-    create_mesh: Callable[[MeshConfig, RecordValidator], Mesh] = create_mesh
-    create_tracker: Callable[[ClientConfig], TrackerClient] = TrackerClient.from_config
-    clock: Callable[[], float] = time.time
-    monotonic: Callable[[], float] = time.monotonic
-    random: Random = field(default_factory=SystemRandom)
-    patience: Callable[[Choice, Job], Patience] = patience_with
-    resume_for_s: float = RESUME_FOR_S
-    all_refuse: Callable[[Sequence[Door]], Awaitable[bool]] = all_refuse
-    identity_path: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -118,6 +96,7 @@ class Session:
             rtts_ms=self._measurements.rtts_ms,
             clock=self._surroundings.clock,
         )
+        self._index = IndexAhead(self._fetch_index, monotonic=self._surroundings.monotonic)
         own_nodes = OwnNodes(self._ask_own_nodes, monotonic=self._surroundings.monotonic)
         self._placer = Placer(self._home, config.limits(), own_nodes)
         self._background = Background()
@@ -144,21 +123,24 @@ class Session:
         Raises:
             NoNodeFound: nobody serves it. ClientError: no grant could be had, or the network is not reachable.
         """
-        ready = await self.ready()
+        asked_at = self._surroundings.monotonic()
+        ready = await self.ready(wish)
         now, monotonic = self._surroundings.clock(), self._surroundings.monotonic()
-        network = self._current()
         placement = await self._placement(Demand(wish.task, wish.model, wish.region, wish.limits, wish.params))
         services, errand = ready.services, wish.errand
         if errand is not None:
             services = replace(services, grants=errand.grants, accounting=errand.accounts)
-        early_grant = self._early_grant(ready, wish, network) if errand is None else None
+        early_grant = ask_early(ready.grants, wish, self._current())
         try:
-            choices = await (ready.finder.choices(placement) if errand is None else errand.look())
+            if errand is None:
+                ranking = await ready.finder.ranking(placement)
+            else:
+                ranking = Ranking(list(await errand.look()), looked_up_at=monotonic)
         except BaseException:
             if early_grant is not None:  # it serves the next job
                 self._background.spawn(_discard_result(early_grant))
             raise
-        prober = services.prober
+        prober, choices = services.prober, ranking.choices
         counted = prober.job_sent(choices[0].candidate)
 
         async def find_again() -> Sequence[Choice]:
@@ -170,11 +152,13 @@ class Session:
         nodes = NodeQueue(choices, counted, find_again, monotonic=self._surroundings.monotonic)
         ready.warmth.used(choices)
         cost = max(  # by the advertised names: a wish may have a shorter name, or none
-            worst_cost_microcredits(network.info.prices, wish.task, name, wish.params)
+            worst_cost_microcredits(self._current().info.prices, wish.task, name, wish.params)
             for name in {choice.model for choice in choices}
         )
         try:
-            grant = await (early_grant or services.grants.get(wish.task, cost_microcredits=cost))
+            if early_grant is not None:
+                await early_grant
+            grant = await services.grants.get(wish.task, cost_microcredits=cost)
         except BaseException:
             prober.job_over(counted)
             raise
@@ -189,18 +173,10 @@ class Session:
             salt=wish.salt,
             fingerprint=None if fingerprint is None else bytes.fromhex(fingerprint),
         )
-        return JobRun(services, job, nodes, grant, wish.inputs)
-
-    def _early_grant(self, ready: _Open, wish: JobWish, network: Network) -> "asyncio.Task[HeldGrant] | None":
-        """Ask for a grant while nodes are looked for; None: one is held, or only the nodes tell what it must cover.
-
-        The tracker may be far away: one after the other, a client's first job would wait for both.
-        """
-        prices = network.info.prices
-        cost = worst_cost_microcredits(prices, wish.task, "", wish.params)
-        if prices.models or ready.grants.holds(wish.task, cost_microcredits=cost):
-            return None
-        return asyncio.create_task(ready.grants.get(wish.task, cost_microcredits=cost))
+        run = JobRun(services, job, nodes, grant, wish.inputs)
+        instants = (asked_at, monotonic, ranking.looked_up_at, nodes.made_at, self._surroundings.monotonic())
+        run.start = StartTimes(*(1000 * (end - begin) for begin, end in pairwise(instants)))
+        return run
 
     async def choices(self, demand: Demand, *, anew: bool = False) -> list[Choice]:
         """Return whom a job would ask now, best first, at least one.
@@ -239,7 +215,7 @@ class Session:
         """
         ready = await self.ready()
         placement = await self._placement(demand, size)
-        ranking = await ready.finder.search(placement)
+        ranking = await ready.finder.search(placement, thorough=True)
         ready.warmth.used(ranking.choices)
         return explanation_of(ranking, placement)
 
@@ -249,8 +225,10 @@ class Session:
     async def _ask_own_nodes(self) -> tuple[str, ...]:
         return (await self.tracker.own_nodes()).nodes
 
-    async def ready(self) -> _Open:
+    async def ready(self, wish: JobWish | None = None) -> _Open:
         """Join the mesh once; later calls refresh in the background what is old.
+
+        wish: the job for which it is joined; what that needs of the tracker is asked for meanwhile.
 
         Raises:
             ClockOff: with this computer's clock nothing would work. ClientError: the network is not reachable.
@@ -258,7 +236,7 @@ class Session:
         async with self._lock:
             self._check_open()
             if self._open is None:
-                self._open = await self._join()
+                self._open = await self._join(wish)
             elif self._keeper.is_stale:
                 self._background.spawn(_discard_result(self._keeper.fetch()))
             self._home.refresh()
@@ -272,6 +250,8 @@ class Session:
         self._is_closed = True
         if self._open is not None:
             await self._open.warmth.close()
+            await self._open.finder.close()
+        await self._index.close()
         await self._home.close()
         await self._background.close()
         self._measurements.save()
@@ -295,7 +275,7 @@ class Session:
         assert network is not None  # noqa: S101 -- joining the mesh needs it first
         return network
 
-    async def _join(self) -> _Open:
+    async def _join(self, wish: JobWish | None) -> _Open:
         """Start the mesh, beside asking the tracker if the network is known from before."""
         self._state_dir.prepare()
         fetching = asyncio.create_task(self._keeper.fetch())
@@ -308,6 +288,8 @@ class Session:
             self._home.refresh()  # beside the joining, so that mostly the first job knows it
             validator = AdvertValidator(network.trust, network.revocations)
             mesh = self._create_mesh(network, validator)
+            grants = self._grant_store()
+            prepare(wish, network, index=self._index, grants=grants, spawn=self._background.spawn)
             await mesh.start()
             await asyncio.wait([fetching], timeout=KNOWN_NETWORK_PATIENCE_S)
             if fetching.done():
@@ -320,7 +302,7 @@ class Session:
             if mesh is not None:
                 await mesh.stop()
             raise
-        return self._assemble(mesh, validator)
+        return self._assemble(mesh, validator, grants)
 
     def _create_mesh(self, network: Network, validator: AdvertValidator) -> Mesh:
         config = MeshConfig(
@@ -337,20 +319,27 @@ class Session:
                 f"The peer-to-peer mesh needs {error.name}, which is not installed. Run: pip install 'gpunode[mesh]'"
             ) from error
 
-    def _assemble(self, mesh: Mesh, validator: AdvertValidator) -> _Open:
-        around, state = self._surroundings, self._state
-        identity = load_or_create_identity(self._identity_path)
-        breakers, good_nodes = Breakers(), self._good_nodes
-        grants = GrantStore(
+    def _grant_store(self) -> GrantStore:
+        return GrantStore(
             self.tracker,
-            state.grants_path(self.tracker.api_key or ""),
-            terms=GrantTerms(identity.peer_id, self.config.grant_microcredits),
+            self._state.grants_path(self.tracker.api_key or ""),
+            terms=GrantTerms(load_or_create_identity(self._identity_path).peer_id, self.config.grant_microcredits),
             trust=lambda: self._current().trust,
-            clock=around.clock,
+            clock=self._surroundings.clock,
             spawn=self._background.spawn,
         )
+
+    def _assemble(self, mesh: Mesh, validator: AdvertValidator, grants: GrantStore) -> _Open:
+        around = self._surroundings
+        identity = load_or_create_identity(self._identity_path)
+        breakers, good_nodes = Breakers(), self._good_nodes
         discovery = Discovery(
-            mesh, index=self._fetch_index, good_nodes=good_nodes, network=self._current, clock=around.clock
+            mesh,
+            index=self._index,
+            good_nodes=good_nodes,
+            network=self._current,
+            clock=around.clock,
+            dht_patience_s=around.dht_patience_s,
         )
         prober = Prober(mesh, self._measurements, monotonic=around.monotonic)
         services = JobServices(
@@ -361,7 +350,12 @@ class Session:
             good_nodes=good_nodes,
             measurements=self._measurements,
             prober=prober,
-            accounting=Accounting(self.tracker, self._background),
+            accounting=Accounting(
+                self.tracker,
+                self._background,
+                prices=lambda: self._current().info.prices,
+                spend=grants.spend,
+            ),
             background=self._background,
             patience=around.patience,
             monotonic=around.monotonic,

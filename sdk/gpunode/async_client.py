@@ -26,8 +26,9 @@ from gpunode._job_wish import JobWish
 from gpunode._placing import Demand
 from gpunode._queue_calls import AsyncQueueCalls
 from gpunode._selection import Wanted
-from gpunode._session import Session, Surroundings
+from gpunode._session import Session
 from gpunode._speech import AudioSource, SpeechOptions, Transcription, speech_of
+from gpunode._surroundings import Surroundings
 from gpunode.config import ClientConfig
 from gpunode.errors import ClientError
 from gpunode.regions import NetworkRegions
@@ -191,7 +192,9 @@ class AsyncInferenceClient(AsyncQueueCalls):
         self._check_loop()
         params = llm_params(messages, options, now=self._around.clock())
         wish = JobWish(Task.LLM, params, model, to_region(region), limits)
-        chunks = AsyncChatStream(lambda: self._session.start_job(wish), monotonic=self._around.monotonic)
+        chunks = AsyncChatStream(
+            lambda: self._session.start_job(wish), monotonic=self._around.monotonic, is_shown=stream
+        )
         self._streams.add(chunks)
         if stream:
             return chunks

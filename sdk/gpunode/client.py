@@ -17,8 +17,8 @@ from gpunode._chat import ChatOptions
 from gpunode._images import ImageOptions
 from gpunode._loop_thread import LoopThread, shared_loop
 from gpunode._queue_calls import AsyncQueueCalls, QueueCalls
-from gpunode._session import Surroundings
 from gpunode._speech import AudioSource, SpeechOptions
+from gpunode._surroundings import Surroundings
 from gpunode.async_client import AsyncInferenceClient, ClientSettings, load_config
 from gpunode.config import ClientConfig
 from gpunode.regions import NetworkRegions

@@ -15,7 +15,7 @@
         │   └── TrackerBusy      429, 5xx after retries
         ├── TrackerUnreachable   no answer from the tracker
         ├── NoNodeFound          nobody to ask, or everybody asked failed before the first output; ``reasons``
-        ├── RequestRefused       a node refused what was asked for, as every other node would
+        ├── RequestRefused       nodes refused what was asked for: two alike, or the only one that there was
         ├── AnswerInterrupted    the answer broke off after its beginning; ``text``, ``ids``, ``blobs``
         ├── AnswerUnusable       the whole answer is not the JSON, or the calls, that were asked for; ``text``
         └── ClientClosed         the client was closed
@@ -111,7 +111,7 @@ class NoNodeFound(ClientError):
 
 
 class RequestRefused(ClientError):
-    """A node refused the request for a reason that holds at every node.
+    """Nodes refused the request for a reason that holds at every node: two alike, or all that there were.
 
     Args:
         message: the node's.

@@ -22,11 +22,16 @@ class AsyncChatStream(AsyncIterator[Chunk]):
     Args:
         start: finds nodes and a grant; called at the first iteration.
         monotonic: seconds.
+        is_shown: whether anybody sees the pieces; if not, only ``result`` counts.
     """
 
-    def __init__(self, start: Callable[[], Awaitable[JobRun]], *, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self, start: Callable[[], Awaitable[JobRun]], *, monotonic: Callable[[], float], is_shown: bool = True
+    ) -> None:
         self._state = ChatState()
-        self._chunks: AsyncGenerator[Chunk, None] = chat_chunks(start, self._state, monotonic=monotonic)
+        self._chunks: AsyncGenerator[Chunk, None] = chat_chunks(
+            start, self._state, is_shown=is_shown, monotonic=monotonic
+        )
         self._reading: asyncio.Future[Chunk | None] | None = None
         self._is_closed = False
 

@@ -128,12 +128,26 @@ class Chunk(NamedTuple):
     ids: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class StartTimes:
+    """What passed before a job's request went out, in ms, one after the other; almost nothing in a client in use.
+
+    joining_ms: the mesh, if the client had not joined it. looking_up_ms: who could do it. probing_ms: asking them for
+    distance and load. grant_ms: for a grant, once a node was chosen.
+    """
+
+    joining_ms: float = 0.0
+    looking_up_ms: float = 0.0
+    probing_ms: float = 0.0
+    grant_ms: float = 0.0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobResult:
     """What every job brings beside its output; it exists only if everything verified.
 
     finish_reason: ``stop``, ``length`` or ``cancelled``. found_ms: until a node was chosen, ttft_ms: to the first
-    output, duration_ms: in all; each from the call, as the caller sees it.
+    output, duration_ms: in all; each from the call, as the caller sees it. start: where the first part of that went.
     """
 
     model: str
@@ -144,6 +158,7 @@ class JobResult:
     found_ms: float
     ttft_ms: float
     duration_ms: float
+    start: StartTimes = StartTimes()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -164,6 +164,7 @@ class Memory:
 
 
 def p2pd_of(daemon: Daemon) -> psutil.Process:
-    """Return a daemon's p2pd."""
-    (p2pd,) = [child for child in daemon.family() if child.name() == "p2pd"]
+    """Return a daemon's p2pd; of a tracker, which has another one to send queued jobs, the one that serves the DHT."""
+    found = [child for child in daemon.family() if child.name() == "p2pd"]
+    (p2pd,) = [child for child in found if "-dhtServer=1" in child.cmdline()] or found
     return p2pd

@@ -32,14 +32,24 @@ async def tell_a_story(client: dict[str, Any], model: str, tokens: int, told: st
                 Path(told).touch()
         result = chunks.result
     segments = [{"node": part.node, "units": part.output_units, "ended": part.ended} for part in result.route.segments]
-    pause_s = max(after - before for before, after in itertools.pairwise(came_at))
-    return {"shown": shown, "ids": list(result.ids), "segments": segments, "longest_pause_s": pause_s}
+    return {
+        "shown": shown,
+        "ids": list(result.ids),
+        "segments": segments,
+        "longest_pause_s": _longest_pause_s(came_at),
+    }
+
+
+def _longest_pause_s(instants: list[float]) -> float:
+    return max((after - before for before, after in itertools.pairwise(instants)), default=0.0)
 
 
 async def keep_asking(
     client: dict[str, Any], model: str, tokens: int, seconds: float, told: str
 ) -> list[dict[str, Any]]:
-    """Ask one job after the other, at least one; return of each what was wrong (empty: nothing) and its receipt.
+    """Ask one job after the other, at least one.
+
+    Return of each what was wrong (empty: nothing), its receipt, and the longest time from one piece to the next, in s.
 
     After 20 tokens of an answer the file ``told`` has its number and the node that gives it.
     """
@@ -54,20 +64,32 @@ async def keep_asking(
 async def _ask(client: AsyncInferenceClient, model: str, tokens: int, *, number: int, told: Path) -> dict[str, Any]:
     messages: list[Message] = [{"role": "user", "content": f"Tell me story {number}."}]
     shown: list[int] = []
+    came_at: list[float] = []
     is_told = False
     try:
         chunks = await client.chat(messages=messages, model=model, max_tokens=tokens, stream=True)
         async for chunk in chunks:
+            came_at.append(time.monotonic())
             shown.extend(chunk.ids)
             if not is_told and len(shown) >= BEGUN_TOKENS and chunks.route is not None:
                 is_told = True
                 _tell(told, f"{number} {chunks.route.node}")
         result = chunks.result
     except GpunodeError as error:
-        return {"problem": f"{type(error).__name__}: {error}", "receipt": "", "segments": 0}
+        return {
+            "problem": f"{type(error).__name__}: {error}",
+            "receipt": "",
+            "segments": 0,
+            "longest_pause_s": _longest_pause_s(came_at),
+        }
     is_whole = shown == list(result.ids) == list(range(result.ids[0], result.ids[0] + tokens))
     problem = "" if is_whole else "tokens are missing or repeated"
-    return {"problem": problem, "receipt": result.receipt.id, "segments": len(result.route.segments)}
+    return {
+        "problem": problem,
+        "receipt": result.receipt.id,
+        "segments": len(result.route.segments),
+        "longest_pause_s": _longest_pause_s(came_at),
+    }
 
 
 def _tell(told: Path, text: str) -> None:

@@ -15,7 +15,8 @@ import pytest
 import pytest_asyncio
 from gpunode._discovery import QUICK_LOOK_UP_S
 from gpunode._selection import Wanted
-from gpunode._session import Session, Surroundings
+from gpunode._session import Session
+from gpunode._surroundings import Surroundings
 from gpunode._tracker import TrackerClient as SdkTracker
 from gpunode.config import ClientConfig
 from gpunode.demo.children import Children

@@ -2,6 +2,7 @@
 
 import itertools
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -76,9 +77,13 @@ def test_a_host_that_falls_silent_in_the_middle_of_an_answer(
 
 
 @pytest.mark.full
-def test_a_caller_does_not_wait_long_for_a_host_that_falls_silent(network: LabNetwork) -> None:
+def test_a_caller_does_not_wait_long_for_a_host_that_falls_silent(
+    network: LabNetwork, record_property: Callable[[str, object], None]
+) -> None:
     """The other way round, from a client that knows nothing of the first cut: 5 s of silence, and the way to Europe."""
-    assert _cut_in_the_middle(network, FAR_CLIENT, FAR, NEAR) <= LONGEST_PAUSE_S
+    pause_s = _cut_in_the_middle(network, FAR_CLIENT, FAR, NEAR)
+    record_property("longest_pause_s", pause_s)
+    assert pause_s <= LONGEST_PAUSE_S
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +95,7 @@ def six_nodes(network: LabNetwork) -> LabNetwork:
 
 @pytest.mark.full
 @pytest.mark.timeout(600)
-def test_a_partition_heals(six_nodes: LabNetwork) -> None:
+def test_a_partition_heals(six_nodes: LabNetwork, record_property: Callable[[str, object], None]) -> None:
     """While it lasts the other side's adverts run out; two announce intervals after it everybody is found again."""
     lab = six_nodes.lab
     far_side = [FAR, "oregon-1"]
@@ -111,7 +116,9 @@ def test_a_partition_heals(six_nodes: LabNetwork) -> None:
     finally:
         for pair in pairs:
             lab.mend(*pair)
+    mended_at = time.monotonic()
     wait_until(lambda: found() == set(nodes.values()), "the adverts have converged", 2 * ANNOUNCE_INTERVAL_S)
+    record_property("converged_s", time.monotonic() - mended_at)
 
 
 def _told(network: LabNetwork) -> Path:
@@ -150,7 +157,9 @@ def _keep_asking(network: LabNetwork, seconds: float, meanwhile: Callable[[], No
 
 @pytest.mark.full
 @pytest.mark.timeout(900)
-def test_the_tracker_is_cut_off_for_ten_minutes(six_nodes: LabNetwork) -> None:
+def test_the_tracker_is_cut_off_for_ten_minutes(
+    six_nodes: LabNetwork, record_property: Callable[[str, object], None]
+) -> None:
     """Every job is done, and every receipt is in the ledger after."""
     lab = six_nodes.lab
     lab.call(CLIENT, f"{CALLS}:keep_asking", PATIENCE_S, **_jobs(six_nodes))  # the client gets its grant
@@ -159,6 +168,7 @@ def test_the_tracker_is_cut_off_for_ten_minutes(six_nodes: LabNetwork) -> None:
         outcomes = _keep_asking(six_nodes, WITHOUT_TRACKER_S, lambda: None)
     finally:
         lab.mend(TRACKER)
+    record_property("jobs", len(outcomes))
     assert outcomes
     assert [outcome["problem"] for outcome in outcomes] == [""] * len(outcomes)
     receipts = [outcome["receipt"] for outcome in outcomes]
@@ -170,7 +180,7 @@ def test_the_tracker_is_cut_off_for_ten_minutes(six_nodes: LabNetwork) -> None:
 
 @pytest.mark.full
 @pytest.mark.timeout(600)
-def test_a_third_of_the_nodes_is_killed(six_nodes: LabNetwork) -> None:
+def test_a_third_of_the_nodes_is_killed(six_nodes: LabNetwork, record_property: Callable[[str, object], None]) -> None:
     """Each in the middle of an answer, within five minutes: every job is done, and no token is lost or repeated."""
 
     def kill() -> None:
@@ -179,6 +189,9 @@ def test_a_third_of_the_nodes_is_killed(six_nodes: LabNetwork) -> None:
             six_nodes.lab.kill(_next_to_answer(six_nodes))
 
     outcomes = _keep_asking(six_nodes, KILLING_S, kill)
+    record_property("jobs", len(outcomes))
+    record_property("cut", sum(outcome["segments"] > 1 for outcome in outcomes))
+    record_property("longest_pause_s", max(outcome["longest_pause_s"] for outcome in outcomes))
     assert outcomes
     assert [outcome["problem"] for outcome in outcomes] == [""] * len(outcomes)
     assert 1 <= sum(outcome["segments"] > 1 for outcome in outcomes) <= KILLED

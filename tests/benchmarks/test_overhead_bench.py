@@ -51,7 +51,7 @@ class _SteadySides:
 
 @pytest.mark.parametrize(
     ("prefill_s", "step_s", "phase_s", "tokens"),
-    [(0.1, 0.01, 6.0, 17), (0.0, 0.001, 6.0, 32), (1.0, 0.1, 6.0, 2), (0.1, 0.01, 3.0, 2), (0.0, 0.01, -1.0, 2)],
+    [(0.1, 0.01, 6.0, 17), (0.0, 0.001, 6.0, 64), (1.0, 0.1, 6.0, 2), (0.1, 0.01, 3.0, 2), (0.0, 0.01, -1.0, 2)],
     ids=["fits", "fast", "slow", "half the time", "no time left"],
 )
 async def test_the_machine_decides_how_many_tokens_a_run_has(

@@ -7,6 +7,7 @@ from gpunode_protocol.blobs import Blob, blob_frames
 from gpunode_protocol.client_job import Completed, Failed, JobEvent
 from gpunode_protocol.errors import (
     ErrorCode,
+    FalseFrame,
     JobError,
     UnexpectedMessage,
     VerificationFailed,
@@ -179,13 +180,12 @@ def test_cancel_after_the_end_says_nothing() -> None:
 @pytest.mark.parametrize(
     ("changes", "code"),
     [
-        ({"prompt_tokens": 10_000}, ErrorCode.INVALID_PARAMETERS),
         ({"fingerprint": b"\0" * 32}, ErrorCode.FINGERPRINT_MISMATCH),
         ({"prompt_digest": b"\0" * 32}, ErrorCode.RESUME_REFUSED),
     ],
 )
 def test_quotes_that_do_not_fit(changes: dict[str, Any], code: ErrorCode) -> None:
-    """More prompt tokens than the prompt has bytes, other weights or another rendered prompt: the client leaves."""
+    """Other weights or another rendered prompt: the client leaves."""
     resume = Resume(ids=(1,), text_offset=1, prompt_digest=PROMPT_DIGEST)
     request = signed_request(segment=1, start=1, fingerprint=FINGERPRINT, resume=resume)
     assert isinstance(Conversation(request).accept()[-1], AcceptedFrame)
@@ -195,10 +195,33 @@ def test_quotes_that_do_not_fit(changes: dict[str, Any], code: ErrorCode) -> Non
 
 
 def test_quote_at_its_bound() -> None:
-    """The bound itself is accepted."""
+    """The bound itself is accepted; more than it is the node's lie, and nothing that it said of the request."""
     bound = input_tokens_bound(chat_params())
     assert isinstance(Conversation(signed_request()).accept(prompt_tokens=bound)[-1], AcceptedFrame)
-    assert isinstance(Conversation(signed_request()).accept(prompt_tokens=bound + 1)[-1], Failed)
+    talk = Conversation(signed_request())
+    error = _failure(talk.accept(prompt_tokens=bound + 1))
+    assert isinstance(error, FalseFrame)
+    assert (error.fault, talk.client.error_told) == ("bad_usage", None)
+
+
+def test_a_blob_with_another_digest_is_the_nodes_lie() -> None:
+    """It says itself what the bytes are."""
+    talk = Conversation(signed_request(embedding_params(), Task.EMBEDDING))
+    (piece,) = blob_frames(Blob(id=0, media_type="application/octet-stream", data=b"x"), SALT)
+    talk.accept()
+    error = _failure(_send(talk, piece.model_copy(update={"data": b"y"})))
+    assert isinstance(error, FalseFrame)
+    assert error.fault == "bad_digest"
+
+
+def test_a_blob_with_a_gap_breaks_the_protocol() -> None:
+    """Whatever is wrong with a node's blobs, nothing of it is said of the request."""
+    talk = Conversation(signed_request(embedding_params(), Task.EMBEDDING))
+    (piece,) = blob_frames(Blob(id=0, media_type="application/octet-stream", data=b"x"), SALT)
+    talk.accept()
+    error = _failure(_send(talk, piece.model_copy(update={"offset": 1})))
+    assert isinstance(error, UnexpectedMessage)
+    assert "out of order" in str(error)
 
 
 def test_order_of_frames() -> None:

@@ -75,7 +75,7 @@ class MemoryStream:
 class MemoryNetwork:
     """Who is there: handlers by peer and protocol, and the DHT's records.
 
-    unanswered: peers to which a job's stream is never opened, nor refused.
+    unanswered: peers to which a job's stream is never opened, nor refused. find_delay_s: what looking a key up takes.
     """
 
     handlers: dict[tuple[PeerId, str], Callable[[MemoryStream], Awaitable[None]]] = field(default_factory=dict)
@@ -86,6 +86,7 @@ class MemoryNetwork:
     opened: Counter[tuple[PeerId, str]] = field(default_factory=Counter)
     looked_up: list[str] = field(default_factory=list)
     serving: set[asyncio.Task[None]] = field(default_factory=set)
+    find_delay_s: Callable[[str], float] = field(default=lambda _key: 0.0)
 
     def announce(self, advert: Signed[Advert], shard_bits: int = 0) -> None:
         """Store an advert under all its keys."""
@@ -169,11 +170,15 @@ class MemoryMesh:
         """Clients announce nothing."""
         raise NotImplementedError
 
-    async def find(self, key: object, *, deadline_s: float = 5.0) -> FoundRecords:  # noqa: ARG002 -- the contract's signature
-        """Return the valid records of a key."""
+    async def find(self, key: object, *, deadline_s: float = 5.0) -> FoundRecords:
+        """Return the valid records of a key, none if that takes too long."""
         self.network.looked_up.append(str(key))
         if self.network.dht_is_down:
             raise MeshUnavailable
+        if delay_s := self.network.find_delay_s(str(key)):
+            await asyncio.sleep(min(delay_s, deadline_s))
+            if delay_s > deadline_s:
+                return FoundRecords(key=str(key), records=(), replicas_answered=0, dropped={})
         valid, dropped = [], Counter[str]()
         for record in self.network.records.get(str(key), ()):
             try:

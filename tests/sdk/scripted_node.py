@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from gpunode_protocol.blobs import Blob
+from gpunode_protocol.blobs import Blob, blob_frames
 from gpunode_protocol.digests import salted_digest
 from gpunode_protocol.errors import JobError
 from gpunode_protocol.grants import Grant
@@ -19,12 +19,13 @@ from gpunode_protocol.messages import (
     ProbeReplyFrame,
     RequestFrame,
     SegmentFrame,
+    TokenLogprob,
     VoucherFrame,
     encode_frame,
 )
 from gpunode_protocol.node_job import NodeJob
 from gpunode_protocol.node_stream import NodeStream, RequestChecks, open_request
-from gpunode_protocol.payloads import EmbeddingParams, ImageParams, SpeechParams, Usage
+from gpunode_protocol.payloads import EmbeddingParams, ImageParams, LlmParams, SpeechParams, Usage
 from gpunode_protocol.probe import ProbeServer
 from gpunode_protocol.trust import Trust
 
@@ -43,10 +44,11 @@ class ScriptedNode:
     refuse: errors for the next requests, in turn. overstate: tokens that the receipt claims too many. endless:
     repeats the words until cancelled. prompt: what its template makes of the messages. silent: accepts nothing and
     says nothing. mute_after: says nothing more after so many tokens, and keeps the stream; with ``pings`` it goes on
-    to send those. cut_with: the error that comes instead of the stream's end. drains_after: says after so many tokens
-    that it is about to stop. sign_receipts_as: another key than its own. misquotes: its receipt is for another
-    output. finish_reason: of a whole answer. first_token_s (and of speech, the first segment), token_s: what tokens
-    take. probe_s: what the answer to a probe takes.
+    to send those. position: of jobs in its queue, as it says when it accepts them. cut_with: the error that comes
+    instead of the stream's end. drains_after: says after so many tokens that it is about to stop. sign_receipts_as:
+    another key than its own. misquotes: its receipt is for another output. finish_reason: of a whole answer.
+    first_token_s (and of speech, the first segment), token_s: what tokens take. probe_s: what the answer to a probe
+    takes.
     """
 
     identity: Identity
@@ -62,14 +64,18 @@ class ScriptedNode:
     endless: bool = False
     fingerprint: bytes = FINGERPRINT
     prompt: bytes = b"prompt"
+    hesitates_s: float = 0.0
     silent: bool = False
     mute_after: int | None = None
     pings: bool = False
+    position: int = 0
     cut_with: JobError | None = None
     drains_after: int | None = None
     probe_s: float = 0.0
     sign_receipts_as: Identity | None = None
     misquotes: bool = False
+    quote: int = PROMPT_TOKENS
+    spoils_blobs: bool = False
     finish_reason: str = "stop"
     first_token_s: float = 0.0
     token_s: float = 0.0
@@ -124,6 +130,7 @@ class _Conversation:
         first = self._parser.receive_data(await self._stream.read())[0]
         assert isinstance(first, RequestFrame)
         self._node.requests.append(first)
+        await asyncio.sleep(self._node.hesitates_s)
         if self._node.silent:
             while await self._stream.read():
                 pass
@@ -166,10 +173,10 @@ class _Conversation:
     async def _produce(self) -> None:
         node, job = self._node, self._job
         params = job.request.body.read_params()
-        prompt_tokens = 0 if isinstance(params, ImageParams | SpeechParams) else PROMPT_TOKENS
+        prompt_tokens = 0 if isinstance(params, ImageParams | SpeechParams) else node.quote
         accepted = AcceptedFrame(
             prompt_tokens=prompt_tokens,
-            position=0,
+            position=node.position,
             eta_s=0.0,
             fingerprint=node.fingerprint,
             prompt_digest=salted_digest(job.request.body.salt, "prompt", node.prompt),
@@ -201,7 +208,9 @@ class _Conversation:
                 self._vouched.clear()
                 await self._vouched.wait()
             await asyncio.sleep(node.token_s if number else node.first_token_s)
-            job.tokens([number], node.words[number % len(node.words)], now=1.0)
+            wants_logprobs = isinstance(params, LlmParams) and params.logprobs is not None
+            entries = (TokenLogprob(id=number, logprob=-0.5, top=()),) if wants_logprobs else None
+            job.tokens([number], node.words[number % len(node.words)], now=1.0, logprobs=entries)
             await self._flush()
             number += 1
         if node.sign_receipts_as is not None:
@@ -236,14 +245,24 @@ class _Conversation:
                 await self._stream.close()
                 return
             job.progress(2 * number + 2, 2 * params.n)
+            if node.spoils_blobs and number == len(node.pictures) - 1:
+                await self._spoil(number, data, params.units_per_image())
             job.blob(Blob(number, f"image/{params.format}", data, params.units_per_image()), now=1.0)
             await self._flush()
         usage = Usage(images=len(node.pictures), image_units=len(node.pictures) * params.units_per_image())
         job.finish(usage=usage, finish_reason="stop", now=2.0, finished_at=int(node.clock()))
         await self._flush()
 
+    async def _spoil(self, number: int, data: bytes, units: int) -> None:
+        """Send a blob under another digest."""
+        (piece,) = blob_frames(Blob(number, "image/png", data, units), self._job.request.body.salt)
+        await self._stream.write(encode_frame(piece.model_copy(update={"digest": bytes(32)})))
+        await asyncio.Event().wait()
+
     async def _embed(self) -> None:
         node, job = self._node, self._job
+        if node.spoils_blobs:
+            await self._spoil(0, node.vectors, 0)
         job.blob(Blob(0, "application/octet-stream", node.vectors), now=1.0)
         await self._flush()
         if node.cut_after is not None:

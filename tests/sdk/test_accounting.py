@@ -1,19 +1,45 @@
 import logging
+from collections import Counter
 
 import pytest
 from gpunode._accounting import Accounting
 from gpunode._background import Background
+from gpunode_protocol.prices import DEFAULT_PRICES
+from gpunode_protocol.tasks import Task
 from gpunode_protocol.tracker_api import SettlementBatch, SettlementReply, SettlementResult
 
-from tests.sdk.world import HELLO, World
+from tests.sdk.scripted_node import PROMPT_TOKENS
+from tests.sdk.world import HELLO, MODEL, World
+
+
+def _accounting(world: World, background: Background, spent: Counter[str]) -> Accounting:
+    def spend(jti: str, microcredits: int) -> None:
+        spent[jti] += microcredits
+
+    return Accounting(world.tracker, background, prices=lambda: DEFAULT_PRICES, spend=spend)
 
 
 async def test_nothing_received_is_nothing_owed(world: World) -> None:
     """No voucher, no call."""
     background = Background()
-    Accounting(world.tracker, background).submit(None)
+    spent = Counter[str]()
+    _accounting(world, background, spent).submit(None)
     await background.close()
-    assert world.tracker.settled == []
+    assert (world.tracker.settled, spent) == ([], {})
+
+
+async def test_what_was_signed_for_is_counted_by_grant(world: World) -> None:
+    """Whoever hands the voucher in; three words and their prompt by the network's prices."""
+    node = world.add_node(words=("a", "b", "c"))
+    async with world.client() as client:
+        receipt = (await client.chat(messages=HELLO)).receipt
+    voucher, background, spent = receipt.voucher, Background(), Counter[str]()
+    accounting = _accounting(world, background, spent)
+    accounting.submit(voucher)
+    accounting.handed_over(voucher, node.jobs[0].receipt)
+    await background.close()
+    cost = DEFAULT_PRICES.cost_microcredits(Task.LLM, MODEL, input_units=PROMPT_TOKENS, output_units=3)
+    assert spent == {voucher.body.jti: 2 * cost}
 
 
 async def test_a_refused_voucher_is_logged(
@@ -31,6 +57,6 @@ async def test_a_refused_voucher_is_logged(
     monkeypatch.setattr(world.tracker, "settle", settle)
     background = Background()
     with caplog.at_level(logging.WARNING):
-        Accounting(world.tracker, background).submit(voucher)
+        _accounting(world, background, Counter()).submit(voucher)
         await background.close()
     assert "rejected grant unknown" in caplog.text

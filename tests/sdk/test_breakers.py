@@ -29,3 +29,13 @@ def test_a_busy_node_says_how_long() -> None:
     assert breakers.blocked(2.0) == frozenset()
     breakers.busy("node", 0.0, None)
     assert breakers.blocked(14.9) == {"node"}
+
+
+def test_a_busy_node_names_the_instant_of_its_return() -> None:
+    """Where it names none, nobody has to wait for it."""
+    breakers = Breakers()
+    breakers.busy("one", 10.0, 2.0)
+    breakers.busy("two", 10.0, None)
+    breakers.failed("three", 10.0)
+    assert [breakers.busy_until(node) <= 10.0 for node in ("one", "two", "three", "four")] == [False, True, True, True]
+    assert breakers.busy_until("one") == 12.0

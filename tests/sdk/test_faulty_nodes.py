@@ -9,6 +9,7 @@ import pytest
 from gpunode import ChatResult
 from gpunode.errors import AnswerInterrupted, VerificationFailed
 from gpunode.types import RouteSegment
+from gpunode_protocol.adverts import Speed
 from gpunode_protocol.errors import ErrorCode, job_error
 from gpunode_protocol.identity import Identity
 from gpunode_protocol.messages import LIVENESS_TIMEOUT_S
@@ -162,6 +163,19 @@ async def test_a_node_that_drains_may_finish(world: World) -> None:
 
 
 @virtual_time
+async def test_a_node_that_said_it_is_free_and_lets_the_job_wait(world: World) -> None:
+    """It may hold a job in its queue for minutes: a second one that is free is asked as if this one were slow."""
+    liar = world.add_node(position=1, mute_after=0, pings=True)
+    free = world.add_node(speed=Speed(input_milliunits_per_s=100_000, output_milliunits_per_s=10_000))
+    async with world.client() as client:
+        began_at = asyncio.get_running_loop().time()
+        answer = await client.chat(messages=HELLO)
+        took_s = asyncio.get_running_loop().time() - began_at
+    assert (answer.route.node, [attempt.node for attempt in answer.route.failed]) == (free.peer_id, [liar.peer_id])
+    assert took_s < 30  # virtual
+
+
+@virtual_time
 async def test_a_node_that_becomes_too_slow_hands_over(world: World) -> None:
     """It begins at the speed that it advertises; from then on a fifth of the demand, and never silent for long."""
     tired, good = _pair(world, token_s=0.02)
@@ -234,9 +248,8 @@ async def test_a_job_with_tools_that_comes_out_otherwise_is_an_error(world: Worl
     """What the caller saw would be no beginning of the second node's answer."""
     _, second = _pair(world, words=CALL, cut_after=2)
     second.words = ("Let", " us", *CALL[2:])
-    async with world.client() as client:
-        with pytest.raises(AnswerInterrupted, match="another answer") as caught:
-            await client.chat(messages=HELLO, tools=TOOLS)
+    with pytest.raises(AnswerInterrupted, match="another answer") as caught:
+        await _call(world)
     assert caught.value.text == "Let me"
 
 
@@ -244,6 +257,48 @@ async def test_a_job_with_tools_that_ends_before_what_was_seen_is_an_error(world
     """A shorter answer is another one, too."""
     _, second = _pair(world, words=CALL, cut_after=4)
     second.words = CALL[:3]
+    with pytest.raises(AnswerInterrupted, match="another answer"):
+        await _call(world)
+
+
+@pytest.mark.parametrize("others", [("Let", " us", *CALL[2:]), ("No.",), ()], ids=["other words", "shorter", "nothing"])
+async def test_an_answer_that_nobody_saw_may_come_out_otherwise(world: World, others: tuple[str, ...]) -> None:
+    """The second node's answer is the answer; both nodes are paid for what they gave."""
+    first, second = _pair(world, words=CALL, cut_after=2)
+    second.words, second.finish_reason = others, "stop"
     async with world.client() as client:
-        with pytest.raises(AnswerInterrupted, match="another answer"):
+        answer = await client.chat(messages=HELLO, tools=TOOLS)
+    assert (answer.response, answer.usage.completion_tokens) == ("".join(others), len(others))
+    assert answer.ids == tuple(range(len(others)))
+    assert [(part.node, part.output_units) for part in answer.route.segments] == [
+        (first.peer_id, 2),
+        (second.peer_id, len(others)),
+    ]
+    (closing,) = world.tracker.settled
+    voucher, final = open_voucher(closing.voucher), answer.receipt.voucher.body
+    assert (voucher.body.count, final.start, final.count, final.previous) == (2, 2, len(others), voucher.digest)
+
+
+async def test_an_answer_that_nobody_saw_is_told_as_far_as_it_came(world: World) -> None:
+    """Where nobody begins it anew."""
+    _, second = _pair(world, words=CALL, cut_after=2)
+    second.refuse = [DRAINS]
+    async with world.client() as client:
+        with pytest.raises(AnswerInterrupted) as caught:
             await client.chat(messages=HELLO, tools=TOOLS)
+    assert caught.value.text == "Let me"
+
+
+@pytest.mark.parametrize("is_shown", [True, False])
+async def test_each_token_of_an_answer_that_was_cut_has_one_log_probability(world: World, *, is_shown: bool) -> None:
+    """Those that came twice are counted once."""
+    _pair(world, words=CALL, cut_after=2)
+    async with world.client() as client:
+        if is_shown:
+            stream = await client.chat(messages=HELLO, logprobs=0, stream=True)
+            async for _ in stream:
+                pass
+            answer = stream.result
+        else:
+            answer = await client.chat(messages=HELLO, logprobs=0)
+    assert [entry.id for entry in answer.logprobs or ()] == list(range(len(CALL)))

@@ -2,16 +2,20 @@ import asyncio
 import json
 from collections import Counter
 
+import pytest
 from gpunode import AsyncInferenceClient
 from gpunode._candidate_memory import REFRESH_AFTER_S
+from gpunode._finder import Placement
 from gpunode._home import JUDGE_INTERVAL_S, MEASURED_KEPT_S
 from gpunode._probing import FRESH_S
+from gpunode._selection import Wanted
 from gpunode._state import StateDir, write_json
 from gpunode_protocol.messages import JOB_PROTOCOL, PROBE_PROTOCOL
 from gpunode_protocol.regions import Region
+from gpunode_protocol.tasks import Task
 
 from tests.node.virtual_time import virtual_time
-from tests.sdk.world import HELLO, World
+from tests.sdk.world import HELLO, MODEL, World
 
 
 async def _answering_node(client: AsyncInferenceClient) -> str:
@@ -45,6 +49,61 @@ async def test_an_old_answer_is_used_once_more_and_looked_up_behind_the_callers_
         assert await _answering_node(client) == first.peer_id
         await asyncio.sleep(FRESH_S)
         assert await _answering_node(client) == second.peer_id
+
+
+@virtual_time
+async def test_what_a_source_brings_too_late_is_for_the_next_job(world: World) -> None:
+    """The first one goes on with what the index has named; nobody searches again for the second."""
+    first = world.add_node(where="index")
+    second = world.add_node(region=Region.ASIA)
+    world.mesh.find_delay_s = lambda _key: 0.9
+    async with world.client(region="asia") as client:
+        started_at = asyncio.get_running_loop().time()
+        assert await _answering_node(client) == first.peer_id
+        assert asyncio.get_running_loop().time() - started_at < 0.5
+        await asyncio.sleep(2)
+        looked_up = len(world.mesh.looked_up)
+        world.remove_node(first.peer_id)
+        await asyncio.sleep(FRESH_S)
+        assert await _answering_node(client) == second.peer_id
+        assert len(world.mesh.looked_up) == looked_up
+
+
+@virtual_time
+async def test_nodes_are_asked_while_the_other_source_is_waited_for(world: World) -> None:
+    """Both are round trips, and need not be made one after the other."""
+    world.add_node(where="index", probe_s=0.2)
+    world.mesh.find_delay_s = lambda _key: 0.9
+    async with world.client(region="asia") as client:
+        start = (await client.chat(messages=HELLO)).start
+    assert (start.looking_up_ms, start.probing_ms) == (pytest.approx(250), pytest.approx(0, abs=1))
+
+
+async def test_a_look_up_asks_nobody(world: World) -> None:
+    """Who was found is known then, and no node has heard of this client."""
+    node = world.add_node()
+    async with world.client() as client:
+        finder = (await client._session.ready()).finder
+        placement = Placement(Wanted(Task.LLM, MODEL))
+        assert finder.known(placement) == set()
+        await finder.look_up(placement)
+        assert finder.known(placement) == {node.peer_id}
+        assert _probes_so_far(world) == 0
+
+
+@virtual_time
+async def test_an_explanation_hears_everybody_out(world: World) -> None:
+    """All sources and all nodes; a job does not wait for one that cannot win any more."""
+    near = world.add_node(region=Region.ASIA, probe_s=0.01)
+    far = world.add_node(region=Region.EUROPE, probe_s=0.4)
+    dead = world.add_node(region=Region.AMERICA)
+    world.silence_probe(dead.peer_id)
+    async with world.client(region="asia") as client:
+        assert (await client.chat(messages=HELLO)).start.probing_ms < 100
+        told = {item.node: item for item in (await client.explain(model=MODEL)).candidates}
+    assert told[near.peer_id].chosen
+    assert told[far.peer_id].why.endswith("ms slower: RTT +390")
+    assert told[dead.peer_id].why == "did not answer the probe in time"
 
 
 @virtual_time

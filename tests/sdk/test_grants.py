@@ -1,6 +1,7 @@
 import asyncio
 import json
 import stat
+from collections import Counter
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,12 @@ import pytest
 from gpunode._grants import GrantStore, GrantTerms
 from gpunode.errors import InsufficientCredits, TrackerError, TrackerUnreachable
 from gpunode_protocol.identity import Identity
+from gpunode_protocol.prices import DEFAULT_PRICES
 from gpunode_protocol.tasks import Task
 from gpunode_protocol.tracker_api import GrantReply, GrantRequest
 
-from tests.sdk.world import EPOCH, FakeTracker, Keys
+from tests.sdk.scripted_node import PROMPT_TOKENS
+from tests.sdk.world import EPOCH, HELLO, MODEL, FakeTracker, Keys, World
 
 CLIENT = Identity.from_seed(b"\x04" * 32)
 
@@ -167,3 +170,42 @@ async def test_a_grant_in_a_nodes_name(desk: _Desk) -> None:
     held = await desk.store.named(Task.LLM, node, cost_microcredits=60_000_000)
     assert held.grant.cap.nodes == {node: 60_000_000}
     assert (await desk.store.get(Task.LLM)).grant.cap.open == 10_000_000
+
+
+async def test_a_grant_that_others_use_up_serves_no_more_jobs(desk: _Desk) -> None:
+    """Nodes know what it has cost with them only, so the client counts what all of them may get."""
+    first = [await desk.store.get(Task.LLM, cost_microcredits=4_000_000) for _ in range(2)]
+    other = await desk.store.get(Task.LLM, cost_microcredits=4_000_000)
+    assert [held.grant.jti for held in (*first, other)] == ["grant-1", "grant-1", "grant-2"]
+
+
+async def test_what_a_job_did_not_cost_is_there_for_the_next(desk: _Desk) -> None:
+    """Only what was signed for stays spent."""
+    for _ in range(3):
+        held = await desk.store.get(Task.LLM, cost_microcredits=9_000_000)
+        desk.store.spend(held.grant.jti, 300_000)
+        desk.store.give_back(held, cost_microcredits=9_000_000)
+    assert len(desk.tracker.grants) == 1
+    await desk.store.get(Task.LLM, cost_microcredits=9_200_000)
+    assert len(desk.tracker.grants) == 2
+
+
+async def test_holding_one_promises_nothing(desk: _Desk) -> None:
+    """It only sees to it that there is one."""
+    await desk.store.hold(Task.LLM, cost_microcredits=10_000_000)
+    await desk.store.get(Task.LLM, cost_microcredits=10_000_000)
+    assert len(desk.tracker.grants) == 1
+
+
+async def test_jobs_at_several_nodes_stay_within_what_is_reserved(world: World) -> None:
+    """Each of six nodes would do them all for one grant: the client asks for the next one in time."""
+    for _ in range(6):
+        world.add_node()
+    cost = DEFAULT_PRICES.cost_microcredits(Task.LLM, MODEL, input_units=PROMPT_TOKENS, output_units=4)
+    signed = Counter[str]()
+    async with world.client(grant_microcredits=8_000) as client:
+        for _ in range(10):
+            for answer in await asyncio.gather(*(client.chat(messages=HELLO, max_tokens=8) for _ in range(12))):
+                signed[answer.receipt.voucher.body.jti] += cost
+    assert sum(signed.values()) == 120 * cost > 8_000
+    assert max(signed.values()) <= 8_000

@@ -27,10 +27,14 @@ class _Store:
 
     def __init__(self) -> None:
         self.asked: list[str] = []
+        self.given_back: list[str] = []
 
     async def replace(self, task: Task, *, refused: str, cost_microcredits: int) -> _Held:
         self.asked.append(f"{task} for {cost_microcredits} instead of {refused}")
         return _Held("second")
+
+    def give_back(self, held: _Held, *, cost_microcredits: int) -> None:
+        self.given_back.append(f"{cost_microcredits} of {held.jti}")
 
     async def named(self, task: Task, node: str, *, cost_microcredits: int) -> _Held:
         self.asked.append(f"{task} for {cost_microcredits} at {node}")
@@ -51,6 +55,9 @@ async def test_an_exhausted_grant_is_replaced_and_then_named() -> None:
     assert grants.for_node(NODE).grant.jti == "named"
     assert not await grants.replace(NODE, ErrorCode.GRANT_EXHAUSTED)
     assert store.asked == ["llm for 5 instead of first", f"llm for 5 at {NODE}"]
+    assert store.given_back == ["5 of first"]
+    grants.job_over()
+    assert store.given_back == ["5 of first", "5 of second"]
 
 
 async def test_no_grant_helps_against_other_errors() -> None:

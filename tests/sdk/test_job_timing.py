@@ -1,6 +1,10 @@
+from dataclasses import replace
+
 from gpunode._cost import Cost
 from gpunode._job_timing import Spans, timing_of
+from gpunode._observed import Observed
 from gpunode._probe_answer import Probe
+from gpunode._reading import Sample, reading_of
 from gpunode._selection import Candidate, Choice
 from gpunode.routing import CostTerms
 from gpunode_protocol.identity import Identity
@@ -38,6 +42,19 @@ def test_a_job_that_was_expected_to_wait_tells_nothing_of_reading() -> None:
     for terms in (CostTerms(queue_ms=100), CostTerms(model_load_ms=100)):
         timing = timing_of(_choice(terms), Task.LLM, TOKENS, SPANS, at=0)
         assert (timing.input_units, timing.output_units) == (0, 50)
+
+
+def test_a_first_job_in_a_busy_start_tells_nothing_of_reading_unless_it_is_far_too_late() -> None:
+    """Connections are made meanwhile. A node whose advert lies is found out all the same, and later jobs count."""
+    busy = replace(SPANS, start_ms=250)  # it read for 200 ms
+    advertised = CostTerms(rtt_ms=100, prefill_ms=50)
+    timing = timing_of(_choice(advertised), Task.LLM, TOKENS, busy, at=0)
+    assert (timing.input_units, timing.output_units) == (0, 50)
+    late = replace(busy, first_ms=360)
+    assert timing_of(_choice(advertised), Task.LLM, TOKENS, late, at=0).input_units == 40
+    known = replace(_choice(advertised), observed=Observed(reading=reading_of([Sample(40, 100.0)])))
+    assert timing_of(known, Task.LLM, TOKENS, busy, at=0).input_units == 40
+    assert timing_of(_choice(advertised), Task.LLM, TOKENS, SPANS, at=0).input_units == 40
 
 
 def test_a_caller_who_pauses_measures_itself() -> None:

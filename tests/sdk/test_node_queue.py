@@ -1,3 +1,4 @@
+import asyncio
 from collections.abc import Sequence
 
 import pytest
@@ -7,6 +8,7 @@ from gpunode._probing import OwnJob
 from gpunode._selection import Candidate, Choice
 from gpunode_protocol.identity import Identity
 
+from tests.node.virtual_time import virtual_time
 from tests.sdk.world import Keys
 
 KEYS = Keys()
@@ -15,6 +17,10 @@ ONE, TWO, THREE = (
 )
 
 COUNTED = OwnJob(0.0)
+
+
+def _never_busy(_: str) -> float:
+    return 0.0
 
 
 class _Field:
@@ -65,6 +71,7 @@ def test_the_doubtful_come_last() -> None:
     """Otherwise the order stays."""
     field = _Field()
     queue = NodeQueue((ONE, TWO, THREE), COUNTED, field.find, monotonic=field.monotonic)
+    assert queue.has(lambda choice: choice is ONE)
     queue.put_last(lambda choice: choice is ONE)
     assert [queue.next(), queue.next(), queue.next()] == [TWO, THREE, ONE]
 
@@ -73,7 +80,7 @@ async def test_it_looks_until_somebody_fits() -> None:
     """Those that failed before come last, and may be asked once more."""
     field = _Field((), (ONE,), (TWO, THREE))
     queue = NodeQueue((), COUNTED, field.find, monotonic=field.monotonic)
-    assert await queue.refill(lambda choice: choice is not ONE, failed={TWO.node}, until=10)
+    assert await queue.refill(lambda choice: choice is not ONE, failed={TWO.node}, until=10, busy_until=_never_busy)
     assert [queue.next(), queue.next()] == [THREE, TWO]
 
 
@@ -81,7 +88,46 @@ async def test_it_gives_up_in_the_end() -> None:
     """Without a look when the time is over."""
     field = _Field()
     queue = NodeQueue((), COUNTED, field.find, monotonic=field.monotonic)
-    assert not await queue.refill(lambda _: True, failed=(), until=3)
+    assert not await queue.refill(lambda _: True, failed=(), until=3, busy_until=_never_busy)
     assert field.now == 3
     field.looks = [(ONE,)]
-    assert not await queue.refill(lambda _: True, failed=(), until=3)
+    assert not await queue.refill(lambda _: True, failed=(), until=3, busy_until=_never_busy)
+
+
+async def test_a_busy_node_is_asked_when_it_wants_to_be() -> None:
+    """Not before, and the others meanwhile."""
+    field = _Field((ONE,), (ONE, TWO), (ONE,), (ONE,), (ONE,))
+    queue = NodeQueue((), COUNTED, field.find, monotonic=field.monotonic)
+    busy = {ONE.node: 5.0}
+    for expected, at in ((TWO, 2.0), (ONE, 5.0)):
+        assert await queue.refill(lambda _: True, failed=(), until=10, busy_until=lambda node: busy.get(node, 0.0))
+        assert (queue.next(), queue.next(), field.now) == (expected, None, at)
+
+
+async def test_a_busy_node_is_asked_once_at_the_end_where_nobody_else_is() -> None:
+    """It may have room all the same; then the time is over."""
+    field = _Field((ONE,), (ONE,))
+    queue = NodeQueue((), COUNTED, field.find, monotonic=field.monotonic)
+    assert await queue.refill(lambda _: True, failed=(), until=2, busy_until=lambda _: 60.0)
+    assert (queue.next(), field.now) == (ONE, 2.0)
+    assert not await queue.refill(lambda _: True, failed=(), until=2, busy_until=lambda _: 60.0)
+
+
+@virtual_time
+async def test_pauses_grow_from_look_to_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also from one call to the next, until what is asked for has changed."""
+    monkeypatch.undo()
+    clock, looks = asyncio.get_running_loop().time, list[float]()
+
+    async def find() -> Sequence[Choice]:
+        looks.append(clock())
+        return (ONE,)
+
+    queue, began_at = NodeQueue((), COUNTED, find, monotonic=clock), clock()
+    for number in range(6):
+        if number == 5:
+            queue.shorten_pauses()
+        assert await queue.refill(lambda _: True, failed=(), until=began_at + 60, busy_until=_never_busy)
+        queue.next()
+    pauses = [later - sooner for sooner, later in zip([began_at, *looks], looks, strict=False)]
+    assert pauses == pytest.approx([0.25, 0.5, 1.0, 2.0, 2.0, 0.25])

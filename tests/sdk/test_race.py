@@ -125,6 +125,33 @@ async def test_the_first_is_heard_while_the_second_cannot_be_reached(said: JobEv
     assert (race.dismissed, race.left) == ([], [])
 
 
+async def test_the_first_fails_in_the_moment_in_which_the_second_is_there() -> None:
+    """The second does the job, as if it had been there before."""
+    race, moment = _Field([], [[TOKEN]]), asyncio.Event()
+
+    async def next_events(part: Part) -> list[JobEvent]:
+        if part is race.parts["second"]:
+            return await race.next_events(part)
+        await moment.wait()
+        return [BUSY]
+
+    async def hedge(_slow: Part) -> Part | None:
+        asyncio.get_running_loop().call_soon(moment.set)
+        await moment.wait()
+        return race.parts["second"]
+
+    part, events = await first_to_begin(
+        race.parts["first"],
+        next_events=next_events,
+        hedge=hedge,
+        hedge_after_s=0.0,
+        dismiss=race.dismiss,
+        leave=race.left.append,
+    )
+    assert (part, events) == (race.parts["second"], [TOKEN])
+    assert race.dismissed == [("first", BUSY.error)]
+
+
 async def test_nobody_to_ask() -> None:
     """It is asked for once, and then the first is waited for."""
     race = _Field([])

@@ -15,6 +15,16 @@ def test_only_what_is_new_comes_through() -> None:
     assert seen.cut(TokensFrame(ids=(5,), text=" five")).text == " five"
 
 
+@pytest.mark.parametrize(
+    ("entries", "kept"), [((1, 3), (3,)), ((2,), (2,)), ((1,), ()), ((1, 2, 3), (2, 3)), ((9, 3), (3,))]
+)
+def test_entries_may_be_missing(entries: tuple[int, ...], kept: tuple[int, ...]) -> None:
+    """Each belongs to the token that it names, so those of new tokens stay and no others."""
+    logprobs = tuple(TokenLogprob(id=number, logprob=-0.5, top=()) for number in entries)
+    new = SeenPrefix((1,), "a").cut(TokensFrame(ids=(1, 2, 3), text="abc", logprobs=logprobs))
+    assert tuple(entry.id for entry in new.logprobs or ()) == kept
+
+
 @pytest.mark.parametrize("frame", [TokensFrame(ids=(1, 9), text="one"), TokensFrame(ids=(1,), text="One")])
 def test_another_answer_is_noticed(frame: TokensFrame) -> None:
     """By its tokens, or by its text."""

@@ -9,7 +9,7 @@ from random import Random
 from typing import Any
 
 from gpunode import AsyncInferenceClient
-from gpunode._session import Surroundings
+from gpunode._surroundings import Surroundings
 from gpunode.config import ClientConfig
 from gpunode.errors import TrackerUnreachable
 from gpunode_protocol import tracker_api as api

@@ -12,15 +12,22 @@ from typing import Final
 from gpunode_benchmarks.errors import BenchmarkFailed
 from gpunode_benchmarks.report import BenchResult, Measure, load_average
 from gpunode_benchmarks.routing.detour import Detour
-from gpunode_benchmarks.routing.jobs import FIRST_CONTACT, WARM_UP
+from gpunode_benchmarks.routing.jobs import FIRST_CONTACT, FIRST_JOB, WARM_UP
 from gpunode_benchmarks.routing.scene import CLIENTS, CROWD, MODEL, PACES, WORLD, run_scene
-from gpunode_benchmarks.routing.truth import Truth
+from gpunode_benchmarks.routing.truth import DoneJob, Truth
 from gpunode_benchmarks.stats import latency_summary, median
 
 JOBS: Final = 30
 """Five of each of three clients in each of two phases; ``seconds`` of the result tells how long that took."""
 GOOD_MS: Final = 20.0
 PHASES: Final = ("calm", "crowded")
+START_PARTS: Final = {
+    "joining": "joining the mesh",
+    "looking_up": "looking nodes up",
+    "probing": "asking them",
+    "grant": "waiting for a grant",
+}
+"""Of ``gpunode.types.StartTimes``; what is left of a first job is the job itself."""
 _SEED: Final = 5
 
 
@@ -28,7 +35,7 @@ def run_routing_bench(jobs: int = JOBS) -> BenchResult:
     """Start the world, let its clients do the jobs, compare each choice with the best one, end the world.
 
     Args:
-        jobs: that are judged, >= 6; two more each client come before them.
+        jobs: that are judged, >= 6; three more each client come before them.
 
     Raises:
         BenchmarkFailed: something took far too long. LabUnavailable: there can be no lab here.
@@ -57,12 +64,13 @@ def measures_of(truth: Truth) -> Iterator[Measure]:
     """Return the figures, all but one of jobs that only one node was asked for.
 
     Raises:
-        BenchmarkFailed: a phase, or first contact, has no such job.
+        BenchmarkFailed: a phase, first contact, or the clients' first jobs, have no such job.
     """
     judged = [job for job in truth.jobs if not job.disturbed]
     regrets = [[truth.regret_ms(job) for job in judged if job.phase == phase] for phase in range(len(PHASES))]
-    first = [truth.round_trips(job) for job in judged if job.phase == FIRST_CONTACT]
-    if not all([*regrets, first]):
+    contacts = [truth.round_trips(job) for job in judged if job.phase == FIRST_CONTACT]
+    firsts = [job for job in judged if job.phase == FIRST_JOB]
+    if not all([*regrets, contacts, firsts]):
         raise BenchmarkFailed(
             "A phase has no job that can be judged: there were too few, or more than one node was asked for each. "
             "Close other programs and give --jobs 6 or more."
@@ -75,11 +83,12 @@ def measures_of(truth: Truth) -> Iterator[Measure]:
     yield _times("found", "of it, choosing", (job.found_ms for job in calm))
     yield Measure(
         name="first_contact",
-        about="a client's first token of all, beyond queue and prompt",
+        about="first token beyond queue and prompt, from a known node without a connection",
         unit="round trips",
-        count=len(first),
-        values={"median": median(first), "max": max(first)},
+        count=len(contacts),
+        values={"median": median(contacts), "max": max(contacts)},
     )
+    yield from _of_first_jobs(truth, firsts)
     yield from _of_detours(truth.detours)
     disturbed = [job.disturbed for job in truth.jobs if job.phase != WARM_UP]
     yield Measure(
@@ -91,6 +100,21 @@ def measures_of(truth: Truth) -> Iterator[Measure]:
     )
 
 
+def _of_first_jobs(truth: Truth, jobs: Sequence[DoneJob]) -> Iterator[Measure]:
+    """Return what a client's first job of all takes until its first token, and the parts of it."""
+    begun = [truth.travel_ms(job) for job in jobs]
+    yield _longest("first_job", "a client's first token of all, beyond queue and prompt", begun)
+    for part, about in START_PARTS.items():
+        yield _longest(f"first_job_{part}", f"of it, {about}", [job.start[f"{part}_ms"] for job in jobs])
+    rest = [whole - sum(job.start.values()) for whole, job in zip(begun, jobs, strict=True)]
+    yield _longest("first_job_job", "of it, the job itself", rest)
+
+
+def _longest(name: str, about: str, values_ms: Sequence[float]) -> Measure:
+    values = {"median": median(values_ms), "max": max(values_ms)}
+    return Measure(name=name, about=about, unit="ms", count=len(values_ms), values=values)
+
+
 def _of_detours(detours: Sequence[Detour]) -> Iterator[Measure]:
     for name, about, values in (
         ("direct_first", "straight to a node: first token", [detour.direct_first_ms for detour in detours]),
@@ -99,13 +123,7 @@ def _of_detours(detours: Sequence[Detour]) -> Iterator[Measure]:
         ("queued_whole", "through the tracker: whole answer", [detour.queued_whole_ms for detour in detours]),
     ):
         if values:
-            yield Measure(
-                name=name,
-                about=about,
-                unit="ms",
-                count=len(values),
-                values={"median": median(values), "max": max(values)},
-            )
+            yield _longest(name, about, values)
 
 
 def _of_phase(prefix: str, about: str, regrets: Sequence[float]) -> Iterator[Measure]:

@@ -5,6 +5,7 @@ import itertools
 import time
 from collections.abc import Callable, Collection
 from contextlib import AsyncExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,8 +14,9 @@ from gpunode.routing import Limits
 from gpunode.types import ChatResult
 
 from gpunode_benchmarks.paced_backend import TOKEN_BYTES
+from gpunode_benchmarks.routing.contact import unacquainted
 from gpunode_benchmarks.routing.detour import take_detours
-from gpunode_benchmarks.routing.jobs import FIRST_CONTACT, WARM_UP, WantedJob
+from gpunode_benchmarks.routing.jobs import FIRST_CONTACT, FIRST_JOB, WARM_UP, WantedJob
 from gpunode_benchmarks.time_words import WORD_BYTES, age_s
 
 _SHORT: Final = WantedJob(prompt_tokens=100, output_tokens=8, pause_ms=0.0)
@@ -27,7 +29,7 @@ _STREAMS_PER_CLIENT: Final = 5
 async def ask(
     client: dict[str, Any], model: str, nodes: int, detours: int, phases: list[list[list[float]]], signals: str
 ) -> dict[str, Any]:
-    """Do one job, find all nodes, do one more, the pairs of ``detour``, then the jobs of each phase in turn.
+    """Do a first job, find all nodes, do one more, one at first contact, the pairs of ``detour``, then each phase's.
 
     Args:
         client: arguments of ``AsyncInferenceClient``.
@@ -42,10 +44,12 @@ async def ask(
     """
     records: list[dict[str, Any]] = []
     async with AsyncInferenceClient(**client) as asking:
-        await asking.connect()
-        records.append(await _ask_one(asking, model, _SHORT, phase=FIRST_CONTACT))
+        records.append(await _ask_one(asking, model, _SHORT, phase=FIRST_JOB))
         await _until_answering(asking, model, lambda answering: len(answering) >= nodes)
         records.append(await _ask_one(asking, model, _SHORT, phase=WARM_UP))
+        newcomer = client | {"state_dir": f"{client['state_dir']}f"}
+        async with unacquainted(newcomer, model, nodes) as asking_there:
+            records.append(await _ask_one(asking_there, model, _SHORT, phase=FIRST_CONTACT))
         taken = await take_detours(asking, model, client["region"], detours) if detours else []
         for number, jobs in enumerate(phases):
             Path(f"{signals}ready-{number}").touch()
@@ -122,6 +126,7 @@ async def _ask_one(
         "chosen_at": asked_at + result.found_ms / 1000,
         "found_ms": result.found_ms,
         "ttft_ms": result.ttft_ms,
+        "start": asdict(result.start),
         "prompt_tokens": job.prompt_tokens,
         "output_tokens": job.output_tokens,
         "disturbed": bool(result.route.failed),

@@ -60,13 +60,15 @@ async def _queued_ms(client: AsyncInferenceClient, model: str, region: str) -> t
     ticket = await client.submit_job(Task.LLM, _params(), region=region, model=model)
     first_ms: float | None = None
     async for event in client.job_events(ticket.job_id):
+        now_ms = (time.monotonic() - asked_at) * _MS_PER_S
         if event.name == JobEventName.TOKENS and first_ms is None:
-            first_ms = (time.monotonic() - asked_at) * _MS_PER_S
-        elif event.name == JobEventName.DONE and event.data["status"] != "completed":
-            raise BenchmarkFailed(f"A job through the tracker's queue is {event.data['status']}. Run it again.")
-    if first_ms is None:
-        raise BenchmarkFailed("A job through the tracker's queue showed no token. Run it again.")
-    return first_ms, (time.monotonic() - asked_at) * _MS_PER_S
+            first_ms = now_ms
+        elif event.name == JobEventName.DONE:
+            if event.data["status"] != "completed":
+                raise BenchmarkFailed(f"A job through the tracker's queue is {event.data['status']}. Run it again.")
+            # a job that was done before its events were asked for shows its whole answer at once
+            return now_ms if first_ms is None else first_ms, now_ms
+    raise BenchmarkFailed("A job through the tracker's queue did not end. Run it again.")
 
 
 def _params() -> dict[str, Any]:

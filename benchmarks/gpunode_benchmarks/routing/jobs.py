@@ -10,6 +10,7 @@ OUTPUT_TOKENS: Final = (8, 40)
 """Fewest and most. A short answer is decided by distance, a long one by speed."""
 PAUSE_MS: Final = (200.0, 1_000.0)
 """From the end of a client's job to its next one."""
+FIRST_JOB: Final = -3
 FIRST_CONTACT: Final = -2
 WARM_UP: Final = -1
 """Phases of jobs whose choice is not judged; the others are counted from 0."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gpunode_benchmarks.report import BenchResult, Measure
-from gpunode_benchmarks.routing.bench import PHASES
+from gpunode_benchmarks.routing.bench import PHASES, START_PARTS
 
 
 def to_routing_json(result: BenchResult, machine: Mapping[str, Any]) -> dict[str, Any]:
@@ -13,7 +13,9 @@ def to_routing_json(result: BenchResult, machine: Mapping[str, Any]) -> dict[str
     within_20ms: share of jobs whose node was due to answer at most 20 ms later than the best one. regret_ms: how much
     later. calm, crowded: the same of each phase. over_floor_ms: what the first token took beyond one round trip of the
     world, the queue and reading the prompt, in the calm phase; found_ms: what of it choosing took.
-    first_contact_round_trips: what the first token of a client that has just joined took, in round trips to its node.
+    first_contact_round_trips: what the first token took at a node that the client knew of but had no connection to, in
+    round trips to it. first_job_ms: what a client's first token of all took, with the parts of it, one after the other;
+    both beyond queue and prompt.
     through_tracker_ms: the same small job straight to a node and through the tracker's queue, medians: first token and
     whole answer, and what the tracker added to each.
     disturbed: jobs that more than one node was asked for, because the first one failed or took long to begin; no other
@@ -32,6 +34,10 @@ def to_routing_json(result: BenchResult, machine: Mapping[str, Any]) -> dict[str
         "found_ms": dict(measures["found"].values),
         "through_tracker_ms": _through_tracker(measures),
         "first_contact_round_trips": dict(measures["first_contact"].values),
+        "first_job_ms": {
+            "whole": dict(measures["first_job"].values),
+            **{part: dict(measures[f"first_job_{part}"].values) for part in (*START_PARTS, "job")},
+        },
         "disturbed": int(measures["disturbed"].values["median"]),
         "load": result.load_before,
         "load_after": result.load_after,

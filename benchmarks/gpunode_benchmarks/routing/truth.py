@@ -4,7 +4,7 @@ Each node does one job at a time, in the order in which they come. Pure.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gpunode_benchmarks.overhead_engines import Pace
 from gpunode_benchmarks.routing.detour import Detour
@@ -15,9 +15,10 @@ class DoneJob:
     """A job as its client and its engine saw it; instants are seconds of one monotonic clock.
 
     host: of the client. node: host of the node that did it. phase: negative = not to be judged. chosen_at: when the
-    client chose. found_ms: what choosing took. ttft_ms: from the call. ended_at: when the engine put out the last
-    token. disturbed: more than one node was asked for it, so that chosen_at, found_ms and ttft_ms may not be of the
-    choice of ``node``, and the job is not to be judged. Others waited for it all the same.
+    client chose. found_ms: what choosing took. ttft_ms: from the call. start: its first parts, ms by the names of
+    ``gpunode.types.StartTimes``. ended_at: when the engine put out the last token. disturbed: more than one node was
+    asked for it, so that chosen_at, found_ms and ttft_ms may not be of the choice of ``node``, and the job is not to be
+    judged. Others waited for it all the same.
     """
 
     host: str
@@ -30,6 +31,7 @@ class DoneJob:
     output_tokens: int
     ended_at: float
     disturbed: bool
+    start: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -133,7 +133,7 @@ class HivemindMesh:
             await self._keeper.start(self._config.startup_timeout_s)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(ends_at_s):
-                    await self._refresh()
+                    await self._refresh(only_greet=self._config.client_mode)
         except BaseException:
             await self.stop()
             raise
@@ -308,20 +308,21 @@ class HivemindMesh:
         await link.p2p.add_binary_stream_handler(protocol, handler)
 
     async def _maintain(self) -> None:
+        is_whole = not self._config.client_mode  # nobody looks for a client: it fills its routing table a little later
         while True:
-            joined = self.status.state is MeshState.JOINED
-            interval_s = self._config.rejoin_interval_s
+            joined = is_whole and self.status.state is MeshState.JOINED
+            is_whole, interval_s = True, self._config.rejoin_interval_s
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(interval_s if joined else min(interval_s, IMPATIENT_REJOIN_S)):
                     await self._wake.wait()
             self._wake.clear()
             await self._refresh()
 
-    async def _refresh(self) -> None:
+    async def _refresh(self, *, only_greet: bool = False) -> None:
         link = self._current_link()
         if link is not None:
             try:
-                await self._membership.refresh(link)
+                await (self._membership.greet(link) if only_greet else self._membership.refresh(link))
             except MeshError as error:
                 _log.info("the mesh could not be refreshed: %s", error, extra={"event": "mesh_refresh_failed"})
             except Exception:  # noqa: BLE001 -- a bug here must not end the maintenance for good

@@ -48,7 +48,13 @@ class Membership:
         self._offsets_s: dict[str, float] = {}
 
     async def refresh(self, link: Link) -> None:
-        """Greet the bootstrap peers that are not connected, fill the routing table, forget who is gone.
+        """Greet the bootstrap peers that are not connected, fill the routing table, forget who is gone."""
+        await self.greet(link)
+        await link.node.find_nearest(node_id_of(self._own_peer_id), POPULATE_DEADLINE_S)
+        await self._remember_peers(link)
+
+    async def greet(self, link: Link) -> None:
+        """Greet the bootstrap peers that are not connected: with one of them, look-ups find everybody else.
 
         Peers met before are greeted too while nobody is known: a dead bootstrap peer takes seconds to be given up.
         While our clock is off, all bootstrap peers are greeted again: it may have been set.
@@ -61,8 +67,6 @@ class Membership:
         if not link.protocol.known_nodes(link.node.node_id, 1):
             missing = {**_transports_by_peer(self._known.addresses()), **missing}
         await self._greet_all(link, missing)
-        await link.node.find_nearest(node_id_of(self._own_peer_id), POPULATE_DEADLINE_S)
-        await self._remember_peers(link)
 
     @property
     def clock_offset_s(self) -> float | None:

@@ -7,10 +7,12 @@ from gpunode_benchmarks.errors import BenchmarkFailed
 from gpunode_benchmarks.routing import bench
 from gpunode_benchmarks.routing.bench import JOBS, measures_of, run_routing_bench
 from gpunode_benchmarks.routing.detour import Detour
-from gpunode_benchmarks.routing.jobs import FIRST_CONTACT, WARM_UP
+from gpunode_benchmarks.routing.jobs import FIRST_CONTACT, FIRST_JOB, WARM_UP
 from gpunode_benchmarks.routing.truth import Truth
 
 from tests.benchmarks.routing.test_truth import JOB, PACES, RTT_MS
+
+START = {"joining_ms": 500.0, "looking_up_ms": 250.0, "probing_ms": 40.0, "grant_ms": 10.0}
 
 #: One job a phase was sent where it should be, one was not, and what came before is not judged.
 DONE = [
@@ -19,6 +21,7 @@ DONE = [
     replace(JOB, phase=1, chosen_at=300.0, ended_at=300.2),
     replace(JOB, phase=WARM_UP, node="far", chosen_at=50.0, ended_at=50.2),
     replace(JOB, phase=FIRST_CONTACT, ttft_ms=180.0, chosen_at=40.0, ended_at=40.2),
+    replace(JOB, phase=FIRST_JOB, ttft_ms=1_000.0, chosen_at=30.0, ended_at=30.2, start=START),
 ]
 
 
@@ -32,6 +35,14 @@ def test_each_phase_has_its_figures() -> None:
     assert measures["first_contact"].values == {"median": 4, "max": 4}
 
 
+def test_a_first_job_is_told_part_by_part() -> None:
+    """What is left of it is the job itself, without queue and prompt."""
+    measures = {measure.name: measure.values["median"] for measure in measures_of(Truth(RTT_MS, PACES, DONE))}
+    parts = ["joining", "looking_up", "probing", "grant", "job"]
+    assert [measures[f"first_job_{part}"] for part in parts] == [500, 250, 40, 10, 100]
+    assert measures["first_job"] == 900
+
+
 def test_jobs_that_several_nodes_were_asked_for_are_not_judged() -> None:
     """What was chosen, and when, is not known of the node that answered. How many there were is told."""
     undisturbed = {measure.name: measure for measure in measures_of(Truth(RTT_MS, PACES, DONE))}
@@ -42,7 +53,7 @@ def test_jobs_that_several_nodes_were_asked_for_are_not_judged() -> None:
     told = {measure.name: measure for measure in measures_of(Truth(RTT_MS, PACES, [*DONE, *moved]))}
     assert undisturbed.pop("disturbed").values == {"median": 0}
     counted = told.pop("disturbed")
-    assert (counted.values, counted.count) == ({"median": 4}, 8)  # of two phases and first contact
+    assert (counted.values, counted.count) == ({"median": 5}, 10)  # of two phases, first jobs and first contact
     assert {name: (measure.count, measure.values) for name, measure in told.items()} == {
         name: (measure.count, measure.values) for name, measure in undisturbed.items()
     }
@@ -60,7 +71,7 @@ def test_the_way_through_the_tracker_is_told_beside_the_straight_one() -> None:
     assert "queued_first" not in {measure.name for measure in measures_of(Truth(RTT_MS, PACES, DONE))}
 
 
-@pytest.mark.parametrize("lost", [{0}, {1}, {FIRST_CONTACT}])
+@pytest.mark.parametrize("lost", [{0}, {1}, {FIRST_CONTACT}, {FIRST_JOB}])
 def test_without_a_job_that_can_be_judged_there_is_no_figure(lost: set[int]) -> None:
     """Nothing is shown in its place."""
     jobs = [replace(job, disturbed=job.phase in lost) for job in DONE]

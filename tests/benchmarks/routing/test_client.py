@@ -8,9 +8,9 @@ from typing import Any, Self
 
 import pytest
 from gpunode.routing import Limits
-from gpunode.types import Attempt
+from gpunode.types import Attempt, StartTimes
 from gpunode_benchmarks.routing import client
-from gpunode_benchmarks.routing.jobs import FIRST_CONTACT, WARM_UP
+from gpunode_benchmarks.routing.jobs import FIRST_CONTACT, FIRST_JOB, WARM_UP
 from gpunode_benchmarks.time_words import word_of
 from gpunode_protocol.identity import Identity, PeerId
 
@@ -54,6 +54,7 @@ class _Client:
             route=SimpleNamespace(node="node", failed=self.failed.pop(0) if self.failed else ()),
             found_ms=2.0,
             ttft_ms=30.0,
+            start=StartTimes(looking_up_ms=1.0),
             response="first-" + word_of(time.monotonic()),
         )
 
@@ -67,28 +68,29 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict[str, Any
     monkeypatch.setattr(_Client, "failed", [], raising=False)
     monkeypatch.setattr(client, "AsyncInferenceClient", _Client)
     monkeypatch.setattr(client, "_POLL_S", 0)
+    monkeypatch.setattr(client, "unacquainted", lambda arguments, _model, _nodes: _Client(**arguments))
     return jobs
 
 
 async def test_phases_begin_when_they_are_told_to(asked: list[dict[str, Any]], tmp_path: Path) -> None:
-    """One job at first contact, one when all nodes are known, then each phase's; every job has its record."""
+    """A first job, one when all nodes are known, one at first contact, then each phase's; every job has its record."""
     signals = f"{tmp_path}/"
     phases = [[[100.0, 8.0, 0.0], [50.0, 9.0, 0.0]], [[10.0, 10.0, 0.0]]]
-    running = asyncio.create_task(client.ask({}, "model", len(NODES), 0, phases, signals))
+    running = asyncio.create_task(client.ask({"state_dir": "c"}, "model", len(NODES), 0, phases, signals))
     for number in range(len(phases)):
         while not (tmp_path / f"ready-{number}").exists():  # noqa: ASYNC110 -- the call makes it, and no bell rings
             await asyncio.sleep(0)
         done = len(asked)
         (tmp_path / f"go-{number}").touch()
-        assert done == 2 + sum(map(len, phases[:number]))
+        assert done == 3 + sum(map(len, phases[:number]))
     records = (await running)["jobs"]
-    assert [record["phase"] for record in records] == [FIRST_CONTACT, WARM_UP, 0, 0, 1]
-    assert [(record["prompt_tokens"], record["output_tokens"]) for record in records[2:]] == [
+    assert [record["phase"] for record in records] == [FIRST_JOB, WARM_UP, FIRST_CONTACT, 0, 0, 1]
+    assert [(record["prompt_tokens"], record["output_tokens"]) for record in records[3:]] == [
         (100, 8),
         (50, 9),
         (10, 10),
     ]
-    assert [len(job["messages"][0]["content"]) for job in asked[2:]] == [400, 200, 40]
+    assert [len(job["messages"][0]["content"]) for job in asked[3:]] == [400, 200, 40]
 
 
 async def test_a_crowd_stays_until_it_is_told_to_leave(asked: list[dict[str, Any]], tmp_path: Path) -> None:
@@ -104,7 +106,9 @@ async def test_a_crowd_stays_until_it_is_told_to_leave(asked: list[dict[str, Any
 async def test_a_job_that_another_node_was_asked_for_is_marked(asked: list[dict[str, Any]], tmp_path: Path) -> None:
     """Its choice is not the one that its node and its times belong to."""
     (tmp_path / "go-0").touch()
-    _Client.failed += [(), (Attempt(OTHER, "asia", "another node began before it"),)]
-    records = (await client.ask({}, "model", len(NODES), 0, [[[100.0, 8.0, 0.0]]], f"{tmp_path}/"))["jobs"]
-    assert [record["disturbed"] for record in records] == [False, True, False]
+    _Client.failed += [(), (), (Attempt(OTHER, "asia", "another node began before it"),)]
+    records = (await client.ask({"state_dir": "c"}, "model", len(NODES), 0, [[[100.0, 8.0, 0.0]]], f"{tmp_path}/"))[
+        "jobs"
+    ]
+    assert [record["disturbed"] for record in records] == [False, False, True, False]
     assert len(asked) == len(records)

@@ -53,9 +53,15 @@ async def test_a_pair_is_the_same_job_twice() -> None:
     assert all(0 < pair["queued_first_ms"] <= pair["queued_whole_ms"] for pair in taken)
 
 
+async def test_a_job_that_is_done_before_its_events_are_read_shows_all_at_once() -> None:
+    """The queue is sometimes quicker than the way to it."""
+    (pair,) = await take_detours(_as_client(_Client(DONE)), "m", "asia", 1)
+    assert pair["queued_first_ms"] == pair["queued_whole_ms"] > 0
+
+
 @pytest.mark.parametrize(
     ("events", "words"),
-    [((TOKENS, QueueEvent("done", {"status": "failed"})), "is failed"), ((DONE,), "no token"), ((), "no token")],
+    [((TOKENS, QueueEvent("done", {"status": "failed"})), "is failed"), ((TOKENS,), "did not end")],
 )
 async def test_a_job_that_fails_has_no_figure(events: tuple[QueueEvent, ...], words: str) -> None:
     """And says what happened."""

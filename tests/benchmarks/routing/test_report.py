@@ -21,6 +21,14 @@ def test_an_operator_finds_what_was_asked_for() -> None:
     assert told["crowded"] == {"jobs": 1, "within_20ms": 1.0, "regret_ms": {"median": 0, "p95": 0}}
     assert (told["disturbed"], told["settings"]) == (0, settings)
     assert told["first_contact_round_trips"] == {"median": 4, "max": 4}
+    assert told["first_job_ms"]["whole"] == {"median": 900, "max": 900}
+    assert {part: values["median"] for part, values in told["first_job_ms"].items() if part != "whole"} == {
+        "joining": 500,
+        "looking_up": 250,
+        "probing": 40,
+        "grant": 10,
+        "job": 100,
+    }
     assert told["through_tracker_ms"] == {
         "first": {"direct": 10, "through_tracker": 100, "added": 90},
         "whole": {"direct": 20, "through_tracker": 200, "added": 180},

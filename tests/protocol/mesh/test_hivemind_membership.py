@@ -110,6 +110,15 @@ async def test_only_missing_bootstrap_peers_are_dialled_again() -> None:
     assert link.dialled == [address(1)]
 
 
+async def test_a_greeting_alone_joins() -> None:
+    """Who is greeted leads to everybody else; the routing table is filled later."""
+    node, link = membership(1), fake_link({1: 0.0})
+    await node.greet(link)
+    assert (node.problem(link), link.lookups) == ("", 0)
+    await node.refresh(link)
+    assert (len(link.dialled), link.lookups) == (1, 1)
+
+
 async def test_problem_names_what_was_tried() -> None:
     """A user can see which addresses do not answer."""
     node, link = membership(1, 2), fake_link({})

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from gpunode._session import Session, Surroundings
+from gpunode._session import Session
+from gpunode._surroundings import Surroundings
 from gpunode_protocol.adverts import Gpu, ModelAdvert
 from gpunode_protocol.identity import Identity, PeerId
 from gpunode_protocol.jobs_api import LEASE_S, JobEventName, JobSubmission

@@ -11,6 +11,7 @@ from gpunode_protocol.messages import JOB_PROTOCOL, PROBE_PROTOCOL
 from gpunode_protocol.regions import Region
 from gpunode_protocol.tasks import Task
 from gpunode_tracker.dispatch import dispatcher
+from gpunode_tracker.dispatch.join_ahead import JoinAhead
 from gpunode_tracker.errors import StorageUnavailable
 from gpunode_tracker.jobs.job import JobStatus, StoredJob
 from gpunode_tracker.storage.claim_statements import ALONE_SHUN_S
@@ -78,6 +79,19 @@ async def test_a_queued_job_is_done_by_a_node(mesh: MeshWorld) -> None:
     counted = mesh.tracker.metrics.render().decode()
     assert 'dispatched_jobs_total{type="llm"} 1.0' in counted
     assert 'dispatch_ends_total{end="completed",type="llm"} 1.0' in counted
+
+
+async def test_the_first_node_lets_the_mesh_be_joined(mesh: MeshWorld) -> None:
+    """Ahead of the first job, which would wait for it."""
+    joined = asyncio.Event()
+
+    async def join() -> None:
+        joined.set()
+
+    async with mesh.dispatcher() as running:
+        running._join_ahead = JoinAhead(join, after_s=0)
+        await mesh.add_node()
+        await until(joined)
 
 
 async def test_jobs_that_waited_go_in_their_order(mesh: MeshWorld) -> None:

@@ -1,6 +1,6 @@
 """What a queued job's nodes are owed: collected while it runs, paid before its reservation goes back."""
 
-from gpunode._accounting import complaint
+from gpunode._accounting import complaint, cost_of
 from gpunode_protocol.errors import VerificationFailed
 from gpunode_protocol.prices import PriceTable
 from gpunode_protocol.receipts import Receipt
@@ -41,13 +41,3 @@ class Debts:
     def due_microcredits(self, prices: PriceTable) -> int:
         """Return what they promise together."""
         return sum(cost_of(voucher.body, prices) for voucher, _ in self._vouchers)
-
-
-def cost_of(voucher: Voucher, prices: PriceTable) -> int:
-    """Return what a voucher promises, in micro-credits; 0 where the network has no price for the task."""
-    try:
-        return prices.cost_microcredits(
-            voucher.task, voucher.model, input_units=voucher.input_count, output_units=voucher.count
-        )
-    except KeyError:
-        return 0

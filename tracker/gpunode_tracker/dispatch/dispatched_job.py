@@ -7,6 +7,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from gpunode._accounting import cost_of
 from gpunode._job_requests import new_salt
 from gpunode._job_run import JobRun
 from gpunode._job_wish import Errand, JobWish
@@ -25,7 +26,7 @@ from gpunode_protocol.tasks import Task
 from gpunode_protocol.vouchers import Voucher
 
 from gpunode_tracker.dispatch.answers import AnswerReader
-from gpunode_tracker.dispatch.debts import Debts, cost_of
+from gpunode_tracker.dispatch.debts import Debts
 from gpunode_tracker.dispatch.funds import JobFunds
 from gpunode_tracker.dispatch.lease_keeper import LeaseKeeper
 from gpunode_tracker.dispatch.look import NodeLook

@@ -8,7 +8,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
 
 from gpunode._placing import Demand
-from gpunode._session import Surroundings
+from gpunode._surroundings import Surroundings
 from gpunode.errors import NoNodeFound
 from gpunode_protocol.errors import GpunodeError
 from gpunode_protocol.identity import PeerId
@@ -17,6 +17,7 @@ from gpunode_protocol.tasks import Task
 
 from gpunode_tracker.dispatch.abilities import Abilities
 from gpunode_tracker.dispatch.dispatched_job import DispatchedJob, Surrounds
+from gpunode_tracker.dispatch.join_ahead import JoinAhead
 from gpunode_tracker.dispatch.look import NodeLook
 from gpunode_tracker.dispatch.pauses import Pauses
 from gpunode_tracker.dispatch.preference import free_slots, region_order
@@ -81,6 +82,7 @@ class Dispatcher:
         self._holder = dispatch_holder(replica)
         self._monotonic = tracker.monotonic
         self._session = open_session(tracker, surroundings)
+        self._join_ahead = JoinAhead(self._session.ready)
         self._nodes = NodeLook(self._session, self._monotonic)
         self._around = Surrounds(tracker, self._session, self._nodes, self._live_regions)
         self._pauses: Pauses[str] = Pauses()
@@ -99,7 +101,7 @@ class Dispatcher:
         return self._running.keys()
 
     def start(self) -> None:
-        """Begin to take jobs; the mesh is joined when there is one."""
+        """Begin to take jobs; the mesh is joined when there is one, or soon after the first node has come."""
         self._tracker.index.on_new = self._see_new_node
         self._loop = asyncio.create_task(self._take_jobs())
 
@@ -110,6 +112,7 @@ class Dispatcher:
         for task in begun:
             task.cancel()
         await asyncio.gather(*begun, return_exceptions=True)
+        await self._join_ahead.close()
         if self._beginning is not None:
             await asyncio.wait({self._beginning})
         if self._running:
@@ -272,6 +275,7 @@ class Dispatcher:
         self._abilities_until, self._new_node_at = float("-inf"), self._monotonic()
         self._nodes.forget()
         self._pauses.clear()
+        self._join_ahead.node_came()
         self._bell.set()
 
     def _live_regions(self, lane: str) -> Collection[Region]:

@@ -55,6 +55,9 @@ class JobFunds:
         """Return a token for one node only."""
         return await self._token(cost_microcredits, node)
 
+    def give_back(self, held: HeldGrant, *, cost_microcredits: int) -> None:
+        """Do nothing: what is left of the reservation goes back when the job ends."""
+
     async def cover(self, microcredits: int) -> None:
         """Let the reservation hold as much if the account has it: it is to be paid now."""
         async with self._tracker.database.write() as connection:

@@ -3,7 +3,8 @@
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from gpunode._session import Session, Surroundings
+from gpunode._session import Session
+from gpunode._surroundings import Surroundings
 from gpunode.config import ClientConfig
 
 from gpunode_tracker.dispatch.local_tracker import LocalTracker
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 FOLDER: Final = "dispatch"
 """In the data folder: what the client learns of the network. May be deleted."""
+DHT_PATIENCE_S: Final = 0.25
+"""The index is this process's own: the DHT is a second opinion only, and jobs wait for it."""
 JOB_TIMEOUT_S: Final = 900.0
 """One attempt at a queued job, all nodes together; as long as a pull worker has for one."""
 
@@ -37,6 +40,7 @@ def open_session(tracker: "Tracker", surroundings: Surroundings | None = None) -
         surroundings or Surroundings(),
         clock=tracker.clock,
         monotonic=tracker.monotonic,
+        dht_patience_s=DHT_PATIENCE_S,
         identity_path=tracker.dispatch_key_path,
     )
     return Session(config, around, local)

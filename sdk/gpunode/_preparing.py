@@ -1,0 +1,68 @@
+"""What a client's first job needs of the tracker, asked for while the mesh is being joined."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from gpunode_protocol.errors import GpunodeError
+from gpunode_protocol.tasks import Task
+
+from gpunode._grants import GrantStore
+from gpunode._index_ahead import IndexAhead
+from gpunode._job_requests import worst_cost_microcredits
+from gpunode._job_wish import JobWish
+from gpunode._network import Network
+from gpunode._selection import Wanted
+
+
+def prepare(
+    wish: JobWish | None,
+    network: Network,
+    *,
+    index: IndexAhead,
+    grants: GrantStore,
+    spawn: Callable[[Coroutine[Any, Any, None]], object],
+) -> None:
+    """Begin to ask for the index, and for a grant if only the tracker is needed to tell what it must cover.
+
+    Args:
+        wish: the first job; None: the caller has only connected, and the default language model is looked for.
+        network: as far as it is known.
+        index, grants: used by the job later.
+        spawn: runs work that nobody waits for.
+    """
+    if wish is None:
+        if model := network.info.default_models.get(Task.LLM):
+            index.begin(Wanted(Task.LLM, model))
+        return
+    if wish.errand is None:
+        model = wish.model or network.info.default_models.get(wish.task)
+        index.begin(Wanted(wish.task, model, wish.region))
+    cost = _cost_known_early(wish, network)
+    if cost is not None:
+        spawn(_hold_one(grants, wish.task, cost))
+
+
+def ask_early(grants: GrantStore, wish: JobWish, network: Network) -> "asyncio.Task[None] | None":
+    """Ask for a grant while nodes are looked for; None: one is held, or only the nodes tell what it must cover.
+
+    The tracker may be far away: one after the other, a client's first job would wait for both.
+    """
+    cost = _cost_known_early(wish, network)
+    if cost is None or grants.holds(wish.task, cost_microcredits=cost):
+        return None
+    return asyncio.create_task(grants.hold(wish.task, cost_microcredits=cost))
+
+
+def _cost_known_early(wish: JobWish, network: Network) -> int | None:
+    """Return what a job can cost at most, in micro-credits; None: somebody else pays, or only its node will tell."""
+    prices = network.info.prices
+    if wish.errand is not None or prices.models:
+        return None
+    return worst_cost_microcredits(prices, wish.task, "", wish.params)
+
+
+async def _hold_one(grants: GrantStore, task: Task, cost_microcredits: int) -> None:
+    with contextlib.suppress(GpunodeError):  # the job asks again, and its caller hears why there is none
+        await grants.hold(task, cost_microcredits=cost_microcredits)
