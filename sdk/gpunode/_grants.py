@@ -145,7 +145,8 @@ class GrantStore:
         """Return a grant other than the one whose ``jti`` a node has refused."""
         async with self._locks.setdefault(task, asyncio.Lock()):
             held = self._load().get(task)
-            if held is None or held.grant.jti == refused:  # otherwise another job has replaced it meanwhile
+            # one that another job has got instead meanwhile is taken too, if there is enough left of it
+            if held is None or held.grant.jti == refused or not self._serves(held, cost_microcredits):
                 held = await self._issue_open(task, cost_microcredits)
             return self._promised(held, cost_microcredits)
 

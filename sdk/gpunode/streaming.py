@@ -41,17 +41,21 @@ class AsyncChatStream(AsyncIterator[Chunk]):
         Raises:
             NoNodeFound, RequestRefused, AnswerInterrupted, VerificationFailed, ClientError: see ``chat``.
         """
+        chunk = None if self._is_closed else await self._next()  # the closing may not be over yet
+        if chunk is None:
+            raise StopAsyncIteration
+        return chunk
+
+    async def _next(self) -> Chunk | None:
+        """Return the next piece, None at the end, or when the stream is closed meanwhile."""
         self._reading = asyncio.ensure_future(_next_or_none(self._chunks))  # so that closing can end it first
         try:
-            chunk = await self._reading
+            return await self._reading
         except asyncio.CancelledError:
             if not self._is_closed:
                 await self._chunks.aclose()  # the piece may have come in the same moment
                 raise
-            chunk = None
-        if chunk is None:
-            raise StopAsyncIteration
-        return chunk
+            return None
 
     async def __aenter__(self) -> Self:
         return self

@@ -179,6 +179,16 @@ async def test_a_grant_that_others_use_up_serves_no_more_jobs(desk: _Desk) -> No
     assert [held.grant.jti for held in (*first, other)] == ["grant-1", "grant-1", "grant-2"]
 
 
+async def test_jobs_that_are_refused_together_do_not_overdraw_the_next_grant(desk: _Desk) -> None:
+    """Who comes too late for what is left of it gets another one."""
+    first = await desk.store.get(Task.LLM, cost_microcredits=6_000_000)
+    others = [
+        await desk.store.replace(Task.LLM, refused=first.grant.jti, cost_microcredits=cost)
+        for cost in (6_000_000, 4_000_000, 6_000_000)
+    ]
+    assert [held.grant.jti for held in others] == ["grant-2", "grant-2", "grant-3"]
+
+
 async def test_what_a_job_did_not_cost_is_there_for_the_next(desk: _Desk) -> None:
     """Only what was signed for stays spent."""
     for _ in range(3):
