@@ -34,6 +34,7 @@ class AsyncChatStream(AsyncIterator[Chunk]):
         )
         self._reading: asyncio.Future[Chunk | None] | None = None
         self._is_closed = False
+        self._ending = asyncio.Lock()
 
     async def __anext__(self) -> Chunk:
         """Return the next piece.
@@ -53,7 +54,7 @@ class AsyncChatStream(AsyncIterator[Chunk]):
             return await self._reading
         except asyncio.CancelledError:
             if not self._is_closed:
-                await self._chunks.aclose()  # the piece may have come in the same moment
+                await self._end()  # the piece may have come in the same moment
                 raise
             return None
 
@@ -71,7 +72,11 @@ class AsyncChatStream(AsyncIterator[Chunk]):
         if self._reading is not None and not self._reading.done():
             self._reading.cancel()
             await asyncio.wait({self._reading})
-        await self._chunks.aclose()
+        await self._end()
+
+    async def _end(self) -> None:
+        async with self._ending:  # Ctrl-C and what follows from it may come here at once
+            await self._chunks.aclose()
 
     @property
     def route(self) -> Route | None:
