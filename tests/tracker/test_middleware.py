@@ -115,3 +115,14 @@ async def test_bodies_have_the_size_of_the_settings(limited: World) -> None:
         too_large = await limited.http.post(path, data=io.BytesIO(b" " * (most_bytes + 1)), headers=headers)
         assert (too_large.status, too_large.content_type) == (413, "application/problem+json")
     assert b'gpunode_tracker_rejected_total{reason="body_size"} 2.0' in limited.tracker.metrics.render()
+
+
+async def test_expectations_are_counted(world: World) -> None:
+    """Requests with an unknown one pass the same limits as all others; a body that waits to be asked for comes."""
+    answer = await world.http.get(api.HEALTH_PATH, headers={"Expect": "the unexpected"})
+    assert answer.status == 200
+    assert b'http_requests_total{path="/healthz",status="200"} 1.0' in world.tracker.metrics.render()
+    _, key = await world.account()
+    headers = {"Authorization": f"Bearer {key}"}
+    asked = await world.http.post(api.GRANTS_PATH, data=io.BytesIO(b" " * 1_000), headers=headers, expect100=True)
+    assert (asked.status, (await asked.json())["code"]) == (400, "malformed")

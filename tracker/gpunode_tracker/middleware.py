@@ -47,7 +47,11 @@ async def with_marks(request: web.Request, handler: Handler) -> web.StreamRespon
 
 @web.middleware
 async def with_guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn away who is shut out or asks for too much, and answer errors with problem bodies."""
+    """Turn away who is shut out or asks for too much, and answer errors with problem bodies.
+
+    Raises:
+        ConnectionError: it failed in the middle of its answer, so that the connection has to end.
+    """
     app, address = request.app, request[CLIENT]
     try:
         app[TRACKER].bans.refuse(_ADDRESS, address)  # first, because it costs the least
@@ -56,11 +60,15 @@ async def with_guard(request: web.Request, handler: Handler) -> web.StreamRespon
             request[VISIT] = visit
             await charge_address(request, guard, holder)
             return await handler(request)
-    except Exception as error:  # noqa: BLE001 -- the boundary of a request; what is unforeseen is logged below
+    except Exception as error:  # the boundary of a request; what is unforeseen is logged below
         reason = _refused_for(error)
         if reason is not None:
             app[TRACKER].metrics.rejected.labels(reason).inc()
-        return _answer_to(request, error)
+        answer = _answer_to(request, error)
+        if request.writer.output_size > 0:  # what comes now would be read as more of the answer that has begun
+            app[TRACKER].metrics.count_request(request[PATH], answer.status)
+            raise ConnectionResetError("the answer has begun") from error
+        return answer
 
 
 MIDDLEWARES = (with_marks, with_guard)

@@ -3,12 +3,14 @@
 import asyncio
 
 import pytest
+from aiohttp import ClientPayloadError
 from gpunode_protocol.jobs_api import (
     JOB_EVENTS_PATH,
     JOB_PATH,
 )
 from gpunode_tracker.app_keys import GUARD
 from gpunode_tracker.bans import Ban, BanKind
+from gpunode_tracker.errors import StorageUnavailable
 from gpunode_tracker.jobs import following
 from gpunode_tracker.jobs.estimates import NOBODY
 from gpunode_tracker.jobs.news import Word
@@ -128,3 +130,21 @@ async def test_a_tracker_that_stops_ends_its_streams(world: World, client: Clien
     await anext(events)
     await world.http.server.app.shutdown()  # type: ignore[union-attr]  # -- the test's own server has an application
     assert [event async for event in events if event[0] != ":"] == []
+
+
+async def test_a_database_that_fails_meanwhile(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The connection ends, so that readers ask again: a problem would be read as a part of the stream."""
+    ticket = await client.submit()
+    response = await client.call("GET", JOB_EVENTS_PATH.format(job=ticket.job_id))
+    events = read_events(response)
+    assert (await anext(events))[0] == "queued"
+
+    async def fail(*_: object) -> None:
+        raise StorageUnavailable("The database is away.", retry_after_s=1)
+
+    monkeypatch.setattr(following, "_present", fail)
+    client.world.tracker.news.tell(Word(ticket.job_id, "queued"))
+    with pytest.raises(ClientPayloadError, match="not completed"):
+        await anext(events)
+    counted = b'http_requests_total{path="/api/v1/jobs/{job}/events",status="503"} 1.0'
+    assert counted in client.world.tracker.metrics.render()

@@ -19,7 +19,7 @@ from gpunode_tracker.shared.news_exchange import (
 from gpunode_tracker.shared.redis_link import RedisLink
 
 from tests.tracker.redis_server import Redis
-from tests.tracker.shared.conftest import PATIENT_S
+from tests.tracker.shared.conftest import PATIENT_S, Babbler
 
 WAIT_S = 60
 
@@ -184,3 +184,19 @@ async def test_words_are_plain(replicas: tuple[Replica, Replica]) -> None:
     async with two.news.follow("j") as there:
         one.news.tell(Word("j", "queued", data))
         assert (await _next(there)).data == data
+
+
+async def test_a_server_that_speaks_nonsense(babbler: Babbler) -> None:
+    """Nothing ends for that: it is listened to again when it makes sense."""
+    replica, failed = Replica(babbler.url, "here"), asyncio.Event()
+    await replica.link.start()
+    replica.link.on_failure = failed.set
+    babbler.answer = b":x\r\n"
+    replica.exchange.start()
+    async with asyncio.timeout(WAIT_S):
+        await failed.wait()
+    babbler.answer = b"+OK\r\n"
+    await replica.link.wait_until_up()
+    assert [task.done() for task in replica.exchange._tasks] == [False, False]
+    await replica.exchange.stop()
+    await replica.link.stop()

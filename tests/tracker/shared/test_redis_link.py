@@ -6,10 +6,12 @@ import signal
 from collections.abc import AsyncIterator
 
 import pytest
+from gpunode_tracker.rates import Rate
 from gpunode_tracker.shared.redis_link import RedisAway, RedisLink
+from gpunode_tracker.shared.redis_rate_buckets import RedisRateBuckets
 
 from tests.tracker.redis_server import Redis
-from tests.tracker.shared.conftest import PATIENT_S
+from tests.tracker.shared.conftest import PATIENT_S, Babbler
 
 WAIT_S = 60
 
@@ -147,3 +149,19 @@ async def test_no_warning_while_it_is_well(link: RedisLink, caplog: pytest.LogCa
     caplog.set_level(logging.DEBUG, "gpunode_tracker")
     assert await _ping(link)
     assert caplog.records == []
+
+
+NONSENSE = [b":x\r\n", b"$abc\r\n", b"*1\r\n+a\r\n", b"_\r\n", b"%1\r\n*0\r\n+b\r\n", b"$-5\r\n"]
+
+
+@pytest.mark.parametrize("answer", NONSENSE)
+async def test_a_server_that_speaks_nonsense(babbler: Babbler, answer: bytes) -> None:
+    """Whatever redis-py makes of it: callers do without it, and it is used again when it makes sense."""
+    item = Watched(babbler.url, timeout_s=PATIENT_S)
+    await item.link.start()
+    babbler.answer = answer
+    with pytest.raises(RedisAway):
+        await RedisRateBuckets(item.link).take("budget", "holder", Rate(per_minute=60, burst=60))
+    babbler.answer = b"+OK\r\n"
+    await item.link.wait_until_up()
+    await item.link.stop()

@@ -1,5 +1,6 @@
 """Workers' signs of life in Redis: what differs from the database. The contract is in ``workers/test_signs.py``."""
 
+import asyncio
 import json
 
 import pytest
@@ -140,15 +141,65 @@ async def test_nonsense_in_the_stream(here: Side, there: Side, link: RedisLink) 
     """Is counted and left alone, and what comes after it is read."""
     half = json.dumps({"id": worker_id(1), "status": "busy", "last_heartbeat": 1})
     long = " " * (redis_presence.MAX_SIGN_BYTES + 1)
+    worker = here.meet()
+    whole = vars(here.presence.sign_of(worker))
+    wrong = [
+        json.dumps(whole | change)
+        for change in (
+            {"last_heartbeat": 10**400},
+            {"gpu_memory_gb": float("nan")},
+            {"supported_types": ["cooking"]},
+            {"models": ["a"] * 100},
+        )
+    ]
 
     async def add_nonsense(redis: Redis) -> None:
-        for field, value in (("x", "y"), ("s", "{"), ("s", half), ("s", long)):
+        for field, value in (("x", "y"), *(("s", text) for text in ("{", half, long, *wrong))):
             await redis.xadd(f"{link.prefix}:workers", {field: value})
 
     await link.call(add_nonsense)
     there.meet()
-    here.presence.hear(here.meet())
+    here.presence.hear(worker)
     await here.store.flush()
     await there.store.read()
-    assert there.dropped == ["malformed"] * 4
+    assert there.dropped == ["malformed"] * 8
     assert there.presence.status_of(worker_id(1)) is WorkerStatus.ONLINE
+
+
+async def test_a_stream_that_was_emptied(here: Side, there: Side, link: RedisLink) -> None:
+    """Places of before may be ahead of the clock; what comes then is read all the same."""
+    there.meet()
+    worker = here.meet()
+    await link.call(lambda redis: redis.xadd(f"{link.prefix}:workers", {"s": "x"}, id="9999999999999-0"))
+    await there.store.read()
+    await link.call(lambda redis: redis.flushall())
+    await there.store.read()
+    here.presence.hear(worker)
+    await here.store.flush()
+    await there.store.read()
+    assert there.presence.status_of(worker.id) is WorkerStatus.ONLINE
+
+
+async def test_redis_refuses(
+    here: Side, link: RedisLink, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log says once why; what was to be told is told when Redis takes it."""
+    turns = 0
+
+    async def look_on(_seconds: float) -> None:
+        nonlocal turns
+        turns += 1
+        await link.wait_until_up()
+        if turns == 3:
+            await link.call(lambda redis: redis.delete(f"{link.prefix}:workers"))
+        if turns == 4:
+            raise asyncio.CancelledError
+
+    monkeypatch.setattr(asyncio, "sleep", look_on)
+    await link.call(lambda redis: redis.set(f"{link.prefix}:workers", "x"))
+    here.presence.hear(here.meet())
+    with pytest.raises(asyncio.CancelledError):
+        await here.store.run()
+    assert [record.event for record in caplog.records] == ["presence_refused"]  # type: ignore[attr-defined]  # -- of `extra`
+    assert "WRONGTYPE" in caplog.text
+    assert await link.call(lambda redis: redis.xlen(f"{link.prefix}:workers")) == 1

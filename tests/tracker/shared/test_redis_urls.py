@@ -17,10 +17,30 @@ def test_what_is_no_url_of_redis(url: str) -> None:
 @pytest.mark.parametrize(
     "url",
     [
+        "redis://h?protocol=3",
+        "redis://h?decode_responses=true",
+        "redis://h?socket_timeout=hunter2",
+        "redis://h?ssl_ca_certs=hunter2",
+        "unix:///run/r.sock?db=hunter2",
+        "redis://h?hunter2=",
+    ],
+)
+def test_options_that_are_not_known(url: str) -> None:
+    """They would change what the tracker relies on, or fail with the first call; the known ones are named."""
+    with pytest.raises(InvalidSettings, match="client_name, db, password") as refused:
+        check_redis_url(url)
+    assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
         "redis://h",
         "redis://:p%40ss@127.0.0.1:6379/3",
         "rediss://u:p@h:1/0",
         "unix:///run/r.sock?db=2",
+        "redis://h/1?client_name=tracker",
+        "rediss://h?ssl_ca_certs=ca.pem&ssl_check_hostname=true",
         "redis://[::1]:6379",
     ],
 )

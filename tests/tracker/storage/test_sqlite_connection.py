@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -161,3 +162,24 @@ async def test_a_stream_through_the_database(tmp_path: Path) -> None:
         ]
     await database.close()
     assert found == list(range(MANY))
+
+
+async def test_a_connection_that_is_given_up_while_it_opens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its thread has ended when its caller goes on: the event loop may end next."""
+    begun, go_on, connect = Event(), Event(), sqlite3.connect
+
+    def slow(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        begun.set()
+        go_on.wait()
+        return connect(*arguments, **options)
+
+    monkeypatch.setattr(sqlite3, "connect", slow)
+    opening = asyncio.create_task(open_by(f"sqlite+aiosqlite:///{tmp_path}/b.db")())
+    await asyncio.to_thread(begun.wait)
+    opening.cancel()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not opening.done()  # it waits for its thread
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await opening

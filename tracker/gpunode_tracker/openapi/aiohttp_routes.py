@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
-from aiohttp import web
+from aiohttp import HttpVersion11, hdrs, web
 
 from gpunode_tracker.openapi.route import Route
 
@@ -20,8 +20,18 @@ def aiohttp_routes(routes: Sequence[Route]) -> list[web.RouteDef]:
 
 def _definition(route: Route, path: str) -> web.RouteDef:
     if route.method == "GET":
-        return web.get(path, route.handler, allow_head=route.is_safe)
-    return web.route(route.method, path, route.handler)
+        return web.get(path, route.handler, allow_head=route.is_safe, expect_handler=_go_on)
+    return web.route(route.method, path, route.handler, expect_handler=_go_on)
+
+
+async def _go_on(request: web.Request) -> None:
+    """Let a client send its body that waits to be told so. Other expectations are overlooked (RFC 9110, 10.1.1).
+
+    aiohttp's own refusal of them comes before all middlewares, so no limit would count these requests.
+    """
+    if request.version == HttpVersion11 and request.headers[hdrs.EXPECT].lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # the answer itself has not begun
 
 
 def _names_by_place(routes: Sequence[Route]) -> dict[tuple[str, ...], list[str]]:

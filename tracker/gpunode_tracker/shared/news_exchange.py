@@ -13,10 +13,9 @@ from typing import Annotated, Any, Final, Literal
 from annotated_types import MaxLen
 from pydantic import BaseModel, ConfigDict, ValidationError
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from gpunode_tracker.jobs.news import JobNews, Word
-from gpunode_tracker.shared.redis_link import RedisAway, RedisLink
+from gpunode_tracker.shared.redis_link import RedisAway, RedisLink, failures_as_away
 from gpunode_tracker.shared.task_end import end_tasks
 
 MAX_MESSAGE_BYTES: Final = 64 * 1024
@@ -131,14 +130,16 @@ class NewsExchange:
             await self._link.wait_until_up()
             listener, visit = self._link.listener(), self._link.visits
             try:
-                await listener.subscribe(self._channel)
+                with failures_as_away():
+                    await listener.subscribe(self._channel)
                 self.is_listening.set()
                 await self._news.heard_queue()  # what was said meanwhile was missed
                 while visit == self._link.visits:
-                    message = await listener.get_message(timeout=_LOOK_UP_S)
+                    with failures_as_away():
+                        message = await listener.get_message(timeout=_LOOK_UP_S)
                     if message is not None:
                         await self._hear(message["data"])
-            except (RedisError, OSError, TimeoutError):
+            except RedisAway:
                 self._link.doubt()
                 await asyncio.sleep(_LOOK_UP_S)  # where only this is refused, the link would be up at once
             finally:

@@ -7,7 +7,7 @@ is away, the log says so once, and the probe is repeated until it answers.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Final, TypeVar
 
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -15,7 +15,7 @@ from redis.asyncio.client import PubSub
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.commands.core import AsyncScript
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from gpunode_tracker.errors import TrackerError
 from gpunode_tracker.shared.task_end import end_tasks
@@ -34,6 +34,29 @@ _PROBE_LIFETIME_MS: Final = 1_000
 
 class RedisAway(TrackerError):
     """Redis does not answer now; the caller does without it."""
+
+
+class RedisRefused(RedisAway):
+    """Redis answers, but something else than what it was asked for."""
+
+
+@contextlib.contextmanager
+def failures_as_away() -> Iterator[None]:
+    """Let whatever fails within mean that Redis is away.
+
+    All of it: a server that speaks nonsense makes redis-py raise about anything, and nobody is to fail for that.
+
+    Raises:
+        RedisAway: it failed.
+    """
+    try:
+        yield
+    except ResponseError as error:
+        raise RedisRefused(_reason(error)) from error
+    except (RedisError, OSError) as error:
+        raise RedisAway(_reason(error)) from error
+    except Exception as error:
+        raise RedisRefused(f"its answer is none that is known: {_reason(error)}") from error
 
 
 class RedisLink:
@@ -161,11 +184,10 @@ class RedisLink:
     async def _bounded(self, what: Callable[[Redis], Awaitable[T]]) -> T:
         try:
             async with asyncio.timeout(self._timeout_s):
-                return await what(self._client)
+                with failures_as_away():
+                    return await what(self._client)
         except TimeoutError as error:
             raise RedisAway(f"no answer within {self._timeout_s * 1_000:.0f} ms") from error
-        except (RedisError, OSError) as error:
-            raise RedisAway(_reason(error)) from error
 
     async def _close(self, *, all_of_them: bool = False) -> None:
         with contextlib.suppress(RedisError, OSError, TimeoutError):

@@ -12,7 +12,7 @@ from typing import Any, Final
 from pydantic import TypeAdapter
 from redis.asyncio import Redis
 
-from gpunode_tracker.shared.redis_link import RedisAway, RedisLink
+from gpunode_tracker.shared.redis_link import RedisAway, RedisLink, RedisRefused
 from gpunode_tracker.workers.presence import SILENT_S, Presence
 from gpunode_tracker.workers.signs import SignOfLife
 
@@ -51,6 +51,7 @@ class RedisPresence:
         self._read_until: bytes | None = None
         self._visit = 0
         self._server_ms = 0
+        self._is_refused = False
         presence.on_sign = self._note
         presence.is_told = lambda: link.is_up
 
@@ -60,6 +61,9 @@ class RedisPresence:
             try:
                 await self.flush()
                 await self.read()
+                self._is_refused = False
+            except RedisRefused as error:
+                self._note_refusal(error)
             except RedisAway:
                 pass
             except Exception:
@@ -91,17 +95,18 @@ class RedisPresence:
         Raises:
             RedisAway: as there.
         """
-        if self._read_until is None or self._visit != self._link.visits:  # another server may stand there now
+        after = self._read_until
+        if after is None or self._visit != self._link.visits:  # another server may stand there now
             self._visit = self._link.visits
-            seconds, _ = await self._link.call(lambda redis: redis.time())
-            self._read_until = _place(1_000 * seconds - LIFETIME_MS)
-        while True:
-            page = await self._link.call(self._page)
-            for place, fields in page:
-                self._hear(fields.get(_FIELD))
-                self._read_until = place
+            self._read_until = after = _place(await self._link.call(_time_ms) - LIFETIME_MS)
+        while page := await self._link.call(partial(self._page, after)):
+            for place, message in page:
+                self._read_until = after = place  # first: what cannot be taken in is not read again
+                self._hear(message)
             if len(page) < PAGE_SIGNS:
                 return
+        if await self._link.call(partial(self._is_another, after)):
+            self._read_until = None
 
     def _note(self, worker_id: str) -> None:
         self._to_tell.add(worker_id)
@@ -115,13 +120,30 @@ class RedisPresence:
         places = await pipeline.execute()
         self._server_ms = int(places[0].partition(b"-")[0])  # by the clock of Redis, on which replicas agree
 
-    async def _page(self, redis: Redis) -> list[tuple[bytes, dict[bytes, bytes]]]:
-        assert self._read_until is not None  # noqa: S101 -- ``read`` sets it
-        found: Any = await redis.xread(
-            {self._stream: self._read_until}, count=PAGE_SIGNS
-        )  # annotated for all protocols
-        page: list[tuple[bytes, dict[bytes, bytes]]] = found[0][1] if found else []
-        return page
+    async def _page(self, after: bytes, redis: Redis) -> list[tuple[bytes, bytes | None]]:
+        found: Any = await redis.xread({self._stream: after}, count=PAGE_SIGNS)  # annotated for all protocols
+        return [(place, fields.get(_FIELD)) for place, fields in found[0][1]] if found else []
+
+    async def _is_another(self, read_until: bytes, redis: Redis) -> bool:
+        """Return whether the stream ends before what was read of it: it was emptied, and may begin at earlier places.
+
+        Places go by the clock of Redis, but never back, so those of before may be ahead of it.
+        """
+        last: Any = await redis.xrevrange(self._stream, count=1)
+        return not last or _numbers(last[0][0]) < _numbers(read_until)
+
+    def _note_refusal(self, error: RedisRefused) -> None:
+        """Say once that Redis does not do this, although it answers."""
+        if not self._is_refused:
+            self._is_refused = True
+            logger.warning(
+                "Redis does not carry what replicas tell each other of pull workers (%s). It has to be version 6.2 or "
+                "later, and nobody else may write under %s. Until then they learn it from the database, half a minute "
+                "later.",
+                error,
+                self._stream,
+                extra={"event": "presence_refused"},
+            )
 
     def _hear(self, message: bytes | None) -> None:
         try:
@@ -137,3 +159,14 @@ class RedisPresence:
 def _place(at_ms: int) -> bytes:
     """Return the place in the stream that an instant has."""
     return b"%d-0" % max(0, at_ms)
+
+
+def _numbers(place: bytes) -> tuple[int, ...]:
+    """Return a place in the stream as what can be compared."""
+    return tuple(int(number) for number in place.split(b"-"))
+
+
+async def _time_ms(redis: Redis) -> int:
+    """Return the time on the clock of Redis, Unix milliseconds."""
+    seconds, _ = await redis.time()
+    return 1_000 * seconds

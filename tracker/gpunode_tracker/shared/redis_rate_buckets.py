@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Final
 
+from redis.asyncio import Redis
+
 from gpunode_tracker.rates import Decision, Rate, decide
 from gpunode_tracker.shared.redis_link import RedisLink
 
@@ -47,8 +49,13 @@ class RedisRateBuckets:
         key = f"{self._link.prefix}:rate:{budget}:{holder}".encode(errors="surrogateescape")
         now = "" if self._clock is None else _exact(self._clock())
         arguments: list[str | int] = [_exact(rate.interval_s), rate.burst, cost, now]
-        full_at, decided_at = await self._link.call(lambda _: self._charge(keys=[key], args=arguments))
-        return decide(rate, float(full_at), float(decided_at), cost)[1]
+
+        async def charge(_: Redis) -> tuple[float, float]:
+            full_at, decided_at = await self._charge(keys=[key], args=arguments)
+            return float(full_at), float(decided_at)
+
+        full_at, decided_at = await self._link.call(charge)
+        return decide(rate, full_at, decided_at, cost)[1]
 
 
 def _exact(seconds: float) -> str:

@@ -5,6 +5,7 @@ each of these to its thread and back: four turns, each of which takes longer tha
 a transaction is sent with its first statement.
 """
 
+import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Final, Self, TypeVar
@@ -149,10 +150,21 @@ def open_by(url: str) -> Any:
 
     async def connect() -> SqliteConnection:
         connection = SqliteConnection(filename, dict(options))
-        await connection
+        opening = asyncio.create_task(_open(connection))
+        try:
+            await asyncio.shield(opening)
+        except asyncio.CancelledError:  # its thread is not to go on when the event loop may have ended
+            await asyncio.wait([opening])
+            if not opening.cancelled() and opening.exception() is None:
+                await connection.close()
+            raise
         return connection
 
     return connect
+
+
+async def _open(connection: SqliteConnection) -> None:
+    await connection
 
 
 def begin_sqlite(connection: AsyncConnection, *, writing: bool) -> None:

@@ -2,22 +2,34 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Annotated, Final, Protocol
+
+from annotated_types import MaxLen
+from gpunode_protocol.jobs_api import MAX_WORKER_MODELS, GigaBytes
+from gpunode_protocol.tasks import Task
+from gpunode_protocol.validation import Name, UnixSeconds
+from pydantic import AfterValidator
 
 from gpunode_tracker.workers.worker import WorkerStatus
+
+MAX_TYPES: Final = 8
+
+
+def _task_name(text: str) -> str:
+    return Task(text).value
 
 
 @dataclass(frozen=True, kw_only=True)
 class SignOfLife:
-    """That a worker lives, and what it said last. last_heartbeat: Unix seconds."""
+    """That a worker lives, and what it said last. What comes from elsewhere is held to the annotations."""
 
     id: str
     status: WorkerStatus
-    last_heartbeat: int
-    gpu_memory_gb: float
-    memory_used_gb: float
-    supported_types: Sequence[str]
-    models: Sequence[str]
+    last_heartbeat: UnixSeconds
+    gpu_memory_gb: GigaBytes
+    memory_used_gb: GigaBytes
+    supported_types: Annotated[Sequence[Annotated[str, AfterValidator(_task_name)]], MaxLen(MAX_TYPES)]
+    models: Annotated[Sequence[Name], MaxLen(MAX_WORKER_MODELS)]
 
 
 class PresenceStore(Protocol):
