@@ -330,7 +330,7 @@ class ClientJob:
 
     def _vouch_when_due(self, now: float) -> None:
         unvouched = self._unvouched()
-        if unvouched >= VOUCHER_INTERVAL_TOKENS or (unvouched > 0 and now - self._vouched_at >= VOUCHER_INTERVAL_S):
+        if unvouched >= VOUCHER_INTERVAL_TOKENS or (unvouched > 0 and now >= self._vouched_at + VOUCHER_INTERVAL_S):
             self._vouch(final=None)
             self._vouched_at = now
 

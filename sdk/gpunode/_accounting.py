@@ -34,6 +34,10 @@ class AccountingTarget(Protocol):
 class JobAccounts(Protocol):
     """Who is told what a job's nodes are owed."""
 
+    def signed(self, voucher: Signed[Voucher]) -> None:
+        """Note a node's last voucher as soon as it is signed; ``submit`` or ``handed_over`` follows."""
+        ...
+
     def submit(self, voucher: Signed[Voucher] | None, receipt: Signed[Receipt] | None = None) -> None:
         """Hand in what no node will; None: nothing was received."""
         ...
@@ -70,23 +74,23 @@ class Accounting:
         self._prices = prices
         self._spend = spend
 
+    def signed(self, voucher: Signed[Voucher]) -> None:
+        """Count it."""
+        body = voucher.body
+        self._spend(body.jti, cost_of(body, self._prices()))
+
     def submit(self, voucher: Signed[Voucher] | None, receipt: Signed[Receipt] | None = None) -> None:
         """Submit a voucher (None: nothing was received) and the receipt that it agrees with."""
         if voucher is not None:
-            self._count(voucher.body)
             item = SettlementItem(voucher=voucher.envelope, receipt=receipt.envelope if receipt else None)
             self._background.spawn(self._settle(SettlementBatch(items=(item,))))
 
-    def handed_over(self, voucher: Signed[Voucher], receipt: Signed[Receipt]) -> None:  # noqa: ARG002 -- the contract's
+    def handed_over(self, voucher: Signed[Voucher], receipt: Signed[Receipt]) -> None:
         """Leave it to the node."""
-        self._count(voucher.body)
 
     def report(self, request: Signed[JobRequest], error: VerificationFailed) -> None:
         """Complain about an answer that did not verify."""
         self._background.spawn(self._tracker.report(complaint(request, error)))
-
-    def _count(self, voucher: Voucher) -> None:
-        self._spend(voucher.jti, cost_of(voucher, self._prices()))
 
     async def _settle(self, batch: SettlementBatch) -> None:
         reply = await self._tracker.settle(batch)

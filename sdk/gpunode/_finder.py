@@ -154,8 +154,11 @@ class Finder:
         Raises:
             NoNodeFound: see ``choices``.
         """
-        found = await (self._search(placement.question) if thorough else self._search_soon(placement))
-        ranking = await self._rank_found(found, placement, thorough=thorough)
+        if thorough:
+            found = await self._search(placement.question)
+            ranking = await self._rank_found(found, placement, thorough=True)
+        else:
+            found, ranking = await self._rank_soon(placement)
         if not ranking.choices:
             asked_by = "" if ranking.excluded else await how_to_ask(self._discovery, *placement.question)
             raise _nobody(placement.wanted, found, ranking.excluded, asked_by)
@@ -191,8 +194,11 @@ class Finder:
                 excluded[refusal] += 1
         return Ranking(await self._ranked(kept, placement, thorough=thorough), excluded, looked_up_at)
 
-    async def _search_soon(self, placement: Placement) -> Found:
-        """Search until it is worth going on; the rest is remembered when it has come."""
+    async def _rank_soon(self, placement: Placement) -> tuple[Found, Ranking]:
+        """Search until it is worth going on; the rest is remembered when it has come, or waited for if nobody answers.
+
+        Whoever is named first may have died, or be too dear.
+        """
 
         def ask_first(found: Found) -> None:
             """Ask whom one source named while the other one is waited for: all of it are round trips."""
@@ -204,7 +210,11 @@ class Finder:
         found = await self._in_other_words(question, await look_up.soon(ask_first))
         if look_up.is_under_way:
             self._spawn(self._remember_rest(question, look_up))
-        return found
+        ranking = await self._rank_found(found, placement)
+        if look_up.is_under_way and not any(choice.probe is not None for choice in ranking.choices):
+            found = await self._in_other_words(question, await look_up.whole())
+            ranking = await self._rank_found(found, placement)
+        return found, ranking
 
     async def _search(self, question: Question) -> Found:
         return await self._in_other_words(question, await self._begin(question).whole())

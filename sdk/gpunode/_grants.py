@@ -25,6 +25,9 @@ _MIN_LIFE_LEFT_S: Final = 5
 _RENEWAL_PAUSE_S: Final = 30.0
 """After a failed renewal, the next one is tried this much later."""
 
+_GIVING_BACK_S: Final = 6.0
+"""After this long a job that was cancelled is over: see ``WIND_DOWN_S`` and ``HAND_OVER_S`` of ``_transport``."""
+
 
 @dataclass(frozen=True)
 class HeldGrant:
@@ -115,6 +118,7 @@ class GrantStore:
         self._locks: dict[Task, asyncio.Lock] = {}
         self._renewing: set[Task] = set()
         self._renew_not_before = 0.0
+        self._given_back = asyncio.Event()
 
     async def get(self, task: Task, *, cost_microcredits: int = 0) -> HeldGrant:
         """Return a grant that covers a job of this cost beside those under way: the kept one, else a new one.
@@ -122,6 +126,14 @@ class GrantStore:
         Raises:
             ClientError: there is none and the tracker gives none.
         """
+        try:
+            return await self._get(task, cost_microcredits)
+        except InsufficientCredits:
+            if not await self._is_given_back(task, cost_microcredits):
+                raise
+        return await self._get(task, cost_microcredits)
+
+    async def _get(self, task: Task, cost_microcredits: int) -> HeldGrant:
         async with self._locks.setdefault(task, asyncio.Lock()):
             held = self._load().get(task)
             if held is None or not self._serves(held, cost_microcredits):
@@ -131,6 +143,20 @@ class GrantStore:
             self._renewing.add(task)
             self._spawn(self._renew(task, cost_microcredits))
         return held
+
+    async def _is_given_back(self, task: Task, cost_microcredits: int) -> bool:
+        """Wait for jobs that may be about to end: what they do not cost may be all that the account has left."""
+        held = self._load().get(task)
+        if held is None or not held.lives(self._clock()):
+            return False
+        try:
+            async with asyncio.timeout(_GIVING_BACK_S):
+                while not self._serves(held, cost_microcredits) and self._spending.has_promised(held.grant.jti):
+                    self._given_back.clear()
+                    await self._given_back.wait()
+        except TimeoutError:
+            return False
+        return self._serves(held, cost_microcredits)
 
     async def hold(self, task: Task, *, cost_microcredits: int) -> None:
         """See that ``get`` has a grant for such a job without asking the tracker. Raises like it."""
@@ -145,13 +171,15 @@ class GrantStore:
         """Return a grant other than the one whose ``jti`` a node has refused."""
         async with self._locks.setdefault(task, asyncio.Lock()):
             held = self._load().get(task)
-            if held is None or held.grant.jti == refused:  # otherwise another job has replaced it meanwhile
+            # one that another job has got instead meanwhile is taken too, if there is enough left of it
+            if held is None or held.grant.jti == refused or not self._serves(held, cost_microcredits):
                 held = await self._issue_open(task, cost_microcredits)
             return self._promised(held, cost_microcredits)
 
     def give_back(self, held: HeldGrant, *, cost_microcredits: int) -> None:
         """Note that a job of this cost is over, for which ``get`` or ``replace`` returned this grant."""
         self._spending.give_back(held.grant.jti, cost_microcredits)
+        self._given_back.set()
 
     def spend(self, jti: str, microcredits: int) -> None:
         """Note a node's last voucher for a job, of any grant."""

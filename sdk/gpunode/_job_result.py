@@ -1,12 +1,14 @@
 """From a job that is done to what every result states."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from typing import TypedDict
 
 from gpunode_protocol.client_job import Completed, JobEvent
 
 from gpunode._job_run import JobRun
+from gpunode._job_wish import JobWish
+from gpunode._open_calls import OpenCalls
 from gpunode.types import JobReceipt, Route, StartTimes
 
 
@@ -41,22 +43,36 @@ def job_facts(run: JobRun, done: Completed, *, started_at: float, now: float) ->
     )
 
 
-async def run_whole(
-    start: Callable[[], Awaitable[JobRun]], take: Callable[[JobEvent], None], *, monotonic: Callable[[], float]
-) -> tuple[Completed, JobFacts]:
-    """Run a job to its end; ``take`` sees each event. Being cancelled cancels the job.
+class WholeJobs:
+    """Runs jobs of which only the whole result counts.
 
-    Raises:
-        NoNodeFound, RequestRefused, AnswerInterrupted, VerificationFailed, ClientError: see ``JobRun.events``.
+    Args:
+        start: finds nodes and a grant for a wish.
+        calls: end when the client closes.
+        monotonic: seconds.
     """
-    started_at = monotonic()
-    run = await start()
-    done: Completed | None = None
-    events: AsyncGenerator[JobEvent, None] = run.events()
-    async with aclosing(events):
-        async for event in events:
-            take(event)
-            if isinstance(event, Completed):
-                done = event
-    assert done is not None  # noqa: S101 -- events end with Completed or raise
-    return done, job_facts(run, done, started_at=started_at, now=monotonic())
+
+    def __init__(
+        self, start: Callable[[JobWish], Awaitable[JobRun]], calls: OpenCalls, *, monotonic: Callable[[], float]
+    ) -> None:
+        self._start = start
+        self._calls = calls
+        self._monotonic = monotonic
+
+    async def run(self, wish: JobWish, take: Callable[[JobEvent], None]) -> tuple[Completed, JobFacts]:
+        """Run a job to its end; ``take`` sees each event. Being cancelled cancels the job.
+
+        Raises:
+            NoNodeFound, RequestRefused, AnswerInterrupted, VerificationFailed, ClientError: see ``JobRun.events``.
+        """
+        started_at = self._monotonic()
+        done: Completed | None = None
+        async with self._calls.one():
+            run = await self._start(wish)
+            async with aclosing(run.events()) as events:
+                async for event in events:
+                    take(event)
+                    if isinstance(event, Completed):
+                        done = event
+        assert done is not None  # noqa: S101 -- events end with Completed or raise
+        return done, job_facts(run, done, started_at=started_at, now=self._monotonic())

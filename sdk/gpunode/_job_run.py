@@ -1,14 +1,14 @@
 """One job from its first node to its last: streams, failures, failover in the middle of an answer, vouchers."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 
 from gpunode_protocol.blobs import Blob
 from gpunode_protocol.client_job import ClientJob, Completed, Failed, JobEvent
-from gpunode_protocol.errors import ErrorCode, GpunodeError, JobError, VerificationFailed, job_error
+from gpunode_protocol.errors import ErrorCode, GpunodeError, JobError, job_error
 from gpunode_protocol.mesh.errors import MeshError
 from gpunode_protocol.mesh.interface import OPEN_DEADLINE_S, MeshStream
 from gpunode_protocol.mesh.knock import Door, doors_of
@@ -25,6 +25,7 @@ from gpunode._job_requests import Job
 from gpunode._job_services import JobServices
 from gpunode._job_timing import spans_of, timing_of
 from gpunode._knocking import HasEnded
+from gpunode._leaving import Leaving
 from gpunode._node_queue import NodeQueue, is_free
 from gpunode._opening import open_unless_ended
 from gpunode._race import Part, first_to_begin
@@ -70,7 +71,7 @@ class JobRun:
         self._has_hedged = False
         self._cut_at: float | None = None
         self._failed = FailedAttempts(services)
-        self._leaving: list[asyncio.Task[None]] = []
+        self._leaving = Leaving(services.background, services.accounting)
 
     async def events(self) -> AsyncGenerator[JobEvent, None]:
         """Yield the job's events up to ``Completed``; closing the generator early cancels the job.
@@ -100,22 +101,14 @@ class JobRun:
                         return
                 finally:
                     self._services.prober.job_over(part.counted)
-                    self._spawn(self._leave(part.link, failure))
+                    self._leaving.leave(part.link, failure)
                 await self._give_up(part, failure)
         finally:
-            self._services.background.spawn(self._give_grant_back())
+            self._leaving.when_signed(self._grants.job_over)
 
     async def settle_up(self) -> None:
         """Wait until everybody who has been left so far was told what they are owed, some seconds at most."""
-        if self._leaving:
-            await asyncio.wait(self._leaving)  # a caller who waits no longer ends none of it
-
-    async def _give_grant_back(self) -> None:
-        await self.settle_up()  # by then it is known what the job did cost
-        self._grants.job_over()
-
-    def _spawn(self, leaving: Coroutine[Any, Any, None]) -> None:
-        self._leaving.append(self._services.background.spawn(leaving))
+        await self._leaving.all_told()
 
     async def _connect(self) -> Part:
         """Open a stream to the next node that can be reached."""
@@ -201,15 +194,15 @@ class JobRun:
         self._services.prober.job_over(part.counted)
         if failure is None:
             self._failed.outrun(part.choice)
-            self._spawn(part.link.withdraw())
+            self._leaving.withdraw(part.link)
         else:
             self._failed_at(part, failure)
-            self._spawn(self._leave(part.link, failure))
+            self._leaving.leave(part.link, failure)
 
     def _abandon(self, part: Part) -> None:
         """Let a node go that had not begun when the caller lost interest."""
         self._services.prober.job_over(part.counted)
-        self._spawn(self._leave(part.link, None))
+        self._leaving.leave(part.link, None)
 
     async def _next_choice(self) -> Choice | None:
         if self._limit_reached():
@@ -290,24 +283,6 @@ class JobRun:
         timing = timing_of(choice, self.job.task, completed.usage, spans, at=services.clock())
         services.measurements.job_done(choice.node, choice.model, timing)
         self._part_over(part, "done")
-
-    async def _leave(self, link: JobLink, failure: GpunodeError | None) -> None:
-        """Pay what is owed and close the stream; a job that is not over is cancelled first."""
-        if not link.job.is_over:
-            await link.wind_down()
-        accounting = self._services.accounting
-        if link.completed is not None:
-            if await link.hand_over():
-                accounting.handed_over(link.completed.voucher, link.completed.receipt)
-            else:
-                accounting.submit(link.completed.voucher, link.completed.receipt)
-        elif not voids_answer(failure) and (voucher := link.job.closing_voucher()) is not None:
-            accounting.submit(voucher)
-            await link.hand_over()
-        elif isinstance(failure, VerificationFailed):
-            link.abort()
-        else:
-            await link.stream.close()  # the node waits for it, so that its last words are read
 
     async def _give_up(self, part: Part, error: GpunodeError) -> None:
         """Raise, unless another attempt may be made."""

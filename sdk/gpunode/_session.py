@@ -245,9 +245,13 @@ class Session:
             validator.trust, validator.revocations = network.trust, network.revocations
             return self._open
 
+    def shut(self) -> None:
+        """Begin nothing any more; ``close`` follows."""
+        self._is_closed = True
+
     async def close(self) -> None:
         """Finish what is owed, leave the mesh, close connections. May be called twice."""
-        self._is_closed = True
+        self.shut()
         if self._open is not None:
             await self._open.warmth.close()
             await self._open.finder.close()

@@ -21,6 +21,10 @@ class Spending:
         """Return what an open grant has left for one more job, may be < 0."""
         return (grant.cap.open or 0) - self._promised[grant.jti] - self._spent[grant.jti]
 
+    def has_promised(self, jti: str) -> bool:
+        """Return whether jobs of a grant are under way."""
+        return self._promised[jti] > 0
+
     def promise(self, jti: str, microcredits: int) -> None:
         """A job begins that may cost this much."""
         self._promised[jti] += microcredits

@@ -21,8 +21,9 @@ from gpunode._image_defaults import image_defaults
 from gpunode._images import ImageOptions, Pictures, drawing_of
 from gpunode._job_queue import JobQueue
 from gpunode._job_requests import new_salt
-from gpunode._job_result import run_whole
+from gpunode._job_result import WholeJobs
 from gpunode._job_wish import JobWish
+from gpunode._open_calls import OpenCalls
 from gpunode._placing import Demand
 from gpunode._queue_calls import AsyncQueueCalls
 from gpunode._selection import Wanted
@@ -105,6 +106,8 @@ class AsyncInferenceClient(AsyncQueueCalls):
     def _attach(self, config: ClientConfig, surroundings: Surroundings) -> None:
         self._tracker = surroundings.create_tracker(config)
         self._session = Session(config, surroundings, self._tracker)
+        self._calls = OpenCalls()
+        self._jobs = WholeJobs(self._session.start_job, self._calls, monotonic=surroundings.monotonic)
         self._queue = JobQueue(self._tracker)
         self._around = surroundings
         self._streams: weakref.WeakSet[AsyncChatStream] = weakref.WeakSet()
@@ -119,7 +122,12 @@ class AsyncInferenceClient(AsyncQueueCalls):
         await self.close()
 
     async def close(self) -> None:
-        """Cancel what runs, hand in what is owed, leave the mesh. May be called twice."""
+        """Cancel what runs, hand in what is owed, leave the mesh. May be called twice.
+
+        Streams end; whoever waits for another call gets ``ClientClosed``.
+        """
+        self._session.shut()
+        await self._calls.close()
         for stream in list(self._streams):
             await stream.close()
         await self._session.close()
@@ -131,7 +139,8 @@ class AsyncInferenceClient(AsyncQueueCalls):
             ClientError: the network cannot be reached.
         """
         self._check_loop()
-        await self._session.ready()
+        async with self._calls.one():
+            await self._session.ready()
 
     @overload
     async def chat(
@@ -198,7 +207,7 @@ class AsyncInferenceClient(AsyncQueueCalls):
         self._streams.add(chunks)
         if stream:
             return chunks
-        async with chunks:
+        async with self._calls.one(), chunks:
             async for _ in chunks:
                 pass
             return chunks.result
@@ -233,7 +242,7 @@ class AsyncInferenceClient(AsyncQueueCalls):
             if isinstance(event, Blob):
                 newest = event  # that of a node which failed then has no receipt, and the next one began anew
 
-        done, facts = await run_whole(lambda: self._session.start_job(wish), take, monotonic=self._around.monotonic)
+        done, facts = await self._jobs.run(wish, take)
         vectors = read_vectors(newest, len(params.inputs))
         return EmbeddingResult(vectors=vectors, tokens=done.usage.input_tokens, **facts)
 
@@ -264,9 +273,7 @@ class AsyncInferenceClient(AsyncQueueCalls):
         speech = await asyncio.to_thread(speech_of, audio, options, salt=salt)
         wish = JobWish(Task.WHISPER, speech.params, model, to_region(region), limits, inputs=(speech.audio,), salt=salt)
         transcript = Transcription(on_segment)
-        _, facts = await run_whole(
-            lambda: self._session.start_job(wish), transcript.take, monotonic=self._around.monotonic
-        )
+        _, facts = await self._jobs.run(wish, transcript.take)
         return transcript.result(facts)
 
     async def generate_image(
@@ -299,9 +306,7 @@ class AsyncInferenceClient(AsyncQueueCalls):
         drawing = await asyncio.to_thread(drawing_of, prompt, options, image_defaults(model), salt=salt)
         wish = JobWish(Task.IMAGE_GEN, drawing.params, model, wanted, limits, inputs=drawing.inputs, salt=salt)
         pictures = Pictures(drawing, on_progress)
-        done, facts = await run_whole(
-            lambda: self._session.start_job(wish), pictures.take, monotonic=self._around.monotonic
-        )
+        done, facts = await self._jobs.run(wish, pictures.take)
         return pictures.result(done, facts)
 
     async def nodes(
@@ -310,8 +315,9 @@ class AsyncInferenceClient(AsyncQueueCalls):
         """Return live nodes, best first, from the DHT and the tracker's index; needs no API key."""
         self._check_loop()
         wanted = Wanted(to_task(task), model, to_region(region))
-        choices = await self._session.nodes(wanted)
-        doubtful = (await self._session.network()).info.doubtful_places
+        async with self._calls.one():
+            choices = await self._session.nodes(wanted)
+            doubtful = (await self._session.network()).info.doubtful_places
         return [node_info(choice, doubtful) for choice in choices]
 
     async def regions(self) -> NetworkRegions:
@@ -346,7 +352,8 @@ class AsyncInferenceClient(AsyncQueueCalls):
         """
         self._check_loop()
         demand = Demand(to_task(task), model, to_region(region), limits)
-        return await self._session.explain(demand, to_size(input_units, output_units))
+        async with self._calls.one():
+            return await self._session.explain(demand, to_size(input_units, output_units))
 
     async def balance(self) -> BalanceReply:
         """Return the account's balance in micro-credits."""

@@ -34,6 +34,7 @@ class AsyncChatStream(AsyncIterator[Chunk]):
         )
         self._reading: asyncio.Future[Chunk | None] | None = None
         self._is_closed = False
+        self._ending = asyncio.Lock()
 
     async def __anext__(self) -> Chunk:
         """Return the next piece.
@@ -41,17 +42,21 @@ class AsyncChatStream(AsyncIterator[Chunk]):
         Raises:
             NoNodeFound, RequestRefused, AnswerInterrupted, VerificationFailed, ClientError: see ``chat``.
         """
-        self._reading = asyncio.ensure_future(_next_or_none(self._chunks))  # so that closing can end it first
-        try:
-            chunk = await self._reading
-        except asyncio.CancelledError:
-            if not self._is_closed:
-                await self._chunks.aclose()  # the piece may have come in the same moment
-                raise
-            chunk = None
+        chunk = None if self._is_closed else await self._next()  # the closing may not be over yet
         if chunk is None:
             raise StopAsyncIteration
         return chunk
+
+    async def _next(self) -> Chunk | None:
+        """Return the next piece, None at the end, or when the stream is closed meanwhile."""
+        self._reading = asyncio.ensure_future(_next_or_none(self._chunks))  # so that closing can end it first
+        try:
+            return await self._reading
+        except asyncio.CancelledError:
+            if not self._is_closed:
+                await self._end()  # the piece may have come in the same moment
+                raise
+            return None
 
     async def __aenter__(self) -> Self:
         return self
@@ -67,7 +72,11 @@ class AsyncChatStream(AsyncIterator[Chunk]):
         if self._reading is not None and not self._reading.done():
             self._reading.cancel()
             await asyncio.wait({self._reading})
-        await self._chunks.aclose()
+        await self._end()
+
+    async def _end(self) -> None:
+        async with self._ending:  # Ctrl-C and what follows from it may come here at once
+            await self._chunks.aclose()
 
     @property
     def route(self) -> Route | None:

@@ -101,6 +101,18 @@ def test_voucher_every_64_tokens() -> None:
         assert talk.node.vouched_count == 64 * expected
 
 
+def test_a_voucher_is_not_due_again_once_its_time_has_come() -> None:
+    """Also where the instant cannot be written exactly: whoever waits for it would turn in circles."""
+    talk = Conversation.about()
+    talk.now = 0.3
+    talk.say(1)
+    due_at = talk.client.next_timer()
+    assert due_at is not None
+    assert talk.client.on_timer(due_at) == []
+    talk.client_sends()
+    assert _vouched(talk) == 1
+
+
 def test_voucher_every_two_seconds() -> None:
     """While tokens come slowly, a voucher goes out 2 s after the first that is not vouched for."""
     talk = Conversation.about()

@@ -29,17 +29,18 @@ async def test_nothing_received_is_nothing_owed(world: World) -> None:
 
 
 async def test_what_was_signed_for_is_counted_by_grant(world: World) -> None:
-    """Whoever hands the voucher in; three words and their prompt by the network's prices."""
+    """Once, whoever hands the voucher in; three words and their prompt by the network's prices."""
     node = world.add_node(words=("a", "b", "c"))
     async with world.client() as client:
         receipt = (await client.chat(messages=HELLO)).receipt
     voucher, background, spent = receipt.voucher, Background(), Counter[str]()
     accounting = _accounting(world, background, spent)
+    accounting.signed(voucher)
     accounting.submit(voucher)
     accounting.handed_over(voucher, node.jobs[0].receipt)
     await background.close()
     cost = DEFAULT_PRICES.cost_microcredits(Task.LLM, MODEL, input_units=PROMPT_TOKENS, output_units=3)
-    assert spent == {voucher.body.jti: 2 * cost}
+    assert spent == {voucher.body.jti: cost}
 
 
 async def test_a_refused_voucher_is_logged(

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gpunode._grants import GrantStore, GrantTerms
+from gpunode._grants import GrantStore, GrantTerms, HeldGrant
 from gpunode.errors import InsufficientCredits, TrackerError, TrackerUnreachable
 from gpunode_protocol.identity import Identity
 from gpunode_protocol.prices import DEFAULT_PRICES
 from gpunode_protocol.tasks import Task
 from gpunode_protocol.tracker_api import GrantReply, GrantRequest
 
+from tests.node.virtual_time import virtual_time
 from tests.sdk.scripted_node import PROMPT_TOKENS
 from tests.sdk.world import EPOCH, HELLO, MODEL, FakeTracker, Keys, World
 
@@ -179,6 +180,16 @@ async def test_a_grant_that_others_use_up_serves_no_more_jobs(desk: _Desk) -> No
     assert [held.grant.jti for held in (*first, other)] == ["grant-1", "grant-1", "grant-2"]
 
 
+async def test_jobs_that_are_refused_together_do_not_overdraw_the_next_grant(desk: _Desk) -> None:
+    """Who comes too late for what is left of it gets another one."""
+    first = await desk.store.get(Task.LLM, cost_microcredits=6_000_000)
+    others = [
+        await desk.store.replace(Task.LLM, refused=first.grant.jti, cost_microcredits=cost)
+        for cost in (6_000_000, 4_000_000, 6_000_000)
+    ]
+    assert [held.grant.jti for held in others] == ["grant-2", "grant-2", "grant-3"]
+
+
 async def test_what_a_job_did_not_cost_is_there_for_the_next(desk: _Desk) -> None:
     """Only what was signed for stays spent."""
     for _ in range(3):
@@ -188,6 +199,43 @@ async def test_what_a_job_did_not_cost_is_there_for_the_next(desk: _Desk) -> Non
     assert len(desk.tracker.grants) == 1
     await desk.store.get(Task.LLM, cost_microcredits=9_200_000)
     assert len(desk.tracker.grants) == 2
+
+
+async def _poor(desk: _Desk, monkeypatch: pytest.MonkeyPatch) -> HeldGrant:
+    """Give everything that an account has to a job; return its grant."""
+    held = await desk.store.get(Task.LLM, cost_microcredits=6_000_000)
+
+    async def grant(_request: GrantRequest) -> GrantReply:
+        raise InsufficientCredits("nothing left")
+
+    monkeypatch.setattr(desk.tracker, "grant", grant)
+    desk.tracker.spendable_microcredits = 0
+    return held
+
+
+@virtual_time
+async def test_the_rest_of_an_account_comes_back_with_the_job_before(
+    desk: _Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job that was cancelled takes seconds to end: the next one waits for what it does not cost."""
+    held = await _poor(desk, monkeypatch)
+    asking = asyncio.create_task(desk.store.get(Task.LLM, cost_microcredits=6_000_000))
+    await asyncio.sleep(3)
+    desk.store.spend(held.grant.jti, 1_000)
+    desk.store.give_back(held, cost_microcredits=6_000_000)
+    assert (await asking).grant.jti == held.grant.jti
+
+
+@virtual_time
+async def test_an_account_with_too_little_is_told_so(desk: _Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At once if nothing will come back, else after some seconds."""
+    loop, held = asyncio.get_running_loop(), await _poor(desk, monkeypatch)
+    for least_s, most_s in ((5, 7), (0, 0)):
+        asked_at = loop.time()
+        with pytest.raises(InsufficientCredits):
+            await desk.store.get(Task.LLM, cost_microcredits=11_000_000)
+        assert least_s <= loop.time() - asked_at <= most_s
+        desk.store.give_back(held, cost_microcredits=6_000_000)
 
 
 async def test_holding_one_promises_nothing(desk: _Desk) -> None:

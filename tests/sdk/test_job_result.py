@@ -1,8 +1,9 @@
 """What every result states, taken from a job that is done."""
 
 import pytest
-from gpunode._job_result import run_whole
+from gpunode._job_result import WholeJobs
 from gpunode._job_wish import JobWish
+from gpunode._open_calls import OpenCalls
 from gpunode._session import Session
 from gpunode.errors import NoNodeFound
 from gpunode_protocol.client_job import Completed, JobEvent
@@ -23,7 +24,8 @@ async def test_events_are_seen_in_order_and_the_facts_verified(world: World) -> 
         session: Session = client._session
         wish = JobWish(Task.LLM, PARAMS)
         ticks = iter((10.0, 12.5))
-        done, facts = await run_whole(lambda: session.start_job(wish), seen.append, monotonic=lambda: next(ticks))
+        jobs = WholeJobs(session.start_job, OpenCalls(), monotonic=lambda: next(ticks))
+        done, facts = await jobs.run(wish, seen.append)
     assert isinstance(seen[0], AcceptedFrame)
     assert isinstance(seen[-1], Completed)
     assert sum(isinstance(event, TokensFrame) for event in seen) == 4
@@ -36,5 +38,6 @@ async def test_a_job_that_finds_nobody(world: World) -> None:
     """Its error reaches the caller."""
     async with world.client() as client:
         session: Session = client._session
+        jobs = WholeJobs(session.start_job, OpenCalls(), monotonic=lambda: 0.0)
         with pytest.raises(NoNodeFound):
-            await run_whole(lambda: session.start_job(JobWish(Task.LLM, PARAMS)), print, monotonic=lambda: 0.0)
+            await jobs.run(JobWish(Task.LLM, PARAMS), print)

@@ -36,6 +36,7 @@ class _Grants:
     world: World
     session: Session
     costs: list[int] = field(default_factory=list)
+    given_back: list[int] = field(default_factory=list)
 
     async def get(self, task: Task, *, cost_microcredits: int = 0) -> HeldGrant:
         self.costs.append(cost_microcredits)
@@ -47,6 +48,9 @@ class _Grants:
     async def replace(self, task: Task, *, refused: str, cost_microcredits: int = 0) -> HeldGrant:  # noqa: ARG002 -- the contract's signature
         return await self.get(task, cost_microcredits=cost_microcredits)
 
+    def give_back(self, held: HeldGrant, *, cost_microcredits: int) -> None:  # noqa: ARG002 -- as above
+        self.given_back.append(cost_microcredits)
+
     async def named(self, task: Task, node: PeerId, *, cost_microcredits: int = 0) -> HeldGrant:  # noqa: ARG002 -- as above
         return await self.get(task, cost_microcredits=cost_microcredits)
 
@@ -55,8 +59,12 @@ class _Grants:
 class _Accounts:
     """Remembers what is owed."""
 
+    counted: list[Signed[Voucher]] = field(default_factory=list)
     submitted: list[Signed[Voucher]] = field(default_factory=list)
     final: list[tuple[Signed[Voucher], Signed[Receipt]]] = field(default_factory=list)
+
+    def signed(self, voucher: Signed[Voucher]) -> None:
+        self.counted.append(voucher)
 
     def submit(self, voucher: Signed[Voucher] | None, receipt: Signed[Receipt] | None = None) -> None:  # noqa: ARG002 -- the contract's signature
         if voucher is not None:
@@ -103,7 +111,9 @@ async def test_an_errand_is_paid_and_accounted_by_whom_it_is_for(world: World) -
     assert errands.accounts.final == [(done.voucher, done.receipt)]
     assert (errands.accounts.submitted, world.tracker.grants, world.tracker.settled) == ([], [], [])
     assert done.voucher.body.jti == "grant-77"
+    assert errands.accounts.counted == [done.voucher]
     assert len(errands.grants.costs) == 1
+    assert errands.grants.given_back == errands.grants.costs
     await errands.session.close()
 
 

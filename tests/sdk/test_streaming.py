@@ -69,6 +69,42 @@ async def test_a_stream_can_be_closed_while_its_next_piece_is_awaited(world: Wor
             await anext(chunks)
 
 
+@virtual_time
+async def test_a_stream_can_be_closed_just_when_a_piece_has_come(world: World) -> None:
+    """Whoever was about to ask for the next one learns likewise that there is no more, at whatever step that is."""
+    world.add_node(endless=True, token_s=1.0)
+    async with world.client() as client:
+        for steps in range(20):
+            chunks = await client.chat(messages=HELLO, stream=True)
+            await anext(chunks)
+            reading = asyncio.create_task(_rest(chunks))
+            await asyncio.sleep(1)
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            await chunks.close()
+            assert len(await reading) <= 1
+
+
+@virtual_time
+async def test_a_stream_can_be_closed_while_its_reader_is_cancelled(world: World) -> None:
+    """Ctrl-C at a synchronous client does both, at whatever step the piece is that has just come."""
+    world.add_node(endless=True, token_s=1.0)
+    async with world.client() as client:
+        for steps in range(16):
+            chunks = await client.chat(messages=HELLO, stream=True)
+            await anext(chunks)
+            reading = asyncio.create_task(_rest(chunks))
+            await asyncio.sleep(1)
+            for _ in range(steps // 4):
+                await asyncio.sleep(0)
+            reading.cancel()
+            for _ in range(1 + steps % 4):
+                await asyncio.sleep(0)
+            await asyncio.gather(chunks.close(), chunks.close())
+            await asyncio.wait({reading})
+            assert reading.cancelled() or len(await reading) <= 1
+
+
 async def _rest(chunks: AsyncChatStream) -> list[Chunk]:
     return [chunk async for chunk in chunks]
 

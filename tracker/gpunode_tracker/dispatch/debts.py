@@ -17,6 +17,9 @@ class Debts:
         self.complaints: list[ReportRequest] = []
         self._vouchers: list[tuple[Signed[Voucher], Signed[Receipt] | None]] = []
 
+    def signed(self, voucher: Signed[Voucher]) -> None:
+        """Wait for what follows: the job's cost is of interest when all is over."""
+
     def submit(self, voucher: Signed[Voucher] | None, receipt: Signed[Receipt] | None = None) -> None:
         """Note a voucher; None: nothing was received."""
         if voucher is not None:

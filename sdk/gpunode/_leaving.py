@@ -1,0 +1,89 @@
+"""How a job leaves its nodes: the streams are closed behind the caller's back, and what is owed is signed and paid."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from gpunode_protocol.client_job import Completed
+from gpunode_protocol.errors import GpunodeError, VerificationFailed
+
+from gpunode._accounting import JobAccounts
+from gpunode._background import Background
+from gpunode._blame import voids_answer
+from gpunode._transport import JobLink
+
+
+class Leaving:
+    """The nodes that one job has left so far.
+
+    Args:
+        background: closes the streams.
+        accounts: are told what is owed.
+    """
+
+    def __init__(self, background: Background, accounts: JobAccounts) -> None:
+        self._background = background
+        self._accounts = accounts
+        self._tasks: list[asyncio.Task[None]] = []
+        self._unsigned: list[asyncio.Task[None]] = []
+
+    def leave(self, link: JobLink, failure: GpunodeError | None) -> None:
+        """Pay what is owed and close the stream; a job that is not over is cancelled first."""
+        if link.completed is not None:
+            self._accounts.signed(link.completed.voucher)
+            self._spawn(self._hand_over(link, link.completed))
+        else:
+            self._unsigned.append(self._spawn(self._wind_down(link, failure)))
+
+    def withdraw(self, link: JobLink) -> None:
+        """Leave a node that has given nothing: there is nothing to pay."""
+        self._spawn(link.withdraw())
+
+    def when_signed(self, call: Callable[[], None]) -> None:
+        """Call when the last voucher for every node is signed: at once, or as soon as jobs that were cancelled end.
+
+        Whether the nodes have got them is another matter, and takes longer.
+        """
+        if all(task.done() for task in self._unsigned):
+            call()
+        else:
+            self._background.spawn(self._call_when_signed(call))
+
+    async def all_told(self) -> None:
+        """Wait until everybody was told what they are owed, some seconds at most."""
+        if self._tasks:
+            await asyncio.wait(self._tasks)  # a caller who waits no longer ends none of it
+
+    def _spawn(self, leaving: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = self._background.spawn(leaving)
+        self._tasks.append(task)
+        return task
+
+    async def _call_when_signed(self, call: Callable[[], None]) -> None:
+        try:
+            await asyncio.wait(self._unsigned)
+        finally:
+            call()
+
+    async def _hand_over(self, link: JobLink, completed: Completed) -> None:
+        if await link.hand_over():
+            self._accounts.handed_over(completed.voucher, completed.receipt)
+        else:
+            self._accounts.submit(completed.voucher, completed.receipt)
+
+    async def _wind_down(self, link: JobLink, failure: GpunodeError | None) -> None:
+        if not link.job.is_over:
+            await link.wind_down()
+        is_void = voids_answer(failure)
+        voucher = link.job.last_voucher if link.completed is not None or is_void else link.job.closing_voucher()
+        if voucher is not None:
+            self._accounts.signed(voucher)  # also a liar's: it has what was signed before
+        if link.completed is not None:
+            await self._hand_over(link, link.completed)
+        elif voucher is not None and not is_void:
+            self._accounts.submit(voucher)
+            await link.hand_over()
+        elif isinstance(failure, VerificationFailed):
+            link.abort()
+        else:
+            await link.stream.close()  # the node waits for it, so that its last words are read
