@@ -29,6 +29,7 @@ from gpunode._leaving import Leaving
 from gpunode._node_queue import NodeQueue, is_free
 from gpunode._opening import open_unless_ended
 from gpunode._race import Part, first_to_begin
+from gpunode._seats import Seat, Seats
 from gpunode._seen_prefix import CannotGoOn
 from gpunode._segment_numbers import SegmentNumbers
 from gpunode._selection import Choice
@@ -68,6 +69,7 @@ class JobRun:
         self._grants = JobGrants(services.grants, job, grant)
         self._inputs = inputs
         self._numbers = SegmentNumbers()
+        self._seats = Seats(services, nodes)
         self._has_hedged = False
         self._cut_at: float | None = None
         self._failed = FailedAttempts(services)
@@ -100,10 +102,10 @@ class JobRun:
                     if failure is None:
                         return
                 finally:
-                    self._services.prober.job_over(part.counted)
-                    self._leaving.leave(part.link, failure)
+                    self._leave(part, failure)
                 await self._give_up(part, failure)
         finally:
+            self._seats.leave()
             self._leaving.when_signed(self._grants.job_over)
 
     async def settle_up(self) -> None:
@@ -112,9 +114,11 @@ class JobRun:
 
     async def _connect(self) -> Part:
         """Open a stream to the next node that can be reached."""
-        while (choice := await self._next_choice()) is not None:
-            part = await self._open(choice)
+        while (seat := await self._next_seat()) is not None:
+            part = await self._open(seat)
             if part is not None:
+                if not self.answer.has_begun:
+                    self.start = replace(self.start, place_ms=1000 * self._seats.waited_s)
                 self._show_route(part)
                 return part
         if self.answer.has_begun:
@@ -122,28 +126,33 @@ class JobRun:
             self._interrupt(self._limit_reached() or (attempts[-1].reason if attempts else "Nobody is left to ask."))
         raise unanswered(self._failed, self._limit_reached(), others_left=self._nodes.has(lambda _: True))
 
-    async def _open(self, choice: Choice) -> Part | None:
+    async def _open(self, seat: Seat) -> Part | None:
         """Send the request to a node; None if it cannot be reached."""
+        choice = seat.choice
         patience_s = OPEN_DEADLINE_S if self._cut_at is None else _RESUME_OPEN_S
         deadline_s = min(patience_s, max(0.0, self._left_s()))
-        counted = self._nodes.take_counted() or self._services.prober.job_sent(choice.candidate)
         addresses = choice.candidate.body.addresses
         opening = self._services.mesh.open_stream(choice.node, JOB_PROTOCOL, addresses, deadline_s=deadline_s)
         has_ended = self._knock_at(doors_of(addresses))
         try:
             stream = await (opening if has_ended is None else open_unless_ended(opening, has_ended))
         except BaseException as error:
-            self._services.prober.job_over(counted)
+            self._get_up(seat)
             if not isinstance(error, MeshError):
                 raise
             self._failed.unreachable(choice, str(error))
             return None
         try:
-            return Part(choice, self._link(choice, stream), counted, self._services.monotonic())
+            return Part(choice, self._link(choice, stream), seat.counted, seat.place, self._services.monotonic())
         except BaseException:
-            self._services.prober.job_over(counted)
+            self._get_up(seat)
             stream.abort()
             raise
+
+    def _get_up(self, seat: Seat) -> None:
+        """Leave a seat from which no request went out."""
+        self._services.prober.job_over(seat.counted)
+        seat.place.release()
 
     def _show_route(self, part: Part) -> None:
         choice = part.choice
@@ -166,7 +175,7 @@ class JobRun:
             hedge=self._hedge,
             hedge_after_s=part.link.job.patience.first_output_s / 2,
             dismiss=self._dismiss,
-            leave=self._abandon,
+            leave=lambda part: self._leave(part, None),
         )
         self._show_route(part)
         return part, events
@@ -179,46 +188,47 @@ class JobRun:
         is_queued = slow.link.job.is_queued
         if self._has_hedged or self._inputs or self._numbers.are_used_up or (is_queued and not is_free(slow.choice)):
             return None
-        choice = self._nodes.next_free() if is_queued else self._nodes.next()
-        if choice is None:
+        seat = self._seats.take(is_free if is_queued else lambda _: True)
+        if seat is None:
             return None
         self._has_hedged = True
         try:
-            return await self._open(choice)
+            return await self._open(seat)
         except asyncio.CancelledError:
-            self._nodes.put_first(choice)  # it was not asked, and may be needed yet
+            self._nodes.put_first(seat.choice)  # it was not asked, and may be needed yet
             raise
 
     def _dismiss(self, part: Part, failure: GpunodeError | None) -> None:
         """Let a node go that lost the race: without output there is nothing to pay."""
-        self._services.prober.job_over(part.counted)
         if failure is None:
             self._failed.outrun(part.choice)
-            self._leaving.withdraw(part.link)
+            self._services.prober.job_over(part.counted)
+            self._leaving.withdraw(part.link, part.place.release)
         else:
-            self._failed_at(part, failure)
-            self._leaving.leave(part.link, failure)
+            if not self._is_one_too_many(part, failure):
+                self._failed_at(part, failure)
+            self._leave(part, failure)
 
-    def _abandon(self, part: Part) -> None:
-        """Let a node go that had not begun when the caller lost interest."""
+    def _leave(self, part: Part, failure: GpunodeError | None) -> None:
+        """Let a node go that gave something, or may have, or had not begun when the caller lost interest."""
         self._services.prober.job_over(part.counted)
-        self._leaving.leave(part.link, None)
+        self._leaving.leave(part.link, failure, part.place.release)
 
-    async def _next_choice(self) -> Choice | None:
+    async def _next_seat(self) -> Seat | None:
         if self._limit_reached():
             return None
         if self._cut_at is None:
-            return self._nodes.next() if len(self._failed) < self._services.max_attempts else None
+            may_ask = len(self._failed) < self._services.max_attempts
+            return await self._seats.next(self.job.ends_at, is_urgent=False) if may_ask else None
         until = min(self._cut_at + self._services.resume_for_s, self.job.ends_at)
-        choice = self._nodes.next()
-        if choice is None and await self._nodes.refill(
-            self._can_finish,
-            failed={attempt.node for attempt in self._failed.attempts},
-            until=until,
-            busy_until=self._services.breakers.busy_until,
-        ):
-            choice = self._nodes.next()
-        return choice
+        if not self._nodes.has(lambda _: True):
+            await self._nodes.refill(
+                self._can_finish,
+                failed={attempt.node for attempt in self._failed.attempts},
+                until=until,
+                busy_until=self._services.breakers.busy_until,
+            )
+        return await self._seats.next(self.job.ends_at, is_urgent=True)
 
     def _can_finish(self, choice: Choice) -> bool:
         has_weights = self.answer.fingerprint in {None, choice.candidate.body.model.fingerprint}
@@ -246,8 +256,9 @@ class JobRun:
     def _limit_reached(self) -> str:
         """Return why no node may be asked any more, empty if one may."""
         if self._left_s() <= 0:
-            return "The job's time is over."
-        return "The job was sent to nodes as often as a job may be." if self._numbers.are_used_up else ""
+            return f"{self._seats.problem}The job's time is over."
+        is_over = self._numbers.are_used_up
+        return f"{self._seats.problem}The job was sent to nodes as often as a job may be." if is_over else ""
 
     def _left_s(self) -> float:
         return self.job.ends_at - self._services.monotonic()
@@ -288,6 +299,8 @@ class JobRun:
         """Raise, unless another attempt may be made."""
         if self.answer.has_begun:
             await self._go_on_elsewhere(part, error)
+        elif self._is_one_too_many(part, error):
+            pass
         elif await self._has_new_grant(part, error):
             self._nodes.put_first(part.choice)
         elif self._failed_at(part, error) is Blame.REQUEST and isinstance(error, JobError):
@@ -307,6 +320,8 @@ class JobRun:
         except CannotGoOn as reason:
             self._failed_at(part, error)
             self._interrupt(f"{error} {reason}")
+        if self._is_one_too_many(part, error):
+            return
         if await self._has_new_grant(part, error):
             self._nodes.put_first(part.choice)
             return
@@ -316,6 +331,13 @@ class JobRun:
         self._nodes.keep(self._can_finish)
         blocked = self._services.breakers.blocked(self._services.monotonic())
         self._nodes.put_last(lambda choice: choice.node in blocked)
+
+    def _is_one_too_many(self, part: Part, error: GpunodeError) -> bool:
+        """See that the job waits for another one of this client to end, if that is all that keeps a node from it."""
+        if part.link.job.error_told is not error or not self._seats.refused(part.choice, part.place, error):
+            return False
+        self._numbers.refused(part.link.job.request.body.segment)
+        return True
 
     async def _has_new_grant(self, part: Part, error: GpunodeError) -> bool:
         """Replace the grant if that helps. An answer that has begun is not lost because there is none to be had."""

@@ -14,6 +14,7 @@ from gpunode._good_nodes import GoodNodes
 from gpunode._grants import GrantSupply
 from gpunode._job_requests import Job, JobSigner
 from gpunode._measurements import Measurements
+from gpunode._node_places import NodePlaces
 from gpunode._probing import Prober
 from gpunode._selection import Choice
 
@@ -24,7 +25,8 @@ class JobServices:
 
     patience: deadlines at a node. monotonic: seconds; clock: Unix seconds. max_attempts: nodes that are asked before an
     answer begins. resume_for_s: how long somebody is looked for who can finish one that broke off. all_refuse: see
-    ``gpunode_protocol.mesh.knock``.
+    ``gpunode_protocol.mesh.knock``. may_wait: whether a job that has not begun waits for others of this client to end,
+    where a node takes no more of them at once; if not, it fails for load.
     """
 
     mesh: Mesh
@@ -34,6 +36,7 @@ class JobServices:
     good_nodes: GoodNodes
     measurements: Measurements
     prober: Prober
+    places: NodePlaces
     accounting: JobAccounts
     background: Background
     patience: Callable[[Choice, Job], Patience]
@@ -42,3 +45,4 @@ class JobServices:
     max_attempts: int
     resume_for_s: float
     all_refuse: Callable[[Sequence[Door]], Awaitable[bool]]
+    may_wait: bool = True

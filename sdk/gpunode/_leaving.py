@@ -27,17 +27,17 @@ class Leaving:
         self._tasks: list[asyncio.Task[None]] = []
         self._unsigned: list[asyncio.Task[None]] = []
 
-    def leave(self, link: JobLink, failure: GpunodeError | None) -> None:
-        """Pay what is owed and close the stream; a job that is not over is cancelled first."""
+    def leave(self, link: JobLink, failure: GpunodeError | None, then: Callable[[], None]) -> None:
+        """Pay what is owed and close the stream; a job that is not over is cancelled first. then: once it is closed."""
         if link.completed is not None:
             self._accounts.signed(link.completed.voucher)
-            self._spawn(self._hand_over(link, link.completed))
+            self._spawn(self._hand_over(link, link.completed), then)
         else:
-            self._unsigned.append(self._spawn(self._wind_down(link, failure)))
+            self._unsigned.append(self._spawn(self._wind_down(link, failure), then))
 
-    def withdraw(self, link: JobLink) -> None:
-        """Leave a node that has given nothing: there is nothing to pay."""
-        self._spawn(link.withdraw())
+    def withdraw(self, link: JobLink, then: Callable[[], None]) -> None:
+        """Leave a node that has given nothing: there is nothing to pay. then: once the stream is closed."""
+        self._spawn(link.withdraw(), then)
 
     def when_signed(self, call: Callable[[], None]) -> None:
         """Call when the last voucher for every node is signed: at once, or as soon as jobs that were cancelled end.
@@ -54,8 +54,9 @@ class Leaving:
         if self._tasks:
             await asyncio.wait(self._tasks)  # a caller who waits no longer ends none of it
 
-    def _spawn(self, leaving: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def _spawn(self, leaving: Coroutine[Any, Any, None], then: Callable[[], None]) -> asyncio.Task[None]:
         task = self._background.spawn(leaving)
+        task.add_done_callback(lambda _: then())
         self._tasks.append(task)
         return task
 

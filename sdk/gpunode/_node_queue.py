@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from typing import Final
 
 from gpunode._probing import OwnJob
@@ -34,22 +34,30 @@ class NodeQueue:
         self, choices: Sequence[Choice], counted: OwnJob, find_again: FindAgain, *, monotonic: Callable[[], float]
     ) -> None:
         self._choices = deque(choices)
+        self._first = choices[0] if choices else None
         self._counted: OwnJob | None = counted
         self._find_again = find_again
         self._monotonic = monotonic
         self._pause_s: float | None = None
         self.made_at = monotonic()
 
-    def next(self) -> Choice | None:
-        """Take the best one, None when there is nobody left."""
-        return self._choices.popleft() if self._choices else None
+    def __iter__(self) -> Iterator[Choice]:
+        return iter(self._choices)
 
-    def next_free(self) -> Choice | None:
-        """Take the best one that had a free slot when it was chosen, None if there is none."""
-        choice = next(filter(is_free, self._choices), None)
+    def next(self, fits: Callable[[Choice], bool] = lambda _: True) -> Choice | None:
+        """Take the best one that fits, None when there is nobody left who does."""
+        choice = next(filter(fits, self._choices), None)
         if choice is not None:
             self._choices.remove(choice)
         return choice
+
+    def is_next(self, fits: Callable[[Choice], bool]) -> bool:
+        """Return whether the best one fits; False when there is nobody left."""
+        return bool(self._choices) and fits(self._choices[0])
+
+    def was_first(self, choice: Choice) -> bool:
+        """Return whether the job was counted there, see ``take_counted``."""
+        return choice is self._first
 
     def take_counted(self) -> OwnJob | None:
         """Return the job as it was counted at the first node, once."""

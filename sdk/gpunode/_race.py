@@ -10,6 +10,7 @@ from gpunode_protocol.client_job import Completed, Failed, JobEvent
 from gpunode_protocol.errors import GpunodeError
 from gpunode_protocol.messages import ProgressFrame, SegmentFrame, TokensFrame
 
+from gpunode._node_places import Place
 from gpunode._probing import OwnJob
 from gpunode._selection import Choice
 from gpunode._transport import JobLink
@@ -21,12 +22,14 @@ _DECIDES = (TokensFrame, SegmentFrame, ProgressFrame, Blob, Completed, Failed)
 class Part:
     """One node's part of a job, over one stream.
 
-    counted: see ``Prober``. sent_at, begun_at, last_at: of request, first and last output, monotonic seconds.
+    counted: see ``Prober``. place: at the node, until the stream is closed. sent_at, begun_at, last_at: of request,
+    first and last output, monotonic seconds.
     """
 
     choice: Choice
     link: JobLink
     counted: OwnJob
+    place: Place
     sent_at: float
     begun_at: float | None = None
     last_at: float | None = None

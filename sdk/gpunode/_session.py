@@ -32,6 +32,7 @@ from gpunode._job_services import JobServices
 from gpunode._job_wish import JobWish
 from gpunode._measurements import Measurements
 from gpunode._network import Network, NetworkKeeper
+from gpunode._node_places import NodePlaces
 from gpunode._node_queue import NodeQueue
 from gpunode._own_nodes import OwnNodes
 from gpunode._placing import Demand, Placer
@@ -129,7 +130,7 @@ class Session:
         placement = await self._placement(Demand(wish.task, wish.model, wish.region, wish.limits, wish.params))
         services, errand = ready.services, wish.errand
         if errand is not None:
-            services = replace(services, grants=errand.grants, accounting=errand.accounts)
+            services = replace(services, grants=errand.grants, accounting=errand.accounts, may_wait=False)
         early_grant = ask_early(ready.grants, wish, self._current())
         try:
             if errand is None:
@@ -354,6 +355,7 @@ class Session:
             good_nodes=good_nodes,
             measurements=self._measurements,
             prober=prober,
+            places=NodePlaces(),
             accounting=Accounting(
                 self.tracker,
                 self._background,

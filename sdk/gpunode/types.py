@@ -133,13 +133,15 @@ class StartTimes:
     """What passed before a job's request went out, in ms, one after the other; almost nothing in a client in use.
 
     joining_ms: the mesh, if the client had not joined it. looking_up_ms: who could do it. probing_ms: asking them for
-    distance and load. grant_ms: for a grant, once a node was chosen.
+    distance and load. grant_ms: for a grant, once a node was chosen. place_ms: for other jobs of this client to end, of
+    which a node takes 8 at once.
     """
 
     joining_ms: float = 0.0
     looking_up_ms: float = 0.0
     probing_ms: float = 0.0
     grant_ms: float = 0.0
+    place_ms: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

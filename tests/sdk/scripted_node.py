@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from gpunode_protocol.blobs import Blob, blob_frames
 from gpunode_protocol.digests import salted_digest
-from gpunode_protocol.errors import JobError
+from gpunode_protocol.errors import ErrorCode, JobError, job_error
 from gpunode_protocol.grants import Grant
 from gpunode_protocol.identity import Identity, PeerId
 from gpunode_protocol.messages import (
@@ -48,7 +48,7 @@ class ScriptedNode:
     instead of the stream's end. drains_after: says after so many tokens that it is about to stop. sign_receipts_as:
     another key than its own. misquotes: its receipt is for another output. finish_reason: of a whole answer.
     first_token_s (and of speech, the first segment), token_s: what tokens take. probe_s: what the answer to a probe
-    takes.
+    takes. max_streams: for jobs, of anybody; most_streams: that were open at once.
     """
 
     identity: Identity
@@ -83,6 +83,9 @@ class ScriptedNode:
     queued: int = 0
     draining: bool = False
     jobs: list[NodeJob] = field(default_factory=list)
+    max_streams: int = 1_000
+    streams: int = 0
+    most_streams: int = 0
     requests: list[RequestFrame] = field(default_factory=list)
     asked: asyncio.Event = field(default_factory=asyncio.Event)
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
@@ -111,8 +114,17 @@ class ScriptedNode:
                 await stream.write(encode_frame(reply))
 
     async def serve_job(self, stream: MemoryStream) -> None:
-        """Serve one job stream to its end."""
-        await _Conversation(self, stream).run()
+        """Serve one job stream to its end, unless there are too many."""
+        if self.streams >= self.max_streams:
+            error = job_error(ErrorCode.TOO_MANY_STREAMS, "Close one first.", retry_after_s=1.0)
+            await stream.write(encode_frame(ErrorFrame.of(error)))
+            return
+        self.streams += 1
+        self.most_streams = max(self.most_streams, self.streams)
+        try:
+            await _Conversation(self, stream).run()
+        finally:
+            self.streams -= 1
 
 
 class _Conversation:

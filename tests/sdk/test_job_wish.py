@@ -180,3 +180,16 @@ async def test_an_error_says_whether_nodes_only_had_no_room(world: World, code: 
         await _events(errands)
     assert caught.value.is_only_load is is_only_load
     await errands.session.close()
+
+
+async def test_an_errand_does_not_wait_for_others_to_end(world: World) -> None:
+    """Somebody else may have room for it: it fails for load, and its queue gets it back."""
+    node = world.add_node()
+    errands = _Errands(world, Region.ASIA)
+    places = (await errands.session.ready()).services.places
+    while places.has_room(node.peer_id):
+        places.take(node.peer_id)
+    with pytest.raises(NoNodeFound) as caught:
+        await _events(errands)
+    assert (caught.value.is_only_load, node.requests) == (True, [])
+    await errands.session.close()

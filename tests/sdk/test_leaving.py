@@ -65,7 +65,7 @@ def _leaving() -> tuple[Leaving, list[str]]:
 
 
 def _leave(leaving: Leaving, link: _Link, failure: Any = None) -> None:
-    leaving.leave(cast("JobLink", link), failure)
+    leaving.leave(cast("JobLink", link), failure, lambda: link.ended.append("left"))
 
 
 @virtual_time
@@ -98,17 +98,17 @@ async def test_a_liar_has_what_was_signed_before() -> None:
     link = _Link(last_voucher="interim")
     _leave(leaving, link, VerificationFailed("false", fault="bad_receipt"))
     await leaving.all_told()
-    assert (told, link.ended) == (["signed interim"], ["aborted"])
+    assert (told, link.ended) == (["signed interim"], ["aborted", "left"])
 
 
 @virtual_time
 async def test_a_node_that_gave_nothing_is_owed_nothing() -> None:
-    """Its stream is closed."""
+    """Its stream is closed, and then its place is free."""
     leaving, told = _leaving()
     link = _Link()
     _leave(leaving, link)
     await leaving.all_told()
-    assert (told, link.ended) == ([], ["closed"])
+    assert (told, link.ended) == ([], ["closed", "left"])
 
 
 @virtual_time

@@ -58,6 +58,16 @@ def test_best_first_and_some_again() -> None:
     assert [queue.next(), queue.next(), queue.next()] == [ONE, TWO, None]
 
 
+def test_the_best_that_fits() -> None:
+    """The others keep their places."""
+    field = _Field()
+    queue = NodeQueue((ONE, TWO, THREE), COUNTED, field.find, monotonic=field.monotonic)
+    assert (queue.is_next(lambda choice: choice is TWO), queue.next(lambda choice: choice is TWO)) == (False, TWO)
+    assert queue.next(lambda _: False) is None
+    assert (queue.is_next(lambda choice: choice is ONE), list(queue)) == (True, [ONE, THREE])
+    assert (queue.was_first(ONE), queue.was_first(TWO)) == (True, False)
+
+
 def test_who_does_not_fit_is_left_out() -> None:
     """And it is told whether anybody is left."""
     field = _Field()

@@ -1,0 +1,95 @@
+"""With places by hand; whole jobs: see ``test_seats``."""
+
+import asyncio
+
+from gpunode._node_places import LONGEST_SHUT_S, SHUT_S, NodePlaces, Place
+from gpunode_protocol.identity import Identity
+
+from tests.node.virtual_time import virtual_time
+
+ONE, TWO = (Identity.from_seed(bytes([number]) * 32).peer_id for number in (3, 4))
+
+
+def _wait(places: NodePlaces, *nodes: str, is_urgent: bool = False) -> "asyncio.Task[Place]":
+    return asyncio.ensure_future(places.wait([node for node in (ONE, TWO) if node in nodes], is_urgent=is_urgent))
+
+
+def test_a_node_has_room_until_all_places_are_taken() -> None:
+    """A place that is given up twice was one."""
+    places = NodePlaces(limit=2)
+    taken = [places.take(ONE), places.take(ONE)]
+    assert (places.has_room(ONE), places.has_room(TWO), places.has_jobs(ONE), places.has_jobs(TWO)) == (
+        False,
+        True,
+        True,
+        False,
+    )
+    taken[0].release()
+    taken[0].release()
+    places.take(ONE)
+    assert not places.has_room(ONE)
+
+
+async def test_whoever_came_first_has_the_next_place() -> None:
+    """Before whoever comes when it is free; the urgent before all."""
+    places = NodePlaces(limit=1)
+    place = places.take(ONE)
+    order = []
+    for waiting in (_wait(places, ONE), _wait(places, ONE), _wait(places, ONE, is_urgent=True)):
+        order.append(waiting)
+        await asyncio.sleep(0)
+    for expected in (order[2], order[0], order[1]):
+        place.release()
+        assert not places.has_room(ONE)
+        place = await expected
+
+
+async def test_the_first_of_several_nodes_is_taken() -> None:
+    """One place is enough."""
+    places = NodePlaces(limit=1)
+    places.take(ONE)
+    two = places.take(TWO)
+    waiting = _wait(places, ONE, TWO)
+    await asyncio.sleep(0)
+    two.release()
+    assert (await waiting).node == TWO
+
+
+async def test_who_waits_no_longer_gets_nothing() -> None:
+    """Also where the place comes in the same moment."""
+    places = NodePlaces(limit=1)
+    place = places.take(ONE)
+    gone, late = _wait(places, ONE), _wait(places, ONE)
+    await asyncio.sleep(0)
+    gone.cancel()
+    await asyncio.gather(gone, return_exceptions=True)
+    place.release()
+    late.cancel()
+    await asyncio.gather(late, return_exceptions=True)
+    assert (places.has_room(ONE), places.has_jobs(ONE)) == (True, False)
+
+
+@virtual_time
+async def test_a_node_that_refused_is_shut_for_a_while() -> None:
+    """As long as it said, a minute at most."""
+    now = asyncio.get_running_loop().time
+    places = NodePlaces()
+    for told_s, shut_s in ((None, SHUT_S), (3.0, 3.0), (3_000.0, LONGEST_SHUT_S), (-1.0, 0.0)):
+        began_at = now()
+        places.take(ONE).refused(told_s)
+        assert not places.has_room(ONE)
+        (await _wait(places, ONE)).release()
+        assert now() - began_at == shut_s
+
+
+@virtual_time
+async def test_a_node_that_refused_has_room_when_a_stream_ends_there() -> None:
+    """That was what it waited for."""
+    places = NodePlaces()
+    there, further = places.take(ONE), places.take(ONE)
+    places.take(ONE).refused(60.0)
+    further.refused(50.0)
+    further.release()
+    assert not places.has_room(ONE)
+    there.release()
+    assert places.has_room(ONE)

@@ -1,0 +1,135 @@
+"""Jobs of one client that are more than a node takes of it at once, whole. Places alone: see ``test_node_places``."""
+
+import asyncio
+
+import pytest
+from gpunode import AsyncInferenceClient
+from gpunode._job_services import JobServices
+from gpunode._probing import FRESH_S
+from gpunode.errors import NoNodeFound
+from gpunode.types import ChatResult
+from gpunode_protocol.adverts import Speed
+from gpunode_protocol.node_stream import MAX_STREAMS_PER_PEER
+from gpunode_protocol.regions import Region
+
+from tests.node.virtual_time import virtual_time
+from tests.sdk.world import HELLO, World
+
+LIMIT = MAX_STREAMS_PER_PEER
+SLOW = Speed(input_milliunits_per_s=50_000, output_milliunits_per_s=100)
+
+
+async def _ask(client: AsyncInferenceClient, jobs: int) -> list[ChatResult]:
+    return await asyncio.gather(*(client.chat(messages=HELLO) for _ in range(jobs)))
+
+
+def _services(client: AsyncInferenceClient) -> JobServices:
+    assert client._session._open is not None
+    return client._session._open.services
+
+
+@virtual_time
+async def test_twenty_jobs_at_once_are_all_answered(world: World) -> None:
+    """A lone node takes 8 of one client; the others wait, nobody has failed, and the wait is told."""
+    node = world.add_node(max_streams=LIMIT, token_s=0.1)
+    async with world.client() as client:
+        answers = await _ask(client, 20)
+    assert {answer.response for answer in answers} == {"Paris is the capital."}
+    assert [answer.route.failed for answer in answers] == [()] * 20
+    assert (node.most_streams, len(node.requests)) == (LIMIT, 20)
+    waits = sorted(answer.start.place_ms for answer in answers)
+    assert waits[: LIMIT + 1] == [0.0] * LIMIT + [pytest.approx(300, abs=20)]
+    assert all(answer.ttft_ms >= answer.start.place_ms for answer in answers)
+
+
+@virtual_time
+async def test_a_ninth_job_right_after_eight(world: World) -> None:
+    """The eight are done for the caller, while their last vouchers are on their way."""
+    world.add_node(max_streams=LIMIT)
+    async with world.client() as client:
+        await _ask(client, LIMIT)
+        assert (await client.chat(messages=HELLO)).route.failed == ()
+
+
+@virtual_time
+async def test_a_free_node_takes_what_a_better_one_does_not(world: World) -> None:
+    """Rather than wait. Without a free one, the job waits where it would be answered sooner."""
+    near = world.add_node(endless=True, token_s=0.1)
+    far = world.add_node(region=Region.EUROPE, speed=SLOW, token_s=0.1)
+    async with world.client() as client:
+        streams = [await client.chat(messages=HELLO, stream=True) for _ in range(LIMIT)]
+        await asyncio.gather(*(anext(stream) for stream in streams))
+        assert [len(near.requests), len(far.requests)] == [LIMIT, 0]
+        assert (await client.chat(messages=HELLO)).route.node == far.peer_id
+        far.active = 4
+        await asyncio.sleep(FRESH_S)
+        waiting = asyncio.ensure_future(client.chat(messages=HELLO))
+        await asyncio.sleep(3)
+        assert [len(near.requests), len(far.requests)] == [LIMIT, 1]
+        near.endless = False
+        assert (await waiting).route.node == near.peer_id
+
+
+@virtual_time
+async def test_one_stream_too_many_is_no_failure(world: World) -> None:
+    """The node knows of more streams than this client, whose key may be used twice. It waits for its own to end."""
+    node = world.add_node(max_streams=2, token_s=0.1)
+    async with world.client() as client:
+        answers = await _ask(client, 5)
+        blocked = _services(client).breakers.blocked(asyncio.get_running_loop().time())
+    assert [answer.route.failed for answer in answers] == [()] * 5
+    assert (node.most_streams, blocked) == (2, frozenset())
+
+
+@virtual_time
+async def test_who_waits_in_vain_is_told_why(world: World) -> None:
+    """The job's own time ends the wait."""
+    node = world.add_node()
+    async with world.client(job_timeout_s=20.0) as client:
+        await client.connect()
+        for _ in range(LIMIT):
+            _services(client).places.take(node.peer_id)
+        with pytest.raises(NoNodeFound, match=r"as many jobs of this client as they take\. The job's time is over"):
+            await client.chat(messages=HELLO)
+
+
+@virtual_time
+async def test_a_node_that_never_has_room_is_given_up(world: World) -> None:
+    """After 64 requests, with its words."""
+    world.add_node(max_streams=0)
+    async with world.client() as client:
+        with pytest.raises(NoNodeFound, match=r"Close one first.*as often as a job may be") as caught:
+            await client.chat(messages=HELLO)
+    assert caught.value.is_only_load
+
+
+@virtual_time
+async def test_an_answer_that_broke_off_goes_before_new_jobs(world: World) -> None:
+    """Its caller has seen the beginning."""
+    node = world.add_node(max_streams=LIMIT, token_s=0.1, cut_after=2)
+    surroundings = world.surroundings(resume_for_s=15.0)
+    async with AsyncInferenceClient.from_config(world.config(), surroundings) as client:
+        cut = asyncio.ensure_future(client.chat(messages=HELLO))
+        await asyncio.sleep(0.05)
+        others = asyncio.ensure_future(_ask(client, 30))
+        await asyncio.sleep(0.17)
+        node.cut_after = None  # the first one was cut, the others have not come so far
+        answer = await cut
+        assert not others.done()
+        await others
+    assert [part.output_units for part in answer.route.segments] == [2, 2]
+
+
+@virtual_time
+async def test_a_job_that_is_cancelled_while_it_waits_keeps_no_place(world: World) -> None:
+    """Whoever comes after it is served."""
+    node = world.add_node(max_streams=LIMIT, token_s=0.1)
+    async with world.client() as client:
+        eight = asyncio.ensure_future(_ask(client, LIMIT))
+        await asyncio.sleep(0.05)
+        waiting = [asyncio.ensure_future(client.chat(messages=HELLO)) for _ in range(3)]
+        await asyncio.sleep(0.1)
+        for task in waiting[:2]:
+            task.cancel()
+        await asyncio.gather(eight, waiting[2])
+    assert len(node.requests) == LIMIT + 1
