@@ -3,7 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from gpunode import ChatResult, ClientError, InferenceClient
+from gpunode import ChatResult, ClientError, InferenceClient, Limits
 
 from tests.acceptance.network import Network, is_idle, status_of, wait_settled
 from tests.acceptance.processes import wait_until
@@ -72,3 +72,15 @@ def test_several_jobs_at_once(client: InferenceClient) -> None:
     assert len({result.job for result in results}) == 8
     assert all(result.receipt.verified and result.response for result in results)
     assert len({result.route.node for result in results}) > 1  # nobody was asked by all
+
+
+def test_more_jobs_at_once_than_a_node_takes_of_one_client(network: Network, client: InferenceClient) -> None:
+    """They wait for their turn, and for the node itself that is nothing special."""
+    limits = Limits(allow_nodes=(network.nodes["asia"].run["peer_id"],))
+
+    def ask(_: int) -> ChatResult:
+        return client.chat(messages=STORY, max_tokens=2, temperature=0, limits=limits)
+
+    with ThreadPoolExecutor(20) as threads:
+        answers = list(threads.map(ask, range(20)))
+    assert [(answer.usage.completion_tokens, answer.route.failed) for answer in answers] == [(2, ())] * 20
