@@ -133,6 +133,10 @@ class JobRun:
         if body.final or self._books_closed:
             services.outbox_ready()
 
+    async def keeps_final_voucher(self) -> bool:
+        """Return whether the client's final voucher is here, and on disk: it survives this process."""
+        return self.job.is_settled and await self._services.outbox.write_pending()
+
     def drain(self, deadline_s: float) -> None:
         """Tell the client that the node stops; the job ends in ``deadline_s`` seconds at the latest."""
         self._draining = True

@@ -61,6 +61,10 @@ class JobOutbox(Protocol):
         """Let the tracker have it: no better one comes any more."""
         ...
 
+    async def write_pending(self) -> bool:
+        """Write what is not on disk yet; return whether all of it is."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class JobServices:

@@ -15,6 +15,7 @@ from gpunode_protocol.messages import (
     ErrorFrame,
     PingFrame,
     RequestFrame,
+    SettledFrame,
     VoucherFrame,
     encode_frame,
 )
@@ -44,6 +45,8 @@ class JobSession:
         self._stream = stream
         self._intake = intake
         self._parser = NodeStream()
+        self._has_vouched = False
+        self._all_sent = asyncio.Event()
         self._clock = asyncio.get_running_loop().time
 
     async def serve(self) -> None:
@@ -102,6 +105,7 @@ class JobSession:
                 self.cursor += 1
                 run.bell.ring()
             elif run.job.is_over:
+                self._all_sent.set()
                 return
             elif self._clock() >= ping_at:
                 await self._write(run, encode_frame(PingFrame()))
@@ -124,11 +128,14 @@ class JobSession:
             raise PeerUnreachable(str(slow)) from error
 
     async def _receive(self, run: JobRun, events: list[NodeEvent]) -> None:
-        """Handle what the client sends until it closes the stream or has vouched for everything."""
+        """Handle what the client sends until it closes the stream or has vouched for everything, and tell it so."""
         while True:
             for event in events:
                 self._handle(run, event)
-            if run.job.is_settled:
+            if run.job.is_settled and self._has_vouched:  # who comes back for the result of a settled job has yet to
+                await self._all_sent.wait()
+                if await run.keeps_final_voucher():
+                    await self._stream.write(encode_frame(SettledFrame()))
                 return
             data = await self._stream.read()
             if not data:
@@ -139,6 +146,7 @@ class JobSession:
     def _handle(self, run: JobRun, event: NodeEvent) -> None:
         match event:
             case VoucherFrame(voucher=envelope):
+                self._has_vouched = True
                 try:
                     run.receive_voucher(envelope)
                 except JobError as error:

@@ -8,7 +8,8 @@ The caller opens a stream to the node and then, until ``is_over``:
 - calls ``on_timer`` at ``next_timer()`` (monotonic seconds) while it is reading. A caller that stops reading because
   its own consumer is slow must not run timers meanwhile, and calls ``reading_resumed`` before it goes on.
 
-Only a valid ``done`` is an end: whatever else ends the stream is a ``Failed`` event.
+Only a valid ``done`` is an end: whatever else ends the stream is a ``Failed`` event. What comes after it is for
+``receive_settled``: only the node's word says that it has the final voucher.
 """
 
 from collections.abc import Iterator, Sequence
@@ -32,6 +33,7 @@ from gpunode_protocol.messages import (
     QueuedFrame,
     RequestFrame,
     SegmentFrame,
+    SettledFrame,
     TokensFrame,
     VoucherFrame,
     decode_frame,
@@ -201,6 +203,14 @@ class ClientJob:
         if not self.is_over:
             self._vouch_when_due(now)
         return events
+
+    def receive_settled(self, data: bytes) -> bool:
+        """Return whether received bytes, after the job's end, say that the node has the final voucher."""
+        try:
+            frames = [decode_frame(payload, NODE_FRAMES) for payload in self._parser.feed(data)]
+        except GpunodeError:
+            return False
+        return any(isinstance(message, SettledFrame) for message in frames)
 
     def receive_eof(self) -> list[JobEvent]:
         """Report the stream's end: a failure unless ``done`` came before it (a cut stream looks finished)."""

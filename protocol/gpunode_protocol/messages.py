@@ -3,7 +3,7 @@
 ::
 
     client -> node   request  blob  voucher  cancel
-    node -> client   accepted  queued  tokens  progress  segment  blob  done  error  draining  ping
+    node -> client   accepted  queued  tokens  progress  segment  blob  done  error  draining  ping  settled
 
 A frame is one msgpack map with the key ``type``; unknown keys are ignored, an unknown type is answered with an error.
 """
@@ -203,6 +203,12 @@ class PingFrame(Frame):
     frame_type: ClassVar[str] = "ping"
 
 
+class SettledFrame(Frame):
+    """The node has the final voucher on its disk, and hands it in itself. The last frame; nothing else says so."""
+
+    frame_type: ClassVar[str] = "settled"
+
+
 class ProbeFrame(Frame):
     """Client to node on a probe stream: ``nonce`` comes back. ``model``: whose queue is asked about."""
 
@@ -239,6 +245,7 @@ NODE_FRAMES: dict[str, type[Frame]] = {
         ErrorFrame,
         DrainingFrame,
         PingFrame,
+        SettledFrame,
     )
 }
 PROBE_FRAMES: dict[str, type[Frame]] = {ProbeFrame.frame_type: ProbeFrame}

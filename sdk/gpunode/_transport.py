@@ -20,7 +20,7 @@ WRITE_DEADLINE_S: Final = SLOW_CONSUMER_TIMEOUT_S
 WIND_DOWN_S: Final = 3.0
 """After ``cancel``, the node has this long to end the job properly."""
 HAND_OVER_S: Final = 2.0
-"""A node closes the stream as soon as it has the final voucher; one that does not is not waited for any longer."""
+"""A node says ``settled`` as soon as it has the final voucher on its disk; one that does not is waited for so long."""
 
 
 class ReadingClock:
@@ -110,18 +110,18 @@ class JobLink:
             await self.stream.close()
 
     async def hand_over(self) -> bool:
-        """Send the last voucher and close; return whether the node has it: then it is the one who closes first."""
+        """Send the last voucher and close; return whether the node said that it has it: a stream's end says nothing."""
         try:
             async with asyncio.timeout(HAND_OVER_S):
                 await self._send()
-                while await self.stream.read():
-                    pass
+                while data := await self.stream.read():
+                    if self.job.receive_settled(data):
+                        return True
         except TimeoutError:
-            return False
-        else:
-            return not self._is_cut
+            _log.debug("the node does not say that it has its voucher", extra={"event": "hand_over_timeout"})
         finally:
             await self.stream.close()
+        return False
 
     def abort(self) -> None:
         """End the stream at once."""

@@ -22,6 +22,7 @@ from gpunode_protocol.messages import (
     Frame,
     PingFrame,
     RequestFrame,
+    SettledFrame,
     decode_frame,
     encode_frame,
 )
@@ -218,7 +219,7 @@ class HonestJob:
         self.read_until(lambda _: False)
         last = self.events[-1]
         assert isinstance(last, Completed), last
-        assert self.stream.next() is None  # the node closes the stream once it has the final voucher
+        assert isinstance(self.stream.next(), SettledFrame)
         self.stream.close()
         return last
 

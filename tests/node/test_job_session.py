@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from gpunode_node.job_session import FINAL_VOUCHER_TIMEOUT_S
+from gpunode_protocol.client_job import Completed
 from gpunode_protocol.errors import ErrorCode
 from gpunode_protocol.messages import (
     AcceptedFrame,
@@ -13,6 +14,7 @@ from gpunode_protocol.messages import (
     DoneFrame,
     PingFrame,
     RequestFrame,
+    SettledFrame,
     TokensFrame,
     VoucherFrame,
     encode_frame,
@@ -32,6 +34,14 @@ from tests.node.world import (
 )
 
 
+def _is_completed(event: object) -> bool:
+    return isinstance(event, Completed)
+
+
+async def _is_full() -> bool:
+    return False
+
+
 def _has_tokens(event: object) -> bool:
     return isinstance(event, TokensFrame)
 
@@ -48,6 +58,27 @@ async def test_a_job_is_answered_and_settled(tmp_path: Path) -> None:
         (item,) = await node.unsettled()
         assert item.item.receipt == client.completed.receipt.envelope
         assert item.item.voucher == client.completed.voucher.envelope
+
+
+@virtual_time
+async def test_the_client_is_told_when_its_final_voucher_is_on_disk(tmp_path: Path) -> None:
+    """It need not hand it in then."""
+    async with running_node(tmp_path, FakeEngine(answer="Paris.")) as node:
+        client = await JobClient(node.connect(), request()).run(until=_is_completed)
+        assert await raw_frames(client.stream) == [SettledFrame()]
+        assert len(await node.outbox.ready(9)) == 1
+
+
+@virtual_time
+async def test_the_client_is_told_nothing_where_the_disk_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stream ends, and its client hands the voucher in."""
+    async with running_node(tmp_path, FakeEngine(answer="Paris.")) as node:
+        with monkeypatch.context() as patch:
+            patch.setattr(node.outbox, "write_pending", _is_full)
+            client = await JobClient(node.connect(), request()).run(until=_is_completed)
+            assert await raw_frames(client.stream) == []
 
 
 @virtual_time
@@ -208,8 +239,9 @@ async def test_a_lost_done_is_not_computed_twice(tmp_path: Path) -> None:
         asked = request()
         await ask(node, asked)
         await asyncio.sleep(500)
-        again = await ask(node, asked)
+        again = await JobClient(node.connect(), asked).run(until=_is_completed)
         assert again.text == "Paris."
+        assert await raw_frames(again.stream) == [SettledFrame()]
         await asyncio.sleep(200)
         node.registry.expire(asyncio.get_running_loop().time())
         assert (await refusal(node, asked)).code == "stale_request"

@@ -25,6 +25,7 @@ from gpunode_protocol.messages import (
     QueuedFrame,
     RequestFrame,
     SegmentFrame,
+    SettledFrame,
     TokensFrame,
     encode_frame,
 )
@@ -68,6 +69,28 @@ def test_happy_path() -> None:
     assert completed.usage == talk.usage()
     assert talk.client.is_over
     assert talk.node.is_settled
+
+
+def test_the_node_says_that_it_has_the_final_voucher() -> None:
+    """With its own frame and no other; what cannot be read says nothing."""
+    settled = encode_frame(SettledFrame())
+    for told, pieces in (
+        (True, [encode_frame(PingFrame()) + settled]),
+        (True, [settled[:3], settled[3:]]),
+        (False, [encode_frame(PingFrame())]),
+        (False, [b"\xff" * 9]),
+    ):
+        talk = Conversation.about()
+        talk.finish()
+        assert [talk.client.receive_settled(piece) for piece in pieces][-1] is told
+
+
+def test_settled_before_the_end_says_nothing() -> None:
+    """Like a ping."""
+    talk = Conversation.about()
+    talk.say(1)
+    assert _send(talk, SettledFrame()) == []
+    assert isinstance(talk.finish()[-1], Completed)
 
 
 def test_tokens_beyond_the_request_are_not_vouched_for() -> None:

@@ -26,6 +26,7 @@ from gpunode_protocol.messages import (
     QueuedFrame,
     RequestFrame,
     SegmentFrame,
+    SettledFrame,
     TokenLogprob,
     TokensFrame,
     UnknownType,
@@ -66,6 +67,7 @@ EXAMPLES: list[Frame] = [
     PingFrame(),
     ProbeFrame(nonce=b"12345678"),
     ProbeReplyFrame(nonce=b"12345678", active=1, queued=2, slots=8, wait_ms=900, draining=True),
+    SettledFrame(),
 ]
 
 
@@ -99,6 +101,7 @@ def test_directions() -> None:
         "error",
         "draining",
         "ping",
+        "settled",
     ]
     assert (list(PROBE_FRAMES), list(PROBE_REPLY_FRAMES)) == (["probe"], ["probe_reply", "error"])
 

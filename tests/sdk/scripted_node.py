@@ -19,6 +19,7 @@ from gpunode_protocol.messages import (
     ProbeReplyFrame,
     RequestFrame,
     SegmentFrame,
+    SettledFrame,
     TokenLogprob,
     VoucherFrame,
     encode_frame,
@@ -48,7 +49,8 @@ class ScriptedNode:
     instead of the stream's end. drains_after: says after so many tokens that it is about to stop. sign_receipts_as:
     another key than its own. misquotes: its receipt is for another output. finish_reason: of a whole answer.
     first_token_s (and of speech, the first segment), token_s: what tokens take. probe_s: what the answer to a probe
-    takes. max_streams: for jobs, of anybody; most_streams: that were open at once.
+    takes. dies_unsettled: its stream ends after ``done``, before it reads the final voucher. max_streams: for jobs, of
+    anybody; most_streams: that were open at once.
     """
 
     identity: Identity
@@ -83,6 +85,7 @@ class ScriptedNode:
     queued: int = 0
     draining: bool = False
     jobs: list[NodeJob] = field(default_factory=list)
+    dies_unsettled: bool = False
     max_streams: int = 1_000
     streams: int = 0
     most_streams: int = 0
@@ -174,6 +177,7 @@ class _Conversation:
                     self._job.receive_voucher(event.voucher)
                     self._vouched.set()
                     if self._job.is_settled:
+                        await self._stream.write(encode_frame(SettledFrame()))
                         return
                 elif isinstance(event, BlobFrame):
                     if event.offset + len(event.data) == event.total_bytes:
@@ -307,3 +311,5 @@ class _Conversation:
         while self._sent < len(self._job.frames):
             self._sent += 1
             await self._stream.write(self._job.frames[self._sent - 1])
+        if self._node.dies_unsettled and self._job.is_over:
+            await self._stream.close()

@@ -111,6 +111,18 @@ async def test_a_node_that_gave_nothing_is_owed_nothing() -> None:
     assert (told, link.ended) == ([], ["closed", "left"])
 
 
+async def test_a_node_that_dies_before_it_has_the_final_voucher_is_paid(world: World) -> None:
+    """The client hands voucher and receipt in itself; where the node says that it has them, it does not."""
+    node = world.add_node(dies_unsettled=True)
+    async with world.client() as client:
+        answer = await client.chat(messages=HELLO)
+        node.dies_unsettled = False
+        await client.chat(messages=HELLO)
+    (item,) = world.tracker.settled
+    assert item.voucher == answer.receipt.voucher.envelope
+    assert item.receipt == answer.receipt.receipt.envelope
+
+
 @virtual_time
 async def test_streams_that_are_left_one_after_the_other_need_not_much_credit(
     world: World, monkeypatch: pytest.MonkeyPatch

@@ -183,6 +183,16 @@ async def test_a_node_that_takes_nothing_is_read_to_its_end() -> None:
 
 
 @virtual_time
+async def test_a_streams_end_does_not_say_that_the_node_has_its_voucher() -> None:
+    """A node that is killed after done looks like one that closes."""
+    async with _Line(dies_unsettled=True) as line:
+        while not line.link.job.is_over:
+            await line.link.next_events()
+        assert line.link.completed is not None
+        assert not await line.link.hand_over()
+
+
+@virtual_time
 async def test_winding_down_ends_with_a_receipt() -> None:
     """A cancelled job is seen to its end."""
     async with _Line(endless=True) as line:

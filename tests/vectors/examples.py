@@ -17,6 +17,7 @@ from gpunode_protocol.messages import (
     QueuedFrame,
     RequestFrame,
     SegmentFrame,
+    SettledFrame,
     TokenLogprob,
     TokensFrame,
     VoucherFrame,
@@ -138,6 +139,7 @@ FRAMES: dict[str, Frame] = {
     "error": ErrorFrame.of(job_error(ErrorCode.BUSY, "The queue is full; try another node.", retry_after_s=2.5)),
     "draining": DrainingFrame(deadline_s=30.0),
     "ping": PingFrame(),
+    "settled": SettledFrame(),
     "probe": ProbeFrame(nonce=NONCE, model="smollm2-135m"),
     "probe_reply": ProbeReplyFrame(nonce=NONCE, active=1, queued=2, slots=8, wait_ms=900),
 }

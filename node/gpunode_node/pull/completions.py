@@ -213,3 +213,7 @@ class VoucherlessOutbox:
 
     def release(self, _key: JobKey, /) -> None:
         """See ``JobOutbox``; there is nothing to release."""
+
+    async def write_pending(self) -> bool:
+        """See ``JobOutbox``; nothing is ever kept here."""
+        return True
