@@ -25,6 +25,9 @@ from gpunode_protocol.validation import (
 ISSUED_AT_TOLERANCE_S = 60
 """A request's ``issued_at`` may be this far from the node's clock, either way."""
 
+MAX_RESUME_IDS = 200_000
+"""Tokens of an answer that a node goes on with."""
+
 
 def task_of(name: str) -> Task:
     """Return the task of a name.
@@ -46,7 +49,7 @@ class Resume(WireModel):
     prompt_digest: as quoted by the first node; the new one must render the same prompt.
     """
 
-    ids: Annotated[tuple[Annotated[int, Ge(0), Le(2**32 - 1)], ...], MinLen(1), MaxLen(200_000), FailFast()]
+    ids: Annotated[tuple[Annotated[int, Ge(0), Le(2**32 - 1)], ...], MinLen(1), MaxLen(MAX_RESUME_IDS), FailFast()]
     text_offset: Count
     prompt_digest: Digest
 

@@ -7,12 +7,13 @@ from gpunode_protocol.blobs import Blob
 from gpunode_protocol.client_job import JobEvent
 from gpunode_protocol.messages import AcceptedFrame, SegmentFrame, TokensFrame
 from gpunode_protocol.payloads import EmbeddingParams, ImageParams, LlmParams, SpeechParams
-from gpunode_protocol.requests import Resume
+from gpunode_protocol.requests import MAX_RESUME_IDS, Resume
 from gpunode_protocol.signing import Signed
 from gpunode_protocol.tasks import Task
 from gpunode_protocol.vouchers import Voucher
 
 from gpunode._job_requests import Job, Order
+from gpunode._request_size import fits
 from gpunode._seen_prefix import CannotGoOn, SeenPrefix
 from gpunode.types import RouteSegment
 
@@ -106,7 +107,7 @@ class Answer:
         """Return what the next node is asked for.
 
         Raises:
-            CannotGoOn: nothing but the node's word that this was all is missing.
+            CannotGoOn: nothing but the node's word that this was all is missing, or what came is too long to go on with.
         """
         if not self.has_begun:
             return self._order
@@ -133,10 +134,18 @@ class Answer:
             raise CannotGoOn("All tokens came, but not the node's word that they are all.")
         if self._accepted is None or not self.ids:
             return self._order
+        self._check_resumable(params)
         resume = Resume(
             ids=tuple(self.ids), text_offset=len(self.text.encode()), prompt_digest=self._accepted.prompt_digest
         )
         return replace(self._order, params=params.model_copy(update={"max_tokens": left}), resume=resume)
+
+    def _check_resumable(self, params: LlmParams) -> None:
+        tokens = len(self.ids)
+        if tokens > MAX_RESUME_IDS:
+            raise CannotGoOn(f"Nodes go on with answers of at most {MAX_RESUME_IDS:,} tokens, it has {tokens:,}.")
+        if not fits(params, self.ids):
+            raise CannotGoOn(f"Together with the prompt, its {tokens:,} tokens do not fit into a request.")
 
     def _rest_of_pictures(self, params: ImageParams) -> ImageParams:
         """Picture k of n uses seed + k: the others come out as they would have."""

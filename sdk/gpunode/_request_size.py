@@ -12,6 +12,12 @@ _REQUEST_OVERHEAD_BYTES: Final = 16_384
 """Room in the request's frame for everything but the parameters: the grant alone may have 8 KiB."""
 
 
+def fits(params: Params, *beside: object) -> bool:
+    """Return whether parameters fit, together with what else the request has."""
+    size = len(pack(params.to_map())) + sum(len(pack(value)) for value in beside)
+    return size <= MAX_FRAME_BYTES - _REQUEST_OVERHEAD_BYTES
+
+
 def check_size(params: Params, what: str) -> None:
     """Refuse parameters that do not fit; ``what``: how the caller knows them, such as ``The messages``.
 

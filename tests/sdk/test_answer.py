@@ -18,6 +18,7 @@ from gpunode_protocol.payloads import (
     Params,
     SpeechParams,
 )
+from gpunode_protocol.requests import MAX_RESUME_IDS
 from gpunode_protocol.tasks import Task
 
 CHAT = LlmParams(messages=(ChatMessage(role="user", content="hi"),), max_tokens=3)
@@ -60,6 +61,29 @@ def test_after_the_last_token_there_is_nothing_to_ask_for() -> None:
     answer.take(TokensFrame(ids=(7, 8, 9), text="abc"))
     answer.part_over(CUT, None)
     with pytest.raises(CannotGoOn, match="All tokens came"):
+        answer.next_order()
+
+
+@pytest.mark.parametrize("tokens", [MAX_RESUME_IDS, MAX_RESUME_IDS + 1])
+def test_an_answer_that_is_too_long_cannot_be_gone_on_with(tokens: int) -> None:
+    """What came of it is the caller's; nobody takes so many ids."""
+    answer = _answer(CHAT.model_copy(update={"max_tokens": 1_000_000}))
+    answer.take(TokensFrame(ids=(7,) * tokens, text=""))
+    answer.part_over(CUT, None)
+    if tokens > MAX_RESUME_IDS:
+        with pytest.raises(CannotGoOn, match=r"200,000 tokens, it has 200,001"):
+            answer.next_order()
+    else:
+        assert answer.next_order().resume is not None
+
+
+def test_an_answer_that_does_not_fit_beside_its_prompt_cannot_be_gone_on_with() -> None:
+    """Both must fit into one frame."""
+    prompt = ChatMessage(role="user", content="x" * 1_000_000)
+    answer = _answer(LlmParams(messages=(prompt,), max_tokens=100_000))
+    answer.take(TokensFrame(ids=(70_000,) * 20_000, text=""))
+    answer.part_over(CUT, None)
+    with pytest.raises(CannotGoOn, match="Together with the prompt"):
         answer.next_order()
 
 
