@@ -107,7 +107,7 @@ class Answer:
         """Return what the next node is asked for.
 
         Raises:
-            CannotGoOn: nothing but the node's word that this was all is missing, or what came is too long to go on with.
+            CannotGoOn: nothing but the node's word that this was all is missing, or what came is too long.
         """
         if not self.has_begun:
             return self._order
