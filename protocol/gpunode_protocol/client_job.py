@@ -91,6 +91,7 @@ class ClientJob:
         opened_at: monotonic seconds.
         patience: deadlines.
         inputs: blobs that the parameters refer to, sent after ``accepted``.
+        prompt_tokens: as a node with the same weights has counted them, None = nobody has. Who counts more is left.
 
     ``error_told``: the node's own error frame, None while there is none.
     """
@@ -101,6 +102,7 @@ class ClientJob:
     opened_at: float
     patience: Patience = field(default_factory=Patience)
     inputs: Sequence[Blob] = ()
+    prompt_tokens: int | None = None
 
     accepted: AcceptedFrame | None = None
     error_told: JobError | None = None
@@ -142,7 +144,7 @@ class ClientJob:
         ``opened_at``: monotonic seconds of the new stream's opening.
         """
         inputs = () if self._sent_inputs else self.inputs
-        job = ClientJob(self.identity, self.request, self.jti, opened_at, self.patience, inputs)
+        job = ClientJob(self.identity, self.request, self.jti, opened_at, self.patience, inputs, self.prompt_tokens)
         job.last_voucher, job._voucher_digests = self.last_voucher, set(self._voucher_digests)
         if self.last_voucher is not None:  # it may have been lost with the stream, and the node be waiting for it
             job._outgoing.append(encode_frame(VoucherFrame(voucher=self.last_voucher.envelope)))
@@ -268,6 +270,8 @@ class ClientJob:
             raise job_error(ErrorCode.FINGERPRINT_MISMATCH, "The node serves other weights than it was asked for.")
         if body.resume is not None and message.prompt_digest != body.resume.prompt_digest:
             raise job_error(ErrorCode.RESUME_REFUSED, "The node renders another prompt than the one before.")
+        if self.prompt_tokens is not None and message.prompt_tokens > self.prompt_tokens:
+            raise job_error(ErrorCode.RESUME_REFUSED, "The node counts more prompt tokens than the one before.")
         self.accepted = message
         self._clock.accepted(now, message.position)
         if self.inputs and not self.cancelled:

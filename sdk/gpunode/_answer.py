@@ -54,6 +54,11 @@ class Answer:
         return self._order.fingerprint
 
     @property
+    def prompt_tokens(self) -> int | None:
+        """As counted by the node that began, whose weights the rest must come from; None = there is no beginning."""
+        return self._accepted.prompt_tokens if self.has_begun and self._accepted is not None else None
+
+    @property
     def text(self) -> str:
         """All of it."""
         return "".join(self.text_parts)

@@ -72,6 +72,10 @@ class GrantSupply(Protocol):
         """Note that a job of this cost is over, for which this one was returned."""
         ...
 
+    def covers(self, held: HeldGrant, *, promised_microcredits: int, cost_microcredits: int) -> bool:
+        """Return whether a job to which so much was promised may cost so much beside what it has cost already."""
+        ...
+
     async def named(self, task: Task, node: PeerId, *, cost_microcredits: int = 0) -> HeldGrant:
         """Return one for a single node."""
         ...
@@ -180,6 +184,10 @@ class GrantStore:
         """Note that a job of this cost is over, for which ``get`` or ``replace`` returned this grant."""
         self._spending.give_back(held.grant.jti, cost_microcredits)
         self._given_back.set()
+
+    def covers(self, held: HeldGrant, *, promised_microcredits: int, cost_microcredits: int) -> bool:
+        """Return whether a job to which so much was promised may cost so much beside what it has cost already."""
+        return self._spending.left_microcredits(held.grant) + promised_microcredits >= cost_microcredits
 
     def spend(self, jti: str, microcredits: int) -> None:
         """Note a node's last voucher for a job, of any grant."""

@@ -37,6 +37,7 @@ class JobGrants:
         self._job = job
         self._grant = grant
         self._named: dict[PeerId, HeldGrant] = {}
+        self._promised = job.cost_microcredits
         self._replaced = 0
 
     def for_node(self, node: PeerId) -> HeldGrant:
@@ -61,19 +62,32 @@ class JobGrants:
             _log.warning("the grant was not replaced: %s", error, extra={"event": "grant_not_replaced"})
             return False
 
+    async def cover(self, cost_microcredits: int) -> None:
+        """See that there is so much for the rest of the job, beside what it has cost: else the node would not be paid.
+
+        Raises:
+            ClientError: no grant could be had.
+        """
+        grant, promised = self._grant, self._promised
+        if not self._store.covers(grant, promised_microcredits=promised, cost_microcredits=cost_microcredits):
+            await self._take_another(max(promised, cost_microcredits))
+
     def job_over(self) -> None:
         """Give back what the job did not cost; its last voucher has been signed."""
-        self._store.give_back(self._grant, cost_microcredits=self._job.cost_microcredits)
+        self._store.give_back(self._grant, cost_microcredits=self._promised)
 
     async def _replace(self, node: PeerId, code: ErrorCode | None) -> bool:
-        job, cost = self._job, self._job.cost_microcredits
         self._replaced += 1
         if self._replaced == 1:
-            refused = self._grant
-            self._grant = await self._store.replace(job.task, refused=refused.grant.jti, cost_microcredits=cost)
-            self._store.give_back(refused, cost_microcredits=cost)
+            await self._take_another(self._promised)
         elif self._replaced == 2 and code is ErrorCode.GRANT_EXHAUSTED:
-            self._named[node] = await self._store.named(job.task, node, cost_microcredits=cost)
+            self._named[node] = await self._store.named(self._job.task, node, cost_microcredits=self._promised)
         else:
             return False
         return True
+
+    async def _take_another(self, cost_microcredits: int) -> None:
+        old, task = self._grant, self._job.task
+        self._grant = await self._store.replace(task, refused=old.grant.jti, cost_microcredits=cost_microcredits)
+        self._store.give_back(old, cost_microcredits=self._promised)
+        self._promised = cost_microcredits

@@ -32,7 +32,8 @@ class Job:
     """A job, whichever node does it.
 
     id: UUIDv7. cost_microcredits: at most. ends_at: monotonic seconds; deadline_at: the same instant in Unix seconds.
-    salt: 32 random bytes. fingerprint: of the weights that are required, None = any.
+    salt: 32 random bytes. fingerprint: of the weights that are required, None = any. limit_microcredits: the caller's,
+    for all its parts together, None = none.
     """
 
     id: str
@@ -43,6 +44,7 @@ class Job:
     deadline_at: int
     salt: bytes = field(repr=False)
     fingerprint: bytes | None = None
+    limit_microcredits: int | None = None
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from gpunode._answer import Answer
 from gpunode._blame import Blame, voids_answer
 from gpunode._failed_attempts import FailedAttempts
 from gpunode._grants import HeldGrant
+from gpunode._job_budget import JobBudget
 from gpunode._job_ends import interrupted, unanswered
 from gpunode._job_grants import JobGrants
 from gpunode._job_requests import Job
@@ -70,6 +71,7 @@ class JobRun:
         self._inputs = inputs
         self._numbers = SegmentNumbers()
         self._seats = Seats(services, nodes)
+        self._budget = JobBudget(job, services.prices)
         self._has_hedged = False
         self._cut_at: float | None = None
         self._failed = FailedAttempts(services)
@@ -137,7 +139,7 @@ class JobRun:
         try:
             stream = await (opening if has_ended is None else open_unless_ended(opening, has_ended))
         except BaseException as error:
-            self._get_up(seat)
+            self._seats.get_up(seat)
             if not isinstance(error, MeshError):
                 raise
             self._failed.unreachable(choice, str(error))
@@ -145,14 +147,9 @@ class JobRun:
         try:
             return Part(choice, self._link(choice, stream), seat.counted, seat.place, self._services.monotonic())
         except BaseException:
-            self._get_up(seat)
+            self._seats.get_up(seat)
             stream.abort()
             raise
-
-    def _get_up(self, seat: Seat) -> None:
-        """Leave a seat from which no request went out."""
-        self._services.prober.job_over(seat.counted)
-        seat.place.release()
 
     def _show_route(self, part: Part) -> None:
         choice = part.choice
@@ -232,7 +229,7 @@ class JobRun:
 
     def _can_finish(self, choice: Choice) -> bool:
         has_weights = self.answer.fingerprint in {None, choice.candidate.body.model.fingerprint}
-        return has_weights and choice.node not in self._failed.excluded
+        return has_weights and choice.node not in self._failed.excluded and self._budget.allows(choice.model)
 
     def _link(self, choice: Choice, stream: MeshStream) -> JobLink:
         services = self._services
@@ -246,6 +243,7 @@ class JobRun:
             opened_at=clock(),
             patience=services.patience(choice, replace(self.job, params=order.params)),
             inputs=self._inputs,
+            prompt_tokens=self.answer.prompt_tokens,
         )
         doors = doors_of(choice.candidate.body.addresses, stream.remote_address)
         return JobLink(stream, job, clock, self._knock_at(doors))
@@ -316,8 +314,8 @@ class JobRun:
             self._cut_at = self._services.monotonic()
             self._nodes.shorten_pauses()
         try:
-            self.answer.next_order()
-        except CannotGoOn as reason:
+            await self._plan_rest(part)
+        except (CannotGoOn, ClientError) as reason:
             self._failed_at(part, error)
             self._interrupt(f"{error} {reason}")
         if self._is_one_too_many(part, error):
@@ -331,6 +329,14 @@ class JobRun:
         self._nodes.keep(self._can_finish)
         blocked = self._services.breakers.blocked(self._services.monotonic())
         self._nodes.put_last(lambda choice: choice.node in blocked)
+
+    async def _plan_rest(self, part: Part) -> None:
+        """See that the rest can be asked for, and paid. Raises CannotGoOn, or ClientError: there is no grant for it."""
+        model = part.choice.model
+        self._budget.plan(self.answer.next_order(), self.answer.prompt_tokens)
+        if (problem := self._budget.problem(model)) and not self._nodes.has(self._can_finish):
+            raise CannotGoOn(problem)
+        await self._grants.cover(self._budget.rest_microcredits(model))
 
     def _is_one_too_many(self, part: Part, error: GpunodeError) -> bool:
         """See that the job waits for another one of this client to end, if that is all that keeps a node from it."""
@@ -353,6 +359,8 @@ class JobRun:
         job, choice = part.link.job, part.choice
         units, region = job.output.count, choice.candidate.body.region.value
         voucher = job.last_voucher if ended == "done" else job.closing_voucher()
+        if voucher is not None:
+            self._budget.spend(voucher.body)
         self.answer.part_over(RouteSegment(choice.node, region, units, ended), voucher)
         self._update_route()
 

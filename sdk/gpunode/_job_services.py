@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from gpunode_protocol.mesh.interface import Mesh
 from gpunode_protocol.mesh.knock import Door
 from gpunode_protocol.patience import Patience
+from gpunode_protocol.prices import PriceTable
 
 from gpunode._accounting import JobAccounts
 from gpunode._background import Background
@@ -23,10 +24,10 @@ from gpunode._selection import Choice
 class JobServices:
     """What every job of a client shares.
 
-    patience: deadlines at a node. monotonic: seconds; clock: Unix seconds. max_attempts: nodes that are asked before an
-    answer begins. resume_for_s: how long somebody is looked for who can finish one that broke off. all_refuse: see
-    ``gpunode_protocol.mesh.knock``. may_wait: whether a job that has not begun waits for others of this client to end,
-    where a node takes no more of them at once; if not, it fails for load.
+    patience: deadlines at a node. monotonic: seconds; clock: Unix seconds. prices: the network's, now. max_attempts:
+    nodes that are asked before an answer begins. resume_for_s: how long somebody is looked for who can finish one that
+    broke off. all_refuse: see ``gpunode_protocol.mesh.knock``. may_wait: whether a job that has not begun waits for
+    others of this client to end, where a node takes no more of them at once; if not, it fails for load.
     """
 
     mesh: Mesh
@@ -42,6 +43,7 @@ class JobServices:
     patience: Callable[[Choice, Job], Patience]
     monotonic: Callable[[], float]
     clock: Callable[[], float]
+    prices: Callable[[], PriceTable]
     max_attempts: int
     resume_for_s: float
     all_refuse: Callable[[Sequence[Door]], Awaitable[bool]]

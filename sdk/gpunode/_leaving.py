@@ -6,6 +6,8 @@ from typing import Any
 
 from gpunode_protocol.client_job import Completed
 from gpunode_protocol.errors import GpunodeError, VerificationFailed
+from gpunode_protocol.signing import Signed
+from gpunode_protocol.vouchers import Voucher
 
 from gpunode._accounting import JobAccounts
 from gpunode._background import Background
@@ -32,6 +34,8 @@ class Leaving:
         if link.completed is not None:
             self._accounts.signed(link.completed.voucher)
             self._spawn(self._hand_over(link, link.completed), then)
+        elif link.job.is_over:  # what is owed is known, and the next node's part may depend on it
+            self._spawn(self._tell(link, failure, self._sign(link, failure)), then)
         else:
             self._unsigned.append(self._spawn(self._wind_down(link, failure), then))
 
@@ -73,15 +77,21 @@ class Leaving:
             self._accounts.submit(completed.voucher, completed.receipt)
 
     async def _wind_down(self, link: JobLink, failure: GpunodeError | None) -> None:
-        if not link.job.is_over:
-            await link.wind_down()
-        is_void = voids_answer(failure)
-        voucher = link.job.last_voucher if link.completed is not None or is_void else link.job.closing_voucher()
+        await link.wind_down()
+        await self._tell(link, failure, self._sign(link, failure))
+
+    def _sign(self, link: JobLink, failure: GpunodeError | None) -> Signed[Voucher] | None:
+        """Sign for what came last; return the last voucher, None if nothing came."""
+        keeps_last = link.completed is not None or voids_answer(failure)
+        voucher = link.job.last_voucher if keeps_last else link.job.closing_voucher()
         if voucher is not None:
             self._accounts.signed(voucher)  # also a liar's: it has what was signed before
+        return voucher
+
+    async def _tell(self, link: JobLink, failure: GpunodeError | None, voucher: Signed[Voucher] | None) -> None:
         if link.completed is not None:
             await self._hand_over(link, link.completed)
-        elif voucher is not None and not is_void:
+        elif voucher is not None and not voids_answer(failure):
             self._accounts.submit(voucher)
             await link.hand_over()
         elif isinstance(failure, VerificationFailed):

@@ -75,6 +75,11 @@ class Seats:
         self._nodes.put_first(choice)
         return True
 
+    def get_up(self, seat: Seat) -> None:
+        """Leave a seat from which no request went out."""
+        self._services.prober.job_over(seat.counted)
+        seat.place.release()
+
     def leave(self) -> None:
         """The job asks nobody any more."""
         counted = self._nodes.take_counted()

@@ -13,6 +13,7 @@ from gpunode_protocol.job_ids import new_job_id
 from gpunode_protocol.keyfile import load_or_create_identity
 from gpunode_protocol.mesh import Mesh, MeshConfig
 from gpunode_protocol.mesh.advert_records import AdvertValidator
+from gpunode_protocol.prices import PriceTable
 from gpunode_protocol.tracker_api import NodesReply
 
 from gpunode._accounting import Accounting
@@ -163,7 +164,7 @@ class Session:
         except BaseException:
             prober.job_over(counted)
             raise
-        fingerprint = placement.wanted.limits.fingerprint
+        limits = placement.wanted.limits
         job = Job(
             id=new_job_id(now),
             task=wish.task,
@@ -172,7 +173,8 @@ class Session:
             ends_at=monotonic + self.config.job_timeout_s,
             deadline_at=int(now + self.config.job_timeout_s) + 1,
             salt=wish.salt,
-            fingerprint=None if fingerprint is None else bytes.fromhex(fingerprint),
+            fingerprint=None if limits.fingerprint is None else bytes.fromhex(limits.fingerprint),
+            limit_microcredits=limits.max_price_microcredits,
         )
         run = JobRun(services, job, nodes, grant, wish.inputs)
         instants = (asked_at, monotonic, ranking.looked_up_at, nodes.made_at, self._surroundings.monotonic())
@@ -356,16 +358,12 @@ class Session:
             measurements=self._measurements,
             prober=prober,
             places=NodePlaces(),
-            accounting=Accounting(
-                self.tracker,
-                self._background,
-                prices=lambda: self._current().info.prices,
-                spend=grants.spend,
-            ),
+            accounting=Accounting(self.tracker, self._background, prices=self._prices, spend=grants.spend),
             background=self._background,
             patience=around.patience,
             monotonic=around.monotonic,
             clock=around.clock,
+            prices=self._prices,
             max_attempts=self.config.max_attempts,
             resume_for_s=around.resume_for_s,
             all_refuse=around.all_refuse,
@@ -382,6 +380,9 @@ class Session:
             monotonic=around.monotonic,
         )
         return _Open(mesh, validator, finder, services, grants, Warmth(prober, monotonic=around.monotonic))
+
+    def _prices(self) -> PriceTable:
+        return self._current().info.prices
 
     async def _fetch_index(self, wanted: Wanted) -> NodesReply:
         return await self.tracker.nodes(task=wanted.task, model=wanted.model, region=wanted.region)

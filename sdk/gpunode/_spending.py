@@ -40,5 +40,6 @@ class Spending:
         self._spent[jti] += microcredits
 
     def keep(self, jtis: Collection[str]) -> None:
-        """Forget what was spent of all other grants: they are shown to no node any more."""
-        self._spent = Counter({jti: spent for jti, spent in self._spent.items() if jti in jtis})
+        """Forget what was spent of all other grants, unless jobs are under way: no other job shows them to a node."""
+        kept = {*jtis, *self._promised}
+        self._spent = Counter({jti: spent for jti, spent in self._spent.items() if jti in kept})

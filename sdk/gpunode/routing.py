@@ -7,6 +7,7 @@ from typing import Final, Literal
 
 from gpunode_protocol.errors import GpunodeError
 from gpunode_protocol.identity import parse_peer_id
+from gpunode_protocol.prices import MICROCREDITS_PER_CREDIT
 
 from gpunode.errors import InvalidRequest
 from gpunode.regions import HomeFrom
@@ -14,6 +15,8 @@ from gpunode.types import Source
 
 MAX_SANDBOX_LEVEL: Final = 3
 _FINGERPRINT_DIGITS: Final = 64
+_ANYTHING_CREDITS: Final = 1e15
+"""More than there are; beyond it floats could not be multiplied."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +24,11 @@ class Limits:
     """What a node must fulfil to get a job; without arguments every node may.
 
     allow_nodes: only these peer ids; empty = all. deny_nodes: never these. own_nodes: only nodes that are linked to the
-    caller's account. max_price_credits: what the job may cost at most, None = anything. min_sandbox: isolation level of
-    the engine that the node states, 0 to 3. fingerprint: of the model's weights and settings, 64 hex digits. widen:
-    also look beyond the client's own region where that has few nodes. exclude_doubtful_places: no nodes of which the
-    tracker says that measured round trips contradict where they say that they are.
+    caller's account. max_price_credits: what the job may cost at most, all its parts together where nodes fail; None =
+    anything. min_sandbox: isolation level of the engine that the node states, 0 to 3. fingerprint: of the model's
+    weights and settings, 64 hex digits. widen: also look beyond the client's own region where that has few nodes.
+    exclude_doubtful_places: no nodes of which the tracker says that measured round trips contradict where they say that
+    they are.
 
     Raises:
         InvalidRequest: a value that no node could fulfil.
@@ -38,6 +42,13 @@ class Limits:
     fingerprint: str | None = None
     widen: bool = True
     exclude_doubtful_places: bool = False
+
+    @property
+    def max_price_microcredits(self) -> int | None:
+        """The maximum price in micro-credits, None = anything."""
+        if self.max_price_credits is None:
+            return None
+        return round(min(self.max_price_credits, _ANYTHING_CREDITS) * MICROCREDITS_PER_CREDIT)
 
     def __post_init__(self) -> None:
         for name in ("allow_nodes", "deny_nodes"):

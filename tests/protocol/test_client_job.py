@@ -35,7 +35,7 @@ from gpunode_protocol.safe_msgpack import pack
 from gpunode_protocol.signing import Envelope
 from gpunode_protocol.tasks import Task
 
-from tests.protocol.conversation import PROMPT_DIGEST, Conversation, accepted_frame
+from tests.protocol.conversation import PROMPT_DIGEST, PROMPT_TOKENS, Conversation, accepted_frame, new_client
 from tests.protocol.samples import (
     AUDIO,
     FINGERPRINT,
@@ -215,6 +215,19 @@ def test_quotes_that_do_not_fit(changes: dict[str, Any], code: ErrorCode) -> Non
     error = _failure(Conversation(request).accept(**changes))
     assert isinstance(error, JobError)
     assert error.code is code
+
+
+def test_a_prompt_that_was_counted_before() -> None:
+    """By a node with the same weights: another one may count less, which costs less, but not more."""
+    for counted, code in ((PROMPT_TOKENS, None), (PROMPT_TOKENS - 1, ErrorCode.RESUME_REFUSED)):
+        client = new_client(signed_request(chat_params()), prompt_tokens=counted)
+        (event,) = client.receive_data(encode_frame(accepted_frame()), 1.0)
+        if code is None:
+            assert isinstance(event, AcceptedFrame)
+        else:
+            assert isinstance(event, Failed)
+            assert isinstance(event.error, JobError)
+            assert event.error.code is code
 
 
 def test_quote_at_its_bound() -> None:

@@ -238,6 +238,16 @@ async def test_an_account_with_too_little_is_told_so(desk: _Desk, monkeypatch: p
         desk.store.give_back(held, cost_microcredits=6_000_000)
 
 
+async def test_whether_a_job_may_cost_more_than_was_promised(desk: _Desk) -> None:
+    """Of what others leave, beside what it has cost already."""
+    held = await desk.store.get(Task.LLM, cost_microcredits=4_000_000)
+    await desk.store.get(Task.LLM, cost_microcredits=3_000_000)
+    desk.store.spend(held.grant.jti, 1_000_000)
+    for cost, is_covered in ((6_000_000, True), (6_000_001, False)):
+        covers = desk.store.covers(held, promised_microcredits=4_000_000, cost_microcredits=cost)
+        assert covers is is_covered
+
+
 async def test_holding_one_promises_nothing(desk: _Desk) -> None:
     """It only sees to it that there is one."""
     await desk.store.hold(Task.LLM, cost_microcredits=10_000_000)

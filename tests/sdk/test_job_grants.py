@@ -27,11 +27,16 @@ class _Store:
 
     def __init__(self) -> None:
         self.asked: list[str] = []
+        self.left = 5
         self.given_back: list[str] = []
 
     async def replace(self, task: Task, *, refused: str, cost_microcredits: int) -> _Held:
         self.asked.append(f"{task} for {cost_microcredits} instead of {refused}")
         return _Held("second")
+
+    def covers(self, held: _Held, *, promised_microcredits: int, cost_microcredits: int) -> bool:
+        self.asked.append(f"whether {held.jti} covers {cost_microcredits} where {promised_microcredits} are promised")
+        return cost_microcredits <= self.left
 
     def give_back(self, held: _Held, *, cost_microcredits: int) -> None:
         self.given_back.append(f"{cost_microcredits} of {held.jti}")
@@ -58,6 +63,22 @@ async def test_an_exhausted_grant_is_replaced_and_then_named() -> None:
     assert store.given_back == ["5 of first"]
     grants.job_over()
     assert store.given_back == ["5 of first", "5 of second"]
+
+
+async def test_a_rest_that_costs_more_than_is_left_gets_another_grant() -> None:
+    """As large as is needed, and given back in the same size."""
+    grants, store = _grants()
+    await grants.cover(5)
+    assert grants.for_node(NODE).grant.jti == "first"
+    await grants.cover(7)
+    assert grants.for_node(NODE).grant.jti == "second"
+    assert store.asked == [
+        "whether first covers 5 where 5 are promised",
+        "whether first covers 7 where 5 are promised",
+        "llm for 7 instead of first",
+    ]
+    grants.job_over()
+    assert store.given_back == ["5 of first", "7 of second"]
 
 
 async def test_no_grant_helps_against_other_errors() -> None:

@@ -48,6 +48,9 @@ class _Grants:
     async def replace(self, task: Task, *, refused: str, cost_microcredits: int = 0) -> HeldGrant:  # noqa: ARG002 -- the contract's signature
         return await self.get(task, cost_microcredits=cost_microcredits)
 
+    def covers(self, held: HeldGrant, *, promised_microcredits: int, cost_microcredits: int) -> bool:  # noqa: ARG002 -- as above
+        return True
+
     def give_back(self, held: HeldGrant, *, cost_microcredits: int) -> None:  # noqa: ARG002 -- as above
         self.given_back.append(cost_microcredits)
 

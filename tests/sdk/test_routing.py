@@ -36,6 +36,12 @@ def test_any_collection_of_nodes_will_do() -> None:
     assert hash(Limits(allow_nodes=given)) == hash(Limits(allow_nodes=frozenset({NODE})))
 
 
+def test_the_maximum_price_is_exact() -> None:
+    """To the micro-credit, as nodes and ledger count."""
+    prices = [Limits(max_price_credits=price).max_price_microcredits for price in (None, 0, 0.02, 0.000029, 1e308)]
+    assert prices == [None, 0, 20_000, 29, 10**21]
+
+
 def test_terms_add_up() -> None:
     """By their names without the unit."""
     terms = CostTerms(rtt_ms=1, queue_ms=2, model_load_ms=4, prefill_ms=8, decode_ms=16, sharing_ms=32)

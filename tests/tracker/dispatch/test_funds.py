@@ -62,6 +62,13 @@ async def test_an_exhausted_token_is_replaced_by_one_for_twice_the_cost(mesh: Me
     assert named.grant.cap.nodes == {NODE: 2 * cost}
 
 
+async def test_what_a_rest_costs_comes_from_the_account_when_it_comes_to_it(mesh: MeshWorld) -> None:
+    """However much that is: no token is needed for it."""
+    job = await mesh.submit()
+    held = await JobFunds(mesh.tracker, job).get(Task.LLM, cost_microcredits=1)
+    assert JobFunds(mesh.tracker, job).covers(held, promised_microcredits=1, cost_microcredits=10**12)
+
+
 async def test_an_account_without_the_credits(mesh: MeshWorld) -> None:
     """What it has is taken for what must be paid; a token for more than that is not given."""
     job = await mesh.submit()

@@ -58,6 +58,10 @@ class JobFunds:
     def give_back(self, held: HeldGrant, *, cost_microcredits: int) -> None:
         """Do nothing: what is left of the reservation goes back when the job ends."""
 
+    def covers(self, held: HeldGrant, *, promised_microcredits: int, cost_microcredits: int) -> bool:  # noqa: ARG002 -- as above
+        """Return True: whatever else a job costs is taken from the account when it comes to it."""
+        return True
+
     async def cover(self, microcredits: int) -> None:
         """Let the reservation hold as much if the account has it: it is to be paid now."""
         async with self._tracker.database.write() as connection:
