@@ -196,8 +196,10 @@ class JobRun:
             raise
 
     def _dismiss(self, part: Part, failure: GpunodeError | None) -> None:
-        """Let a node go that lost the race: without output there is nothing to pay."""
+        """Let a node go that lost the race; what it gave was not needed, so that no more is signed for."""
         if failure is None:
+            if (voucher := part.link.job.last_voucher) is not None:
+                self._budget.spend(voucher.body)
             self._failed.outrun(part.choice)
             self._services.prober.job_over(part.counted)
             self._leaving.withdraw(part.link, part.place.release)

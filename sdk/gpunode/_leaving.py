@@ -40,7 +40,9 @@ class Leaving:
             self._unsigned.append(self._spawn(self._wind_down(link, failure), then))
 
     def withdraw(self, link: JobLink, then: Callable[[], None]) -> None:
-        """Leave a node that has given nothing: there is nothing to pay. then: once the stream is closed."""
+        """Leave a node whose output was not needed: nothing more is signed for. then: once the stream is closed."""
+        if link.job.last_voucher is not None:
+            self._accounts.signed(link.job.last_voucher)
         self._spawn(link.withdraw(), then)
 
     def when_signed(self, call: Callable[[], None]) -> None:

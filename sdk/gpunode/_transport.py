@@ -102,7 +102,7 @@ class JobLink:
             _log.debug("the node did not end a cancelled job", extra={"event": "wind_down_timeout"})
 
     async def withdraw(self) -> None:
-        """Ask the node to stop and close, without a word about what it may still send: that was not asked for."""
+        """Ask the node to stop and close, without a word about what it has sent, or may still send."""
         self.job.cancel("another node was the first to begin")
         try:
             await self._send()

@@ -305,6 +305,21 @@ async def test_a_second_node_is_asked_when_the_first_takes_long(world: World) ->
     assert slow.jobs[0].last_voucher is None
 
 
+@virtual_time
+async def test_who_begins_in_the_same_moment_and_loses_earns_nothing(world: World) -> None:
+    """Two vouchers for the same tokens would contradict each other."""
+    for region, first_token_s in ((Region.ASIA, 0.02), (Region.EUROPE, 0.01)):
+        world.add_node(region=region, first_token_s=first_token_s)
+    world.nodes[1].queued = 4
+    surroundings = world.surroundings(patience=_hasty)
+    async with AsyncInferenceClient.from_config(world.config(), surroundings) as client:
+        answer = await client.chat(messages=HELLO)
+    (loser,) = [node for node in world.nodes if node.peer_id != answer.route.node]
+    assert [attempt.node for attempt in answer.route.failed] == [loser.peer_id]
+    assert loser.jobs[0].output.count > 0
+    assert (loser.jobs[0].last_voucher, world.tracker.settled) == (None, [])
+
+
 async def test_a_caller_that_leaves_before_the_first_token_ends_the_job(world: World) -> None:
     """At the node, properly."""
     node = world.add_node(first_token_s=3_600.0)

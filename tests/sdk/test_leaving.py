@@ -35,6 +35,9 @@ class _Link:
         await asyncio.sleep(2)
         return True
 
+    async def withdraw(self) -> None:
+        self.ended.append("withdrawn")
+
     async def close(self) -> None:
         self.ended.append("closed")
 
@@ -99,6 +102,17 @@ async def test_a_liar_has_what_was_signed_before() -> None:
     _leave(leaving, link, VerificationFailed("false", fault="bad_receipt"))
     await leaving.all_told()
     assert (told, link.ended) == (["signed interim"], ["aborted", "left"])
+
+
+@virtual_time
+async def test_what_the_loser_of_a_race_was_promised_counts() -> None:
+    """It has a voucher if it sent much at once; more is not signed for."""
+    for promised in (None, "interim"):
+        leaving, told = _leaving()
+        link = _Link(last_voucher=promised)
+        leaving.withdraw(cast("JobLink", link), lambda ended=link.ended: ended.append("left"))
+        await leaving.all_told()
+        assert (told, link.ended) == (["signed interim"] if promised else [], ["withdrawn", "left"])
 
 
 @virtual_time
