@@ -67,6 +67,14 @@ class Placer:
         objections = (_too_dear(limits, demand, info.prices, sized), _elsewhere(limits, doubtful))
         return Placement(wanted, home.region, sized, _first_of(objections), home.taken_from, doubtful)
 
+    def region_now(self, demand: Demand) -> tuple[bool, Region | None]:
+        """Return whether the region is known at once in which will be searched, and that region, None = all."""
+        limits = self._limits if demand.limits is None else demand.limits
+        if demand.region is not None or limits.widen:
+            return True, demand.region
+        home = self._home.current().region
+        return home is not None, home
+
     async def _only_home(self, limits: Limits) -> Region | None:
         if limits.widen:
             return None

@@ -13,6 +13,7 @@ from gpunode._index_ahead import IndexAhead
 from gpunode._job_requests import worst_cost_microcredits
 from gpunode._job_wish import JobWish
 from gpunode._network import Network
+from gpunode._placing import Demand, Placer
 from gpunode._selection import Wanted
 
 
@@ -20,6 +21,7 @@ def prepare(
     wish: JobWish | None,
     network: Network,
     *,
+    placer: Placer,
     index: IndexAhead,
     grants: GrantStore,
     spawn: Callable[[Coroutine[Any, Any, None]], object],
@@ -29,19 +31,28 @@ def prepare(
     Args:
         wish: the first job; None: the caller has only connected, and the default language model is looked for.
         network: as far as it is known.
+        placer: knows where will be searched.
         index, grants: used by the job later.
         spawn: runs work that nobody waits for.
     """
+    defaults = network.info.default_models
     if wish is None:
-        if model := network.info.default_models.get(Task.LLM):
-            index.begin(Wanted(Task.LLM, model))
+        if model := defaults.get(Task.LLM):
+            _ask_index(Demand(Task.LLM, model), placer, index)
         return
     if wish.errand is None:
-        model = wish.model or network.info.default_models.get(wish.task)
-        index.begin(Wanted(wish.task, model, wish.region))
+        demand = Demand(wish.task, wish.model or defaults.get(wish.task), wish.region, wish.limits)
+        _ask_index(demand, placer, index)
     cost = _cost_known_early(wish, network)
     if cost is not None:
         spawn(_hold_one(grants, wish.task, cost))
+
+
+def _ask_index(demand: Demand, placer: Placer, index: IndexAhead) -> None:
+    """Begin to ask; not while it is unknown in which region a job must stay, for its own search asks for that one."""
+    is_known, region = placer.region_now(demand)
+    if is_known:
+        index.begin(Wanted(demand.task, demand.model, region))
 
 
 def ask_early(grants: GrantStore, wish: JobWish, network: Network) -> "asyncio.Task[None] | None":

@@ -296,7 +296,8 @@ class Session:
             validator = AdvertValidator(network.trust, network.revocations)
             mesh = self._create_mesh(network, validator)
             grants = self._grant_store()
-            prepare(wish, network, index=self._index, grants=grants, spawn=self._background.spawn)
+            spawn = self._background.spawn
+            prepare(wish, network, placer=self._placer, index=self._index, grants=grants, spawn=spawn)
             await mesh.start()
             await asyncio.wait([fetching], timeout=KNOWN_NETWORK_PATIENCE_S)
             if fetching.done():

@@ -57,6 +57,16 @@ async def test_not_widening_means_the_clients_own_region() -> None:
     assert placed.wanted.region is Region.AFRICA
 
 
+def test_which_region_is_known_at_once() -> None:
+    """All of them unless a job must stay in one; then the client's own may not be known yet."""
+    narrow = Limits(widen=False)
+    assert _placer().region_now(Demand(Task.LLM)) == (True, None)
+    assert _placer(narrow).region_now(Demand(Task.LLM, limits=NO_LIMITS)) == (True, None)
+    assert _placer(narrow).region_now(Demand(Task.LLM, region=Region.AFRICA)) == (True, Region.AFRICA)
+    assert _placer(narrow, Region.ASIA).region_now(Demand(Task.LLM)) == (True, Region.ASIA)
+    assert _placer(narrow).region_now(Demand(Task.LLM)) == (False, None)
+
+
 async def test_what_costs_too_much() -> None:
     """By the most that the job can cost; without a job, by its expected size."""
     worst = (10 * input_tokens_bound(PARAMS) + 30 * 100) / 1_000_000
