@@ -48,7 +48,7 @@ class Place:
 
 @dataclass(eq=False, frozen=True)
 class _Waiter:
-    nodes: frozenset[PeerId]
+    nodes: tuple[PeerId, ...]
     place: "asyncio.Future[Place]"
 
 
@@ -79,11 +79,11 @@ class NodePlaces:
         return Place(node, self._left, self._refused)
 
     async def wait(self, nodes: Iterable[PeerId], *, is_urgent: bool = False) -> Place:
-        """Return the first place that becomes free at one of these nodes; whoever came first has it first.
+        """Return the first place that becomes free at one of these nodes, best first; whoever came first has it first.
 
         is_urgent: before all those who came sooner.
         """
-        waiter = _Waiter(frozenset(nodes), asyncio.get_running_loop().create_future())
+        waiter = _Waiter(tuple(nodes), asyncio.get_running_loop().create_future())
         self._waiting.insert(0 if is_urgent else len(self._waiting), waiter)
         self._serve(waiter.nodes)
         try:
@@ -115,7 +115,7 @@ class NodePlaces:
 
     def _serve(self, nodes: Collection[PeerId]) -> None:
         """Give places away, in the order in which they are waited for."""
-        for waiter in [waiter for waiter in self._waiting if not waiter.nodes.isdisjoint(nodes)]:
+        for waiter in [waiter for waiter in self._waiting if not {*nodes}.isdisjoint(waiter.nodes)]:
             node = next((node for node in waiter.nodes if self.has_room(node)), None)
             if node is not None and not waiter.place.done():
                 waiter.place.set_result(self.take(node))

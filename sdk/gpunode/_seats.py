@@ -88,7 +88,7 @@ class Seats:
 
     async def _wait(self, until: float, *, is_urgent: bool) -> Seat | None:
         began_at = self._services.monotonic()
-        full = {choice.node for choice in self._nodes if not self._has_room(choice)}
+        full = [choice.node for choice in self._nodes if not self._has_room(choice)]
         if not full:
             return None
         self.problem = self.problem or "All nodes have as many jobs of this client as they take. "

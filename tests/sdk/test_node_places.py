@@ -55,6 +55,12 @@ async def test_the_first_of_several_nodes_is_taken() -> None:
     assert (await waiting).node == TWO
 
 
+async def test_of_several_nodes_with_room_the_better_is_taken() -> None:
+    """They are named best first."""
+    places = NodePlaces(limit=1)
+    assert [(await places.wait(nodes)).node for nodes in ((TWO, ONE), (TWO, ONE))] == [TWO, ONE]
+
+
 async def test_who_waits_no_longer_gets_nothing() -> None:
     """Also where the place comes in the same moment."""
     places = NodePlaces(limit=1)
