@@ -19,7 +19,7 @@ from gpunode_engines.last_words import LastWords
 from gpunode_engines.memory_cgroup import MemoryCgroup
 from gpunode_engines.model_server import ModelServer
 from gpunode_engines.parent_services import ParentServices
-from gpunode_engines.process_end import kill_with_all
+from gpunode_engines.process_end import kill_with_all, wait_for
 from gpunode_engines.scratch_folder import ScratchFolder
 from gpunode_engines.scratch_use import ScratchUse, scratch_use
 
@@ -207,7 +207,7 @@ def _ending(status: int) -> str:
 
 async def _kill(process: asyncio.subprocess.Process, words: LastWords) -> None:
     """Kill a process with all that it started and wait for its end. Idempotent."""
-    if process.returncode is None:  # else the number may belong to a stranger by now
-        kill_with_all(process.pid)
+    if process.returncode is None and (killed := kill_with_all(process.pid)):  # else the number may be a stranger's
+        await asyncio.to_thread(wait_for, killed)
     await process.wait()
     await words.wait()

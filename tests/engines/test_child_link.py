@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -107,6 +108,7 @@ async def test_the_first_call_is_the_only_one() -> None:
     async with listening_link() as (link, port), running_process() as process:
         with call_parent(link.first_words) as first:
             linked = await link.meet(process)
+            assert linked.pid == os.getpid() != process.pid
             with pytest.raises(OSError, match=r"refused|failed"):
                 await asyncio.open_connection("127.0.0.1", port)
             child = ChildChannel(first)

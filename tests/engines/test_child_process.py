@@ -1,3 +1,8 @@
+import json
+import os
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
 import psutil
@@ -5,6 +10,24 @@ import pytest
 from gpunode_engines.child_process import ChildProcess, child_environment
 
 from tests.engines.scripted_engine import prepare, running_scripted_engine
+
+_BY_WAY_OF_ANOTHER = """
+    import asyncio, json, psutil, sys
+    from gpunode_engines import process_end
+    from tests.engines.scripted_engine import ask, collect, running_scripted_engine, text_of
+
+    process_end._WAIT_S = 0.1  # on Linux it is up to the machine when the number of an orphan is free
+
+    async def main():
+        sys.executable = sys.argv[1]
+        async with running_scripted_engine() as engine:
+            text = text_of(await collect(engine, ask("hello")))
+            child = psutil.Process(engine.pid)
+            launcher = child.parent()
+        print(json.dumps({"text": text, "launcher": launcher.pid, "child": child.pid}))
+
+    asyncio.run(main())
+"""
 
 
 def test_the_environment_is_scrubbed(tmp_path: Path) -> None:
@@ -61,3 +84,35 @@ async def test_ending_twice_is_fine() -> None:
     await child.end()
     assert await child.wait() == "signal SIGKILL"
     assert not psutil.pid_exists(child.pid)
+
+
+def test_an_interpreter_that_starts_another_one(tmp_path: Path) -> None:
+    """As that of a virtual environment on Windows: the child tells its own number, and both are ended.
+
+    The platform is Linux made poorer, see ``tests/foreign_platform``.
+    """
+    launcher = tmp_path / "python"
+    launcher.write_text(f'#!/bin/sh\nexec 3<&0\n"{sys.executable}" "$@" <&3 &\nwait $!\n')
+    launcher.chmod(0o700)
+    foreign = str(Path(__file__).parents[1] / "foreign_platform")
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(_BY_WAY_OF_ANOTHER), str(launcher)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, (foreign, os.environ.get("PYTHONPATH"))))},
+    )
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert (said["text"], len({said["launcher"], said["child"]})) == ("hello", 2)
+    assert _is_over(said["launcher"])
+    assert _is_over(said["child"])
+
+
+def _is_over(pid: int) -> bool:
+    """Whether a process has ended; nobody may have waited for it yet."""
+    try:
+        return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
