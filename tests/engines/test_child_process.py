@@ -1,5 +1,6 @@
 import json
 import os
+import select
 import subprocess
 import sys
 import textwrap
@@ -28,6 +29,33 @@ _BY_WAY_OF_ANOTHER = """
 
     asyncio.run(main())
 """
+
+_KILLED_IN_A_JOB = """
+    import asyncio, os, sys
+    from tests.engines.scripted_engine import ask, running_scripted_engine
+
+    async def main():
+        async with running_scripted_engine() as engine:
+            async for _ in engine.generate(ask(sys.argv[1])):
+                print(engine.pid, flush=True)
+                sys.stdin.readline()
+                os.kill(os.getpid(), 9)
+
+    asyncio.run(main())
+"""
+
+
+def _foreign(program: str, *arguments: str) -> subprocess.Popen[str]:
+    """Start a program on a Linux that was made poorer, see ``tests/foreign_platform``."""
+    path = (str(Path(__file__).parents[1] / "foreign_platform"), os.environ.get("PYTHONPATH"))
+    return subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(program), *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, path))},
+    )
 
 
 def test_the_environment_is_scrubbed(tmp_path: Path) -> None:
@@ -87,27 +115,30 @@ async def test_ending_twice_is_fine() -> None:
 
 
 def test_an_interpreter_that_starts_another_one(tmp_path: Path) -> None:
-    """As that of a virtual environment on Windows: the child tells its own number, and both are ended.
-
-    The platform is Linux made poorer, see ``tests/foreign_platform``.
-    """
+    """As that of a virtual environment on Windows: the child tells its own number, and both are ended."""
     launcher = tmp_path / "python"
     launcher.write_text(f'#!/bin/sh\nexec 3<&0\n"{sys.executable}" "$@" <&3 &\nwait $!\n')
     launcher.chmod(0o700)
-    foreign = str(Path(__file__).parents[1] / "foreign_platform")
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(_BY_WAY_OF_ANOTHER), str(launcher)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, (foreign, os.environ.get("PYTHONPATH"))))},
-    )
-    assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout)
+    with _foreign(_BY_WAY_OF_ANOTHER, str(launcher)) as process:
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    said = json.loads(out)
     assert (said["text"], len({said["launcher"], said["child"]})) == ("hello", 2)
     assert _is_over(said["launcher"])
     assert _is_over(said["child"])
+
+
+@pytest.mark.parametrize("job", ["endless", "hang"])
+def test_a_child_ends_with_its_parent_where_the_kernel_does_not_see_to_it(job: str) -> None:
+    """By the end of its channel, in the middle of a job, whether that sends something or not."""
+    with _foreign(_KILLED_IN_A_JOB, job) as parent:
+        assert parent.stdout is not None
+        child = os.pidfd_open(int(parent.stdout.readline()))
+        try:
+            parent.communicate("go on\n", timeout=60)
+            assert select.select([child], [], [], 60)[0] == [child]
+        finally:
+            os.close(child)
 
 
 def _is_over(pid: int) -> bool:
