@@ -23,9 +23,12 @@ from gpunode_engines.process_end import kill_with_all, wait_for
 from gpunode_engines.scratch_folder import ScratchFolder
 from gpunode_engines.scratch_use import ScratchUse, scratch_use
 
-_KEPT_VARIABLES = frozenset(
-    {"PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "PYTHONPATH", "OMP_NUM_THREADS"}
-) | {"SYSTEMROOT", "SYSTEMDRIVE", "WINDIR"}
+_WINDOWS_OWN = frozenset({"SYSTEMROOT", "SYSTEMDRIVE", "WINDIR", "PROCESSOR_ARCHITECTURE", "NUMBER_OF_PROCESSORS"})
+"""Without the first one no socket can be made there; Python's ``platform`` reads the processor from these."""
+
+_KEPT_VARIABLES = _WINDOWS_OWN | {
+    *("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "PYTHONPATH", "OMP_NUM_THREADS")
+}
 _KEPT_PREFIXES = ("CUDA_", "NVIDIA_", "GGML_", "HIP_", "ROCR_", "VK_")
 
 _OFFLINE = {

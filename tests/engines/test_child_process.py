@@ -1,9 +1,11 @@
+import contextlib
 import json
 import os
 import select
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -24,8 +26,8 @@ _BY_WAY_OF_ANOTHER = """
         async with running_scripted_engine() as engine:
             text = text_of(await collect(engine, ask("hello")))
             child = psutil.Process(engine.pid)
-            launcher = child.parent()
-        print(json.dumps({"text": text, "launcher": launcher.pid, "child": child.pid}))
+            print(json.dumps({"text": text, "launcher": child.ppid(), "child": child.pid}), flush=True)
+            sys.stdin.readline()
 
     asyncio.run(main())
 """
@@ -58,6 +60,27 @@ def _foreign(program: str, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
+class _End:
+    """Of a process that need not be a child of this one, nor be waited for by anybody."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def wait(self) -> None:
+        """Wait for it, 60 s at most."""
+        assert select.select([self._descriptor], [], [], 60)[0] == [self._descriptor]
+
+
+@contextlib.contextmanager
+def _end_of(pid: int) -> Iterator[_End]:
+    """The end of a process that runs."""
+    descriptor = os.pidfd_open(pid)
+    try:
+        yield _End(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def test_the_environment_is_scrubbed(tmp_path: Path) -> None:
     """Paths and GPU selection stay; tokens, home and proxies do not."""
     environment = {
@@ -73,6 +96,15 @@ def test_the_environment_is_scrubbed(tmp_path: Path) -> None:
     assert scrubbed["CUDA_VISIBLE_DEVICES"] == "0"
     assert scrubbed["HOME"] == scrubbed["TMPDIR"] == str(tmp_path)
     assert "secret" not in str(scrubbed)
+
+
+def test_what_programs_on_windows_cannot_do_without(tmp_path: Path) -> None:
+    """The system's own variables stay, the user's folders become the scratch folder."""
+    scrubbed = child_environment(
+        {"SYSTEMROOT": "C:\\Windows", "USERPROFILE": "C:\\Users\\me", "TEMP": "C:\\t"}, tmp_path
+    )
+    assert scrubbed["SYSTEMROOT"] == "C:\\Windows"
+    assert scrubbed["USERPROFILE"] == scrubbed["TEMP"] == scrubbed["TMP"] == str(tmp_path)
 
 
 def test_libraries_report_nothing_to_their_makers(tmp_path: Path) -> None:
@@ -119,13 +151,15 @@ def test_an_interpreter_that_starts_another_one(tmp_path: Path) -> None:
     launcher = tmp_path / "python"
     launcher.write_text(f'#!/bin/sh\nexec 3<&0\n"{sys.executable}" "$@" <&3 &\nwait $!\n')
     launcher.chmod(0o700)
-    with _foreign(_BY_WAY_OF_ANOTHER, str(launcher)) as process:
-        out, err = process.communicate(timeout=60)
-    assert process.returncode == 0, err
-    said = json.loads(out)
+    with _foreign(_BY_WAY_OF_ANOTHER, str(launcher)) as process, contextlib.ExitStack() as open_ends:
+        assert process.stdout is not None
+        said = json.loads(process.stdout.readline())
+        ends = [open_ends.enter_context(_end_of(said[name])) for name in ("launcher", "child")]
+        _, err = process.communicate("go on\n", timeout=60)
+        assert process.returncode == 0, err
+        for end in ends:
+            end.wait()
     assert (said["text"], len({said["launcher"], said["child"]})) == ("hello", 2)
-    assert _is_over(said["launcher"])
-    assert _is_over(said["child"])
 
 
 @pytest.mark.parametrize("job", ["endless", "hang"])
@@ -133,17 +167,6 @@ def test_a_child_ends_with_its_parent_where_the_kernel_does_not_see_to_it(job: s
     """By the end of its channel, in the middle of a job, whether that sends something or not."""
     with _foreign(_KILLED_IN_A_JOB, job) as parent:
         assert parent.stdout is not None
-        child = os.pidfd_open(int(parent.stdout.readline()))
-        try:
+        with _end_of(int(parent.stdout.readline())) as end:
             parent.communicate("go on\n", timeout=60)
-            assert select.select([child], [], [], 60)[0] == [child]
-        finally:
-            os.close(child)
-
-
-def _is_over(pid: int) -> bool:
-    """Whether a process has ended; nobody may have waited for it yet."""
-    try:
-        return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return True
+            end.wait()
