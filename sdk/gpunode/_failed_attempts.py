@@ -7,8 +7,10 @@ from gpunode_protocol.identity import PeerId
 
 from gpunode._blame import Blame, blame_for
 from gpunode._job_services import JobServices
+from gpunode._node_queue import NodeQueue
 from gpunode._race import Part
 from gpunode._selection import Choice
+from gpunode.errors import RequestRefused
 from gpunode.types import Attempt
 
 _log = logging.getLogger(__name__)
@@ -76,9 +78,23 @@ class FailedAttempts:
         self._add(choice, str(error))
         return blame
 
-    def is_confirmed(self, choice: Choice, code: ErrorCode) -> bool:
+    def _is_confirmed(self, choice: Choice, code: ErrorCode) -> bool:
         """Return whether another node said the same of the request before."""
         return any(error.code is code and other.node != choice.node for other, error in self._refusals)
+
+    def consider_refusal(self, choice: Choice, error: JobError, nodes: NodeQueue) -> None:
+        """Let a request go on that a node found fault with: a prompt that is too long goes to larger contexts first.
+
+        Raises:
+            RequestRefused: another node has said the same.
+        """
+        if error.code is ErrorCode.CONTEXT_OVERFLOW:
+            context = choice.candidate.body.model.context
+            if nodes.has(is_larger := lambda other: other.candidate.body.model.context > context):
+                nodes.keep(is_larger)
+                return
+        if not error.retryable and self._is_confirmed(choice, error.code):
+            raise RequestRefused(str(error), code=error.code, node=choice.node) from error
 
     def refuted(self, by: Choice) -> None:
         """Note that a node did the job: who said that the request is at fault is at fault.

@@ -35,7 +35,7 @@ from gpunode._seen_prefix import CannotGoOn
 from gpunode._segment_numbers import SegmentNumbers
 from gpunode._selection import Choice
 from gpunode._transport import JobLink, ReadingClock
-from gpunode.errors import ClientError, RequestRefused
+from gpunode.errors import ClientError
 from gpunode.types import Route, RouteSegment, StartTimes
 
 _RESUME_OPEN_S: Final = 3.0
@@ -61,7 +61,7 @@ class JobRun:
         self.job = job
         self.answer = Answer(job)
         self.route: Route | None = None
-        self.on_route: Callable[[Route], None] = _nobody_listens
+        self.on_route: Callable[[Route], None] = lambda _route: None
         self.chosen_at = nodes.made_at
         self.start = StartTimes()
         self.first_output_at: float | None = None
@@ -130,6 +130,22 @@ class JobRun:
 
     async def _open(self, seat: Seat) -> Part | None:
         """Send the request to a node; None if it cannot be reached."""
+        part: Part | None = None
+        try:
+            async with self._services.turns.turn(seat.choice.node):
+                part = await self._open_stream(seat)
+                if part is not None and not self._inputs:  # files take their time
+                    await part.link.send()
+                return part
+        except BaseException:
+            if part is not None:
+                self._leave(part, None)
+            raise
+        finally:
+            if part is None:
+                self._seats.get_up(seat)
+
+    async def _open_stream(self, seat: Seat) -> Part | None:
         choice = seat.choice
         patience_s = OPEN_DEADLINE_S if self._cut_at is None else _RESUME_OPEN_S
         deadline_s = min(patience_s, max(0.0, self._left_s()))
@@ -138,16 +154,12 @@ class JobRun:
         has_ended = self._knock_at(doors_of(addresses))
         try:
             stream = await (opening if has_ended is None else open_unless_ended(opening, has_ended))
-        except BaseException as error:
-            self._seats.get_up(seat)
-            if not isinstance(error, MeshError):
-                raise
+        except MeshError as error:
             self._failed.unreachable(choice, str(error))
             return None
         try:
             return Part(choice, self._link(choice, stream), seat.counted, seat.place, self._services.monotonic())
         except BaseException:
-            self._seats.get_up(seat)
             stream.abort()
             raise
 
@@ -304,7 +316,7 @@ class JobRun:
         elif await self._has_new_grant(part, error):
             self._nodes.put_first(part.choice)
         elif self._failed_at(part, error) is Blame.REQUEST and isinstance(error, JobError):
-            self._consider_refusal(part.choice, error)
+            self._failed.consider_refusal(part.choice, error, self._nodes)
 
     async def _go_on_elsewhere(self, part: Part, error: GpunodeError) -> None:
         """Note what this node gave, and see that what is missing can be asked of another one, or with another grant."""
@@ -370,16 +382,6 @@ class JobRun:
         if self.route is not None:
             self.route = replace(self.route, failed=self._failed.attempts, segments=tuple(self.answer.parts))
 
-    def _consider_refusal(self, choice: Choice, error: JobError) -> None:
-        """Raise if another node has said the same; a prompt that is too long goes to larger contexts first."""
-        if error.code is ErrorCode.CONTEXT_OVERFLOW:
-            context = choice.candidate.body.model.context
-            if self._nodes.has(is_larger := lambda other: other.candidate.body.model.context > context):
-                self._nodes.keep(is_larger)
-                return
-        if not error.retryable and self._failed.is_confirmed(choice, error.code):
-            raise RequestRefused(str(error), code=error.code, node=choice.node) from error
-
     def _failed_at(self, part: Part, error: GpunodeError) -> Blame:
         """Note who failed; return whose fault it is."""
         job = part.link.job
@@ -393,7 +395,3 @@ class JobRun:
     def _interrupt(self, reason: str) -> NoReturn:
         assert self.route is not None  # noqa: S101 -- output came, so there was a stream
         raise interrupted(self.answer, self.route, reason)
-
-
-def _nobody_listens(_route: Route) -> None:
-    """Nobody wants to know who is asked."""

@@ -1,7 +1,7 @@
 """What the jobs of a client share."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gpunode_protocol.mesh.interface import Mesh
 from gpunode_protocol.mesh.knock import Door
@@ -18,6 +18,7 @@ from gpunode._measurements import Measurements
 from gpunode._node_places import NodePlaces
 from gpunode._probing import Prober
 from gpunode._selection import Choice
+from gpunode._turns import Turns
 
 
 @dataclass(frozen=True)
@@ -48,3 +49,4 @@ class JobServices:
     resume_for_s: float
     all_refuse: Callable[[Sequence[Door]], Awaitable[bool]]
     may_wait: bool = True
+    turns: Turns = field(default_factory=Turns)

@@ -133,3 +133,18 @@ async def test_a_job_that_is_cancelled_while_it_waits_keeps_no_place(world: Worl
             task.cancel()
         await asyncio.gather(eight, waiting[2])
     assert len(node.requests) == LIMIT + 1
+
+
+@virtual_time
+async def test_a_job_that_is_cancelled_while_it_is_sent_keeps_no_place(world: World) -> None:
+    """It waits for the turn of another one, or for its own stream."""
+    node = world.add_node()
+    world.mesh.unanswered.add(node.peer_id)
+    async with world.client() as client:
+        tasks = [asyncio.ensure_future(client.chat(messages=HELLO)) for _ in range(3)]
+        await asyncio.sleep(0.01)
+        assert _services(client).places.has_jobs(node.peer_id)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert not _services(client).places.has_jobs(node.peer_id)
