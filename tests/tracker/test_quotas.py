@@ -7,7 +7,7 @@ from gpunode_protocol import tracker_api as api
 from gpunode_protocol.identity import Identity
 from gpunode_protocol.tasks import Task
 from gpunode_tracker.limits import Budget, Limits
-from gpunode_tracker.quotas import ADDRESS_BUDGETS, IDENTITY_BUDGETS, quota_headers
+from gpunode_tracker.quotas import ADDRESS_BUDGETS, IDENTITY_BUDGETS, set_quota_headers
 from gpunode_tracker.rates import Decision, Rate
 from gpunode_tracker.request_guard import Charge
 from gpunode_tracker.routes import ROUTES
@@ -193,6 +193,12 @@ def test_the_tightest_budget_is_told() -> None:
     many = Charge(Budget.ADDRESS, THREE, Decision(True, 2, 0, 1))
     few = Charge(Budget.SUBMITS, THREE, Decision(True, 1, 0, 2))
     none = Charge(Budget.INDEX, ONE, Decision(False, 0, 0.4, 1))
-    assert quota_headers([many, few])["RateLimit"] == '"submits";r=1;t=2'
-    assert quota_headers([many, none, few])["RateLimit"] == '"index";r=0;t=1'
-    assert quota_headers([]) == {}
+    assert _headers(many, few)["RateLimit"] == '"submits";r=1;t=2'
+    assert _headers(many, none, few)["RateLimit"] == '"index";r=0;t=1'
+    assert _headers() == {}
+
+
+def _headers(*charges: Charge) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    set_quota_headers(headers, charges)
+    return headers
