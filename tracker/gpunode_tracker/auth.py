@@ -44,16 +44,16 @@ async def key_holder_of(request: web.Request, scope: Scope | None = None) -> Key
     if holder is None:
         await note_wrong_key(request)
         raise Unauthenticated("This API key is not known here. Check the key and the tracker's address.")
-    tracker, account, key = app[TRACKER], holder.account, holder.key
+    tracker, key = app[TRACKER], holder.key
     call.key = key
-    ended = key.why_not(tracker.clock())
+    ended = key.why_not(tracker.clock()) if key.may_have_ended else None
     if ended is not None:
         raise Unauthenticated(ended, ended=True)
     terms = key.terms
     if terms.requests_per_minute is not None:
         await charge_key(request, key)
-    await charge_identity(request, account_name(account.id))
-    tracker.bans.refuse(_ACCOUNT, account.id)
+    await charge_identity(request, holder.payer)
+    tracker.bans.refuse(_ACCOUNT, holder.account.id)
     needed = scope or scope_of(call.path)
     if needed not in terms.good_for:
         raise MissingScope(needed)

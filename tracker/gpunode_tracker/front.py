@@ -60,7 +60,7 @@ class Front:
             try:
                 refuse_banned(_ADDRESS, call.address)  # first, because it costs the least
                 with call.visit:
-                    await charge_address(call, guard, budget)
+                    await charge_address(call, budget)
                     response = await handler(request)
             except Exception as error:  # the boundary of a request; what is unforeseen is logged below
                 response = self._answer_to(error, request.method, call)
@@ -98,7 +98,7 @@ def _call(request: web.Request, path: str, guard: RequestGuard) -> Call:
     name = given if given is not None and is_sound else _REQUEST_IDS.next()
     address = guard.address_of(request.remote, headers.getall(FORWARDED_HEADER, ()))
     holder = holder_of(address)
-    return Call(name, path, address, holder, guard.in_flight.visit(holder), [])
+    return Call(name, path, address, holder, guard, guard.in_flight.visit(holder), [])
 
 
 def _refused_for(error: Exception) -> str | None:

@@ -13,9 +13,9 @@ from gpunode_protocol import tracker_api as api
 from multidict import istr
 
 from gpunode_tracker.api_keys import ApiKey
-from gpunode_tracker.app_keys import CALL, GUARD
+from gpunode_tracker.app_keys import CALL
 from gpunode_tracker.limits import Budget
-from gpunode_tracker.request_guard import Call, Charge, RequestGuard, refusal
+from gpunode_tracker.request_guard import Call, Charge, refusal
 
 ADDRESS_BUDGETS: Final[Mapping[tuple[str, str], Budget]] = {
     ("GET", api.NODES_PATH): Budget.INDEX,
@@ -53,16 +53,16 @@ _POLICY_HEADER: Final = istr("RateLimit-Policy")
 _LIMIT_HEADER: Final = istr("RateLimit")
 
 
-async def charge_address(call: Call, guard: RequestGuard, budget: Budget | None) -> None:
+async def charge_address(call: Call, budget: Budget | None) -> None:
     """Count a request on its address. budget: of ``ADDRESS_BUDGETS``, if its route has one.
 
     Raises:
         TooManyRequests: the address has used up what it may ask for.
     """
-    if not _charge_now(call, guard, _OF_ADDRESS, call.holder):
-        await _charge(call, guard, _OF_ADDRESS, call.holder)
-    if budget is not None:
-        await _charge(call, guard, budget, call.holder)
+    if not _charge_now(call, _OF_ADDRESS, call.holder):
+        await _charge(call, _OF_ADDRESS, call.holder)
+    if budget is not None and not _charge_now(call, budget, call.holder):
+        await _charge(call, budget, call.holder)
 
 
 async def charge_identity(request: web.Request, name: str) -> None:
@@ -73,9 +73,8 @@ async def charge_identity(request: web.Request, name: str) -> None:
     """
     call = request[CALL]
     budget = IDENTITY_BUDGETS.get((request.method, call.path), _OF_LOOKUPS)
-    guard = request.app[GUARD]
-    if not _charge_now(call, guard, budget, name):
-        await _charge(call, guard, budget, name)
+    if not _charge_now(call, budget, name):
+        await _charge(call, budget, name)
 
 
 async def charge_key(request: web.Request, key: ApiKey) -> None:
@@ -86,7 +85,8 @@ async def charge_key(request: web.Request, key: ApiKey) -> None:
     """
     limit = key.terms.requests_per_minute
     if limit is not None:
-        _note(request[CALL], await request.app[GUARD].charge_key(key.id, limit))
+        call = request[CALL]
+        _note(call, await call.guard.charge_key(key.id, limit))
 
 
 async def charge_settlement(request: web.Request, name: str | None) -> None:
@@ -97,7 +97,7 @@ async def charge_settlement(request: web.Request, name: str | None) -> None:
     """
     if name is None:
         call = request[CALL]
-        await _charge(call, request.app[GUARD], Budget.ANONYMOUS_SETTLEMENTS, call.holder)
+        await _charge(call, Budget.ANONYMOUS_SETTLEMENTS, call.holder)
     else:
         await charge_identity(request, name)
 
@@ -105,7 +105,7 @@ async def charge_settlement(request: web.Request, name: str | None) -> None:
 async def charge_items(request: web.Request, name: str | None, count: int) -> None:
     """Count a batch's items, likewise."""
     call = request[CALL]
-    await _charge(call, request.app[GUARD], Budget.SETTLEMENT_ITEMS, name or call.holder, count)
+    await _charge(call, Budget.SETTLEMENT_ITEMS, name or call.holder, count)
 
 
 async def refuse_guessers(request: web.Request) -> None:
@@ -114,7 +114,8 @@ async def refuse_guessers(request: web.Request) -> None:
     Raises:
         TooManyRequests: of this address no more are looked at for a while, not even right ones.
     """
-    guard, call = request.app[GUARD], request[CALL]
+    call = request[CALL]
+    guard = call.guard
     if guard.has_full_bucket(_OF_GUESSERS, call.holder):
         return
     charge = await guard.charge(_OF_GUESSERS, call.holder, 0)
@@ -125,15 +126,15 @@ async def refuse_guessers(request: web.Request) -> None:
 async def note_wrong_key(request: web.Request) -> None:
     """Count a wrong key or token."""
     call = request[CALL]
-    call.charges.append(await request.app[GUARD].charge(_OF_GUESSERS, call.holder))
+    call.charges.append(await call.guard.charge(_OF_GUESSERS, call.holder))
 
 
-def _charge_now(call: Call, guard: RequestGuard, budget: Budget, holder: str) -> bool:
+def _charge_now(call: Call, budget: Budget, holder: str) -> bool:
     """Charge without waiting; return False if somebody else has to be asked, see ``_charge``.
 
     Most trackers share nothing, and every request comes here twice.
     """
-    charge = guard.charge_now(budget, holder)
+    charge = call.guard.charge_now(budget, holder)
     if charge is None:
         return False
     call.charges.append(charge)
@@ -142,8 +143,8 @@ def _charge_now(call: Call, guard: RequestGuard, budget: Budget, holder: str) ->
     return True
 
 
-async def _charge(call: Call, guard: RequestGuard, budget: Budget, holder: str, cost: int = 1) -> None:
-    _note(call, await guard.charge(budget, holder, cost))
+async def _charge(call: Call, budget: Budget, holder: str, cost: int = 1) -> None:
+    _note(call, await call.guard.charge(budget, holder, cost))
 
 
 def _note(call: Call, charge: Charge) -> None:

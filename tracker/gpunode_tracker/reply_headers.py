@@ -23,8 +23,11 @@ async def add_reply_headers(request: web.Request, response: web.StreamResponse) 
     Called before the head is sent, of streams too; what a handler set of the latter itself stays.
     """
     headers, asked = response.headers, request.headers
-    if CALL in request:
+    try:
         call = request[CALL]
+    except KeyError:  # a handler without the front around it, which the tracker has none of
+        pass
+    else:
         headers[REQUEST_ID_HEADER] = call.id
         set_quota_headers(headers, call.charges)
     headers.setdefault(_CONTENT_TYPE_OPTIONS, "nosniff")

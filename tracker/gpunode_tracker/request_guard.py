@@ -34,29 +34,6 @@ class Charge:
     decision: Decision
 
 
-@dataclass(slots=True, eq=False)
-class Call:
-    """One request; one object, because every part that a request carries by itself costs it time.
-
-    Args:
-        id: names it in answers and in the log.
-        path: of its route, with variables in braces; ``NO_ROUTE`` if there is none for it.
-        address: from which it comes, behind trusted proxies.
-        holder: what is counted for that, see ``holder_of``.
-        visit: that it is being worked on.
-        charges: on which budgets it was counted so far.
-        key: the API key that it came with; None until it was found.
-    """
-
-    id: str
-    path: str
-    address: str
-    holder: str
-    visit: Visit
-    charges: list[Charge]
-    key: ApiKey | None = None
-
-
 class RequestGuard:
     """The limits of one tracker.
 
@@ -102,6 +79,31 @@ class RequestGuard:
         """Count a request on a key that has a limit of its own; that many may also come at once."""
         rate = Rate(per_minute=requests_per_minute, burst=requests_per_minute)
         return Charge(KEY_BUDGET, rate, await self._buckets.take(KEY_BUDGET, key_id, rate))
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """One request; one object, because every part that a request carries by itself costs it time.
+
+    Args:
+        id: names it in answers and in the log.
+        path: of its route, with variables in braces; ``NO_ROUTE`` if there is none for it.
+        address: from which it comes, behind trusted proxies.
+        holder: what is counted for that, see ``holder_of``.
+        guard: the limits that it passes.
+        visit: that it is being worked on.
+        charges: on which budgets it was counted so far.
+        key: the API key that it came with; None until it was found.
+    """
+
+    id: str
+    path: str
+    address: str
+    holder: str
+    guard: RequestGuard
+    visit: Visit
+    charges: list[Charge]
+    key: ApiKey | None = None
 
 
 def refusal(charge: Charge) -> TooManyRequests:

@@ -79,7 +79,9 @@ async def get_worker(request: web.Request) -> web.Response:
         return reply(_view(await _worker_named(tracker, worker_id), presence))
     stored = live.stored
     state = stored, live.status_at(presence.monotonic()), live.heard_at
-    return reply_bytes(tracker.answers.worker(worker_id, state, lambda: to_json(_view(stored, presence))))
+    answers = tracker.answers
+    known = answers.find_worker(worker_id, state)
+    return reply_bytes(known or answers.keep_worker(worker_id, state, to_json(_view(stored, presence))))
 
 
 async def post_worker_maintenance(request: web.Request) -> web.Response:
