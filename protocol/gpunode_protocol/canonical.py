@@ -1,6 +1,6 @@
 """The one encoding of signed maps: sorted text keys, shortest integers, no floats, no ext types, depth <= 8."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from gpunode_protocol.errors import MalformedMessage, NotCanonical
@@ -9,25 +9,29 @@ from gpunode_protocol.safe_msgpack import pack, unpack
 MAX_DEPTH = 8
 """Maps and arrays inside each other, the outermost counted."""
 
+_SCALARS = (bool, int, str, bytes)
+_ARRAYS = (list, tuple)
+
 
 def _normalised(value: Any, depth: int) -> Any:
-    if value is None or isinstance(value, bool | int | str | bytes):
+    if value is None or isinstance(value, _SCALARS):
         return value
     if depth > MAX_DEPTH:
         raise NotCanonical(f"A signed map may be nested at most {MAX_DEPTH} levels deep.")
     if isinstance(value, Mapping):
-        return {key: _normalised(value[key], depth + 1) for key in sorted(value, key=_key_bytes)}
-    if isinstance(value, list | tuple):
+        return {key: _normalised(value[key], depth + 1) for key in _in_order(value)}
+    if isinstance(value, _ARRAYS):
         # long arrays are token ids: keep their walk cheap
         return [item if type(item) is int else _normalised(item, depth + 1) for item in value]
     raise NotCanonical(f"A signed map cannot hold a {type(value).__name__}.")
 
 
-def _key_bytes(key: Any) -> bytes:
-    """Sort key: UTF-8 bytes, so that every language sorts alike."""
-    if not isinstance(key, str):
+def _in_order(keys: Iterable[Any]) -> list[str]:
+    """Sort by code points, which is the order of the UTF-8 bytes, so that every language sorts alike."""
+    keys = list(keys)
+    if not all(isinstance(key, str) for key in keys):
         raise NotCanonical("The keys of a signed map are text.")
-    return key.encode()
+    return sorted(keys)
 
 
 def encode(value: Mapping[str, Any]) -> bytes:

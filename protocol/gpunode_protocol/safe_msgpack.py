@@ -55,14 +55,17 @@ def _check(value: Any, max_depth: int) -> None:
     for depth in range(max_depth + 1):
         below: list[Any] = []
         for item in level:
-            if isinstance(item, tuple | dict):
+            kind = type(item)  # the decoder makes no subclasses
+            if kind is str or kind is bytes:
+                continue
+            if kind is tuple or kind is dict:
                 if depth == max_depth:
                     raise MalformedMessage("The message is nested too deep.")
                 items_left -= len(item)
                 if items_left < 0:
                     raise MalformedMessage(f"The message holds more than {MAX_ITEMS} items.")
                 # long arrays are token ids: keep their walk cheap
-                below += [i for i in (item.values() if isinstance(item, dict) else item) if type(i) is not int]
+                below += [i for i in (item.values() if kind is dict else item) if type(i) is not int]
             elif not isinstance(item, _SCALARS):
                 raise MalformedMessage(f"The message holds a {type(item).__name__}, which the protocol does not use.")
             elif isinstance(item, float) and not math.isfinite(item):

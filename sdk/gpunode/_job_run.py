@@ -124,6 +124,17 @@ class JobRun:
 
     async def _open(self, choice: Choice) -> Part | None:
         """Send the request to a node; None if it cannot be reached."""
+        async with self._services.turns.turn(choice.node):
+            part = await self._open_stream(choice)
+            if part is not None and not self._inputs:  # files take their time
+                try:
+                    await part.link.send()
+                except BaseException:
+                    self._abandon(part)
+                    raise
+            return part
+
+    async def _open_stream(self, choice: Choice) -> Part | None:
         patience_s = OPEN_DEADLINE_S if self._cut_at is None else _RESUME_OPEN_S
         deadline_s = min(patience_s, max(0.0, self._left_s()))
         counted = self._nodes.take_counted() or self._services.prober.job_sent(choice.candidate)

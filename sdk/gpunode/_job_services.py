@@ -1,7 +1,7 @@
 """What the jobs of a client share."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gpunode_protocol.mesh.interface import Mesh
 from gpunode_protocol.mesh.knock import Door
@@ -16,6 +16,7 @@ from gpunode._job_requests import Job, JobSigner
 from gpunode._measurements import Measurements
 from gpunode._probing import Prober
 from gpunode._selection import Choice
+from gpunode._turns import Turns
 
 
 @dataclass(frozen=True)
@@ -42,3 +43,4 @@ class JobServices:
     max_attempts: int
     resume_for_s: float
     all_refuse: Callable[[Sequence[Door]], Awaitable[bool]]
+    turns: Turns = field(default_factory=Turns)

@@ -17,6 +17,7 @@ from gpunode_protocol.regions import Region
 from gpunode_protocol.tasks import Task
 
 from tests.node.virtual_time import virtual_time
+from tests.sdk.memory_mesh import MemoryStream
 from tests.sdk.scripted_node import ScriptedNode
 from tests.sdk.world import HELLO, MODEL, World
 
@@ -335,3 +336,18 @@ async def test_a_node_that_has_ended_is_not_waited_for(world: World) -> None:
     assert [attempt.node for attempt in answer.route.failed] == [gone.peer_id]
     assert "refuses connections" in answer.route.failed[0].reason
     assert took_s == pytest.approx(MIN_OPENING_S)
+
+
+async def test_the_first_of_several_jobs_is_at_the_node_before_the_second_is_opened(world: World) -> None:
+    """The engine has something to do while the others are signed."""
+    node = world.add_node()
+    serve, requests_before = world.mesh.handlers[node.peer_id, JOB_PROTOCOL], list[int]()
+
+    async def counted(stream: MemoryStream) -> None:
+        requests_before.append(len(node.requests))
+        await serve(stream)
+
+    world.mesh.handlers[node.peer_id, JOB_PROTOCOL] = counted
+    async with world.client() as client:
+        await asyncio.gather(*(client.chat(messages=HELLO) for _ in range(4)))
+    assert requests_before == [0, 1, 2, 3]

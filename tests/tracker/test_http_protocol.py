@@ -121,7 +121,7 @@ async def test_targets_without_a_path(site: Site) -> None:
     assert headers["X-Request-ID"]
 
 
-async def test_a_failure_beside_all_middlewares(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_failure_beside_all_handlers(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     """Is opaque outside, and stands in the log."""
     site.failure = RuntimeError("out of luck")
     status, headers, body = await site.ask(HEAD + b"\r\n")

@@ -55,6 +55,14 @@ async def test_an_address_that_floods_is_told_when_to_come_back(limited: World, 
     assert (await limited.get(api.HEALTH_PATH, address=HERE)).status == 200
 
 
+@_limits(index=ONE)
+async def test_head_counts_as_get(limited: World) -> None:
+    """It makes the same answer, and only does not send it."""
+    assert (await limited.http.head(api.NODES_PATH)).status == 200
+    assert (await limited.http.head(api.NODES_PATH)).status == 429
+    assert (await limited.http.get(api.NODES_PATH)).status == 429
+
+
 @_limits(address=ONE)
 async def test_the_addresses_of_one_network_count_together(limited: World) -> None:
     """IPv6 by /64."""

@@ -1,4 +1,4 @@
-"""aiohttp's side of a connection, with our own answers to what is no HTTP: no handler or middleware ever sees that."""
+"""aiohttp's side of a connection, with our own answers to what is no HTTP: no handler ever sees that."""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -58,7 +58,7 @@ class HttpProtocol(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Answer what could not be read, or a failure beside all middlewares, and close the connection.
+        """Answer what could not be read, or a failure beside all handlers, and close the connection.
 
         aiohttp's own answer repeats what it could not read, and a key may be in that.
         """

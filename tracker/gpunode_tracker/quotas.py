@@ -137,9 +137,7 @@ def _charge_now(call: Call, budget: Budget, holder: str) -> bool:
     charge = call.guard.charge_now(budget, holder)
     if charge is None:
         return False
-    call.charges.append(charge)
-    if not charge.decision.allowed:
-        raise refusal(charge)
+    _note(call, charge)
     return True
 
 
