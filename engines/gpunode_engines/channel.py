@@ -4,6 +4,7 @@ The parent's end is asynchronous, the child's end blocking, because the child's 
 """
 
 import asyncio
+import contextlib
 import socket
 import struct
 import threading
@@ -103,8 +104,9 @@ class ChildChannel:
         return decode_parent(payload) if len(payload) == length else None
 
     def _read(self, size: int) -> bytes:
-        """Return ``size`` bytes, fewer only at the end of the stream."""
+        """Return ``size`` bytes, fewer only at the end of the stream. A killed parent may leave a reset."""
         data = bytearray()
-        while len(data) < size and (chunk := self._sock.recv(size - len(data))):
-            data += chunk
+        with contextlib.suppress(ConnectionError):
+            while len(data) < size and (chunk := self._sock.recv(size - len(data))):
+                data += chunk
         return bytes(data)

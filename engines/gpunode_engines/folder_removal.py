@@ -4,11 +4,16 @@ import contextlib
 import itertools
 import os
 import secrets
+import shutil
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 _OPEN: Final = getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
-"""The modules of a pull worker can be loaded everywhere; engines need Unix."""
+"""Not all systems have all of them; those without ``_HAS_DESCRIPTORS`` need none."""
+
+_HAS_DESCRIPTORS: Final = os.scandir in os.supports_fd and {os.open, os.rename, os.unlink} <= os.supports_dir_fd
+"""Whether a folder can be opened and worked in, which Windows' cannot."""
 
 _OWNER_MAY: Final = 0o700
 
@@ -18,8 +23,11 @@ def remove_folder(top: Path) -> None:
 
     Nothing may change in it meanwhile: whoever wrote there has ended. ``shutil.rmtree`` would do, but it holds a stack
     frame and a descriptor for each level, and fails where folders lie a thousand deep. Here each folder that is found
-    moves up to ``top`` first. Links are not followed.
+    moves up to ``top`` first. Links are not followed. Systems whose folders cannot be opened do with ``rmtree``.
     """
+    if not _HAS_DESCRIPTORS:
+        remove_by_name(top)
+        return
     with contextlib.suppress(OSError):
         descriptor = os.open(top, os.O_RDONLY | _OPEN)
         try:
@@ -27,6 +35,17 @@ def remove_folder(top: Path) -> None:
         finally:
             os.close(descriptor)
         top.rmdir()
+
+
+def remove_by_name(top: Path) -> None:
+    """Do the same with ``shutil.rmtree``."""
+
+    def again(remove: Callable[[str], Any], name: str, _: object) -> None:
+        with contextlib.suppress(OSError):
+            os.chmod(name, _OWNER_MAY)  # noqa: PTH101 -- the name comes as text; Windows keeps files that are read-only
+            remove(name)
+
+    shutil.rmtree(top, onerror=again)
 
 
 def _empty(top: int) -> None:

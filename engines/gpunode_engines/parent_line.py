@@ -7,6 +7,7 @@ descriptor.
 import socket
 import struct
 import threading
+from typing import Protocol
 
 REQUEST = struct.Struct(">cH")
 CONNECT = b"c"
@@ -19,8 +20,20 @@ GRANTED = b"+"
 REFUSED = b"-"
 
 
+class Connections(Protocol):
+    """How a child gets connections; all methods may be called from any thread."""
+
+    def connect(self, port: int) -> socket.socket:
+        """Return a connection to a listener of this very process on 127.0.0.1. Raises OSError."""
+        ...
+
+    def connect_to_server(self) -> socket.socket:
+        """Return a connection to the server that the model's owner named. Raises OSError."""
+        ...
+
+
 class ParentLine:
-    """The child's end; all methods may be called from any thread."""
+    """The child's end; implements ``Connections``: the parent makes them."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -31,15 +44,11 @@ class ParentLine:
         return self._sock.fileno()
 
     def connect(self, port: int) -> socket.socket:
-        """Return a connection to a listener of this very process on 127.0.0.1.
-
-        Raises:
-            OSError: the parent refused, or is gone.
-        """
+        """See ``Connections``. The parent may refuse, or be gone."""
         return self._ask(CONNECT, port)
 
     def connect_to_server(self) -> socket.socket:
-        """Return a connection to the server that the model's owner named. Raises OSError."""
+        """See ``Connections``."""
         return self._ask(SERVER, 0)
 
     def _ask(self, kind: bytes, port: int) -> socket.socket:
@@ -56,24 +65,24 @@ class ParentLine:
             socket.send_fds(self._sock, [REQUEST.pack(DENIALS, 0)], [listener])
 
 
-_lines: list[ParentLine] = []
-"""One process has one parent: the worker sets the line before it loads a backend, see ``use_line``."""
+_ways: list[Connections] = []
+"""One process has one parent: the worker sets its way before it loads a backend, see ``use_connections``."""
 
 
-def use_line(line: ParentLine) -> None:
-    """Make a line the one that ``connect`` uses."""
-    _lines[:] = [line]
+def use_connections(way: Connections) -> None:
+    """Make a way the one that ``connect`` and ``connect_to_server`` take."""
+    _ways[:] = [way]
 
 
 def connect(port: int) -> socket.socket:
     """Return a connection to a listener of this process. Raises OSError."""
-    if not _lines:
+    if not _ways:
         raise ConnectionRefusedError("This process has no line to a parent.")
-    return _lines[0].connect(port)
+    return _ways[0].connect(port)
 
 
 def connect_to_server() -> socket.socket:
     """Return a connection to the server that the model's owner named. Raises OSError."""
-    if not _lines:
+    if not _ways:
         raise ConnectionRefusedError("This process has no line to a parent.")
-    return _lines[0].connect_to_server()
+    return _ways[0].connect_to_server()

@@ -7,7 +7,6 @@ loading and the first job. The parent has scrubbed the environment already (see 
 
 import ctypes
 import os
-import resource
 import signal
 import sys
 from pathlib import Path
@@ -19,6 +18,7 @@ from gpunode_engines.file_confinement import confine_files
 from gpunode_engines.ipc import Load
 from gpunode_engines.limits import MAX_FILE_BYTES
 from gpunode_engines.parent_line import ParentLine
+from gpunode_engines.resource_limits import limit
 from gpunode_engines.system_calls import confine_system_calls
 
 # Numbers from the Linux header include/uapi/linux/prctl.h
@@ -44,42 +44,54 @@ def restrict_at_start(parent_pid: int) -> None:
     Raises:
         ParentGone: the process ``parent_pid`` is not the parent any more. OSError: the kernel refused.
     """
-    _limit(resource.RLIMIT_CORE, 0)
-    _limit(resource.RLIMIT_FSIZE, MAX_FILE_BYTES)
-    _limit(resource.RLIMIT_NOFILE, MAX_OPEN_FILES)
-    if sys.platform == "linux":
-        running = _LOADAVG.read_text(encoding="ascii").split()[3]  # "running/all" tasks, see proc(5)
-        _limit(resource.RLIMIT_NPROC, int(running.partition("/")[2]) + MAX_MORE_TASKS)
-        _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+    limit("CORE", 0)
+    limit("FSIZE", MAX_FILE_BYTES)
+    limit("NOFILE", MAX_OPEN_FILES)
+    if sys.platform != "linux":
+        return  # the end of the channel is the only sign of a lost parent there
+    running = _LOADAVG.read_text(encoding="ascii").split()[3]  # "running/all" tasks, see proc(5)
+    limit("NPROC", int(running.partition("/")[2]) + MAX_MORE_TASKS)
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
     if os.getppid() != parent_pid:
         raise ParentGone(f"Process {parent_pid} ended while its engine started.")
 
 
 class Sandbox:
-    """The two later steps of one child, which has one thread until the first of them is done."""
+    """The two later steps of one child, which has one thread until the first of them is done.
 
-    def __init__(self, order: Load) -> None:
+    Args:
+        order: what it loads.
+        line: to the parent; None = the child makes its connections itself, which neither Landlock nor seccomp as they
+            are set up here would let it.
+    """
+
+    def __init__(self, order: Load, line: ParentLine | None) -> None:
         self._order = order
+        self._line = line
         self._files = False
 
     def restrict_before_load(self) -> None:
         """Leave only the files that this model needs, and limit memory. Raises EngineStartFailed."""
         if self._order.data_bytes:
-            _limit(resource.RLIMIT_DATA, self._order.data_bytes)
-        if sys.platform == "linux":
+            limit("DATA", self._order.data_bytes)
+        on_linux = sys.platform == "linux"
+        if on_linux and self._line is not None:
             self._files = confine_files(file_access(self._order, Path.cwd(), os.environ))
         if not self._files:
-            self._refuse_if_strict(Confinement(no_new_privileges=True, system_calls=True))
+            calls_may_follow = on_linux and self._line is not None
+            self._refuse_if_strict(Confinement(no_new_privileges=on_linux, system_calls=calls_may_follow))
 
-    def restrict_after_load(self, line: ParentLine) -> Confinement:
+    def restrict_after_load(self) -> Confinement:
         """Refuse system calls that no job needs, and return what is in force. Raises EngineStartFailed.
 
         Core dumps stay off even if the library changed the limit while it loaded.
         """
-        _limit(resource.RLIMIT_CORE, 0)
+        limit("CORE", 0)
         on_linux = sys.platform == "linux"
-        calls, reported = confine_system_calls(line.fileno(), line.report_denials) if on_linux else (False, False)
+        calls = reported = False
+        if on_linux and self._line is not None:
+            calls, reported = confine_system_calls(self._line.fileno(), self._line.report_denials)
         confinement = Confinement(
             no_new_privileges=on_linux, files=self._files, system_calls=calls, denials_reported=reported
         )
@@ -92,13 +104,6 @@ class Sandbox:
                 f"The engine cannot be confined fully here, it would lack: {', '.join(confinement.lacks())}. "
                 "'gpunode doctor' says what there is; --sandbox auto goes on without."
             )
-
-
-def _limit(kind: int, most: int) -> None:
-    """Set a limit for good; one that is lower already stays."""
-    _, hard = resource.getrlimit(kind)
-    value = most if hard == resource.RLIM_INFINITY else min(most, hard)
-    resource.setrlimit(kind, (value, value))
 
 
 def _prctl(option: int, value: int) -> None:

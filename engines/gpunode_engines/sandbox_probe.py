@@ -11,6 +11,7 @@ from pathlib import Path
 
 from gpunode_protocol.tasks import Task
 
+from gpunode_engines.child_link import CAN_INHERIT
 from gpunode_engines.child_process import child_environment
 from gpunode_engines.confinement import NOTHING, Confinement
 from gpunode_engines.ipc import BackendOptions, Load
@@ -70,11 +71,11 @@ def probe_memory_cgroup(root: Path = CGROUPS, own: Path = OWN_CGROUP) -> bool:
 def main(arguments: list[str]) -> None:
     """Confine this process as an engine's and print what came of it."""
     restrict_at_start(int(arguments[0]))
-    sandbox = Sandbox(_NO_MODEL)
-    sandbox.restrict_before_load()
     ours, parents = socket.socketpair()
     with ours, parents:
-        json.dump(asdict(sandbox.restrict_after_load(ParentLine(ours))), sys.stdout)
+        sandbox = Sandbox(_NO_MODEL, ParentLine(ours) if CAN_INHERIT else None)
+        sandbox.restrict_before_load()
+        json.dump(asdict(sandbox.restrict_after_load()), sys.stdout)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from gpunode_engines.folder_removal import remove_folder
 
 _PREFIX = "gpunode-scratch-"
 _HAS_LOCKS: Final = find_spec("fcntl") is not None
-"""Only Unix has them. Engines need it too, but the modules of a pull worker can be loaded everywhere."""
+"""Only Unix has them."""
 
 
 class ScratchFolder:

@@ -1,7 +1,8 @@
 """What a child has written to its scratch folder, also where it does not want that to be seen.
 
 No quota of the kernel is to be had without privileges, so the supervisor looks. Whatever keeps a file's blocks on the
-disk counts: a name, an open descriptor, or a mapping into memory.
+disk counts: a name, an open descriptor, or a mapping into memory. Where there is no /proc, names are all that is seen;
+on Windows a file that is in use keeps its name.
 """
 
 import os
@@ -45,11 +46,17 @@ def scratch_use(folder: Path, pid: int, most_files: int) -> ScratchUse:
     return ScratchUse(size_bytes=sum(look.sizes.values()), files=look.files, hidden=look.hidden)
 
 
+def size_on_disk(status: os.stat_result) -> int:
+    """Return the bytes that a file takes; its length where the system does not tell (Windows)."""
+    blocks: int | None = getattr(status, "st_blocks", None)
+    return status.st_size if blocks is None else blocks * _BLOCK_BYTES
+
+
 class _Look:
-    """sizes: bytes on the disk by inode, so that nothing counts twice."""
+    """sizes: bytes on the disk by inode, or by path where entries tell none (Windows), so that nothing counts twice."""
 
     def __init__(self, most_files: int) -> None:
-        self.sizes: dict[int, int] = {}
+        self.sizes: dict[int | str, int] = {}
         self.files = 0
         self.hidden = False
         self._most_files = most_files
@@ -78,7 +85,7 @@ class _Look:
                     folders.append(entry.path)
             except FileNotFoundError:
                 continue
-            self.sizes[status.st_ino] = status.st_blocks * _BLOCK_BYTES
+            self.sizes[status.st_ino or entry.path] = size_on_disk(status)
         return folders
 
     def at_descriptors(self, folder: Path, pid: int) -> None:
@@ -102,7 +109,7 @@ class _Look:
                 self.hidden = True
                 continue
             if status.st_ino not in self.sizes and self._one_more():
-                self.sizes[status.st_ino] = status.st_blocks * _BLOCK_BYTES
+                self.sizes[status.st_ino] = size_on_disk(status)
 
     def at_mappings(self, folder: Path, pid: int) -> None:
         """Count files that are only mapped into memory."""

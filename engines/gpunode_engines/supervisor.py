@@ -21,6 +21,7 @@ from gpunode_engines.base import (
     WorkRequest,
 )
 from gpunode_engines.checks import check_generate
+from gpunode_engines.child_link import OpenLink, open_link
 from gpunode_engines.child_process import ChildProcess
 from gpunode_engines.confinement import ORDINARY, SandboxPolicy
 from gpunode_engines.denials import Denials
@@ -86,10 +87,12 @@ class SupervisedEngine:
         limits: EngineLimits | None = None,
         *,
         extra_environment: Mapping[str, str] | None = None,
+        open_link: OpenLink = open_link,
     ) -> None:
         self._plan = plan
         self.limits = limits or EngineLimits()
         self._extra_environment = dict(extra_environment or {})
+        self._open_link = open_link
         self._session: Session | None = None
         self._supervision: asyncio.Task[None] | None = None
         self._changed = asyncio.Condition()
@@ -201,7 +204,9 @@ class SupervisedEngine:
             data_bytes=self.limits.data_bytes,
         )
         environment = dict(_ENVIRONMENTS.get(plan.backend, {})) | self._extra_environment
-        child = ChildProcess.spawn(environment, self._denials, self.limits.rss_bytes, plan.options.server)
+        child = ChildProcess.spawn(
+            environment, self._denials, self.limits.rss_bytes, plan.options.server, self._open_link
+        )
         return await open_session(child, order, self.limits)
 
     async def _announce(self, session: Session | None) -> None:

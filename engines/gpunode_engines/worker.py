@@ -1,4 +1,6 @@
-"""Main loop of an engine's process: ``python -m gpunode_engines.worker FD LINE_FD PARENT_PID``.
+"""Main loop of an engine's process: ``python -m gpunode_engines.worker PARENT_PID [FD LINE_FD]``.
+
+Without descriptors it finds on its standard input whom to call, see ``child_call``.
 
 The main thread reads messages and never blocks on work, so that pings are answered while jobs run.
 """
@@ -16,6 +18,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 from gpunode_engines.base import Event
 from gpunode_engines.channel import ChildChannel
+from gpunode_engines.child_call import call_parent
 from gpunode_engines.errors import BackendFailed, EngineError, OutOfMemory
 from gpunode_engines.ipc import (
     CallFailure,
@@ -34,7 +37,8 @@ from gpunode_engines.ipc import (
     Shutdown,
 )
 from gpunode_engines.out_of_memory import ran_out
-from gpunode_engines.parent_line import ParentLine, use_line
+from gpunode_engines.own_connections import OwnConnections
+from gpunode_engines.parent_line import ParentLine, use_connections
 from gpunode_engines.registry import create_backend
 from gpunode_engines.sandbox import ParentGone, Sandbox, restrict_at_start
 
@@ -152,17 +156,18 @@ def _load_failure(order: Load, error: Exception) -> str:
     return f"{order.backend} cannot load {order.model} ({words}). {advice}"
 
 
-def _load(channel: ChildChannel, line: ParentLine) -> Worker | None:
-    """Obey the first message; None when there is nothing to serve."""
+def _load(channel: ChildChannel, line: ParentLine | None) -> Worker | None:
+    """Obey the first message; None when there is nothing to serve. line: None = this process connects by itself."""
     order = channel.receive()
     if not isinstance(order, Load):
         return None
+    use_connections(line or OwnConnections(order.options.server))
     try:
-        sandbox = Sandbox(order)
+        sandbox = Sandbox(order, line)
         sandbox.restrict_before_load()
         backend = create_backend(order.task, order.backend)
         loaded = backend.load(order)
-        loaded = replace(loaded, confinement=sandbox.restrict_after_load(line))
+        loaded = replace(loaded, confinement=sandbox.restrict_after_load())
     except Exception as error:  # noqa: BLE001 -- process boundary: the parent reports the cause
         channel.send(LoadFailed(message=_load_failure(order, error)))
         return None
@@ -172,17 +177,18 @@ def _load(channel: ChildChannel, line: ParentLine) -> Worker | None:
 
 def main(arguments: list[str]) -> None:
     """Serve until told to stop, then leave at once: native libraries' destructors are not worth waiting for."""
-    pipe, line_pipe, parent_pid = map(int, arguments)
+    parent_pid, *descriptors = map(int, arguments)
     try:
         restrict_at_start(parent_pid)
     except ParentGone:
         os._exit(1)
-    for descriptor in (pipe, line_pipe):
+    for descriptor in descriptors:
         os.set_inheritable(descriptor, False)
-    channel = ChildChannel(socket.socket(fileno=pipe))
-    line = ParentLine(socket.socket(fileno=line_pipe))
-    use_line(line)
-    worker = _load(channel, line)
+    if descriptors:
+        pipe, line_pipe = (socket.socket(fileno=descriptor) for descriptor in descriptors)
+        worker = _load(ChildChannel(pipe), ParentLine(line_pipe))
+    else:
+        worker = _load(ChildChannel(call_parent(sys.stdin.buffer.readline())), None)
     if worker is not None:
         worker.serve()
     os._exit(0)

@@ -14,7 +14,7 @@ from typing import Any
 
 from gpunode_protocol.errors import GpunodeError
 
-from gpunode_node.control_transport import ControlTransport, control_transport
+from gpunode_node.control_transport import ControlTransport, Listening, control_transport
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class ControlServer:
         self._path = path
         self._transport = transport or control_transport()
         self._commands = commands
-        self._server: asyncio.Server | None = None
+        self._server: Listening | None = None
         self._conversations: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:

@@ -4,31 +4,33 @@ Either way only whoever may read the daemon's folder gets through.
 """
 
 import asyncio
-import hmac
 import os
-import secrets
 import socket
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol
+
+from gpunode_engines.secret_listener import LOOPBACK, Accept, SecretListener
 
 from gpunode_node.errors import StateUnwritable
 from gpunode_node.state_files import read_json, write_json
 
 MAX_LINE_BYTES: Final = 65_536
 SOCKET_MODE: Final = 0o600
-_SECRET_TIMEOUT_S: Final = 5.0
-_LOOPBACK: Final = "127.0.0.1"
 
-Accept = Callable[[asyncio.StreamReader, asyncio.StreamWriter], None]
-"""Takes a connection whose other end may give commands."""
+
+class Listening(Protocol):
+    """Somebody who listens until ``close``."""
+
+    def close(self) -> None:
+        """Listen no more."""
+        ...
 
 
 class ControlTransport(Protocol):
     """One way to listen and to connect."""
 
-    async def listen(self, path: Path, accept: Accept) -> asyncio.Server:
+    async def listen(self, path: Path, accept: Accept) -> Listening:
         """Listen where ``path`` says; what is left over there is replaced. Raises StateUnwritable."""
         ...
 
@@ -40,7 +42,7 @@ class ControlTransport(Protocol):
 class UnixTransport:
     """A socket file that only its owner can connect to."""
 
-    async def listen(self, path: Path, accept: Accept) -> asyncio.Server:
+    async def listen(self, path: Path, accept: Accept) -> Listening:
         """See ``ControlTransport``."""
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
@@ -69,38 +71,25 @@ class UnixTransport:
 class LoopbackTransport:
     """A port on loopback; the file names it, and the secret that each connection begins with."""
 
-    async def listen(self, path: Path, accept: Accept) -> asyncio.Server:
+    async def listen(self, path: Path, accept: Accept) -> Listening:
         """See ``ControlTransport``."""
-        secret = secrets.token_hex()
-        checks: set[asyncio.Task[None]] = set()
-
-        async def check(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            if await _knows(secret, reader):
-                accept(reader, writer)
-            else:
-                writer.close()
-
-        def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            task = asyncio.create_task(check(reader, writer))
-            checks.add(task)
-            task.add_done_callback(checks.discard)
-
+        listener = SecretListener(accept, line_bytes=MAX_LINE_BYTES)
         try:
-            server = await asyncio.start_server(begin, _LOOPBACK, 0, limit=MAX_LINE_BYTES)
+            await listener.open()
         except OSError as error:
             raise StateUnwritable(f"No port on loopback can be had for commands: {error.strerror}.") from error
         try:
-            write_json(path, {"port": server.sockets[0].getsockname()[1], "secret": secret})
+            write_json(path, {"port": listener.port, "secret": listener.secret})
         except StateUnwritable:
-            server.close()
+            listener.close()
             raise
-        return server
+        return listener
 
     def connect(self, path: Path, timeout_s: float) -> socket.socket:
         """See ``ControlTransport``."""
         told = read_json(path)
         try:
-            address, secret = (_LOOPBACK, int(told["port"])), str(told["secret"])
+            address, secret = (LOOPBACK, int(told["port"])), str(told["secret"])
         except (TypeError, KeyError) as error:
             raise ValueError(f"{path} names no port.") from error
         connection = socket.create_connection(address, timeout_s)
@@ -110,16 +99,6 @@ class LoopbackTransport:
             connection.close()
             raise
         return connection
-
-
-async def _knows(secret: str, reader: asyncio.StreamReader) -> bool:
-    """Whether a connection begins with the secret."""
-    try:
-        async with asyncio.timeout(_SECRET_TIMEOUT_S):
-            line = await reader.readline()
-    except (OSError, ValueError, TimeoutError):
-        return False
-    return hmac.compare_digest(line.strip(), secret.encode())
 
 
 def control_transport() -> ControlTransport:

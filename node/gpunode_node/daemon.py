@@ -12,11 +12,12 @@ from gpunode_node.mesh_membership import after_joining
 from gpunode_node.node_folder import NodeFolder
 from gpunode_node.node_parts import NodeParts, vitals_of
 from gpunode_node.process_life import ProcessLife, end_tasks
+from gpunode_node.serving import drain_watched, keep_house, work_until
 from gpunode_node.startup import Startup, World
+from gpunode_node.status import earnings_of, status_of
 
 logger = logging.getLogger(__name__)
 
-HOUSEKEEPING_INTERVAL_S = 60.0
 FAREWELL_TIMEOUT_S = 5.0
 """What a drain waits for tombstones and for the tracker's ear."""
 FLUSH_TIMEOUT_S = 10.0
@@ -50,7 +51,7 @@ class NodeDaemon:
             parts.pause.begin()
         await parts.announcer.announce_when_due()
         parts.link.on_return = lambda: _welcome_back(parts)
-        control = ControlServer(self._folder.control, ControlCommands(parts, self._world.unix_time).table())
+        control = ControlServer(self._folder.control, self._commands(parts).table())
         await control.start()
         stack.push_async_callback(control.stop)
         in_touch = [asyncio.create_task(parts.announcer.run()), asyncio.create_task(parts.pause.run())]
@@ -67,22 +68,25 @@ class NodeDaemon:
             asyncio.create_task(parts.settler.run()),
             asyncio.create_task(parts.distances.run()),
             asyncio.create_task(parts.care.run()),
-            asyncio.create_task(self._keep_house(parts)),
+            asyncio.create_task(keep_house(parts.registry, parts.desk, self._world.unix_time)),
         ]
         stack.push_async_callback(end_tasks, keeping)
         # what was announced alone is stored nowhere else
         renewing = asyncio.create_task(after_joining(parts.membership.mesh, parts.announcer.renew))
         stack.push_async_callback(end_tasks, [renewing])
         self._mark_ready(parts)
-        ends = [asyncio.create_task(event.wait()) for event in (self._life.asked, parts.memory.full)]
-        stack.push_async_callback(end_tasks, ends)
-        await asyncio.wait({*ends, *keeping}, return_when=asyncio.FIRST_COMPLETED)
-        for task in keeping:
-            if task.done():
-                task.result()  # none of them returns: this raises what ended it
+        await work_until((self._life.asked, parts.memory.full), keeping)
         await end_tasks(in_touch)  # a schedule that opens now must announce nothing any more
-        await self._drain_watched(parts, watching)
+        await drain_watched(self._drain(parts), watching)
         parts.memory.raise_if_full()
+
+    def _commands(self, parts: NodeParts) -> ControlCommands:
+        return ControlCommands(
+            parts.pause,
+            parts.link,
+            status=lambda: status_of(parts, self._world.unix_time()),
+            earnings=lambda: earnings_of(parts),
+        )
 
     def _mark_ready(self, parts: NodeParts) -> None:
         content = {
@@ -95,23 +99,6 @@ class NodeDaemon:
         logger.info(
             "ready: %s serves %s", parts.identity.peer_id, ", ".join(content["models"]), extra={"event": "ready"}
         )
-
-    async def _keep_house(self, parts: NodeParts) -> None:
-        while True:
-            await asyncio.sleep(HOUSEKEEPING_INTERVAL_S)
-            parts.registry.expire(asyncio.get_running_loop().time())
-            await parts.desk.expire(self._world.unix_time())
-
-    async def _drain_watched(self, parts: NodeParts, watching: asyncio.Task[None]) -> None:
-        """Drain, unless the watch ends it."""
-        draining = asyncio.create_task(self._drain(parts))
-        try:
-            await asyncio.wait({draining, watching}, return_when=asyncio.FIRST_COMPLETED)
-            for task in (watching, draining):
-                if task.done():
-                    task.result()
-        finally:
-            await end_tasks([draining])
 
     async def _drain(self, parts: NodeParts) -> None:
         """Take no more jobs, say so everywhere, finish what runs, deliver what is owed."""

@@ -1,10 +1,11 @@
-"""SIGTERM and SIGINT: the first asks for an orderly end, the second ends at once."""
+"""SIGTERM, SIGINT and Windows' SIGBREAK: the first asks for an orderly end, the second ends at once."""
 
 import asyncio
 import signal
 from typing import Any
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
+SIGNALS = tuple(signal.Signals[name] for name in ("SIGTERM", "SIGINT", "SIGBREAK") if hasattr(signal, name))
+"""SIGBREAK is Ctrl-Break, and the only one that another program on Windows can send for an orderly end."""
 
 
 class StopSignals:

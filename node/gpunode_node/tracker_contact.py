@@ -33,7 +33,7 @@ class TrackerContact:
     """
 
     def __init__(self, client: TrackerClient, state: NetworkState, unix_time: Callable[[], float]) -> None:
-        self._network_client = client
+        self._client = client
         self._state = state
         self._unix_time = unix_time
         self._refreshed_at = 0.0
@@ -59,7 +59,7 @@ class TrackerContact:
         self._refreshed_at = asyncio.get_running_loop().time()
         with self._noting_problems():
             asked_at = self._unix_time()
-            info = await self._network_client.network()
+            info = await self._client.network()
             self._compare_clocks(asked_at, info.time)
             self._state.accept(info)
 

@@ -3,9 +3,9 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal, TypeVar
+from typing import Literal
 
 from gpunode_protocol.errors import GpunodeError
 from gpunode_protocol.identity import Identity
@@ -14,11 +14,8 @@ from gpunode_protocol.signing import Envelope, sign
 from gpunode_protocol.tasks import Task
 from gpunode_protocol.tracker_api import (
     HEARTBEAT_INTERVAL_S,
-    BalanceReply,
     HeartbeatReply,
     HeartbeatRequest,
-    Link,
-    LinkReply,
     Registration,
     RoundTrip,
     SettlementBatch,
@@ -26,22 +23,18 @@ from gpunode_protocol.tracker_api import (
 )
 
 from gpunode_node.credentials import Credentials, CredentialsFile
-from gpunode_node.errors import TrackerRefused, TrackerUnreachable
+from gpunode_node.errors import TrackerUnreachable
 from gpunode_node.ledger_watch import LedgerWatch, watch_quietly
 from gpunode_node.network_state import NetworkState
+from gpunode_node.registered_contact import RegisteredContact, pause_s
 from gpunode_node.tracker_client import TrackerClient
-from gpunode_node.tracker_contact import TrackerContact
 
 logger = logging.getLogger(__name__)
 
-RETRY_S = 2.0
-"""Pause after the first failed heartbeat; it doubles up to the heartbeat's interval."""
 PLACE_DOUBTFUL = (
     "Other nodes get answers from this one sooner than light could bring them from where it says that it is. Clients "
     "may leave it out for that. Start it with its true --region, --latitude and --longitude."
 )
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +64,7 @@ class Vitals:
     round_trips: tuple[RoundTrip, ...] = ()
 
 
-class TrackerLink(TrackerContact):
+class TrackerLink(RegisteredContact[Credentials]):
     """Keeps the node registered and its picture of the network fresh.
 
     Args:
@@ -92,20 +85,16 @@ class TrackerLink(TrackerContact):
         watch: LedgerWatch,
         unix_time: Callable[[], float],
     ) -> None:
-        super().__init__(client, state, unix_time)
-        self._client = client
-        self._identity = identity
+        super().__init__(client, identity, state, file.load(), unix_time)
         self._file = file
         self._description = SelfDescription()
-        self._credentials = file.load()
-        self._registering = asyncio.Lock()
         self.place_problem = ""  #: why others doubt where this node says that it is, empty when they do not
         self.watch = watch
 
     @property
     def credentials(self) -> Credentials | None:
         """Token and certificate, of this run or an earlier one."""
-        return self._credentials
+        return self._given
 
     def describe(self, description: SelfDescription) -> None:
         """Say what the next registration tells of this node."""
@@ -144,12 +133,8 @@ class TrackerLink(TrackerContact):
         """Send heartbeats for ever, every ``interval_s`` seconds; a failed one again soon, but ever more slowly."""
         failures = 0
         while True:
-            if await self.beat(vitals()):
-                failures = 0
-                await asyncio.sleep(interval_s)
-            else:
-                failures += 1
-                await asyncio.sleep(min(RETRY_S * 2 ** (failures - 1), interval_s))
+            failures = 0 if await self.beat(vitals()) else failures + 1
+            await asyncio.sleep(pause_s(failures, interval_s))
 
     async def beat(self, vitals: Vitals, *, leaving: bool = False) -> bool:
         """Send one heartbeat and take what comes back; return whether the tracker answered."""
@@ -165,7 +150,7 @@ class TrackerLink(TrackerContact):
         try:
             with self._noting_problems():
                 asked_at = self._unix_time()
-                reply = await self._with_token(lambda token: self._client.heartbeat(peer, token, body))
+                reply = await self._with_given(lambda own: self._client.heartbeat(peer, own.token, body))
                 self._compare_clocks(asked_at, reply.time)
                 self._take(reply)
                 if reply.head is not None and not leaving:
@@ -178,36 +163,7 @@ class TrackerLink(TrackerContact):
 
     async def settle(self, batch: SettlementBatch) -> SettlementReply:
         """Submit vouchers and receipts. Raises TrackerUnreachable or TrackerRefused."""
-        return await self._with_token(lambda token: self._client.settle(token, batch))
-
-    async def balance(self) -> BalanceReply:
-        """Return what this node has earned. Raises TrackerUnreachable or TrackerRefused."""
-        return await self._with_token(lambda token: self._client.balance(self._identity.peer_id, token))
-
-    async def link(self, api_key: str) -> LinkReply:
-        """Attach this node to the account of an API key. Raises TrackerUnreachable or TrackerRefused."""
-        challenge = await self._client.challenge()
-        network = self._state.view.trust.network
-        consent = sign(
-            self._identity, Link(network=network, peer=self._identity.peer_id, challenge=challenge.challenge)
-        )
-        return await self._client.link(self._identity.peer_id, consent.envelope, api_key)
-
-    async def _with_token(self, call: Callable[[str], Awaitable[T]]) -> T:
-        """Make a call with the worker token; when the tracker does not know it any more, register and call again."""
-        used = self._credentials
-        if used is not None:
-            try:
-                return await call(used.token)
-            except TrackerRefused as error:
-                if error.status != 401:
-                    raise
-        async with self._registering:
-            if self._credentials is used or self._credentials is None:
-                await self.register()
-        if self._credentials is None:
-            raise TrackerUnreachable("This node is not registered yet.")
-        return await call(self._credentials.token)
+        return await self._with_given(lambda own: self._client.settle(own.token, batch))
 
     def _take(self, reply: HeartbeatReply) -> None:
         self._state.accept_heartbeat(reply)
@@ -216,14 +172,14 @@ class TrackerLink(TrackerContact):
         if reply.place_doubtful and not self.place_problem:
             logger.warning("%s", PLACE_DOUBTFUL, extra={"event": "place_doubtful"})
         self.place_problem = PLACE_DOUBTFUL if reply.place_doubtful else ""
-        if reply.certificate is not None and self._credentials is not None:
+        if reply.certificate is not None and self._given is not None:
             with contextlib.suppress(GpunodeError):  # the old one goes on counting until it expires
-                self._keep(replace(self._credentials, certificate=reply.certificate))
+                self._keep(replace(self._given, certificate=reply.certificate))
 
     def _keep(self, credentials: Credentials) -> None:
         """Check the certificate against the network's keys, then use and store it."""
         certificate = self._state.view.trust.open_certificate(credentials.certificate, now=self._unix_time())
         if certificate.body.peer != self._identity.peer_id:
             raise TrackerUnreachable("The tracker's certificate is for another node.")
-        self._credentials = credentials
+        self._given = credentials
         self._file.save(credentials)

@@ -30,6 +30,9 @@ EXTRA_OF_PACKAGE: Final = {
     "sqlalchemy": "tracker",
 }
 
+#: Of the mesh, the tracker, and Python's own for Unix.
+_NOT_ON_WINDOWS: Final = frozenset({"fcntl", "hivemind", "multiaddr", "resource", "torch", "uvloop"})
+
 #: What to do about the operating system's refusals that users can meet.
 _NEXT_STEP_OF_ERRNO: Final = {
     errno.EACCES: "Check the owner and the permissions",
@@ -50,7 +53,7 @@ def _describe(error: BaseException) -> str:
     match error:
         case GpunodeError():
             return str(error)
-        case ModuleNotFoundError(name=str(name)) if name.partition(".")[0] in EXTRA_OF_PACKAGE:
+        case ModuleNotFoundError(name=str(name)) if name.partition(".")[0] in EXTRA_OF_PACKAGE.keys() | _NOT_ON_WINDOWS:
             return _missing_extra(name.partition(".")[0])
         case ValidationError():
             return _invalid_settings(error)
@@ -78,7 +81,7 @@ def _leaves(error: BaseException) -> list[BaseException]:
 
 
 def _missing_extra(package: str) -> str:
-    if sys.platform == "win32" and package in {"hivemind", "multiaddr", "torch", "uvloop"}:
+    if sys.platform == "win32" and package in _NOT_ON_WINDOWS:
         return f"This command needs {package}, which does not run on Windows. Use 'gpunode start --pull' there."
     extra = EXTRA_OF_PACKAGE[package]
     return f"This command needs {package}, which is not installed. Run: pip install 'gpunode[{extra}]'"

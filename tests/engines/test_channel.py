@@ -65,6 +65,17 @@ async def test_too_large_a_message_is_not_sent() -> None:
         await parent.close()
 
 
+def test_a_reset_is_the_parents_end() -> None:
+    """Over TCP a parent that is killed while it has not read all leaves no orderly end."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        sock = socket.create_connection(server.getsockname())
+        parents, _ = server.accept()
+    with sock:
+        parents.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        parents.close()
+        assert ChildChannel(sock).receive() is None
+
+
 def test_half_a_frame_from_the_parent_is_its_end() -> None:
     """A parent that died while it wrote is gone."""
     ours, theirs = socket.socketpair()

@@ -1,7 +1,9 @@
 import os
 from pathlib import Path
 
-from gpunode_engines.folder_removal import remove_folder
+import pytest
+from gpunode_engines import folder_removal
+from gpunode_engines.folder_removal import remove_by_name, remove_folder
 
 DEPTH = 1_500
 """Beyond Python's stack and, as most machines are set, a process's descriptors."""
@@ -59,3 +61,34 @@ def test_modes_do_not_matter(tmp_path: Path) -> None:
 def test_a_folder_that_is_gone_is_fine(tmp_path: Path) -> None:
     """Whoever cleans up need not know who else did."""
     remove_folder(tmp_path / "nothing")
+
+
+def test_systems_whose_folders_cannot_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All goes there too, also what is read-only, and links are not followed."""
+    monkeypatch.setattr(folder_removal, "_HAS_DESCRIPTORS", False)
+    top, other = tmp_path / "top", tmp_path / "other"
+    (top / "a" / "b").mkdir(parents=True)
+    other.mkdir()
+    (other / "file").write_text("x")
+    (top / "link").symlink_to(other)
+    (top / "a" / "b" / "file").touch(mode=0o400)
+    remove_folder(top)
+    assert list(tmp_path.iterdir()) == [other]
+    assert (other / "file").exists()
+    remove_folder(top)
+
+
+def test_what_is_in_use_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows does not remove what somebody has open; the rest goes."""
+    (tmp_path / "used").touch()
+    (tmp_path / "free").touch()
+    unlink = os.unlink
+
+    def refuse(path: str, **where: int) -> None:
+        if os.fspath(path).endswith("used"):
+            raise PermissionError(path)
+        unlink(path, **where)
+
+    monkeypatch.setattr(os, "unlink", refuse)
+    remove_by_name(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["used"]

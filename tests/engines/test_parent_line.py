@@ -10,7 +10,7 @@ from gpunode_engines.parent_line import CONNECT, DENIALS, GRANTED, REFUSED, REQU
 
 @pytest.fixture(autouse=True)
 def _no_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parent_line, "_lines", [])
+    monkeypatch.setattr(parent_line, "_ways", [])
 
 
 def test_a_connection_comes_as_a_descriptor() -> None:
@@ -20,7 +20,7 @@ def test_a_connection_comes_as_a_descriptor() -> None:
     with ours, parents, far_end:
         with theirs:
             socket.send_fds(parents, [GRANTED], [theirs.fileno()])
-        parent_line.use_line(ParentLine(ours))
+        parent_line.use_connections(ParentLine(ours))
         with parent_line.connect(4711) as connection:
             connection.sendall(b"hello")
         assert far_end.recv(5) == b"hello"

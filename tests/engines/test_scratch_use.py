@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from gpunode_engines.limits import MAX_FILE_BYTES
-from gpunode_engines.scratch_use import ScratchUse, scratch_use
+from gpunode_engines.scratch_use import ScratchUse, scratch_use, size_on_disk
 
 MIB = 1024**2
 PID = os.getpid()
@@ -93,3 +93,12 @@ def test_folders_too_deep_for_a_path_are_told(tmp_path: Path) -> None:
 def test_a_process_that_has_ended_holds_no_files(tmp_path: Path) -> None:
     """Nor does a folder that is gone."""
     assert scratch_use(tmp_path / "gone", GONE, 10) == ScratchUse(size_bytes=0, files=0, hidden=False)
+
+
+def test_a_system_that_tells_no_blocks() -> None:
+    """A file's length stands for them."""
+
+    class Status:
+        st_size = 7
+
+    assert size_on_disk(Status()) == 7  # type: ignore[arg-type]  # -- Windows' results are of the same class, with less

@@ -9,7 +9,8 @@ from gpunode_node.errors import ControlRefused
 
 async def test_commands() -> None:
     """Each by its name; a link without a key is refused before anything is asked of the tracker."""
-    table = ControlCommands(cast("Any", None), lambda: 0.0).table()
+    nothing = cast("Any", None)
+    table = ControlCommands(nothing, nothing, nothing, nothing).table()
     assert set(table) == {"status", "earnings", "link", "pause", "resume"}
     for arguments in ({}, {"api_key": 5}, {"api_key": ""}):
         with pytest.raises(ControlRefused, match="API key"):

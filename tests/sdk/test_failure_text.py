@@ -35,9 +35,10 @@ def test_a_missing_optional_package_names_its_extra(module: str, extra: str, mon
 
 
 def test_windows_users_are_not_told_to_install_what_windows_cannot_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    """hivemind has no Windows build, so the pull worker is proposed instead of an extra."""
+    """hivemind has no Windows build, so the pull worker is proposed instead of an extra; so it is for Unix' own."""
     monkeypatch.setattr(sys, "platform", "win32")
-    assert "--pull" in describe(ModuleNotFoundError("no", name="hivemind"))
+    for name in ("hivemind", "fcntl", "resource"):
+        assert "--pull" in describe(ModuleNotFoundError("no", name=name))
 
 
 def test_every_named_extra_exists() -> None:

@@ -10,7 +10,8 @@ from gpunode_protocol.jobs_api import CompletionReply, JobCompletion
 from gpunode_node.bell import Bell
 from gpunode_node.errors import TrackerBusy, TrackerRefused, TrackerUnreachable
 from gpunode_node.pull.completions import Completion, CompletionOutbox
-from gpunode_node.pull.worker_link import LOST_STATUSES, UNAUTHORIZED
+from gpunode_node.pull.worker_link import LOST_STATUSES
+from gpunode_node.registered_contact import UNAUTHORIZED
 
 logger = logging.getLogger(__name__)
 

@@ -6,17 +6,18 @@ import logging
 from contextlib import AsyncExitStack
 
 from gpunode_node.config import NodeSettings
+from gpunode_node.control_commands import ControlCommands
 from gpunode_node.control_server import ControlServer
 from gpunode_node.node_folder import NodeFolder
 from gpunode_node.process_life import ProcessLife, end_tasks
-from gpunode_node.pull.control import PullCommands
 from gpunode_node.pull.parts import PullParts
 from gpunode_node.pull.startup import PullStartup
+from gpunode_node.pull.status import earnings_of, status_of
+from gpunode_node.serving import drain_watched, keep_house, work_until
 from gpunode_node.surroundings import Surroundings
 
 logger = logging.getLogger(__name__)
 
-HOUSEKEEPING_INTERVAL_S = 60.0
 FAREWELL_TIMEOUT_S = 5.0
 """What a drain waits for the tracker's ear."""
 DELIVERY_MARGIN_S = 10.0
@@ -47,7 +48,7 @@ class PullDaemon:
         await parts.care.start()
         if parts.pause.wanted:
             parts.pause.begin()
-        control = ControlServer(self._folder.control, PullCommands(parts, self._surroundings.unix_time).table())
+        control = ControlServer(self._folder.control, self._commands(parts).table())
         await control.start()
         stack.push_async_callback(control.stop)
         taking = [asyncio.create_task(parts.taker.run()), asyncio.create_task(parts.pause.run())]
@@ -58,19 +59,22 @@ class PullDaemon:
             asyncio.create_task(parts.link.run(parts.vitals.now, parts.vitals.interval_s)),
             asyncio.create_task(self._hurry_heartbeats(parts)),
             asyncio.create_task(parts.care.run()),
-            asyncio.create_task(self._keep_house(parts)),
+            asyncio.create_task(keep_house(parts.registry, parts.desk, self._surroundings.unix_time)),
         ]
         stack.push_async_callback(end_tasks, keeping)
         self._mark_ready(parts)
-        ends = [asyncio.create_task(event.wait()) for event in (self._life.asked, parts.memory.full)]
-        stack.push_async_callback(end_tasks, ends)
-        await asyncio.wait({*ends, *keeping}, return_when=asyncio.FIRST_COMPLETED)
-        for task in keeping:
-            if task.done():
-                task.result()  # none of them returns: this raises what ended it
+        await work_until((self._life.asked, parts.memory.full), keeping)
         await end_tasks(taking)
-        await self._drain_watched(parts, watching)
+        await drain_watched(self._drain(parts), watching)
         parts.memory.raise_if_full()
+
+    def _commands(self, parts: PullParts) -> ControlCommands:
+        return ControlCommands(
+            parts.pause,
+            parts.link,
+            status=lambda: status_of(parts, self._surroundings.unix_time()),
+            earnings=lambda: earnings_of(parts),
+        )
 
     def _mark_ready(self, parts: PullParts) -> None:
         models = [model.name for model in parts.models]
@@ -90,23 +94,6 @@ class PullDaemon:
         while True:
             await parts.bench.bell.wait()
             parts.link.hurry()
-
-    async def _keep_house(self, parts: PullParts) -> None:
-        while True:
-            await asyncio.sleep(HOUSEKEEPING_INTERVAL_S)
-            parts.registry.expire(asyncio.get_running_loop().time())
-            await parts.desk.expire(self._surroundings.unix_time())
-
-    async def _drain_watched(self, parts: PullParts, watching: asyncio.Task[None]) -> None:
-        """Drain, unless the watch ends it."""
-        draining = asyncio.create_task(self._drain(parts))
-        try:
-            await asyncio.wait({draining, watching}, return_when=asyncio.FIRST_COMPLETED)
-            for task in (watching, draining):
-                if task.done():
-                    task.result()
-        finally:
-            await end_tasks([draining])
 
     async def _drain(self, parts: PullParts) -> None:
         """Take no more jobs, say so, finish what runs, deliver it, and say goodbye.

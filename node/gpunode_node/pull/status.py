@@ -9,7 +9,7 @@ from gpunode_node.model_status import engine_problems, model_status
 from gpunode_node.pull.parts import PullParts
 
 
-def status_of(parts: PullParts, now: float) -> dict[str, Any]:
+async def status_of(parts: PullParts, now: float) -> dict[str, Any]:
     """Return the worker's state; ``now``: Unix seconds."""
     return {
         "mode": "pull",

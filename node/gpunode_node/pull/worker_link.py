@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import Final
 
 from gpunode_protocol import jobs_api as api
 from gpunode_protocol.errors import GpunodeError
@@ -12,25 +12,19 @@ from gpunode_protocol.identity import Identity
 from gpunode_protocol.regions import Region
 from gpunode_protocol.signing import sign
 from gpunode_protocol.tasks import Task
-from gpunode_protocol.tracker_api import BalanceReply, Link, LinkReply, Registration
+from gpunode_protocol.tracker_api import Registration
 
 from gpunode_node.bell import Bell
-from gpunode_node.errors import TrackerRefused, TrackerUnreachable
 from gpunode_node.network_state import NetworkState
 from gpunode_node.pull.worker_client import WorkerClient
 from gpunode_node.pull.worker_file import WorkerFile, WorkerPass
-from gpunode_node.tracker_contact import TrackerContact
+from gpunode_node.registered_contact import RegisteredContact, pause_s
 
 logger = logging.getLogger(__name__)
 
-RETRY_S: Final = 2.0
-"""Pause after the first failed heartbeat; it doubles up to the heartbeat's interval."""
-UNAUTHORIZED: Final = 401
 LOST_STATUSES: Final = frozenset({403, 404, 409, 410})
 """Answers that say: the job is another's by now, has ended, or is forgotten."""
 BYTES_PER_GB: Final = 10**9
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +51,7 @@ class WorkerVitals:
     holding: dict[str, int] = field(default_factory=dict)
 
 
-class WorkerLink(TrackerContact):
+class WorkerLink(RegisteredContact[WorkerPass]):
     """Keeps the worker registered and its leases in force.
 
     Args:
@@ -76,13 +70,10 @@ class WorkerLink(TrackerContact):
         file: WorkerFile,
         unix_time: Callable[[], float],
     ) -> None:
-        super().__init__(client, state, unix_time)
-        self._client = client
-        self._identity = identity
+        super().__init__(client, identity, state, file.load(), unix_time)
+        self._client: WorkerClient = client
         self._file = file
         self._description = WorkerDescription()
-        self._pass = file.load()
-        self._registering = asyncio.Lock()
         self._hurry = Bell()
         self.maintenance = False  #: the tracker's operator lets it get no jobs
         self.on_lost: Callable[[str], None] = lambda _job_id: None  #: told of jobs that it does not hold any more
@@ -90,12 +81,12 @@ class WorkerLink(TrackerContact):
     @property
     def worker_id(self) -> str | None:
         """Its id at the tracker; None before it has registered once."""
-        return self._pass.worker_id if self._pass else None
+        return self._given.worker_id if self._given else None
 
     @property
     def region(self) -> Region | None:
         """Where the tracker has it; None before it has registered once."""
-        return self._pass.region if self._pass else None
+        return self._given.region if self._given else None
 
     def describe(self, description: WorkerDescription) -> None:
         """Say what the next registration tells of this worker."""
@@ -133,36 +124,25 @@ class WorkerLink(TrackerContact):
                     registration=sign(self._identity, proof).envelope,
                 )
             )
-            self._pass = WorkerPass(given.worker_id, given.token, Region(given.region))
-            self._file.save(self._pass)
+            self._given = WorkerPass(given.worker_id, given.token, Region(given.region))
+            self._file.save(self._given)
         logger.info("registered", extra={"event": "registered", "worker_id": given.worker_id})
-        return self._pass
+        return self._given
 
     # What belongs to jobs
 
     async def next_job(self, wait_s: int) -> api.NextJob:
         """Return a job to do, or why there was none within ``wait_s`` seconds. Raises as ``register``."""
         with self._noting_problems():
-            return await self._with_pass(lambda own: self._client.next_job(own.worker_id, own.token, wait_s))
+            return await self._with_given(lambda own: self._client.next_job(own.worker_id, own.token, wait_s))
 
     async def tell(self, job_id: str, event: api.WorkerEvent) -> None:
         """Tell how a job goes. Raises as ``register``; with status 404 or 409 it is lost."""
-        await self._with_pass(lambda own: self._client.tell(job_id, own.token, event))
+        await self._with_given(lambda own: self._client.tell(job_id, own.token, event))
 
     async def complete(self, job_id: str, body: bytes) -> api.CompletionReply:
         """Deliver a job's end. Raises as ``register``; with status 404 or 409 it is lost."""
-        return await self._with_pass(lambda own: self._client.complete(job_id, own.token, body))
-
-    async def balance(self) -> BalanceReply:
-        """Return what this worker's key, or the account that it is linked to, has. Raises as ``register``."""
-        return await self._with_pass(lambda own: self._client.balance(self._identity.peer_id, own.token))
-
-    async def link(self, api_key: str) -> LinkReply:
-        """Attach this worker's key to the account of an API key. Raises as ``register``."""
-        challenge = await self._client.challenge()
-        peer, network = self._identity.peer_id, self._state.view.trust.network
-        consent = sign(self._identity, Link(network=network, peer=peer, challenge=challenge.challenge))
-        return await self._client.link(peer, consent.envelope, api_key)
+        return await self._with_given(lambda own: self._client.complete(job_id, own.token, body))
 
     # Heartbeats
 
@@ -179,8 +159,8 @@ class WorkerLink(TrackerContact):
             began_at = loop.time()
             failures = 0 if await self.beat(await vitals()) else failures + 1
             while True:
-                pause_s = min(RETRY_S * 2 ** (failures - 1), interval_s()) if failures else interval_s()
-                if not await self._hurry.wait(max(0.0, began_at + pause_s - loop.time())):
+                due_at = began_at + pause_s(failures, interval_s())
+                if not await self._hurry.wait(max(0.0, due_at - loop.time())):
                     break
 
     def hurry(self) -> None:
@@ -199,7 +179,7 @@ class WorkerLink(TrackerContact):
         try:
             with self._noting_problems():
                 asked_at = self._unix_time()
-                reply = await self._with_pass(lambda own: self._client.beat(own.worker_id, own.token, body))
+                reply = await self._with_given(lambda own: self._client.beat(own.worker_id, own.token, body))
                 self._compare_clocks(asked_at, reply.time)
                 self._take(reply)
                 await self._refresh_network()
@@ -215,19 +195,3 @@ class WorkerLink(TrackerContact):
         self.maintenance = reply.maintenance
         for job_id in reply.lost:
             self.on_lost(job_id)
-
-    async def _with_pass(self, call: Callable[[WorkerPass], Awaitable[T]]) -> T:
-        """Make a call with id and token; when the tracker does not know the token any more, register and call again."""
-        used = self._pass
-        if used is not None:
-            try:
-                return await call(used)
-            except TrackerRefused as error:
-                if error.status != UNAUTHORIZED:
-                    raise
-        async with self._registering:
-            if self._pass is used or self._pass is None:
-                await self.register()
-        if self._pass is None:
-            raise TrackerUnreachable("This worker is not registered yet.")
-        return await call(self._pass)

@@ -6,7 +6,6 @@ Run as ``python -I _p2pd_launcher.py PARENT_PID DATA_LIMIT_BYTES P2PD [ARGUMENTâ
 
 import ctypes
 import os
-import resource
 import signal
 import sys
 
@@ -15,6 +14,8 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 def main(parent_pid: int, data_limit_bytes: int, command: list[str]) -> None:
     """Set the limits and execute ``command``."""
+    import resource  # noqa: PLC0415 -- only Unix has it; elsewhere the mesh's modules can be loaded all the same
+
     if sys.platform == "linux":
         # SIGTERM lets p2pd say goodbye: peers connected by QUIC would otherwise notice only after 45 s
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

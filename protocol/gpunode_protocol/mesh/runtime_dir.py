@@ -4,7 +4,6 @@ Whoever can connect to these sockets can act as this peer, so the directory has 
 a Unix socket's path has at most 107 bytes (``man 7 unix``). A lock inside tells a living directory from a left-over.
 """
 
-import fcntl
 import os
 import shutil
 import tempfile
@@ -58,10 +57,16 @@ def _make_locked(parent: Path) -> tuple[Path, int]:
     while True:
         path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
         descriptor = os.open(path / _LOCK_NAME, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        _lock(descriptor, wait=True)
         if os.fstat(descriptor).st_nlink:
             return path, descriptor
         os.close(descriptor)  # taken for a left-over in the moment before it was locked
+
+
+def _lock(descriptor: int, *, wait: bool) -> None:
+    import fcntl  # noqa: PLC0415 -- only Unix has it; elsewhere the mesh's modules can be loaded all the same
+
+    fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
 
 
 def _remove_left_overs(parent: Path) -> None:
@@ -71,7 +76,7 @@ def _remove_left_overs(parent: Path) -> None:
         except OSError:  # not ours, or being made at this moment
             continue
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(descriptor, wait=False)
             shutil.rmtree(path, ignore_errors=True)
         except OSError:  # locked: its owner lives
             continue

@@ -41,11 +41,16 @@ def demo(
     as_json: JsonOption = False,
 ) -> None:
     """Start a whole network on this machine (a tracker and nodes), ask it, and leave nothing behind."""
-    from gpunode.demo.children import Children  # noqa: PLC0415 -- --help stays light
+    from gpunode.demo.children import Children, DemoFailed  # noqa: PLC0415 -- --help stays light
     from gpunode.demo.demo_task import DemoWish  # noqa: PLC0415 -- as above
     from gpunode.demo.model_check import check_model  # noqa: PLC0415 -- as above
     from gpunode.demo.network import start_network  # noqa: PLC0415 -- as above
 
+    if sys.platform == "win32":
+        raise DemoFailed(
+            "The demo starts a tracker, which does not run on Windows. There a worker for a tracker elsewhere does: "
+            "gpunode start --pull --tracker HOST"
+        )
     if pull and (task != "llm" or nodes or out or file):
         raise typer.BadParameter("--pull shows one chat at one worker; leave --task, --nodes, --out and --file out.")
     chosen = _task(task)

@@ -11,7 +11,8 @@ from gpunode_node.errors import TrackerRefused, TrackerUnreachable
 from gpunode_node.network_state import NetworkState
 from gpunode_node.pull.worker_client import WorkerClient
 from gpunode_node.pull.worker_file import WorkerFile
-from gpunode_node.pull.worker_link import RETRY_S, WorkerDescription, WorkerLink, WorkerVitals
+from gpunode_node.pull.worker_link import WorkerDescription, WorkerLink, WorkerVitals
+from gpunode_node.registered_contact import RETRY_S
 from gpunode_protocol.jobs_api import WorkerEvent
 from gpunode_protocol.regions import Region
 from gpunode_protocol.tasks import Task

@@ -1,4 +1,4 @@
-"""What the control socket of a pull worker answers."""
+"""What `gpunode status`, `earnings` and `link` say of a pull worker."""
 
 import asyncio
 import io
