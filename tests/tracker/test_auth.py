@@ -9,8 +9,9 @@ from gpunode_protocol import tracker_api as api
 from gpunode_protocol.identity import Identity
 from gpunode_protocol.tasks import Task
 from gpunode_tracker.app import create_app
-from gpunode_tracker.app_keys import KEY
-from gpunode_tracker.auth import account_of
+from gpunode_tracker.app_keys import GUARD
+from gpunode_tracker.auth import account_of, key_of
+from gpunode_tracker.front import Front
 from gpunode_tracker.lookup_cache import LIFETIME_S
 from gpunode_tracker.scopes import Scope
 from gpunode_tracker.storage.accounts import Account, public_key_id
@@ -104,10 +105,10 @@ async def test_handlers_know_the_key(world: World) -> None:
 
     async def show(request: web.Request) -> web.Response:
         found.append(await account_of(request, Scope.LEDGER))
-        return web.Response(text=request[KEY].id)
+        return web.Response(text=key_of(request).id)
 
     app = create_app(world.tracker)
-    app.router.add_get("/show", show)
+    app.router.add_get("/show", Front(world.tracker, app[GUARD]).around("/show", show))
     app.cleanup_ctx.clear()  # the tracker is the fixture's
     async with TestClient(TestServer(app)) as http:
         answer = await http.get("/show", headers={"Authorization": f"bearer  {key}"})

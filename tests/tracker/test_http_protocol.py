@@ -111,7 +111,17 @@ async def test_too_many_headers(site: Site) -> None:
     assert json.loads(body)["code"] == "bad_request"
 
 
-async def test_a_failure_beside_all_middlewares(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+async def test_targets_without_a_path(site: Site) -> None:
+    """aiohttp refuses them before all handlers; its words are not ours."""
+    site.failure = web.HTTPNotFound()
+    status, headers, body = await site.ask(b"CONNECT x:80 HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert status.endswith(" 400 Bad Request")
+    assert (json.loads(body)["code"], site.unreadable) == ("bad_request", 1)
+    assert "has no path" in json.loads(body)["detail"]
+    assert headers["X-Request-ID"]
+
+
+async def test_a_failure_beside_all_handlers(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     """Is opaque outside, and stands in the log."""
     site.failure = RuntimeError("out of luck")
     status, headers, body = await site.ask(HEAD + b"\r\n")

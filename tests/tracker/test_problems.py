@@ -42,7 +42,7 @@ def test_when_to_come_back() -> None:
 
 
 def test_unforeseen_errors_stay_opaque() -> None:
-    """The middleware makes them a 500 without details."""
+    """The front makes them a 500 without details."""
     assert problem_of(ValueError("secret")) is None
     assert "Not Found" in (problem(404, "x", "y").text or "")
 

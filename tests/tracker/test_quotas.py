@@ -7,7 +7,7 @@ from gpunode_protocol import tracker_api as api
 from gpunode_protocol.identity import Identity
 from gpunode_protocol.tasks import Task
 from gpunode_tracker.limits import Budget, Limits
-from gpunode_tracker.quotas import ADDRESS_BUDGETS, IDENTITY_BUDGETS, quota_headers
+from gpunode_tracker.quotas import ADDRESS_BUDGETS, IDENTITY_BUDGETS, set_quota_headers
 from gpunode_tracker.rates import Decision, Rate
 from gpunode_tracker.request_guard import Charge
 from gpunode_tracker.routes import ROUTES
@@ -53,6 +53,14 @@ async def test_an_address_that_floods_is_told_when_to_come_back(limited: World, 
     assert b'gpunode_tracker_rejected_total{reason="address"} 1.0' in limited.tracker.metrics.render()
     clock.advance(1)
     assert (await limited.get(api.HEALTH_PATH, address=HERE)).status == 200
+
+
+@_limits(index=ONE)
+async def test_head_counts_as_get(limited: World) -> None:
+    """It makes the same answer, and only does not send it."""
+    assert (await limited.http.head(api.NODES_PATH)).status == 200
+    assert (await limited.http.head(api.NODES_PATH)).status == 429
+    assert (await limited.http.get(api.NODES_PATH)).status == 429
 
 
 @_limits(address=ONE)
@@ -193,6 +201,12 @@ def test_the_tightest_budget_is_told() -> None:
     many = Charge(Budget.ADDRESS, THREE, Decision(True, 2, 0, 1))
     few = Charge(Budget.SUBMITS, THREE, Decision(True, 1, 0, 2))
     none = Charge(Budget.INDEX, ONE, Decision(False, 0, 0.4, 1))
-    assert quota_headers([many, few])["RateLimit"] == '"submits";r=1;t=2'
-    assert quota_headers([many, none, few])["RateLimit"] == '"index";r=0;t=1'
-    assert quota_headers([]) == {}
+    assert _headers(many, few)["RateLimit"] == '"submits";r=1;t=2'
+    assert _headers(many, none, few)["RateLimit"] == '"index";r=0;t=1'
+    assert _headers() == {}
+
+
+def _headers(*charges: Charge) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    set_quota_headers(headers, charges)
+    return headers

@@ -12,6 +12,8 @@ from gpunode_tracker.administration import Administration, administration
 from gpunode_tracker.bans import BanKind
 from gpunode_tracker.config import TrackerSettings
 from gpunode_tracker.errors import DatabaseUnusable
+from gpunode_tracker.network_keys import DISPATCH_KEY_FILE
+from gpunode_tracker.sealing_key_file import SEALING_KEYS_FILE
 from gpunode_tracker.sharding import OVERLAP_S
 from gpunode_tracker.tracker import Tracker
 
@@ -69,6 +71,32 @@ async def test_a_damaged_database_is_refused_at_the_start(
         async with administration(settings, TestClock()):
             pass
     assert settings.sqlite_path.read_bytes() == damaged
+
+
+@ON_SQLITE
+@pytest.mark.parametrize("is_there", [True, False])
+async def test_a_lost_database_is_not_made_anew(is_there: bool, settings: TrackerSettings) -> None:
+    """Keys that a first start made after it tell that there was one: balances would be gone without a word."""
+    await (await Tracker.open(settings)).close()
+    settings.sqlite_path.unlink()
+    if is_there:
+        settings.sqlite_path.touch()
+    before = sorted(settings.data_dir.iterdir())
+    with pytest.raises(
+        DatabaseUnusable, match=r"tracker\.db is (empty|missing), .*sealing_keys\.json.*tracker restore"
+    ):
+        await Tracker.open(settings)
+    assert sorted(settings.data_dir.iterdir()) == before
+
+
+@ON_SQLITE
+async def test_a_first_start_that_was_cut_off_begins_again(settings: TrackerSettings) -> None:
+    """The root key and a signing key are made before the ledger is on disk."""
+    await (await Tracker.open(settings)).close()
+    settings.sqlite_path.write_bytes(b"")
+    for name in (DISPATCH_KEY_FILE, SEALING_KEYS_FILE):
+        (settings.data_dir / name).unlink()
+    await (await Tracker.open(settings)).close()
 
 
 async def test_topics_are_sharded_as_the_network_grows(settings: TrackerSettings) -> None:

@@ -1,14 +1,12 @@
 """What the tracker does by itself."""
 
 import asyncio
-import logging
 
 import pytest
 from gpunode_protocol import tracker_api as api
 from gpunode_tracker import upkeep
 from gpunode_tracker.bans import BanKind
 from gpunode_tracker.entries import account_name, reserved_name
-from gpunode_tracker.errors import StorageUnavailable
 from gpunode_tracker.sharding import OVERLAP_S, Sharding
 from gpunode_tracker.storage import ledger
 from gpunode_tracker.storage.documents import DocumentKind, newest
@@ -96,23 +94,6 @@ async def test_bans_whose_time_is_over_are_dropped(world: World, clock: TestCloc
     await upkeep.drop_expired(world.tracker)
     async with world.tracker.database.read() as connection:
         assert (await connection.execute(select(bans.c.subject))).scalars().all() == ["192.0.2.2"]
-
-
-async def test_a_failure_is_tried_again(tracker: Tracker, caplog: pytest.LogCaptureFixture) -> None:
-    """A full disk or a bug ends no task; both are logged."""
-    keeper = Upkeep(tracker)
-    caplog.set_level(logging.ERROR)
-
-    async def full() -> None:
-        raise StorageUnavailable
-
-    async def broken() -> None:
-        raise ValueError
-
-    await keeper._attempt(full)
-    await keeper._attempt(broken)
-    assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
-    assert caplog.records[1].exc_info is not None
 
 
 async def test_who_lived_before_a_restart_lives_after_it(tracker: Tracker) -> None:

@@ -5,7 +5,7 @@ import logging
 from aiohttp import web
 
 from gpunode_tracker.administration import Administration
-from gpunode_tracker.app_keys import CLIENT, KEY, TRACKER
+from gpunode_tracker.app_keys import CALL, TRACKER
 from gpunode_tracker.audit import Action, Actor
 from gpunode_tracker.auth import WORKER_TOKEN_HEADER, key_holder_of
 from gpunode_tracker.errors import Forbidden, StorageUnavailable, Unauthenticated
@@ -31,12 +31,12 @@ async def admin_of(request: web.Request) -> Administration:
             await _note_refusal(request, error)
         raise
     tracker = request.app[TRACKER]
-    actor = Actor(f"key:{holder.key.id}", request[CLIENT])
+    actor = Actor(f"key:{holder.key.id}", request[CALL].address)
     return Administration(tracker.settings, tracker.database, tracker.keys, tracker.clock, actor)
 
 
 async def _note_refusal(request: web.Request, error: Exception) -> None:
-    key, tracker = request.get(KEY), request.app[TRACKER]
+    key, tracker = request[CALL].key, request.app[TRACKER]
     actor = "unknown" if key is None else f"key:{key.id}"
     resource = request.match_info.route.resource
     subject = f"{request.method} {resource.canonical if resource is not None else ''}"
@@ -50,12 +50,12 @@ async def _note_refusal(request: web.Request, error: Exception) -> None:
                 Action.ADMIN_REFUSED,
                 subject,
                 {"reason": type(error).__name__},
-                request[CLIENT],
+                request[CALL].address,
                 at=tracker.now,
             )
     except StorageUnavailable as failure:
         logger.warning(
             "A refusal of administration could not be noted: %s",
             failure,
-            extra={"event": "audit_failed", "actor": actor, "address": request[CLIENT]},
+            extra={"event": "audit_failed", "actor": actor, "address": request[CALL].address},
         )

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import cached_property
 from typing import Self
 
 from gpunode_tracker.scopes import DEFAULT_SCOPES, Scope
@@ -77,10 +78,13 @@ class ApiKey:
             return KeyState.EXPIRED
         return KeyState.ACTIVE
 
+    @cached_property
+    def may_have_ended(self) -> bool:
+        """Whether there is anything to look at in ``why_not``."""
+        return self.revoked_at is not None or self.terms.expires_at is not None
+
     def why_not(self, now: float) -> str | None:
         """Return why it does not work, for its holder; None if it does."""
-        if self.revoked_at is None and self.terms.expires_at is None:
-            return None
         match self.state(now):
             case KeyState.ACTIVE:
                 return None

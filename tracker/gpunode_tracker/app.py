@@ -8,17 +8,29 @@ from contextlib import AbstractAsyncContextManager
 from functools import cache
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
-from gpunode_tracker.app_keys import GUARD, KEY_HOLDERS, NODES_BY_TOKEN, OPENAPI, STOPPING, TRACKER
+from gpunode_tracker.app_keys import (
+    GUARD,
+    KEY_HOLDERS,
+    NO_ROUTE,
+    NODES_BY_TOKEN,
+    OPENAPI,
+    STOPPING,
+    TRACKER,
+)
+from gpunode_tracker.front import Front
 from gpunode_tracker.lookup_cache import LookupCache
-from gpunode_tracker.middleware import MIDDLEWARES
-from gpunode_tracker.openapi.aiohttp_routes import aiohttp_routes
+from gpunode_tracker.nowhere import add_nowhere, refuse
+from gpunode_tracker.openapi.aiohttp_routes import aiohttp_routes, go_on
 from gpunode_tracker.openapi.document import openapi_document
+from gpunode_tracker.openapi.route import Route
 from gpunode_tracker.openapi.static_files import StaticFile
+from gpunode_tracker.quotas import ADDRESS_BUDGETS
 from gpunode_tracker.rate_buckets import MemoryRateBuckets
+from gpunode_tracker.reply_headers import add_reply_headers
 from gpunode_tracker.request_guard import RequestGuard
 from gpunode_tracker.routes import ROUTES
-from gpunode_tracker.secure_headers import add_secure_headers
 from gpunode_tracker.tracker import Tracker
 from gpunode_tracker.upkeep import Upkeep
 from gpunode_tracker.webhooks.delivery import Deliverer
@@ -35,22 +47,32 @@ def create_app(
 
     monotonic: seconds, for rates and for what is remembered. open_deliverer: opens what sends webhooks.
     """
-    app = web.Application(middlewares=MIDDLEWARES)
+    app = web.Application()
     app[TRACKER] = tracker
     settings = tracker.settings
     buckets = tracker.replica.rate_buckets(MemoryRateBuckets(monotonic))
-    app[GUARD] = RequestGuard(settings.limits, settings.proxy_networks, buckets)
+    guard = app[GUARD] = RequestGuard(settings.limits, settings.proxy_networks, buckets)
     app[OPENAPI] = _openapi()
-    app.add_routes(aiohttp_routes(ROUTES))
+    _serve(app, Front(tracker, guard))
     app[STOPPING] = asyncio.Event()
     app.on_shutdown.append(_stop_waiting)
     app[KEY_HOLDERS] = LookupCache(monotonic, lambda holder: holder.key.id)
     app[NODES_BY_TOKEN] = LookupCache(monotonic, lambda node: node.peer)
-    app.on_response_prepare.append(add_secure_headers)
+    app.on_response_prepare.append(add_reply_headers)
     app.cleanup_ctx.append(_run_upkeep)
     app.cleanup_ctx.append(_share)
     app.cleanup_ctx.append(_webhooks_by(open_deliverer))
     return app
+
+
+def _serve(app: web.Application, front: Front) -> None:
+    """Put the front before all routes, and before what none of them serves."""
+
+    def handler_of(route: Route) -> Handler:
+        return front.around(route.path, route.handler, ADDRESS_BUDGETS.get((route.method, route.path)))
+
+    app.add_routes(aiohttp_routes(ROUTES, handler_of))
+    add_nowhere(app.router, front.around(NO_ROUTE, refuse), go_on)
 
 
 @cache

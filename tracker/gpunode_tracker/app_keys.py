@@ -4,11 +4,9 @@ import asyncio
 
 from aiohttp import web
 
-from gpunode_tracker.api_keys import ApiKey
-from gpunode_tracker.in_flight import Visit
 from gpunode_tracker.lookup_cache import LookupCache
 from gpunode_tracker.openapi.static_files import StaticFile
-from gpunode_tracker.request_guard import Charge, RequestGuard
+from gpunode_tracker.request_guard import Call, RequestGuard
 from gpunode_tracker.storage.api_keys import KeyHolder
 from gpunode_tracker.storage.nodes import StoredNode
 from gpunode_tracker.tracker import Tracker
@@ -23,12 +21,5 @@ KEY_HOLDERS = web.AppKey("key_holders", LookupCache[KeyHolder])
 """By API key; ``forget`` takes the key's id."""
 NODES_BY_TOKEN = web.AppKey("nodes_by_token", LookupCache[StoredNode])
 """By worker token; ``forget`` takes the node's peer id."""
-REQUEST_ID = web.RequestKey("request_id", str)
-PATH = web.RequestKey("path", str)
-"""Of its route, with variables in braces; ``NO_ROUTE`` if there is none for it."""
-CLIENT = web.RequestKey("client", str)
-"""The address that the request comes from, behind trusted proxies."""
-VISIT = web.RequestKey("visit", Visit)
-CHARGES = web.RequestKey("charges", list[Charge])
-KEY = web.RequestKey("key", ApiKey)
-"""The API key that the request came with; absent until it was found."""
+CALL = web.RequestKey("call", Call)
+"""What is known of a request; ``front`` makes it."""

@@ -2,10 +2,11 @@
 
 from typing import Final
 
-from aiohttp import web
+from aiohttp import hdrs, web
+from multidict import istr
 
 from gpunode_tracker.api_keys import ApiKey
-from gpunode_tracker.app_keys import KEY, KEY_HOLDERS, NODES_BY_TOKEN, PATH, TRACKER
+from gpunode_tracker.app_keys import CALL, KEY_HOLDERS, NODES_BY_TOKEN, TRACKER
 from gpunode_tracker.bans import BanKind
 from gpunode_tracker.entries import account_name, node_name
 from gpunode_tracker.errors import Forbidden, MissingScope, Unauthenticated
@@ -15,7 +16,7 @@ from gpunode_tracker.storage.accounts import Account
 from gpunode_tracker.storage.api_keys import KeyHolder, holder_of_key
 from gpunode_tracker.storage.nodes import StoredNode, node_of_token
 
-WORKER_TOKEN_HEADER = "X-Worker-Token"  # noqa: S105 -- the header's name
+WORKER_TOKEN_HEADER: Final = istr("X-Worker-Token")
 _BEARER = "bearer "
 _ACCOUNT: Final = BanKind.ACCOUNT  # an enumeration's members are looked up by Python code, and this with every request
 
@@ -38,22 +39,23 @@ async def key_holder_of(request: web.Request, scope: Scope | None = None) -> Key
     if not secret:
         raise Unauthenticated("An API key is needed: send the header 'Authorization: Bearer gpn_…'.")
     await refuse_guessers(request)
-    app = request.app
+    app, call = request.app, request[CALL]
     holder = app[KEY_HOLDERS].known(secret) or await _find_holder(request, secret)
     if holder is None:
         await note_wrong_key(request)
         raise Unauthenticated("This API key is not known here. Check the key and the tracker's address.")
     tracker, key = app[TRACKER], holder.key
-    request[KEY] = key
-    ended = key.why_not(tracker.clock())
+    call.key = key
+    ended = key.why_not(tracker.clock()) if key.may_have_ended else None
     if ended is not None:
         raise Unauthenticated(ended, ended=True)
-    if key.terms.requests_per_minute is not None:
+    terms = key.terms
+    if terms.requests_per_minute is not None:
         await charge_key(request, key)
-    await charge_identity(request, account_name(holder.account.id))
+    await charge_identity(request, holder.payer)
     tracker.bans.refuse(_ACCOUNT, holder.account.id)
-    needed = scope or scope_of(request[PATH])
-    if needed not in key.terms.good_for:
+    needed = scope or scope_of(call.path)
+    if needed not in terms.good_for:
         raise MissingScope(needed)
     return holder
 
@@ -142,9 +144,11 @@ async def _find_node(request: web.Request, token: str) -> StoredNode | None:
 
 def key_of(request: web.Request) -> ApiKey:
     """Return the API key that a request carries, which must have been found."""
-    return request[KEY]
+    key = request[CALL].key
+    assert key is not None  # noqa: S101 -- see the contract
+    return key
 
 
 def _api_key(request: web.Request) -> str:
-    header = request.headers.get("Authorization", "")
-    return header[len(_BEARER) :].strip() if header.lower().startswith(_BEARER) else ""
+    header = request.headers.get(hdrs.AUTHORIZATION, "")
+    return header[len(_BEARER) :].strip() if header[: len(_BEARER)].lower() == _BEARER else ""

@@ -1,12 +1,13 @@
 """JSON bodies in and out, always through the shared models."""
 
 import asyncio
-from typing import TypeVar
+from typing import Final, TypeVar
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from gpunode_protocol.errors import MalformedMessage
 from gpunode_protocol.signing import WireModel
 from gpunode_protocol.validation import first_problem
+from multidict import CIMultiDict
 from pydantic import ValidationError
 
 from gpunode_tracker.app_keys import GUARD
@@ -17,8 +18,8 @@ M = TypeVar("M", bound=WireModel)
 
 SMALL_BYTES = 256 * 1024
 """A larger body is parsed in a thread: others need not wait for it."""
-_JSON = {"Content-Type": "application/json; charset=utf-8"}
-_UNCACHED_JSON = {**_JSON, "Cache-Control": "no-store"}
+_JSON: Final = CIMultiDict({hdrs.CONTENT_TYPE: "application/json; charset=utf-8"})
+_UNCACHED_JSON: Final = CIMultiDict({**_JSON, hdrs.CACHE_CONTROL: "no-store"})
 
 BODY_TIMEOUT_S = 30.0
 """A body must be there within this time; who sends it by drops must not hold connections."""

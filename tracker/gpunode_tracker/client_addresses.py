@@ -6,11 +6,13 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Final
 
-FORWARDED_HEADER: Final = "X-Forwarded-For"
+from multidict import istr
+
+FORWARDED_HEADER: Final = istr("X-Forwarded-For")
 """The only header that says who asks. ``Forwarded`` (RFC 7239) is not looked at: a proxy that sets the one lets the
 other pass as its client sent it, so believing both would mean to believe the client.
 """
-SCHEME_HEADER: Final = "X-Forwarded-Proto"
+SCHEME_HEADER: Final = istr("X-Forwarded-Proto")
 UNKNOWN: Final = "unknown"
 IPV6_PREFIX_BITS: Final = 64
 """Whoever has one IPv6 address has all of its /64 (RFC 6177)."""

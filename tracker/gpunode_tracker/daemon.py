@@ -60,7 +60,7 @@ def run(settings: TrackerSettings) -> None:
 def silence_http_server() -> None:
     """Let aiohttp log neither what it cannot parse, with all headers, nor paths: keys may be in both.
 
-    Real failures are logged by our middleware.
+    Real failures are logged by ``front``.
     """
     for name in ("aiohttp.server", "aiohttp.access"):
         logging.getLogger(name).setLevel(logging.CRITICAL)

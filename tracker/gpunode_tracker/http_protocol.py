@@ -1,4 +1,4 @@
-"""aiohttp's side of a connection, with our own answers to what is no HTTP: no handler or middleware ever sees that."""
+"""aiohttp's side of a connection, with our own answers to what is no HTTP: no handler ever sees that."""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -20,6 +20,7 @@ _TOO_LONG: Final = (
     f"The head of this request is too long: its first line may have {MAX_LINE_BYTES:,} bytes, and each of at most "
     f"{MAX_HEADERS} headers {MAX_HEADER_BYTES:,}."
 )
+_NO_PATH: Final = "The target of this request has no path. The paths are listed at /docs, and in docs/api.md."
 _FAILED: Final = "Something failed in the tracker while it answered."
 _IDS: Final = RequestIds()
 
@@ -41,6 +42,15 @@ class HttpProtocol(web.RequestHandler):
         )
         self._on_unreadable = on_unreadable
 
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Send an answer, but not aiohttp's own refusal of a target without a path (CONNECT): no handler gave it."""
+        if isinstance(resp, web.HTTPException):
+            resp = self._refusal(_BAD_REQUEST, _NO_PATH, "bad_request")
+            self._on_unreadable()
+        return await super().finish_response(request, resp, start_time)
+
     def handle_error(
         self,
         request: web.BaseRequest,
@@ -48,7 +58,7 @@ class HttpProtocol(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Answer what could not be read, or a failure beside all middlewares, and close the connection.
+        """Answer what could not be read, or a failure beside all handlers, and close the connection.
 
         aiohttp's own answer repeats what it could not read, and a key may be in that.
         """
@@ -56,10 +66,13 @@ class HttpProtocol(web.RequestHandler):
             if request.writer.output_size > 0:
                 raise ConnectionError("the answer has begun")
             self._on_unreadable()
-            response = problem(status, _TOO_LONG if isinstance(exc, LineTooLong) else _UNREADABLE, "bad_request")
-        else:
-            super().handle_error(request, status, exc, message)  # logs it
-            response = problem(status, _FAILED, "internal")
+            return self._refusal(status, _TOO_LONG if isinstance(exc, LineTooLong) else _UNREADABLE, "bad_request")
+        super().handle_error(request, status, exc, message)  # logs it
+        return self._refusal(status, _FAILED, "internal")
+
+    @staticmethod
+    def _refusal(status: int, words: str, code: str) -> web.Response:
+        response = problem(status, words, code)
         response.headers[REQUEST_ID_HEADER] = _IDS.next()
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.force_close()

@@ -146,6 +146,8 @@ class InFlight:
 class Visit:
     """One request. large_bytes: what its body takes of the memory for large ones."""
 
+    __slots__ = ("_counts", "_has_room_to_wait", "_holder", "large_bytes")
+
     def __init__(self, counts: InFlight, holder: str) -> None:
         self._counts = counts
         self._holder = holder
@@ -161,7 +163,8 @@ class Visit:
         if self._has_room_to_wait:
             self._counts.waiting.give(self._holder)
             self._has_room_to_wait = False
-        self.free()
+        if self.large_bytes:
+            self.free()
 
     def will_wait(self) -> None:
         """Take room to wait, which the request has until its end; again changes nothing.

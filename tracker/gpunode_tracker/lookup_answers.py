@@ -3,7 +3,7 @@
 A node that comes, leaves or is shut out is seen at once; that it renewed its adverts or fell silent, a second later.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -78,11 +78,13 @@ class LookupAnswers:
         reply = tracker.signed_index(task=task, model=model, region=region)
         return self._indices.put(name, _Answer(reply.model_dump_json(exclude_none=True).encode(), state, now))
 
-    def worker(self, worker_id: str, state: _State, write: Callable[[], bytes]) -> bytes:
-        """Return the JSON of a live worker. state: of all that it says. write: makes it anew."""
-        now = self._tracker.clock()
-        known = self._workers.find(worker_id, state, now)
-        return known if known is not None else self._workers.put(worker_id, _Answer(write(), state, now))
+    def find_worker(self, worker_id: str, state: _State) -> bytes | None:
+        """Return the JSON of a live worker, if it was kept. state: of all that it says."""
+        return self._workers.find(worker_id, state, self._tracker.clock())
+
+    def keep_worker(self, worker_id: str, state: _State, body: bytes) -> bytes:
+        """Keep such a JSON, and return it."""
+        return self._workers.put(worker_id, _Answer(body, state, self._tracker.clock()))
 
     def regions(self, caller: Place | Unplaced, workers: Mapping[str, int]) -> bytes:
         """Return the JSON of the overview of regions, for a caller who seems to be somewhere."""

@@ -78,7 +78,7 @@ class LookupCache(Generic[V]):
     def _name_of(self, secret: str) -> bytes:
         """Return by what a secret is known here; takes less time than the database's SHA-256."""
         own = self._hash.copy()
-        own.update(secret.encode(errors="surrogateescape"))
+        own.update(secret.encode("utf-8", "surrogateescape"))
         return own.digest()
 
     def _keep(self, name: bytes, entry: _Entry[V]) -> None:

@@ -1,6 +1,6 @@
 """Counters for Prometheus: only what the process itself saw since its start."""
 
-from collections import Counter as Counts
+from collections import defaultdict
 from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry, Counter, generate_latest
@@ -52,7 +52,7 @@ class _RequestCounts(Collector):
     """Requests by route and status, for a tenth of what a counter of the library costs: every request is counted."""
 
     def __init__(self) -> None:
-        self.counts: Counts[tuple[str, int]] = Counts()
+        self.counts: defaultdict[tuple[str, int], int] = defaultdict(int)
 
     def collect(self) -> Iterator[CounterMetricFamily]:
         family = CounterMetricFamily(

@@ -4,18 +4,18 @@
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Final
 
 from aiohttp import web
 from gpunode_protocol import admin_api, jobs_api
 from gpunode_protocol import tracker_api as api
+from multidict import istr
 
 from gpunode_tracker.api_keys import ApiKey
-from gpunode_tracker.app_keys import CHARGES, CLIENT, GUARD, PATH, VISIT
-from gpunode_tracker.client_addresses import FORWARDED_HEADER, holder_of
+from gpunode_tracker.app_keys import CALL
 from gpunode_tracker.limits import Budget
-from gpunode_tracker.request_guard import Charge, RequestGuard, refusal
+from gpunode_tracker.request_guard import Call, Charge, refusal
 
 ADDRESS_BUDGETS: Final[Mapping[tuple[str, str], Budget]] = {
     ("GET", api.NODES_PATH): Budget.INDEX,
@@ -49,32 +49,20 @@ IDENTITY_BUDGETS: Final[Mapping[tuple[str, str], Budget]] = {
 _OF_ADDRESS: Final = Budget.ADDRESS
 _OF_LOOKUPS: Final = Budget.LOOKUPS
 _OF_GUESSERS: Final = Budget.FAILED_AUTHENTICATIONS
+_POLICY_HEADER: Final = istr("RateLimit-Policy")
+_LIMIT_HEADER: Final = istr("RateLimit")
 
 
-def note_client(request: web.Request, guard: RequestGuard) -> list[Charge]:
-    """Find out from which address a request comes, once and for all of its handling.
-
-    Returns:
-        A list to which the request's charges will be added.
-    """
-    forwarded = request.headers.getall(FORWARDED_HEADER, ())
-    request[CLIENT] = guard.address_of(request.remote, forwarded)
-    charges: list[Charge] = []
-    request[CHARGES] = charges
-    return charges
-
-
-async def charge_address(request: web.Request, guard: RequestGuard, holder: str) -> None:
-    """Count a request on its address. holder: what is counted for that, see ``holder_of``.
+async def charge_address(call: Call, budget: Budget | None) -> None:
+    """Count a request on its address. budget: of ``ADDRESS_BUDGETS``, if its route has one.
 
     Raises:
         TooManyRequests: the address has used up what it may ask for.
     """
-    if not _charge_now(request, guard, _OF_ADDRESS, holder):
-        await _charge(request, _OF_ADDRESS, holder)
-    budget = ADDRESS_BUDGETS.get((request.method, request[PATH]))
-    if budget is not None and not _charge_now(request, guard, budget, holder):
-        await _charge(request, budget, holder)
+    if not _charge_now(call, _OF_ADDRESS, call.holder):
+        await _charge(call, _OF_ADDRESS, call.holder)
+    if budget is not None and not _charge_now(call, budget, call.holder):
+        await _charge(call, budget, call.holder)
 
 
 async def charge_identity(request: web.Request, name: str) -> None:
@@ -83,9 +71,10 @@ async def charge_identity(request: web.Request, name: str) -> None:
     Raises:
         TooManyRequests: it has used up what it may ask for.
     """
-    budget = IDENTITY_BUDGETS.get((request.method, request[PATH]), _OF_LOOKUPS)
-    if not _charge_now(request, request.app[GUARD], budget, name):
-        await _charge(request, budget, name)
+    call = request[CALL]
+    budget = IDENTITY_BUDGETS.get((request.method, call.path), _OF_LOOKUPS)
+    if not _charge_now(call, budget, name):
+        await _charge(call, budget, name)
 
 
 async def charge_key(request: web.Request, key: ApiKey) -> None:
@@ -96,7 +85,8 @@ async def charge_key(request: web.Request, key: ApiKey) -> None:
     """
     limit = key.terms.requests_per_minute
     if limit is not None:
-        _note(request, await request.app[GUARD].charge_key(key.id, limit))
+        call = request[CALL]
+        _note(call, await call.guard.charge_key(key.id, limit))
 
 
 async def charge_settlement(request: web.Request, name: str | None) -> None:
@@ -106,14 +96,16 @@ async def charge_settlement(request: web.Request, name: str | None) -> None:
         TooManyRequests: as above.
     """
     if name is None:
-        await _charge(request, Budget.ANONYMOUS_SETTLEMENTS, holder_of(request[CLIENT]))
+        call = request[CALL]
+        await _charge(call, Budget.ANONYMOUS_SETTLEMENTS, call.holder)
     else:
         await charge_identity(request, name)
 
 
 async def charge_items(request: web.Request, name: str | None, count: int) -> None:
     """Count a batch's items, likewise."""
-    await _charge(request, Budget.SETTLEMENT_ITEMS, name or holder_of(request[CLIENT]), count)
+    call = request[CALL]
+    await _charge(call, Budget.SETTLEMENT_ITEMS, name or call.holder, count)
 
 
 async def refuse_guessers(request: web.Request) -> None:
@@ -122,36 +114,39 @@ async def refuse_guessers(request: web.Request) -> None:
     Raises:
         TooManyRequests: of this address no more are looked at for a while, not even right ones.
     """
-    guard, holder = request.app[GUARD], holder_of(request[CLIENT])
-    if guard.has_full_bucket(_OF_GUESSERS, holder):
+    call = request[CALL]
+    guard = call.guard
+    if guard.has_full_bucket(_OF_GUESSERS, call.holder):
         return
-    charge = await guard.charge(_OF_GUESSERS, holder, 0)
+    charge = await guard.charge(_OF_GUESSERS, call.holder, 0)
     if not charge.decision.allowed:  # whoever shows a right key need not hear of a budget for wrong ones
-        _note(request, charge)
+        _note(call, charge)
 
 
 async def note_wrong_key(request: web.Request) -> None:
     """Count a wrong key or token."""
-    request[CHARGES].append(await request.app[GUARD].charge(Budget.FAILED_AUTHENTICATIONS, holder_of(request[CLIENT])))
+    call = request[CALL]
+    call.charges.append(await call.guard.charge(_OF_GUESSERS, call.holder))
 
 
-def _charge_now(request: web.Request, guard: RequestGuard, budget: Budget, holder: str) -> bool:
+def _charge_now(call: Call, budget: Budget, holder: str) -> bool:
     """Charge without waiting; return False if somebody else has to be asked, see ``_charge``.
 
-    Most trackers share nothing, every request comes here twice, and each step that may wait costs it a microsecond.
+    Most trackers share nothing, and every request comes here twice.
     """
-    charge = guard.charge_now(budget, holder)
-    if charge is not None:
-        _note(request, charge)
-    return charge is not None
+    charge = call.guard.charge_now(budget, holder)
+    if charge is None:
+        return False
+    _note(call, charge)
+    return True
 
 
-async def _charge(request: web.Request, budget: Budget, holder: str, cost: int = 1) -> None:
-    _note(request, await request.app[GUARD].charge(budget, holder, cost))
+async def _charge(call: Call, budget: Budget, holder: str, cost: int = 1) -> None:
+    _note(call, await call.guard.charge(budget, holder, cost))
 
 
-def _note(request: web.Request, charge: Charge) -> None:
-    request[CHARGES].append(charge)
+def _note(call: Call, charge: Charge) -> None:
+    call.charges.append(charge)
     if not charge.decision.allowed:
         raise refusal(charge)
 
@@ -162,25 +157,26 @@ def hold_body(request: web.Request, count: int) -> None:
     Raises:
         TooManyRequests, Overloaded: there is no room for more.
     """
-    request[VISIT].hold(count)
+    request[CALL].visit.hold(count)
 
 
 def free_body(request: web.Request) -> None:
     """Say that a large body is not in memory any more, although the request goes on."""
-    request[VISIT].free()
+    request[CALL].visit.free()
 
 
-def quota_headers(charges: Sequence[Charge]) -> dict[str, str]:
-    """Return the headers that tell of the tightest budget of a request; empty if it was counted on none."""
+def set_quota_headers(headers: MutableMapping[str, str], charges: Sequence[Charge]) -> None:
+    """Set the headers that tell of the tightest budget of a request; none if it was counted on none."""
     if not charges:
-        return {}
-    budget, rate, decision = charges[0]
+        return
+    tightest, decision = charges[0], charges[0].decision
     for charge in charges:
         other = charge.decision
-        if (other.allowed, other.remaining) < (decision.allowed, decision.remaining):
-            budget, rate, decision = charge
+        if other.allowed < decision.allowed or (
+            other.remaining < decision.remaining and other.allowed == decision.allowed
+        ):
+            tightest, decision = charge, other
+    budget = tightest.budget
     reset_s = math.ceil(decision.retry_after_s or decision.full_after_s)
-    return {
-        "RateLimit-Policy": f'"{budget}";{rate.policy}',
-        "RateLimit": f'"{budget}";r={decision.remaining};t={reset_s}',
-    }
+    headers[_POLICY_HEADER] = f'"{budget}";{tightest.rate.policy}'
+    headers[_LIMIT_HEADER] = f'"{budget}";r={decision.remaining};t={reset_s}'

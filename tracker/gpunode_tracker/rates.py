@@ -4,21 +4,25 @@ A bucket holds ``burst`` requests and is filled up evenly; an empty table's buck
 is when it will be full again (https://en.wikipedia.org/wiki/Generic_cell_rate_algorithm).
 """
 
+import dataclasses
 import math
 from functools import cached_property
-from typing import Annotated, Final, NamedTuple
+from typing import Annotated, Final
 
 from annotated_types import Ge, Le
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
 
 _ROUNDING_S: Final = 1e-6
 """Sums of seconds that are no binary fractions differ by less."""
 
 
-class Rate(BaseModel):
-    """How much may be asked for. per_minute: in the long run. burst: at once after a pause."""
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Rate:
+    """How much may be asked for. per_minute: in the long run. burst: at once after a pause.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    No model, because whatever is asked of one goes through Python code, and every request asks a dozen times.
+    """
 
     per_minute: Annotated[int, Ge(1), Le(10_000_000)]
     burst: Annotated[int, Ge(1), Le(1_000_000)]
@@ -39,8 +43,9 @@ class Rate(BaseModel):
         return f"q={self.burst};w={self.window_s}"
 
 
-class Decision(NamedTuple):
-    """What a bucket says. A named tuple, because every request makes several.
+@dataclasses.dataclass(slots=True)
+class Decision:
+    """What a bucket says. Never changed, but not frozen: every request makes several, and that would cost them more.
 
     Args:
         allowed: whether the request may be served.
@@ -72,6 +77,6 @@ def decide(rate: Rate, full_at: float, now: float, cost: int) -> tuple[float, De
     missing_s = asked - (now + burst * interval_s)
     allowed = missing_s <= _ROUNDING_S
     kept = after if allowed else start
-    remaining = math.floor(burst - (kept - now - _ROUNDING_S) / interval_s)
-    remaining = 0 if remaining < 0 else min(remaining, burst)
+    remaining = int(burst - (kept - now - _ROUNDING_S) / interval_s)
+    remaining = 0 if remaining < 0 else remaining if remaining < burst else burst  # as min() does, sooner
     return kept, Decision(allowed, remaining, 0.0 if allowed else missing_s, kept - now)

@@ -1,11 +1,13 @@
 """Turns requests away that ask for more than one client may, before they cost much."""
 
 from collections.abc import Iterable, Sequence
-from typing import Final, NamedTuple
+from dataclasses import dataclass
+from typing import Final
 
+from gpunode_tracker.api_keys import ApiKey
 from gpunode_tracker.client_addresses import Network, client_address, is_https
 from gpunode_tracker.errors import TooManyRequests
-from gpunode_tracker.in_flight import InFlight
+from gpunode_tracker.in_flight import InFlight, Visit
 from gpunode_tracker.limits import Budget, Limits
 from gpunode_tracker.rate_buckets import MemoryRateBuckets, RateBuckets
 from gpunode_tracker.rates import Decision, Rate
@@ -23,8 +25,9 @@ _WHOSE: Final[dict[str, str]] = {
 }
 
 
-class Charge(NamedTuple):
-    """What a budget said to a request; ``budget``: one of ``Budget``, or ``KEY_BUDGET``."""
+@dataclass(slots=True)
+class Charge:
+    """What a budget said to a request, see ``Decision``. ``budget``: one of ``Budget``, or ``KEY_BUDGET``."""
 
     budget: str
     rate: Rate
@@ -42,6 +45,7 @@ class RequestGuard:
 
     def __init__(self, limits: Limits, proxies: Sequence[Network], buckets: RateBuckets) -> None:
         self.limits = limits
+        self._rates = limits.rates  # a model's fields are slower to get at
         self.in_flight = InFlight(limits)
         self._proxies = proxies
         self._buckets = buckets
@@ -57,14 +61,14 @@ class RequestGuard:
 
     async def charge(self, budget: Budget, holder: str, cost: int = 1) -> Charge:
         """Count a request; whether it may be served stands in the charge."""
-        rate = self.limits.rates[budget]
+        rate = self._rates[budget]
         return Charge(budget, rate, await self._buckets.take(budget, holder, rate, cost))
 
     def charge_now(self, budget: Budget, holder: str, cost: int = 1) -> Charge | None:
         """Count a request likewise without waiting; None if somebody else has to be asked, see ``charge``."""
         if self._own is None:
             return None
-        rate = self.limits.rates[budget]
+        rate = self._rates[budget]
         return Charge(budget, rate, self._own.take_now(budget, holder, rate, cost))
 
     def has_full_bucket(self, budget: Budget, holder: str) -> bool:
@@ -75,6 +79,31 @@ class RequestGuard:
         """Count a request on a key that has a limit of its own; that many may also come at once."""
         rate = Rate(per_minute=requests_per_minute, burst=requests_per_minute)
         return Charge(KEY_BUDGET, rate, await self._buckets.take(KEY_BUDGET, key_id, rate))
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """One request; one object, because every part that a request carries by itself costs it time.
+
+    Args:
+        id: names it in answers and in the log.
+        path: of its route, with variables in braces; ``NO_ROUTE`` if there is none for it.
+        address: from which it comes, behind trusted proxies.
+        holder: what is counted for that, see ``holder_of``.
+        guard: the limits that it passes.
+        visit: that it is being worked on.
+        charges: on which budgets it was counted so far.
+        key: the API key that it came with; None until it was found.
+    """
+
+    id: str
+    path: str
+    address: str
+    holder: str
+    guard: RequestGuard
+    visit: Visit
+    charges: list[Charge]
+    key: ApiKey | None = None
 
 
 def refusal(charge: Charge) -> TooManyRequests:

@@ -3,7 +3,9 @@
 import os
 from typing import Final
 
-REQUEST_ID_HEADER: Final = "X-Request-ID"
+from multidict import istr
+
+REQUEST_ID_HEADER: Final = istr("X-Request-ID")
 ID_BYTES: Final = 8
 _AT_ONCE: Final = 512
 

@@ -306,6 +306,7 @@ async def open_database(settings: TrackerSettings) -> Database:
     """
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     if settings.database_url is None:
+        _refuse_lost(settings)
         settings.sqlite_path.touch(mode=0o600)  # SQLite gives its log files the same mode
     database = Database(settings.sqlalchemy_url)
     try:
@@ -317,6 +318,23 @@ async def open_database(settings: TrackerSettings) -> Database:
         await database.close()
         raise
     return database
+
+
+def _refuse_lost(settings: TrackerSettings) -> None:
+    """Refuse to begin a new ledger where there was one: to SQLite, an empty file is as good as a new one.
+
+    Raises:
+        DatabaseUnusable: there is none, although there are keys that a first start makes only when it stands.
+    """
+    path = settings.sqlite_path
+    is_there = path.exists()
+    left = [name for name in (SEALING_KEYS_FILE, DISPATCH_KEY_FILE) if (settings.data_dir / name).exists()]
+    if left and not (is_there and path.stat().st_size):
+        raise DatabaseUnusable(
+            f"{path} is {'empty' if is_there else 'missing'}, but {' and '.join(left)} beside it tell that there was a "
+            "ledger. Put it back, or restore the newest backup into a new data folder (gpunode tracker restore). For a "
+            "new network, choose another folder with --data-dir."
+        )
 
 
 def _unusable(settings: TrackerSettings, error: StorageDamaged) -> DatabaseUnusable:

@@ -2,13 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-
-from gpunode_protocol.errors import GpunodeError
 
 from gpunode_tracker.audit_retention import forget_old_entries
 from gpunode_tracker.entries import Bookkeeper, reserved_name
 from gpunode_tracker.jobs.retention import delete_old, fail_stale
+from gpunode_tracker.repeating import attempt, every
 from gpunode_tracker.resealing import Resealing
 from gpunode_tracker.sequencer import NotTheSequencer
 from gpunode_tracker.storage import ledger
@@ -40,6 +38,7 @@ RETURN_BATCH_GRANTS = 100
 CHECKPOINT_TRANSFERS = 1_000
 """Balances that add up more transfers than this get a checkpoint."""
 HEADS_KEPT_S = 24 * 3600
+_FAILED = "upkeep_failed"  # event in the log
 
 
 async def return_expired(tracker: Tracker) -> int:
@@ -106,13 +105,14 @@ class Upkeep:
         workers = tracker.workers
         self._tasks = [
             asyncio.create_task(self._sequence()),
-            asyncio.create_task(self._every(REFRESH_INTERVAL_S, tracker.refresh)),
-            asyncio.create_task(self._every(REFRESH_INTERVAL_S, tracker.key_watch.look)),
-            asyncio.create_task(self._every(TIDY_INTERVAL_S, self._tidy)),
-            asyncio.create_task(self._every(REFRESH_INTERVAL_S, self._resealing.look)),
-            asyncio.create_task(self._every(LEASE_INTERVAL_S, self._leases.look)),
-            asyncio.create_task(self._every(FLUSH_INTERVAL_S, workers.sync.flush)),
-            asyncio.create_task(self._now_and_every(READ_INTERVAL_S, workers.sync.read)),
+            asyncio.create_task(every(REFRESH_INTERVAL_S, tracker.refresh, _FAILED)),
+            asyncio.create_task(every(REFRESH_INTERVAL_S, tracker.key_watch.look, _FAILED)),
+            asyncio.create_task(every(TIDY_INTERVAL_S, self._tidy, _FAILED)),
+            asyncio.create_task(every(REFRESH_INTERVAL_S, self._resealing.look, _FAILED)),
+            asyncio.create_task(every(LEASE_INTERVAL_S, self._leases.look, _FAILED)),
+            asyncio.create_task(every(FLUSH_INTERVAL_S, workers.sync.flush, _FAILED)),
+            # at once, too: who lived before a restart lives after it, and its token needs no look-up
+            asyncio.create_task(every(READ_INTERVAL_S, workers.sync.read, _FAILED, at_once=True)),
             asyncio.create_task(workers.waiting.run()),
         ]
 
@@ -121,8 +121,8 @@ class Upkeep:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._attempt(self._tracker.workers.sync.flush)
-        await self._attempt(self._tracker.sequence)
+        await attempt(self._tracker.workers.sync.flush, _FAILED)
+        await attempt(self._sign_head, _FAILED)
 
     async def _sequence(self) -> None:
         wake = self._tracker.wake_sequencer
@@ -134,7 +134,7 @@ class Upkeep:
             except TimeoutError:
                 pass
             wake.clear()
-            await self._attempt(self._tracker.sequence)
+            await attempt(self._sign_head, _FAILED)
 
     async def _tidy(self) -> None:
         await return_expired(self._tracker)
@@ -147,22 +147,8 @@ class Upkeep:
         await self._tracker.reshard()
         self._last_transfer = await shorten_sums(self._tracker.database, self._last_transfer)
 
-    async def _every(self, interval_s: float, action: Callable[[], Awaitable[object]]) -> None:
-        while True:
-            await asyncio.sleep(interval_s)
-            await self._attempt(action)
-
-    async def _now_and_every(self, interval_s: float, action: Callable[[], Awaitable[object]]) -> None:
-        """Do something at once, too: who lived before a restart lives after it, and its token needs no look-up."""
-        await self._attempt(action)
-        await self._every(interval_s, action)
-
-    async def _attempt(self, action: Callable[[], Awaitable[object]]) -> None:
+    async def _sign_head(self) -> None:
         try:
-            await action()
+            await self._tracker.sequence()
         except NotTheSequencer as error:
             logger.info("%s", error, extra={"event": "not_the_sequencer"})
-        except GpunodeError as error:
-            logger.error("%s", error, extra={"event": "upkeep_failed"})  # noqa: TRY400 -- the message says it all
-        except Exception:
-            logger.exception("Unexpected failure", extra={"event": "upkeep_failed"})

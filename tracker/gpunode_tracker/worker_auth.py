@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from gpunode_tracker.app_keys import CLIENT, TRACKER
+from gpunode_tracker.app_keys import CALL, TRACKER
 from gpunode_tracker.auth import WORKER_TOKEN_HEADER
 from gpunode_tracker.bans import BanKind
 from gpunode_tracker.errors import Forbidden, Unauthenticated
@@ -46,7 +46,7 @@ def refuse_shut_out(request: web.Request, worker: LiveWorker) -> None:
     tracker = request.app[TRACKER]
     bans = tracker.bans
     bans.refuse(BanKind.WORKER, worker.id)  # known at once here; ``worker.ban`` is what was read last
-    bans.refuse(BanKind.ADDRESS, request[CLIENT])
+    bans.refuse(BanKind.ADDRESS, request[CALL].address)
     if worker.stored.peer is not None:
         bans.refuse(BanKind.NODE, worker.stored.peer)
     if worker.ban is not None:

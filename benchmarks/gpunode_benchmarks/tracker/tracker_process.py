@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,7 +23,7 @@ def bench_settings(data_dir: Path) -> TrackerSettings:
 
 def settings_order(data_dir: Path) -> dict[str, Any]:
     """Return the same as JSON values."""
-    rates = {str(budget): RAISED.model_dump() for budget in Budget}
+    rates = {str(budget): asdict(RAISED) for budget in Budget}
     return {"data_dir": str(data_dir), "listen": "127.0.0.1:0", "mesh": False, "limits": {"rates": rates}}
 
 

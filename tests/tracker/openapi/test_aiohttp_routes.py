@@ -1,5 +1,7 @@
 """aiohttp serves what the table says."""
 
+from operator import attrgetter
+
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
@@ -28,7 +30,7 @@ TABLE = [
 def app() -> web.Application:
     """The table, served."""
     served = web.Application()
-    served.add_routes(aiohttp_routes(TABLE))
+    served.add_routes(aiohttp_routes(TABLE, attrgetter("handler")))
     return served
 
 
@@ -43,7 +45,7 @@ def test_every_route_is_served(app: web.Application) -> None:
 def test_the_tracker_s_paths_stay_as_they_are() -> None:
     """Budgets and counters know them by name."""
     app = web.Application()
-    app.add_routes(aiohttp_routes(ROUTES))
+    app.add_routes(aiohttp_routes(ROUTES, attrgetter("handler")))
     assert {resource.canonical for resource in app.router.resources()} == {route.path for route in ROUTES}
 
 

@@ -180,6 +180,28 @@ async def test_a_stream_that_was_emptied(here: Side, there: Side, link: RedisLin
     assert there.presence.status_of(worker.id) is WorkerStatus.ONLINE
 
 
+@pytest.mark.parametrize("place", ["18446744073709551615-18446744073709551615", "9999999999999-0"])
+@pytest.mark.parametrize("is_left", [True, False])
+async def test_a_place_ahead_of_the_clock(
+    place: str, is_left: bool, here: Side, there: Side, link: RedisLink, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After the highest place nothing could be written any more: the stream is begun anew, which the log says."""
+    stream = f"{link.prefix}:workers"
+    await link.call(lambda redis: redis.xadd(stream, {"s": "x"}, id=place))
+    if not is_left:
+        await link.call(lambda redis: redis.xdel(stream, place))
+    there.meet()
+    await there.store.read()
+    worker = here.meet()
+    here.presence.hear(worker)
+    assert await here.store.flush() == 1
+    assert [vars(record)["event"] for record in caplog.records] == ["presence_begun_anew"]
+    for _ in range(2):  # the first look finds out that the stream is another
+        await there.store.read()
+    assert there.presence.status_of(worker.id) is WorkerStatus.ONLINE
+    assert await link.call(lambda redis: redis.xlen(stream)) == 1
+
+
 async def test_redis_refuses(
     here: Side, link: RedisLink, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -5,7 +5,7 @@ from gpunode_protocol.prices import MICROCREDITS_PER_CREDIT
 from gpunode_protocol.tracker_api import AccountReply, AccountRequest, OwnNodesReply
 
 from gpunode_tracker.administration import Administration
-from gpunode_tracker.app_keys import CLIENT, TRACKER
+from gpunode_tracker.app_keys import CALL, TRACKER
 from gpunode_tracker.audit import Actor
 from gpunode_tracker.auth import account_of
 from gpunode_tracker.bodies import read_body, reply
@@ -20,7 +20,7 @@ async def post_account(request: web.Request) -> web.Response:
         raise Forbidden("This tracker makes accounts only through its operator. Ask for one.")
     body = await read_body(request, AccountRequest)
     given = tracker.settings.initial_credits
-    actor = Actor("anybody", request[CLIENT])
+    actor = Actor("anybody", request[CALL].address)
     admin = Administration(tracker.settings, tracker.database, tracker.keys, tracker.clock, actor)
     account = await admin.create_account(body.name, credits_given=given, promotional=True)
     key = await admin.create_key(account.id)

@@ -7,10 +7,6 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from gpunode_tracker.app_keys import CHARGES, REQUEST_ID
-from gpunode_tracker.quotas import quota_headers
-from gpunode_tracker.request_ids import REQUEST_ID_HEADER
-
 SLOW_READER_S: Final = 10.0
 """Whoever takes nothing for so long is cut off; until then, what waits in memory is bounded by the socket's buffer."""
 
@@ -24,14 +20,11 @@ class EventStream:
 
     def __init__(self, request: web.Request) -> None:
         self._request = request
-        charges = request[CHARGES]
         self.response = web.StreamResponse(
             headers={
                 "Content-Type": "text/event-stream; charset=utf-8",
                 "Cache-Control": "no-store",
                 "X-Accel-Buffering": "no",  # proxies such as nginx must pass events on at once
-                REQUEST_ID_HEADER: request[REQUEST_ID],
-                **quota_headers(charges),
             }
         )
 

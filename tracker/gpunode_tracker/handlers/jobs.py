@@ -19,7 +19,7 @@ from gpunode_protocol.jobs_api import (
 )
 from gpunode_protocol.tasks import Task
 
-from gpunode_tracker.app_keys import CLIENT, GUARD, STOPPING, TRACKER, VISIT
+from gpunode_tracker.app_keys import CALL, GUARD, STOPPING, TRACKER
 from gpunode_tracker.auth import account_of, key_of
 from gpunode_tracker.bodies import read_body, reply, to_json
 from gpunode_tracker.errors import InvalidRequest, NotFound, Rejected
@@ -72,9 +72,9 @@ async def post_sync_job(request: web.Request) -> web.StreamResponse:
     goes on, and ``job_id`` in the problem and the Location header name it. A caller that leaves changes nothing.
     """
     tracker = request.app[TRACKER]
-    request[VISIT].will_wait()  # now: whoever is refused afterwards would not know of its job
+    request[CALL].visit.will_wait()  # now: whoever is refused afterwards would not know of its job
     filed = await _file(request)
-    with tracker.key_watch.watching(key_of(request), request[CLIENT]) as why_not:
+    with tracker.key_watch.watching(key_of(request), request[CALL].address) as why_not:
         has_ended = await _has_ended(request, filed.job, lambda: why_not() is not None)
         refusal = why_not()
     if refusal is not None:
@@ -141,8 +141,8 @@ async def get_job_events(request: web.Request) -> web.StreamResponse:
         await stream.open()
         return stream.response
     with (
-        request[VISIT].waiting(),
-        tracker.key_watch.watching(key_of(request), request[CLIENT]) as why_not,
+        request[CALL].visit.waiting(),
+        tracker.key_watch.watching(key_of(request), request[CALL].address) as why_not,
     ):
         is_gone = _leaving(request, lambda: why_not() is not None)
         async with aclosing(follow(tracker, job.id, is_gone=is_gone)) as events:
@@ -161,7 +161,7 @@ async def _has_ended(request: web.Request, job: StoredJob, is_refused: Callable[
     """Wait for a job's end, as long as the settings say and the client is there and allowed; return whether it came."""
     tracker = request.app[TRACKER]
     try:
-        with request[VISIT].waiting():
+        with request[CALL].visit.waiting():
             async with (
                 asyncio.timeout(tracker.settings.sync_timeout_s),
                 aclosing(follow(tracker, job.id, is_gone=_leaving(request, is_refused))) as events,
@@ -184,9 +184,9 @@ async def _file(request: web.Request) -> FiledJob:
         )
     limits = request.app[GUARD].limits
     submission = await read_body(request, JobSubmission, max_bytes=limits.job_body_bytes, timeout_s=BODY_TIMEOUT_S)
-    place = tracker.geoip.find(request[CLIENT])
+    place = tracker.geoip.find(request[CALL].address)
     region = place.region if isinstance(place, Place) else None
-    sender = Sender(account, key_of(request).id, request[CLIENT], region)
+    sender = Sender(account, key_of(request).id, request[CALL].address, region)
     filed = await tracker.desk.file(sender, submission, key)
     free_body(request)
     return filed

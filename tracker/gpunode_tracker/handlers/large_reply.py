@@ -5,10 +5,6 @@ from typing import Final
 
 from aiohttp import hdrs, web
 
-from gpunode_tracker.app_keys import CHARGES, REQUEST_ID
-from gpunode_tracker.quotas import quota_headers
-from gpunode_tracker.request_ids import REQUEST_ID_HEADER
-
 PART_BYTES: Final = 64 * 1024
 
 
@@ -22,12 +18,9 @@ async def send_json(request: web.Request, body: bytes, *, no_store: bool = False
         body: JSON.
         no_store: it is for this caller alone, no cache may keep it.
     """
-    charges = request[CHARGES]
     response = web.StreamResponse(
         headers={
             "Content-Type": "application/json; charset=utf-8",
-            REQUEST_ID_HEADER: request[REQUEST_ID],
-            **quota_headers(charges),
             **({"Cache-Control": "no-store"} if no_store else {}),
         }
     )

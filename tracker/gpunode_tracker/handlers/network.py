@@ -6,7 +6,7 @@ from typing import Literal
 from aiohttp import web
 from gpunode_protocol.signing import WireModel
 
-from gpunode_tracker.app_keys import CLIENT, TRACKER
+from gpunode_tracker.app_keys import CALL, TRACKER
 from gpunode_tracker.bodies import reply, reply_bytes
 
 
@@ -41,7 +41,7 @@ async def get_jwks(request: web.Request) -> web.Response:
 async def get_regions(request: web.Request) -> web.Response:
     """GET /api/v1/regions: live nodes and models of each region, distances, and where the caller's address is."""
     tracker = request.app[TRACKER]
-    caller, workers = tracker.geoip.find(request[CLIENT]), tracker.workers.presence.by_region()
+    caller, workers = tracker.geoip.find(request[CALL].address), tracker.workers.presence.by_region()
     return reply_bytes(tracker.answers.regions(caller, workers), no_store=True)
 
 

@@ -15,7 +15,7 @@ from gpunode_protocol.tracker_api import (
     RegisterRequest,
 )
 
-from gpunode_tracker.app_keys import CLIENT, NODES_BY_TOKEN, TRACKER
+from gpunode_tracker.app_keys import CALL, NODES_BY_TOKEN, TRACKER
 from gpunode_tracker.audit import Action
 from gpunode_tracker.auth import WORKER_TOKEN_HEADER, account_of, node_of
 from gpunode_tracker.balances import node_balance
@@ -44,10 +44,10 @@ async def post_register(request: web.Request) -> web.Response:
     """POST /api/v1/nodes/register: worker token and certificate for a node that proves its key."""
     tracker = request.app[TRACKER]
     body = await read_body(request, RegisterRequest)
-    found = tracker.geoip.find(request[CLIENT])
+    found = tracker.geoip.find(request[CALL].address)
     seen = found if isinstance(found, Place) else None
     node = await tracker.registrar.register(
-        tracker.keys, body.registration, seen=seen, address=request[CLIENT], now=tracker.now
+        tracker.keys, body.registration, seen=seen, address=request[CALL].address, now=tracker.now
     )
     request.app[NODES_BY_TOKEN].forget(node.peer)
     return reply(
@@ -129,7 +129,7 @@ async def delete_node(request: web.Request) -> web.Response:
     async with tracker.database.write() as connection:
         await nodes.remove_token(connection, node.peer)
         name = node_name(node.peer)
-        await audit.record(connection, name, Action.NODE_LEFT, name, address=request[CLIENT], at=tracker.now)
+        await audit.record(connection, name, Action.NODE_LEFT, name, address=request[CALL].address, at=tracker.now)
     request.app[NODES_BY_TOKEN].forget(node.peer)
     return web.Response(status=204)
 
@@ -142,7 +142,7 @@ async def post_link(request: web.Request) -> web.Response:
     if read_signed_body(Link, body.link).peer != parse_peer_id(request.match_info["peer"]):
         raise InvalidRequest("The path names another node than the signed link.")
     peer, answer = await tracker.registrar.link(
-        tracker.keys, body.link, account, address=request[CLIENT], now=tracker.now
+        tracker.keys, body.link, account, address=request[CALL].address, now=tracker.now
     )
     request.app[NODES_BY_TOKEN].forget(peer)
     tracker.wake_sequencer.set()

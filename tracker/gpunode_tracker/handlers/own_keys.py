@@ -3,7 +3,7 @@
 from aiohttp import web
 from gpunode_protocol.admin_api import KeyRequest, KeyRotation
 
-from gpunode_tracker.app_keys import CLIENT, KEY_HOLDERS, TRACKER
+from gpunode_tracker.app_keys import CALL, KEY_HOLDERS, TRACKER
 from gpunode_tracker.audit import Actor
 from gpunode_tracker.auth import key_holder_of
 from gpunode_tracker.bodies import read_body
@@ -41,5 +41,5 @@ async def delete_key(request: web.Request) -> web.Response:
 async def _desk(request: web.Request) -> tuple[KeyDesk, str]:
     holder = await key_holder_of(request)
     tracker = request.app[TRACKER]
-    actor = Actor(f"key:{holder.key.id}", request[CLIENT])
+    actor = Actor(f"key:{holder.key.id}", request[CALL].address)
     return KeyDesk(tracker.database, tracker.clock, actor, asking=holder.key), holder.account.id

@@ -5,7 +5,7 @@ from typing import Final
 from aiohttp import web
 from gpunode_protocol import jobs_api as api
 
-from gpunode_tracker.app_keys import GUARD, TRACKER, VISIT
+from gpunode_tracker.app_keys import CALL, GUARD, TRACKER
 from gpunode_tracker.bodies import read_body, read_number, reply, reply_bytes, to_json
 from gpunode_tracker.errors import Rejected
 from gpunode_tracker.handlers.large_reply import send_json
@@ -24,7 +24,7 @@ async def get_next_job(request: web.Request) -> web.StreamResponse:
     def is_gone() -> bool:
         return request.transport is None or is_shut_out(request, worker)
 
-    with request[VISIT].waiting():
+    with request[CALL].visit.waiting():
         found = await request.app[TRACKER].workers.next_job(worker, wait_s, is_gone)
     if found.job_id is None:
         refuse_shut_out(request, worker)

@@ -7,7 +7,7 @@ from gpunode_protocol import jobs_api as api
 from gpunode_protocol.regions import Region
 from gpunode_protocol.tasks import Task
 
-from gpunode_tracker.app_keys import CLIENT, TRACKER
+from gpunode_tracker.app_keys import CALL, TRACKER
 from gpunode_tracker.auth import WORKER_TOKEN_HEADER, key_holder_of
 from gpunode_tracker.bodies import read_body, reply, reply_bytes, to_json
 from gpunode_tracker.errors import InvalidRequest, NotFound
@@ -26,9 +26,9 @@ async def post_worker_register(request: web.Request) -> web.Response:
     """POST /api/v1/workers/register: an id and a token; who shows a key besides is paid."""
     tracker = request.app[TRACKER]
     body = await read_body(request, api.WorkerRegistration)
-    found = tracker.geoip.find(request[CLIENT])
+    found = tracker.geoip.find(request[CALL].address)
     registered = await tracker.workers.register(
-        body, found if isinstance(found, Place) else None, address=request[CLIENT]
+        body, found if isinstance(found, Place) else None, address=request[CALL].address
     )
     worker = registered.worker
     answer = api.WorkerCredentials(worker_id=worker.id, token=registered.token, region=Region(worker.region))
@@ -79,7 +79,9 @@ async def get_worker(request: web.Request) -> web.Response:
         return reply(_view(await _worker_named(tracker, worker_id), presence))
     stored = live.stored
     state = stored, live.status_at(presence.monotonic()), live.heard_at
-    return reply_bytes(tracker.answers.worker(worker_id, state, lambda: to_json(_view(stored, presence))))
+    answers = tracker.answers
+    known = answers.find_worker(worker_id, state)
+    return reply_bytes(known or answers.keep_worker(worker_id, state, to_json(_view(stored, presence))))
 
 
 async def post_worker_maintenance(request: web.Request) -> web.Response:
@@ -87,7 +89,7 @@ async def post_worker_maintenance(request: web.Request) -> web.Response:
     tracker = request.app[TRACKER]
     worker = await worker_of(request)
     body = await read_body(request, api.MaintenanceRequest)
-    await tracker.workers.set_maintenance(worker, enabled=body.enabled, address=request[CLIENT])
+    await tracker.workers.set_maintenance(worker, enabled=body.enabled, address=request[CALL].address)
     return reply(_view(worker.stored, tracker.workers.presence))
 
 
@@ -95,7 +97,7 @@ async def post_worker_token(request: web.Request) -> web.Response:
     """POST /api/v1/workers/{worker}/token: a new token; the one before works 60 s more."""
     worker = await worker_of(request)
     shown = request.headers[WORKER_TOKEN_HEADER]
-    token = await request.app[TRACKER].workers.rotate(worker, shown, address=request[CLIENT])
+    token = await request.app[TRACKER].workers.rotate(worker, shown, address=request[CALL].address)
     answer = api.WorkerCredentials(worker_id=worker.id, token=token, region=Region(worker.stored.region))
     return reply(answer, no_store=True)
 
@@ -103,7 +105,7 @@ async def post_worker_token(request: web.Request) -> web.Response:
 async def delete_worker(request: web.Request) -> web.Response:
     """DELETE /api/v1/workers/{worker}: the worker leaves; its token ends, what it earned stays."""
     worker = await worker_of(request)
-    await request.app[TRACKER].workers.deregister(worker, address=request[CLIENT])
+    await request.app[TRACKER].workers.deregister(worker, address=request[CALL].address)
     return web.Response(status=204)
 
 

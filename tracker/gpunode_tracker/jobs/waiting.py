@@ -6,24 +6,21 @@ another replica took is gone.
 
 import asyncio
 import itertools
-import logging
 import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from gpunode_protocol.errors import GpunodeError
 from gpunode_protocol.jobs_api import NextJob
 
 from gpunode_tracker.jobs.news import JobNews
+from gpunode_tracker.repeating import attempt
 from gpunode_tracker.storage.database import Database
 from gpunode_tracker.storage.queue_heads import Head, queue_heads
 from gpunode_tracker.workers.draw import drawn_order
 from gpunode_tracker.workers.presence import LiveWorker
 from gpunode_tracker.workers.selection import Wanted, ranked, way_km
 from gpunode_tracker.workers.weight import weight_of
-
-logger = logging.getLogger(__name__)
 
 LOOK_INTERVAL_S: Final = 2.0
 """While somebody waits, the queue is looked into this often: other replicas' jobs may come without a word."""
@@ -121,12 +118,7 @@ class WaitingPolls:
             if self._monotonic() - looked_at >= LOOK_INTERVAL_S:  # not whenever the queue grows: there may be many
                 looked_at = self._monotonic()
                 self.let_go()
-            try:
-                await self.match()
-            except GpunodeError as error:
-                logger.error("%s", error, extra={"event": "matching_failed"})  # noqa: TRY400 -- the message says it all
-            except Exception:
-                logger.exception("Unexpected failure", extra={"event": "matching_failed"})
+            await attempt(self.match, "matching_failed")
             await self._news.wait_for_queue(changes, LOOK_INTERVAL_S)
 
     async def match(self) -> int:

@@ -31,7 +31,7 @@ _SECURITY_SCHEMES: Final[JsonObject] = {
     _TOKEN: {
         "type": "apiKey",
         "in": "header",
-        "name": WORKER_TOKEN_HEADER,
+        "name": str(WORKER_TOKEN_HEADER),
         "description": "The token that a node or worker got when it registered.",
     },
 }

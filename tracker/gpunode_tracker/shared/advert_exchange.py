@@ -4,7 +4,6 @@ Through the database, with Redis or without it: the rows are few and small, and 
 one process, which has them all.
 """
 
-import asyncio
 import logging
 from collections.abc import Callable
 from typing import Final
@@ -16,6 +15,7 @@ from gpunode_protocol.signing import open_signed
 from gpunode_protocol.tasks import Task
 
 from gpunode_tracker.region_index import MAX_SILENCE_S, RegionIndex
+from gpunode_tracker.repeating import every
 from gpunode_tracker.storage import live_adverts
 from gpunode_tracker.storage.database import Database
 from gpunode_tracker.storage.live_adverts import AdvertLife, KeptAdvert
@@ -50,14 +50,7 @@ class AdvertExchange:
 
     async def run(self) -> None:
         """Exchange every second, until cancelled. What fails is tried again at the next turn."""
-        while True:
-            try:
-                await self.exchange()
-            except GpunodeError as error:
-                logger.info("%s", error, extra={"event": "adverts_not_exchanged"})
-            except Exception:
-                logger.exception("Unexpected failure", extra={"event": "adverts_not_exchanged"})
-            await asyncio.sleep(INTERVAL_S)
+        await every(INTERVAL_S, self.exchange, "adverts_not_exchanged", level=logging.INFO, at_once=True)
 
     async def exchange(self) -> None:
         """Write, then read.

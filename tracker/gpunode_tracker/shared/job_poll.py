@@ -3,21 +3,18 @@
 Also with Redis, but seldom: a lost word is to delay, never to mislead.
 """
 
-import asyncio
 import logging
 from collections.abc import Callable
 from typing import Final
 
-from gpunode_protocol.errors import GpunodeError
 from gpunode_protocol.jobs_api import JobEventName
 
 from gpunode_tracker.jobs.job import JobStatus
 from gpunode_tracker.jobs.news import JobNews, Word
+from gpunode_tracker.repeating import every
 from gpunode_tracker.storage.database import Database
 from gpunode_tracker.storage.job_states import JobState, states_of
 from gpunode_tracker.storage.queue_heads import Head, queue_heads
-
-logger = logging.getLogger(__name__)
 
 INTERVAL_S: Final = 1.0
 SELDOM: Final = 10
@@ -43,17 +40,12 @@ class JobPoll:
 
     async def run(self) -> None:
         """Look every second, until cancelled. What fails is tried again at the next turn."""
-        while True:
-            await asyncio.sleep(INTERVAL_S)
-            self._turns += 1
-            if self._is_told() and self._turns % SELDOM:
-                continue
-            try:
-                await self.look()
-            except GpunodeError as error:
-                logger.info("%s", error, extra={"event": "job_poll_failed"})
-            except Exception:
-                logger.exception("Unexpected failure", extra={"event": "job_poll_failed"})
+        await every(INTERVAL_S, self._take_turn, "job_poll_failed", level=logging.INFO)
+
+    async def _take_turn(self) -> None:
+        self._turns += 1
+        if not self._is_told() or self._turns % SELDOM == 0:
+            await self.look()
 
     async def look(self) -> None:
         """Tell what changed since the last look.

@@ -3,7 +3,6 @@
 The ``PresenceStore`` beside the database, which hears of workers less often meanwhile. Entries end by themselves.
 """
 
-import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -12,6 +11,7 @@ from typing import Any, Final
 from pydantic import TypeAdapter
 from redis.asyncio import Redis
 
+from gpunode_tracker.repeating import every
 from gpunode_tracker.shared.redis_link import RedisAway, RedisLink, RedisRefused
 from gpunode_tracker.workers.presence import SILENT_S, Presence
 from gpunode_tracker.workers.signs import SignOfLife
@@ -23,6 +23,8 @@ LIFETIME_MS: Final = int(1_000 * SILENT_S)
 """Older words say nothing: who was silent for so long is off."""
 MAX_SIGNS: Final = 100_000
 """In the stream, about 35 MB; beyond, the oldest go. Ten thousand workers need half of it at most."""
+MAX_AHEAD_MS: Final = 60_000
+"""Places of the stream go by the clock of Redis, which may be set back by so much."""
 MAX_SIGN_BYTES: Final = 64 * 1024
 BATCH_SIGNS: Final = 256
 PAGE_SIGNS: Final = 512
@@ -57,18 +59,17 @@ class RedisPresence:
 
     async def run(self) -> None:
         """Exchange every second, until cancelled. While Redis is away, which its link says, nothing is done."""
-        while True:
-            try:
-                await self.flush()
-                await self.read()
-                self._is_refused = False
-            except RedisRefused as error:
-                self._note_refusal(error)
-            except RedisAway:
-                pass
-            except Exception:
-                logger.exception("Unexpected failure", extra={"event": "presence_not_exchanged"})
-            await asyncio.sleep(INTERVAL_S)
+        await every(INTERVAL_S, self._exchange, "presence_not_exchanged", at_once=True)
+
+    async def _exchange(self) -> None:
+        try:
+            await self.flush()
+            await self.read()
+            self._is_refused = False
+        except RedisRefused as error:
+            self._note_refusal(error)
+        except RedisAway:
+            pass
 
     async def flush(self) -> int:
         """See ``PresenceStore``.
@@ -112,13 +113,41 @@ class RedisPresence:
         self._to_tell.add(worker_id)
 
     async def _add(self, signs: Sequence[SignOfLife], redis: Redis) -> None:
+        if await self._append(signs, redis):
+            return
+        logger.warning(
+            "Somebody wrote into %s in Redis at a place that is far ahead of its clock, after which hardly anything or "
+            "nothing can be written. It is begun anew. Nobody but the tracker's replicas may write there.",
+            self._stream,
+            extra={"event": "presence_begun_anew"},
+        )
+        await redis.delete(self._stream)  # what others had not read of it is said again within seconds
+        await self._append(signs, redis)
+
+    async def _append(self, signs: Sequence[SignOfLife], redis: Redis) -> bool:
+        """Write signs; return False if the stream has come to a place that is far ahead of the clock of Redis.
+
+        Raises:
+            ResponseError: Redis refused for another reason.
+        """
         pipeline = redis.pipeline(transaction=False)
+        pipeline.time()
         for sign in signs:
             pipeline.xadd(self._stream, {_FIELD: _SIGN.dump_json(sign)}, maxlen=MAX_SIGNS, approximate=True)
         pipeline.xtrim(self._stream, minid=_place(self._server_ms - LIFETIME_MS), approximate=True)
         pipeline.pexpire(self._stream, LIFETIME_MS)
-        places = await pipeline.execute()
-        self._server_ms = int(places[0].partition(b"-")[0])  # by the clock of Redis, on which replicas agree
+        answers: list[Any] = await pipeline.execute(raise_on_error=False)
+        failure = next((answer for answer in answers if isinstance(answer, Exception)), None)
+        if failure is None:
+            self._server_ms = 1_000 * answers[0][0]  # by the clock of Redis, on which replicas agree
+            newest = answers[len(signs)]
+        else:
+            newest = (await redis.xinfo_stream(self._stream))["last-generated-id"]
+        now_ms = self._server_ms if failure is None else await _time_ms(redis)
+        is_ahead = _numbers(newest)[0] > now_ms + MAX_AHEAD_MS
+        if failure is not None and not is_ahead:
+            raise failure
+        return not is_ahead
 
     async def _page(self, after: bytes, redis: Redis) -> list[tuple[bytes, bytes | None]]:
         found: Any = await redis.xread({self._stream: after}, count=PAGE_SIGNS)  # annotated for all protocols

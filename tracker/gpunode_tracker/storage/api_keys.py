@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Select, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gpunode_tracker.api_keys import ApiKey, KeyTerms
+from gpunode_tracker.entries import account_name
 from gpunode_tracker.scopes import in_order, read_scopes
 from gpunode_tracker.storage.accounts import Account, secret_hash
 from gpunode_tracker.storage.tables import accounts, api_keys
@@ -35,6 +37,11 @@ class KeyHolder:
 
     account: Account
     key: ApiKey
+
+    @cached_property
+    def payer(self) -> str:
+        """The account's name in the ledger."""
+        return account_name(self.account.id)
 
 
 async def add_key(connection: AsyncConnection, key: ApiKey, secret: str) -> None:

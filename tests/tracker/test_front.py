@@ -122,6 +122,11 @@ async def test_expectations_are_counted(world: World) -> None:
     answer = await world.http.get(api.HEALTH_PATH, headers={"Expect": "the unexpected"})
     assert answer.status == 200
     assert b'http_requests_total{path="/healthz",status="200"} 1.0' in world.tracker.metrics.render()
+    for path, status in (("/nothing", 404), (api.GRANTS_PATH, 405)):
+        refused = await world.http.get(path, headers={"Expect": "the unexpected"})
+        assert (refused.status, refused.content_type) == (status, "application/problem+json")
+        assert refused.headers["RateLimit"].startswith('"address"')
+    assert b'http_requests_total{path="other",status="404"} 1.0' in world.tracker.metrics.render()
     _, key = await world.account()
     headers = {"Authorization": f"Bearer {key}"}
     asked = await world.http.post(api.GRANTS_PATH, data=io.BytesIO(b" " * 1_000), headers=headers, expect100=True)

@@ -7,9 +7,11 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from gpunode_protocol import tracker_api as api
 from gpunode_tracker.app import create_app
+from gpunode_tracker.app_keys import GUARD
 from gpunode_tracker.config import TrackerSettings
 from gpunode_tracker.daemon import tls_context
-from gpunode_tracker.secure_headers import HSTS
+from gpunode_tracker.front import Front
+from gpunode_tracker.reply_headers import HSTS
 from gpunode_tracker.tracker import Tracker
 
 from tests.tracker.certificates import self_signed
@@ -42,9 +44,10 @@ async def test_streams_have_them_too(tracker: Tracker) -> None:
         return response
 
     app = create_app(tracker)
-    app.router.add_get("/stream", stream)
+    app.router.add_get("/stream", Front(tracker, app[GUARD]).around("/stream", stream))
     async with TestClient(TestServer(app)) as http:
-        answer = await http.get("/stream", headers={"Authorization": "Bearer x"})
+        answer = await http.get("/stream", headers={"Authorization": "Bearer x", "X-Request-ID": "abc"})
+        assert (answer.headers["X-Request-ID"], answer.headers["RateLimit"][:11]) == ("abc", '"address";r')
         assert (answer.headers["X-Content-Type-Options"], answer.headers["Cache-Control"]) == ("nosniff", "no-cache")
 
 
