@@ -42,7 +42,7 @@ class SecretListener:
         self._accept = accept
         self._line_bytes = line_bytes
         self._server: asyncio.Server | None = None
-        self._checks: dict[asyncio.Task[None], None] = {}  # in the order in which they came
+        self._unproven: dict[asyncio.StreamWriter, asyncio.Task[None]] = {}  # in the order in which they came
 
     async def open(self) -> None:
         """Listen on a free port. Raises OSError: there is none."""
@@ -54,28 +54,29 @@ class SecretListener:
         server, self._server = self._server, None
         if server is not None:
             server.close()
-        for check in self._checks:
-            check.cancel()
+        for stranger in list(self._unproven):
+            self._drop(stranger)
 
     def _begin(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._server is None:  # accepted in the moment in which it was closed
             writer.close()
             return
-        if len(self._checks) >= MAX_UNPROVEN:
-            next(iter(self._checks)).cancel()
-        task = asyncio.create_task(self._check(reader, writer))
-        self._checks[task] = None
-        task.add_done_callback(self._checks.pop)
+        if len(self._unproven) >= MAX_UNPROVEN:
+            self._drop(next(iter(self._unproven)))
+        self._unproven[writer] = asyncio.create_task(self._check(reader, writer))
+
+    def _drop(self, stranger: asyncio.StreamWriter) -> None:
+        """Close a connection now: a cancelled task ends turns later, and one that has not begun closes nothing."""
+        self._unproven.pop(stranger).cancel()
+        stranger.close()
 
     async def _check(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        proven = False
-        try:
-            proven = await _begins_with(self.secret, reader)
-        finally:
-            if not proven:
-                writer.close()
+        proven = await _begins_with(self.secret, reader)
+        del self._unproven[writer]  # first: whoever takes it may close the listener
         if proven:
             self._accept(reader, writer)
+        else:
+            writer.close()
 
 
 async def _begins_with(secret: str, reader: asyncio.StreamReader) -> bool:

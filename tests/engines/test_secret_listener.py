@@ -132,3 +132,20 @@ async def test_the_right_one_among_very_many_at_once() -> None:
         await accepted.get()
         for connection in (right, *strangers):
             connection.close()
+
+
+async def test_strangers_at_once_are_no_more_than_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each that comes displaces another one, however many come in one turn of the loop."""
+    monkeypatch.setattr(secret_listener, "MAX_UNPROVEN", 4)
+    async with listening() as (listener, _):
+        address = ("127.0.0.1", listener.port)
+        strangers = [socket.create_connection(address) for _ in range(20)]  # none is accepted yet: the loop waits here
+        loop = asyncio.get_running_loop()
+        closed = 0
+        for stranger in strangers[:-4]:
+            stranger.setblocking(False)
+            async with asyncio.timeout(secret_listener.PROOF_TIMEOUT_S / 2):
+                closed += await loop.sock_recv(stranger, 1) == b""
+        assert closed == 16
+        for stranger in strangers:
+            stranger.close()
