@@ -5,9 +5,14 @@ import io
 from collections.abc import AsyncIterator
 
 import pytest
+from aiohttp import web
 from gpunode_protocol import tracker_api as api
+from gpunode_tracker.app import create_app
+from gpunode_tracker.app_keys import GUARD
+from gpunode_tracker.front import Front
 from gpunode_tracker.limits import MIB, Limits
 from gpunode_tracker.request_ids import REQUEST_ID_HEADER
+from gpunode_tracker.tracker import Tracker
 
 from tests.tracker.conftest import World
 
@@ -131,3 +136,39 @@ async def test_expectations_are_counted(world: World) -> None:
     headers = {"Authorization": f"Bearer {key}"}
     asked = await world.http.post(api.GRANTS_PATH, data=io.BytesIO(b" " * 1_000), headers=headers, expect100=True)
     assert (asked.status, (await asked.json())["code"]) == (400, "malformed")
+
+
+@pytest.mark.parametrize("begun", [False, True])
+async def test_a_client_that_leaves_is_no_failure(
+    begun: bool, tracker: Tracker, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whether its answer has begun or not: it is counted apart, and the log is silent."""
+    asked, ended = asyncio.Event(), asyncio.Event()
+
+    async def stream(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        if begun:
+            await response.prepare(request)
+        asked.set()
+        while request.transport is not None:
+            await asyncio.sleep(0)
+        try:
+            await response.prepare(request)
+            await response.write(b"too late")
+        finally:
+            ended.set()
+        return response
+
+    app = create_app(tracker)
+    app.router.add_get("/stream", Front(tracker, app[GUARD]).around("/stream", stream))
+    runner = web.AppRunner(app)  # as the tracker runs it: aiohttp's server for tests cancels such handlers
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    _, writer = await asyncio.open_connection(*runner.addresses[0])
+    writer.write(b"GET /stream HTTP/1.1\r\nHost: x\r\n\r\n")
+    await asyncio.wait_for(asked.wait(), 10)
+    writer.close()
+    await asyncio.wait_for(ended.wait(), 10)
+    await runner.cleanup()
+    assert b'http_requests_total{path="/stream",status="499"} 1.0' in tracker.metrics.render()
+    assert not [record for record in caplog.records if record.name.startswith("gpunode")]

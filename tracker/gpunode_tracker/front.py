@@ -21,6 +21,9 @@ from gpunode_tracker.tracker import Tracker
 
 logger = logging.getLogger(__name__)
 
+CLIENT_LEFT: Final = 499
+"""For the counter, as nginx has it: nobody is there to get an answer."""
+
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _REQUEST_IDS = RequestIds()
 _ADDRESS: Final = BanKind.ADDRESS  # an enumeration's members are looked up by Python code, and this with every request
@@ -63,7 +66,7 @@ class Front:
                     await charge_address(call, budget)
                     response = await handler(request)
             except Exception as error:  # the boundary of a request; what is unforeseen is logged below
-                response = self._answer_to(error, request.method, call)
+                response = self._answer_to(error, request, call)
                 if request.writer.output_size > 0:  # what comes now would be read as more of the answer that has begun
                     count_request(path, response.status)
                     raise ConnectionResetError("the answer has begun") from error
@@ -72,8 +75,10 @@ class Front:
 
         return answer
 
-    def _answer_to(self, error: Exception, method: str, call: Call) -> web.Response:
+    def _answer_to(self, error: Exception, request: web.Request, call: Call) -> web.Response:
         """Return the problem of an error; an unforeseen one is logged and stays opaque."""
+        if isinstance(error, ConnectionError) and _has_left(request):
+            return web.Response(status=CLIENT_LEFT)
         reason = _refused_for(error)
         if reason is not None:
             self._metrics.rejected.labels(reason).inc()
@@ -82,7 +87,7 @@ class Front:
             return known
         logger.error(
             "Unexpected failure in %s %s",
-            method,
+            request.method,
             call.path,
             exc_info=error,
             extra={"event": "request_failed", "request_id": call.id},
@@ -99,6 +104,10 @@ def _call(request: web.Request, path: str, guard: RequestGuard) -> Call:
     address = guard.address_of(request.remote, headers.getall(FORWARDED_HEADER, ()))
     holder = holder_of(address)
     return Call(name, path, address, holder, guard, guard.in_flight.visit(holder), [])
+
+
+def _has_left(request: web.Request) -> bool:
+    return request.transport is None or request.transport.is_closing()
 
 
 def _refused_for(error: Exception) -> str | None:
