@@ -3,9 +3,11 @@
 import asyncio
 import base64
 
+import aiohttp
 import pytest
 from gpunode_protocol.jobs_api import JOB_PATH, JOBS_PATH, NEXT_JOB_PATH, SYNC_JOB_PATH
 from gpunode_tracker.app_keys import GUARD
+from gpunode_tracker.handlers import large_reply
 from gpunode_tracker.in_flight import InFlight
 from gpunode_tracker.limits import MIB, Limits
 
@@ -39,6 +41,19 @@ async def test_a_large_result_takes_memory_until_it_is_read(limited: World) -> N
     assert {"X-Request-ID", "RateLimit", "Content-Length"} <= response.headers.keys()
     assert response.content_type == "application/json"
     assert len(_in_flight(limited)) == 0
+
+
+async def test_who_reads_a_large_result_too_slowly_is_cut_off(limited: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drop by drop, it would keep memory from others for an hour."""
+    monkeypatch.setattr(large_reply, "GRACE_S", 0.01)
+    monkeypatch.setattr(large_reply, "LEAST_BYTES_PER_S", 100 * LARGE_BYTES)
+    client = await client_of(limited)
+    response = await client.call("GET", await _large_job(client, LARGE_BYTES))
+    async with asyncio.timeout(10):
+        while len(_in_flight(limited)):
+            await asyncio.sleep(0)
+    with pytest.raises(aiohttp.ClientError):
+        await response.read()
 
 
 async def test_head_of_a_large_result(client: Client) -> None:

@@ -1,17 +1,21 @@
 """Answers of megabytes, which are sent while their request still counts: slow readers must not fill the memory."""
 
-import contextlib
+import asyncio
 from typing import Final
 
 from aiohttp import hdrs, web
 
 PART_BYTES: Final = 64 * 1024
+GRACE_S: Final = 30.0
+LEAST_BYTES_PER_S: Final = 64 * 1024
+"""On the average, after ``GRACE_S``; a slow DSL line has that. 36 MiB may take ten minutes."""
 
 
 async def send_json(request: web.Request, body: bytes, *, no_store: bool = False) -> web.StreamResponse:
     """Send JSON, and return when it is on its way; what the request holds (``quotas.hold_body``) it holds until then.
 
-    Whoever takes nothing for some time is cut off, see ``connections``.
+    Whoever takes nothing for some time is cut off, see ``connections``; likewise who takes less than
+    ``LEAST_BYTES_PER_S``, or a few readers would keep the memory from all others.
 
     Args:
         request: that it answers.
@@ -28,8 +32,14 @@ async def send_json(request: web.Request, body: bytes, *, no_store: bool = False
     await response.prepare(request)
     if request.method == hdrs.METH_HEAD:  # aiohttp would send a body all the same
         return response
-    with contextlib.suppress(ConnectionError):  # the reader has left
-        for start in range(0, len(body), PART_BYTES):
-            await response.write(body[start : start + PART_BYTES])
-        await response.write_eof()
+    try:
+        async with asyncio.timeout(GRACE_S + len(body) / LEAST_BYTES_PER_S):
+            for start in range(0, len(body), PART_BYTES):
+                await response.write(body[start : start + PART_BYTES])
+            await response.write_eof()
+    except ConnectionError:
+        return response  # the reader has left
+    except TimeoutError:
+        if request.transport is not None:
+            request.transport.abort()
     return response
