@@ -1,5 +1,6 @@
 """The tracker's REST interface as a node uses it."""
 
+import io
 import random
 import ssl
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import stamina
 from gpunode_protocol import tracker_api as api
 from gpunode_protocol.errors import BadTrackerAddress
 from gpunode_protocol.identity import PeerId
+from gpunode_protocol.jobs_api import SLOW_LINE_BYTES_PER_S
 from gpunode_protocol.signing import Envelope, WireModel
 from pydantic import ValidationError
 
@@ -30,10 +32,23 @@ R = TypeVar("R", bound=WireModel)
 
 @dataclass(frozen=True)
 class CallLimits:
-    """timeout_s: of one attempt, seconds, > 0. answer_bytes: of the answer's body at most."""
+    """What one attempt may take.
+
+    Args:
+        timeout_s: seconds, > 0.
+        answer_bytes: of the answer's body at most.
+        slow_bytes: for which a slow line gets more time, while something comes every ``timeout_s``.
+    """
 
     timeout_s: float = REQUEST_TIMEOUT_S
     answer_bytes: int = _MAX_REPLY_BYTES
+    slow_bytes: int = 0
+
+    @property
+    def client_timeout(self) -> aiohttp.ClientTimeout:
+        """The same for aiohttp."""
+        total_s = self.timeout_s + self.slow_bytes / SLOW_LINE_BYTES_PER_S
+        return aiohttp.ClientTimeout(total=total_s, sock_connect=CONNECT_TIMEOUT_S, sock_read=self.timeout_s)
 
 
 class TrackerClient:
@@ -159,10 +174,14 @@ class TrackerClient:
     async def _request(self, method: str, path: str, data: bytes, headers: dict[str, str], call: CallLimits) -> bytes:
         if self._session is None:
             self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=self._ssl))
-        timeout = aiohttp.ClientTimeout(total=call.timeout_s, sock_connect=CONNECT_TIMEOUT_S)
         try:
             async with self._session.request(
-                method, self.url + path, data=data or None, headers=headers, allow_redirects=False, timeout=timeout
+                method,
+                self.url + path,
+                data=io.BytesIO(data) if data else None,  # which is read, and sent, piece by piece
+                headers=headers,
+                allow_redirects=False,
+                timeout=call.client_timeout,
             ) as response:
                 answer = await _read(response, call.answer_bytes)
                 status, retry_after = response.status, response.headers.get("Retry-After", "")

@@ -34,6 +34,8 @@ LEASE_HEARTBEAT_INTERVAL_S = 20
 """A worker that holds a job is heard this often: by its heartbeat, or by events of the job."""
 MAX_ATTEMPTS = 3
 LONG_POLL_MAX_S = 30
+SLOW_LINE_BYTES_PER_S = 64 * 1024
+"""What files of jobs take over the slowest line that is waited for; half a megabit is what poor DSL sends."""
 MAX_WORKER_MODELS = 8
 MAX_PAGE = 100
 MAX_WEBHOOK_URL_CHARS = 2_000

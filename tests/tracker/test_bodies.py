@@ -2,15 +2,24 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from unittest import mock
 
 import pytest
+from aiohttp import StreamReader, web
+from aiohttp.base_protocol import BaseProtocol
 from aiohttp.test_utils import make_mocked_request
 from gpunode_protocol import tracker_api as api
+from gpunode_protocol.jobs_api import SLOW_LINE_BYTES_PER_S, MaintenanceRequest
 from gpunode_protocol.tracker_api import BalanceReply, HeadReply
 from gpunode_tracker import bodies
-from gpunode_tracker.bodies import read_number, reply
+from gpunode_tracker.app_keys import CALL, GUARD
+from gpunode_tracker.bodies import read_body, read_number, reply
 from gpunode_tracker.errors import InvalidRequest
+from gpunode_tracker.limits import MIB, Limits
+from gpunode_tracker.rate_buckets import MemoryRateBuckets
+from gpunode_tracker.request_guard import Call, RequestGuard
 
+from tests.node.virtual_time import virtual_time
 from tests.tracker.conftest import World
 
 
@@ -76,3 +85,37 @@ async def test_a_body_that_does_not_come(world: World, monkeypatch: pytest.Monke
     response = await world.http.post(api.SETTLEMENTS_PATH, data=drops())
     assert (response.status, response.content_type) == (408, "application/problem+json")
     never.set()
+
+
+async def _read_slowly(bytes_per_s: float, *, slow_line: bool) -> MaintenanceRequest:
+    """Read a body of 8 MiB that comes at some speed."""
+    loop = asyncio.get_running_loop()
+    content = StreamReader(mock.Mock(BaseProtocol, _reading_paused=False), 2**16, loop=loop)
+    guard = RequestGuard(Limits(), (), MemoryRateBuckets(loop.time))
+    app = web.Application()
+    app[GUARD] = guard
+    request = make_mocked_request("POST", "/", payload=content, app=app)
+    request[CALL] = Call("1", "/", "192.0.2.1", "192.0.2.1", guard, guard.in_flight.visit("192.0.2.1"), [])
+
+    async def send() -> None:
+        for _ in range(8):
+            content.feed_data(b" " * MIB)
+            await asyncio.sleep(MIB / bytes_per_s)
+        content.feed_data(b'{"enabled": true}')
+        content.feed_eof()
+
+    sending = asyncio.create_task(send())
+    try:
+        return await read_body(request, MaintenanceRequest, max_bytes=9 * MIB, slow_line=slow_line)
+    finally:
+        sending.cancel()
+
+
+@virtual_time
+async def test_a_large_body_over_a_slow_line() -> None:
+    """Takes the time that the line needs, where that was foreseen."""
+    assert (await _read_slowly(1.1 * SLOW_LINE_BYTES_PER_S, slow_line=True)).enabled
+    with pytest.raises(web.HTTPRequestTimeout):
+        await _read_slowly(0.5 * SLOW_LINE_BYTES_PER_S, slow_line=True)
+    with pytest.raises(web.HTTPRequestTimeout):
+        await _read_slowly(1.1 * SLOW_LINE_BYTES_PER_S, slow_line=False)

@@ -150,7 +150,7 @@ async def test_a_client_that_leaves_is_no_failure(
         if begun:
             await response.prepare(request)
         asked.set()
-        while request.transport is not None:
+        while request.transport is not None:  # noqa: ASYNC110 -- nothing tells of it
             await asyncio.sleep(0)
         try:
             await response.prepare(request)

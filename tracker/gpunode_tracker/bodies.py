@@ -5,6 +5,7 @@ from typing import Final, TypeVar
 
 from aiohttp import hdrs, web
 from gpunode_protocol.errors import MalformedMessage
+from gpunode_protocol.jobs_api import SLOW_LINE_BYTES_PER_S
 from gpunode_protocol.signing import WireModel
 from gpunode_protocol.validation import first_problem
 from multidict import CIMultiDict
@@ -26,7 +27,12 @@ BODY_TIMEOUT_S = 30.0
 
 
 async def read_body(
-    request: web.Request, model: type[M], *, max_bytes: int | None = None, timeout_s: float | None = None
+    request: web.Request,
+    model: type[M],
+    *,
+    max_bytes: int | None = None,
+    timeout_s: float | None = None,
+    slow_line: bool = False,
 ) -> M:
     """Read the request's JSON body.
 
@@ -35,6 +41,7 @@ async def read_body(
         model: what it should be.
         max_bytes: None = as many as the settings allow for most calls.
         timeout_s: within which it must have come; None = ``BODY_TIMEOUT_S``.
+        slow_line: whether what has come gives it more time, as much as ``SLOW_LINE_BYTES_PER_S`` need.
 
     Raises:
         TooManyRequests, Overloaded: there is no memory for a large one now.
@@ -42,8 +49,9 @@ async def read_body(
         HTTPRequestEntityTooLarge: more bytes than this path takes. HTTPRequestTimeout: it takes too long to come.
     """
     try:
-        async with asyncio.timeout(timeout_s or BODY_TIMEOUT_S):
-            data = await _read(request, max_bytes or request.app[GUARD].limits.body_bytes)
+        async with asyncio.timeout(timeout_s or BODY_TIMEOUT_S) as time_left:
+            most = max_bytes or request.app[GUARD].limits.body_bytes
+            data = await _read(request, most, time_left if slow_line else None)
     except TimeoutError as error:
         raise web.HTTPRequestTimeout from error
     except (web.RequestPayloadError, ConnectionError) as error:  # badly encoded, or its sender has left
@@ -58,7 +66,7 @@ async def read_body(
         raise InvalidRequest(f"{model.__name__}: {first_problem(error)}") from error
 
 
-async def _read(request: web.Request, max_bytes: int) -> bytearray:
+async def _read(request: web.Request, max_bytes: int, time_left: asyncio.Timeout | None) -> bytearray:
     data = bytearray()
     held = request.app[GUARD].limits.body_bytes
     too_large = (request.content_length or 0) > max_bytes
@@ -68,6 +76,8 @@ async def _read(request: web.Request, max_bytes: int) -> bytearray:
         if len(data) > held:
             hold_body(request, len(data) - held)
             held = len(data)
+        if time_left is not None and (due_at := time_left.when()) is not None:
+            time_left.reschedule(due_at + len(chunk) / SLOW_LINE_BYTES_PER_S)
     if too_large:
         raise web.HTTPRequestEntityTooLarge(max_size=max_bytes)
     return data

@@ -31,7 +31,7 @@ class WorkerClient(TrackerClient):
     async def next_job(self, worker_id: str, token: str, wait_s: int) -> api.NextJob:
         """Return a job that the worker holds from now on, or why there was none within ``wait_s`` seconds."""
         path = f"{api.NEXT_JOB_PATH.format(worker=worker_id)}?wait={wait_s}"
-        limits = CallLimits(wait_s + ANSWER_MARGIN_S, _JOB_BYTES)
+        limits = CallLimits(wait_s + ANSWER_MARGIN_S, _JOB_BYTES, slow_bytes=_JOB_BYTES)
         return self._read_as(api.NextJob, await self._ask("GET", path, token=token, repeat=False, call=limits))
 
     async def tell(self, job_id: str, token: str, event: api.WorkerEvent) -> None:
@@ -42,5 +42,6 @@ class WorkerClient(TrackerClient):
 
     async def complete(self, job_id: str, token: str, body: bytes) -> api.CompletionReply:
         """Deliver a job's end; body: a ``JobCompletion`` in JSON."""
-        path, limits = api.COMPLETE_PATH.format(job=job_id), CallLimits(COMPLETION_TIMEOUT_S)
+        path = api.COMPLETE_PATH.format(job=job_id)
+        limits = CallLimits(COMPLETION_TIMEOUT_S, slow_bytes=len(body))
         return self._read_as(api.CompletionReply, await self._ask("POST", path, body, token=token, call=limits))

@@ -1,5 +1,7 @@
 """Calls of a pull worker to its tracker."""
 
+import asyncio
+
 import pytest
 import stamina
 from aiohttp import web
@@ -9,6 +11,7 @@ from gpunode_node.pull.worker_client import WorkerClient
 from gpunode_protocol.jobs_api import NextJob, WorkerEvent
 
 from tests.node.pull.fake_queue import WORKER_ID, chat_of
+from tests.node.virtual_time import virtual_time
 from tests.node.world import job_id
 
 
@@ -72,3 +75,51 @@ async def test_an_event_has_no_answer() -> None:
         await client.tell(job_id(1), "t", WorkerEvent(attempt=1, step=1, total=2))
         await client.close()
     assert recorder.asked == [("POST", f"/api/v1/jobs/{job_id(1)}/events", "t")]
+
+
+async def _dripping(body: bytes, pause_s: float) -> TestServer:
+    """Return a tracker, started, that takes and gives a body in four pieces."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        await request.read()
+        response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        await response.prepare(request)
+        for piece in range(4):
+            await asyncio.sleep(pause_s)
+            await response.write(body[piece * len(body) // 4 : (piece + 1) * len(body) // 4])
+        return response
+
+    app = web.Application(client_max_size=2**30)
+    app.router.add_route("*", "/{path:.*}", answer)
+    server = TestServer(app)
+    await server.start_server()
+    return server
+
+
+@virtual_time
+async def test_a_job_over_a_slow_line() -> None:
+    """A large one takes longer to come than it is waited for one; where nothing comes, that is the limit still."""
+    found = NextJob(job_id=job_id(1), params=chat_of("x"))
+    body = found.model_dump_json(exclude_none=True).encode()
+    for pause_s, comes in ((20.0, True), (36.0, False)):
+        server = await _dripping(body, pause_s)
+        client = WorkerClient(str(server.make_url("/")).rstrip("/"))
+        if comes:
+            assert await client.next_job(WORKER_ID, "t", 25) == found
+        else:
+            with pytest.raises(TrackerUnreachable):
+                await client.next_job(WORKER_ID, "t", 25)
+        await client.close()
+        await server.close()
+
+
+@virtual_time
+async def test_a_result_over_a_slow_line() -> None:
+    """The larger it is, the more time it has."""
+    server = await _dripping(b'{"job_id": "a", "status": "completed"}', 50.0)
+    client = WorkerClient(str(server.make_url("/")).rstrip("/"))
+    assert (await client.complete(job_id(1), "t", b" " * (8 * 1024 * 1024))).status == "completed"
+    with pytest.raises(TrackerUnreachable):
+        await client.complete(job_id(1), "t", b"{}")
+    await client.close()
+    await server.close()

@@ -46,11 +46,11 @@ async def test_a_large_result_takes_memory_until_it_is_read(limited: World) -> N
 async def test_who_reads_a_large_result_too_slowly_is_cut_off(limited: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Drop by drop, it would keep memory from others for an hour."""
     monkeypatch.setattr(large_reply, "GRACE_S", 0.01)
-    monkeypatch.setattr(large_reply, "LEAST_BYTES_PER_S", 100 * LARGE_BYTES)
+    monkeypatch.setattr(large_reply, "SLOW_LINE_BYTES_PER_S", 100 * LARGE_BYTES)
     client = await client_of(limited)
     response = await client.call("GET", await _large_job(client, LARGE_BYTES))
     async with asyncio.timeout(10):
-        while len(_in_flight(limited)):
+        while len(_in_flight(limited)):  # noqa: ASYNC110 -- nothing tells of it
             await asyncio.sleep(0)
     with pytest.raises(aiohttp.ClientError):
         await response.read()

@@ -183,7 +183,9 @@ async def _file(request: web.Request) -> FiledJob:
             f"{IDEMPOTENCY_KEY_HEADER} has 1 to {MAX_KEY_CHARS} printable ASCII characters, without spaces."
         )
     limits = request.app[GUARD].limits
-    submission = await read_body(request, JobSubmission, max_bytes=limits.job_body_bytes, timeout_s=BODY_TIMEOUT_S)
+    submission = await read_body(
+        request, JobSubmission, max_bytes=limits.job_body_bytes, timeout_s=BODY_TIMEOUT_S, slow_line=True
+    )
     place = tracker.geoip.find(request[CALL].address)
     region = place.region if isinstance(place, Place) else None
     sender = Sender(account, key_of(request).id, request[CALL].address, region)

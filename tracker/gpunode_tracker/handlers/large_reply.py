@@ -4,18 +4,18 @@ import asyncio
 from typing import Final
 
 from aiohttp import hdrs, web
+from gpunode_protocol.jobs_api import SLOW_LINE_BYTES_PER_S
 
 PART_BYTES: Final = 64 * 1024
 GRACE_S: Final = 30.0
-LEAST_BYTES_PER_S: Final = 64 * 1024
-"""On the average, after ``GRACE_S``; a slow DSL line has that. 36 MiB may take ten minutes."""
+"""Beyond what ``SLOW_LINE_BYTES_PER_S`` need."""
 
 
 async def send_json(request: web.Request, body: bytes, *, no_store: bool = False) -> web.StreamResponse:
     """Send JSON, and return when it is on its way; what the request holds (``quotas.hold_body``) it holds until then.
 
     Whoever takes nothing for some time is cut off, see ``connections``; likewise who takes less than
-    ``LEAST_BYTES_PER_S``, or a few readers would keep the memory from all others.
+    ``SLOW_LINE_BYTES_PER_S``, or a few readers would keep the memory from all others.
 
     Args:
         request: that it answers.
@@ -33,7 +33,7 @@ async def send_json(request: web.Request, body: bytes, *, no_store: bool = False
     if request.method == hdrs.METH_HEAD:  # aiohttp would send a body all the same
         return response
     try:
-        async with asyncio.timeout(GRACE_S + len(body) / LEAST_BYTES_PER_S):
+        async with asyncio.timeout(GRACE_S + len(body) / SLOW_LINE_BYTES_PER_S):
             for start in range(0, len(body), PART_BYTES):
                 await response.write(body[start : start + PART_BYTES])
             await response.write_eof()

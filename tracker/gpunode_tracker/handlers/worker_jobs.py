@@ -51,7 +51,7 @@ async def post_job_complete(request: web.Request) -> web.Response:
     """POST /api/v1/jobs/{job}/complete: the result, or why there is none; the same once more changes nothing."""
     worker = await worker_of(request)
     limits = request.app[GUARD].limits
-    body = await read_body(request, api.JobCompletion, max_bytes=limits.completion_body_bytes)
+    body = await read_body(request, api.JobCompletion, max_bytes=limits.completion_body_bytes, slow_line=True)
     tracker = request.app[TRACKER]
     answer = await tracker.workers.completing.complete(worker, request.match_info["job"], body)
     tracker.metrics.worker_jobs.labels("completed" if body.success else "failed").inc()
