@@ -123,3 +123,21 @@ async def test_a_worker_reads_a_large_job(limited: World) -> None:
     assert (await response.json())["params"]["audio"] == audio
     assert response.headers["Cache-Control"] == "no-store"
     assert len(_in_flight(limited)) == 0
+
+
+async def test_a_worker_that_leaves_in_the_middle_of_a_large_job(limited: World) -> None:
+    """The job is for others at once, and not only when its lease has run out."""
+    client, worker = await client_of(limited), await pull_worker(limited, supported_types=["whisper"])
+    server = limited.http.server.runner.server  # type: ignore[union-attr]  # -- the test's own server runs
+    server.handler_cancellation = False  # type: ignore[union-attr]  # -- as the tracker runs it
+    audio = base64.b64encode(bytes(LARGE_BYTES // 4 * 3)).decode()
+    ticket = await client.submit(type="whisper", params={"audio": audio})
+    response = await worker.get(NEXT_JOB_PATH)
+    assert (await client.view(ticket.job_id)).status == "running"
+    response.close()
+    async with asyncio.timeout(10):
+        while len(_in_flight(limited)):  # noqa: ASYNC110 -- nothing tells of it
+            await asyncio.sleep(0)
+    view = await client.view(ticket.job_id)
+    assert (view.status, view.failures) == ("queued", ("The worker left before it had got the job.",))
+    assert limited.tracker.workers.presence.status_of(worker.id) == "online"

@@ -18,7 +18,7 @@ EVENT_BODY_BYTES: Final = 640 * 1024
 
 async def get_next_job(request: web.Request) -> web.StreamResponse:
     """GET /api/v1/workers/{worker}/next-job?wait=: a job, waited for up to 30 s, or the counted reasons why not."""
-    worker = await worker_of(request)
+    worker, taking = await worker_of(request), request.app[TRACKER].workers.taking
     wait_s = read_number(request, "wait", 0, highest=api.LONG_POLL_MAX_S)
 
     def is_gone() -> bool:
@@ -34,9 +34,9 @@ async def get_next_job(request: web.Request) -> web.StreamResponse:
     try:
         hold_body(request, len(body) - freely)
     except Rejected:
-        await request.app[TRACKER].workers.taking.undo(worker, found)
+        await taking.undo(worker, found)
         raise
-    return await send_json(request, body, no_store=True)
+    return await send_json(request, body, no_store=True, on_cut=lambda: taking.put_back(worker, found))
 
 
 async def post_job_event(request: web.Request) -> web.Response:
