@@ -29,7 +29,7 @@ MODEL: Final = "smollm2-135m"
 STREAMS: Final = 8
 CONTEXT_TOKENS: Final = 256
 SCALE_THREADS: Final = 2
-SCALE_ROUNDS: Final = 2
+SCALE_ROUNDS: Final = 3
 SCALE_TOKENS: Final = 32
 """Of each stream."""
 
