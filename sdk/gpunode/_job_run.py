@@ -35,6 +35,7 @@ from gpunode._seen_prefix import CannotGoOn
 from gpunode._segment_numbers import SegmentNumbers
 from gpunode._selection import Choice
 from gpunode._transport import JobLink, ReadingClock
+from gpunode._turns import Turn
 from gpunode.errors import ClientError
 from gpunode.types import Route, RouteSegment, StartTimes
 
@@ -132,20 +133,13 @@ class JobRun:
         """Send the request to a node; None if it cannot be reached."""
         part: Part | None = None
         try:
-            async with self._services.turns.turn(seat.choice.node):
-                part = await self._open_stream(seat)
-                if part is not None and not self._inputs:  # files take their time
-                    await part.link.send()
-                return part
-        except BaseException:
-            if part is not None:
-                self._leave(part, None)
-            raise
+            part = await self._open_stream(seat, await self._services.turns.next(seat.choice.node))
         finally:
             if part is None:
                 self._seats.get_up(seat)
+        return part
 
-    async def _open_stream(self, seat: Seat) -> Part | None:
+    async def _open_stream(self, seat: Seat, turn: Turn) -> Part | None:
         choice = seat.choice
         patience_s = OPEN_DEADLINE_S if self._cut_at is None else _RESUME_OPEN_S
         deadline_s = min(patience_s, max(0.0, self._left_s()))
@@ -158,7 +152,7 @@ class JobRun:
             self._failed.unreachable(choice, str(error))
             return None
         try:
-            return Part(choice, self._link(choice, stream), seat.counted, seat.place, self._services.monotonic())
+            return Part(choice, self._link(choice, stream), turn, seat.counted, seat.place, self._services.monotonic())
         except BaseException:
             stream.abort()
             raise
@@ -281,6 +275,9 @@ class JobRun:
                 return await part.link.next_events()
         except TimeoutError:
             return [Failed(job_error(ErrorCode.DEADLINE_PASSED, "The job took longer than its time limit."))]
+        finally:
+            if part.link.job.accepted is not None:
+                part.turn.end()
 
     def _take(self, event: JobEvent, part: Part) -> JobEvent | None:
         """Note an event; return what of it the caller gets."""

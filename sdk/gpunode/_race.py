@@ -15,6 +15,7 @@ from gpunode._node_places import Place
 from gpunode._probing import OwnJob
 from gpunode._selection import Choice
 from gpunode._transport import JobLink
+from gpunode._turns import Turn
 
 _DECIDES = (TokensFrame, SegmentFrame, ProgressFrame, Blob, Completed, Failed)
 
@@ -23,12 +24,13 @@ _DECIDES = (TokensFrame, SegmentFrame, ProgressFrame, Blob, Completed, Failed)
 class Part:
     """One node's part of a job, over one stream.
 
-    counted: see ``Prober``. place: at the node, until the stream is closed. sent_at, begun_at, last_at: of request,
-    first and last output, monotonic seconds.
+    turn: until the node has accepted. counted: see ``Prober``. place: at the node, until the stream is closed. sent_at,
+    begun_at, last_at: of request, first and last output, monotonic seconds.
     """
 
     choice: Choice
     link: JobLink
+    turn: Turn
     counted: OwnJob
     place: Place
     sent_at: float

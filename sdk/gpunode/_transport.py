@@ -72,13 +72,6 @@ class JobLink:
         self._is_cut = False
         self._knocker = None if has_ended is None else Knocker(Silence(job), has_ended, stream.abort)
 
-    async def send(self) -> None:
-        """Write what the job has to say now; afterwards, ``next_events`` does it."""
-        while outgoing := self.job.data_to_send(self.clock()):
-            for data in outgoing:
-                if not self._is_cut:
-                    await self._write(data)
-
     async def next_events(self) -> list[JobEvent]:
         """Wait for the next events, at least one; none once the job is over.
 
@@ -88,9 +81,9 @@ class JobLink:
         try:
             events: list[JobEvent] = []
             while not events and not self.job.is_over:
-                await self.send()
+                await self._send()
                 events = await self._read()
-            await self.send()
+            await self._send()
         finally:
             if self._knocker is not None:
                 self._knocker.stop()
@@ -112,7 +105,7 @@ class JobLink:
         """Ask the node to stop and close, without a word about what it has sent, or may still send."""
         self.job.cancel("another node was the first to begin")
         try:
-            await self.send()
+            await self._send()
         finally:
             await self.stream.close()
 
@@ -120,7 +113,7 @@ class JobLink:
         """Send the last voucher and close; return whether the node said that it has it: a stream's end says nothing."""
         try:
             async with asyncio.timeout(HAND_OVER_S):
-                await self.send()
+                await self._send()
                 while data := await self.stream.read():
                     if self.job.receive_settled(data):
                         return True
@@ -133,6 +126,12 @@ class JobLink:
     def abort(self) -> None:
         """End the stream at once."""
         self.stream.abort()
+
+    async def _send(self) -> None:
+        while outgoing := self.job.data_to_send(self.clock()):
+            for data in outgoing:
+                if not self._is_cut:
+                    await self._write(data)
 
     async def _write(self, data: bytes) -> None:
         """Write one frame. After a failure nothing more is written, but reading goes on: the node may have said why."""

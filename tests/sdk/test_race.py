@@ -17,7 +17,7 @@ BUSY = Failed(job_error(ErrorCode.BUSY, "full"))
 
 
 def _part() -> Part:
-    return Part(cast("Any", None), cast("Any", None), OwnJob(0.0), cast("Any", None), sent_at=0.0)
+    return Part(cast("Any", None), cast("Any", None), cast("Any", None), OwnJob(0.0), cast("Any", None), sent_at=0.0)
 
 
 @dataclass

@@ -9,7 +9,7 @@ NODE = "12D3KooWNode"
 
 
 class _Jobs:
-    """Jobs that take a turn each, of so many seconds, and write down when it began, by the order of their calls."""
+    """Jobs that take a turn each, for so many seconds; who began when is written down."""
 
     def __init__(self) -> None:
         self.turns = Turns()
@@ -17,14 +17,15 @@ class _Jobs:
 
     async def send(self, name: str, takes_s: float, *, node: str = NODE) -> None:
         """Take a turn."""
-        async with self.turns.turn(node):
-            self.began.append((name, round(asyncio.get_running_loop().time(), 4)))
-            await asyncio.sleep(takes_s)
+        turn = await self.turns.next(node)
+        self.began.append((name, round(asyncio.get_running_loop().time(), 4)))
+        await asyncio.sleep(takes_s)
+        turn.end()
 
 
 @virtual_time
 async def test_one_after_the_other() -> None:
-    """Each begins when the one before has sent its request, in the order of the calls."""
+    """Each begins when the one before was accepted, in the order of the calls."""
     jobs, start = _Jobs(), asyncio.get_running_loop().time()
     await asyncio.gather(*(jobs.send(name, 0.005) for name in "abc"))
     assert jobs.began == [("a", start), ("b", round(start + 0.005, 4)), ("c", round(start + 0.010, 4))]
@@ -60,3 +61,12 @@ async def test_a_job_that_is_cancelled_while_it_waits_lets_the_next_go() -> None
     assert jobs.began[0] == ("a", start)
     assert [name for name, _ in jobs.began] == ["a", "c"]
     assert jobs.turns._last == {}
+
+
+@virtual_time
+async def test_a_turn_that_nobody_ends_is_over_in_time() -> None:
+    """The job failed before it was accepted; a later one does not wait for it."""
+    turns = Turns()
+    await turns.next(NODE)
+    await asyncio.sleep(MAX_TURN_S)
+    assert turns._last == {}

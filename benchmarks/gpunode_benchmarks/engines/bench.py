@@ -1,7 +1,8 @@
 """``gpunode bench engines``: what each supervised engine costs beside the bare library that it wraps, on the CPU.
 
 Every process computes on one thread. On a machine with two cores or more two kinds of engines are measured at a time,
-each by itself in turns (see ``turns``), so that all fit into a minute.
+each by itself in turns (see ``turns``), so that all fit into a minute. Pictures come after them: an engine tells each
+step of one to its parent, which is to find a core for that.
 """
 
 import asyncio
@@ -20,7 +21,7 @@ _Bench = Callable[[int], Awaitable[list[Measure]]]
 
 #: What is measured at the same time, each lane one after the other.
 LANES: Final[Sequence[Sequence[_Bench]]] = (
-    (llamacpp.measure_llamacpp, images.measure_images),
+    (llamacpp.measure_llamacpp,),
     (transformers.measure_transformers, whisper.measure_whisper),
 )
 
@@ -54,10 +55,14 @@ def run_engines_bench(rounds: int = ROUNDS) -> BenchResult:
 
 async def _measure(rounds: int) -> list[Measure]:
     lanes = LANES if (os.cpu_count() or 1) >= len(LANES) else [[bench for lane in LANES for bench in lane]]
+    lanes_are_over = asyncio.Event()
     async with asyncio.TaskGroup() as group:
+        pictures = group.create_task(images.measure_images(rounds, lanes_are_over.wait))
         running = [group.create_task(_run_lane(lane, rounds)) for lane in lanes]
-    # needs two cores for itself
-    return [measure for lane in running for measure in lane.result()] + await llamacpp.measure_llamacpp_scale()
+        await asyncio.wait(running)
+        lanes_are_over.set()
+    measures = [measure for lane in running for measure in lane.result()]
+    return [*measures, *pictures.result(), *await llamacpp.measure_llamacpp_scale()]  # needs two cores for itself
 
 
 async def _run_lane(benches: Sequence[_Bench], rounds: int) -> list[Measure]:

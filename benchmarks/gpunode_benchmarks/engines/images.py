@@ -1,8 +1,9 @@
-"""diffusers: pictures/s beside the library alone, without previews."""
+"""diffusers: pictures/s beside the library alone, of the model's own size and steps, without previews."""
 
 import contextlib
 import itertools
 import time
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Final
 
@@ -23,18 +24,19 @@ PICTURE: Final[dict[str, Any]] = {
     "prompt": "a handwritten seven",
     "width": 32,
     "height": 32,
-    "steps": 10,
+    "steps": 20,
     "guidance": 3.0,
 }
 
 _BARE: Final = "gpunode_benchmarks.engines.bare.diffusers_child"
 
 
-async def measure_images(rounds: int) -> list[Measure]:
+async def measure_images(rounds: int, when_quiet: Callable[[], Awaitable[object]]) -> list[Measure]:
     """Have all sides draw the same pictures.
 
     Args:
         rounds: pairs.
+        when_quiet: waited for when all sides have loaded the model.
 
     Raises:
         BenchmarkFailed: a side did not draw what it was asked for.
@@ -50,6 +52,7 @@ async def measure_images(rounds: int) -> list[Measure]:
         return {**PICTURE, "seed": next(seeds)}
 
     async with started_sides(engine, partial(draw, engine), _BARE, load) as sides:
+        await when_quiet()
         await take_turns(sides, [SIDES], next_picture)  # warms up
         seconds = await take_turns(sides, sequences(rounds), next_picture)
     return side_measures(seconds, work=1, unit="pictures/s", about="diffusers")

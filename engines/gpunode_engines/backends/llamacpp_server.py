@@ -9,9 +9,9 @@ from typing import Any
 
 import xllamacpp
 
+from gpunode_engines.backends.kept_connections import KeptConnections
 from gpunode_engines.errors import BackendFailed, EngineStartFailed, InvalidParameters
 from gpunode_engines.ipc import Load
-from gpunode_engines.parent_line import connect
 
 _ALL_LAYERS = 999
 """More layers than any model has: llama.cpp then offloads all of them."""
@@ -23,7 +23,6 @@ of 512 costs 4 % of prefill speed (SmolLM2-135M on 2 cores: 400 against 420 toke
 _GPU_BATCH_TOKENS = 512
 """llama.cpp's default for one step on a GPU (``n_ubatch``)."""
 
-_HTTP_TIMEOUT_S = 60.0
 _ERRORS_ONLY = 1
 """llama.cpp's verbosity at which it logs errors and nothing of the requests."""
 
@@ -68,7 +67,7 @@ def _parameters(order: Load, api_key: str, *, on_gpu: bool) -> Any:
 
 
 class LlamaCppServer:
-    """A loaded model. ``complete`` runs in the calling thread; the HTTP calls open a connection each."""
+    """A loaded model. ``complete`` runs in the calling thread."""
 
     def __init__(self, order: Load) -> None:
         device = gpu_name() if order.options.use_gpu else None
@@ -78,8 +77,7 @@ class LlamaCppServer:
             self._server = xllamacpp.Server(_parameters(order, self._api_key, on_gpu=device is not None))
         except Exception as error:
             raise EngineStartFailed(f"llama.cpp cannot load {order.model}: {error}") from error
-        self._host, _, port = self._server.listening_address.removeprefix("http://").rpartition(":")
-        self._port = int(port)
+        self._line = KeptConnections(int(self._server.listening_address.rpartition(":")[2]))
 
     def complete(self, body: dict[str, Any], on_chunk: Any) -> None:
         """Run a completion; ``on_chunk`` gets each chunk as a dictionary and ends the job by returning True."""
@@ -109,18 +107,13 @@ class LlamaCppServer:
         return tuple(self._call("POST", "/tokenize", body)["tokens"])
 
     def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        connection = http.client.HTTPConnection(self._host, self._port)
         headers = {"Authorization": f"Bearer {self._api_key}", "Content-Type": "application/json"}
+        payload = None if body is None else json.dumps(body)
         try:
-            connection.sock = connect(self._port)
-            connection.sock.settimeout(_HTTP_TIMEOUT_S)
-            connection.request(method, path, None if body is None else json.dumps(body), headers)
-            response = connection.getresponse()
-            answer = json.loads(response.read())
+            status, text = self._line.request(method, path, payload, headers)
+            answer = json.loads(text)
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise BackendFailed(f"llama.cpp did not answer {path}; try again.") from error
-        finally:
-            connection.close()
-        if response.status != http.HTTPStatus.OK:
-            raise InvalidParameters(f"The model's chat template refuses these messages (status {response.status}).")
+        if status != http.HTTPStatus.OK:
+            raise InvalidParameters(f"The model's chat template refuses these messages (status {status}).")
         return dict(answer)

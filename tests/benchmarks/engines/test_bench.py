@@ -1,7 +1,8 @@
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import pytest
-from gpunode_benchmarks.engines import bench, llamacpp
+from gpunode_benchmarks.engines import bench, images, llamacpp
 from gpunode_benchmarks.engines.turns import measure
 from gpunode_benchmarks.report import Measure
 
@@ -24,6 +25,13 @@ def lanes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         happened.append("scale")
         return [measure("scale", "x", [1.0])]
 
+    async def pictures(rounds: int, when_quiet: Callable[[], Awaitable[object]]) -> list[Measure]:
+        happened.append("load pictures")
+        await when_quiet()
+        happened.append("pictures")
+        return [measure("pictures", "x", [1.0] * rounds)]
+
+    monkeypatch.setattr(images, "measure_images", pictures)
     monkeypatch.setattr(bench, "LANES", ((quick("a"), quick("b")), (quick("c"),)))
     monkeypatch.setattr(llamacpp, "measure_llamacpp_scale", scale)
     return happened
@@ -35,8 +43,9 @@ def test_lanes_run_at_once_and_what_needs_two_cores_after_them(
     """Within a lane one comes after the other."""
     monkeypatch.setattr("os.cpu_count", lambda: 2)
     result = bench.run_engines_bench(3)
-    assert lanes == ["begin a", "begin c", "end a", "begin b", "end c", "end b", "scale"]
-    assert [measure.name for measure in result.measures] == ["a", "b", "c", "scale"]
+    assert lanes[0] == "load pictures"
+    assert lanes[1:] == ["begin a", "begin c", "end a", "begin b", "end c", "end b", "pictures", "scale"]
+    assert [measure.name for measure in result.measures] == ["a", "b", "c", "pictures", "scale"]
     assert result.measures[0].count == 3
     assert result.settings["threads"] == 1
 
@@ -45,4 +54,4 @@ def test_on_one_core_nothing_runs_at_once(lanes: list[str], monkeypatch: pytest.
     """Two lanes would measure each other."""
     monkeypatch.setattr("os.cpu_count", lambda: 1)
     bench.run_engines_bench(1)
-    assert lanes == ["begin a", "end a", "begin b", "end b", "begin c", "end c", "scale"]
+    assert lanes[1:] == ["begin a", "end a", "begin b", "end b", "begin c", "end c", "pictures", "scale"]
