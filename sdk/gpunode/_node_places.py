@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import math
 from bisect import insort
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
@@ -16,6 +17,9 @@ SHUT_S: Final = 1.0
 LEAST_SHUT_S: Final = 0.25
 """However soon it wants to be asked again."""
 LONGEST_SHUT_S: Final = 60.0
+
+TRIAL_S: Final = 2.0
+"""As long as somebody waits, a node that was avoided and has room is looked at this often, and gets one job then."""
 
 
 class Place:
@@ -83,6 +87,7 @@ class NodePlaces:
         self._shut: dict[PeerId, _Shut] = {}
         self._waiting: list[_Waiter] = []
         self._numbers = itertools.count()
+        self._trials: dict[PeerId, asyncio.TimerHandle] = {}
 
     def has_room(self, node: PeerId) -> bool:
         """Return whether a further stream may be opened now. Nobody waits for a node that has room."""
@@ -148,12 +153,22 @@ class NodePlaces:
         del self._shut[node]
         self._serve({node})
 
-    def _serve(self, nodes: Collection[PeerId]) -> None:
-        """Give places away, in the order in which they are waited for."""
+    def _try(self, node: PeerId) -> None:
+        del self._trials[node]
+        self._serve({node}, most=1)
+
+    def _serve(self, nodes: Collection[PeerId], most: float = math.inf) -> None:
+        """Give places away, in the order in which they are waited for. most: so many."""
         for waiter in [waiter for waiter in self._waiting if not {*nodes}.isdisjoint(waiter.nodes)]:
             avoided = waiter.avoided()
             wanted = [node for node in waiter.nodes if node not in avoided] or waiter.nodes
             node = next(filter(self.has_room, wanted), None)
-            if node is not None and not waiter.place.done():
+            if node is not None and most > 0 and not waiter.place.done():
                 waiter.place.set_result(self.take(node))
                 self._waiting.remove(waiter)
+                most -= 1
+                continue
+            passed_over = next(filter(self.has_room, waiter.nodes), None)
+            if passed_over is not None and passed_over not in self._trials:
+                loop = asyncio.get_running_loop()
+                self._trials[passed_over] = loop.call_later(TRIAL_S, self._try, passed_over)

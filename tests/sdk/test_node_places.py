@@ -1,8 +1,9 @@
 """With places by hand; whole jobs: see ``test_seats``."""
 
 import asyncio
+import itertools
 
-from gpunode._node_places import LEAST_SHUT_S, LONGEST_SHUT_S, SHUT_S, NodePlaces, Place
+from gpunode._node_places import LEAST_SHUT_S, LONGEST_SHUT_S, SHUT_S, TRIAL_S, NodePlaces, Place
 from gpunode_protocol.identity import Identity
 
 from tests.node.virtual_time import virtual_time
@@ -80,6 +81,27 @@ async def test_a_node_to_be_avoided_is_taken_only_if_there_is_no_other() -> None
     assert (await one).node == ONE
     at_two.release()
     assert (await both).node == TWO
+
+
+@virtual_time
+async def test_a_node_that_is_avoided_no_longer_is_tried_by_one_after_the_other() -> None:
+    """Without anything that ends there: what it failed in was the last."""
+    now = asyncio.get_running_loop().time
+    places, avoided = NodePlaces(limit=8), {ONE}
+    at_one, *_at_two = places.take(ONE), *(places.take(TWO) for _ in range(8))
+    places.take(ONE).refused(0.0)
+    both = [asyncio.ensure_future(places.wait([TWO, ONE], avoided=lambda: avoided)) for _ in range(3)]
+    await asyncio.sleep(0)
+    at_one.release()
+    await asyncio.sleep(10 * TRIAL_S)
+    assert not any(task.done() for task in both)
+    avoided.clear()
+    began_at, came_at = now(), []
+    for task in both:
+        assert (await task).node == ONE
+        came_at.append(now() - began_at)
+    assert [later - sooner for sooner, later in itertools.pairwise(came_at)] == [TRIAL_S, TRIAL_S]
+    assert came_at[0] <= TRIAL_S
 
 
 async def test_the_first_of_several_nodes_is_taken() -> None:
