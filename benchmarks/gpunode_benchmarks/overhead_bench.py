@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
+import uvloop
+
 from gpunode_benchmarks.overhead_engines import MODEL
 from gpunode_benchmarks.overhead_network import OverheadNetwork, overhead_network
 from gpunode_benchmarks.overhead_paced import MODEL as PACED_MODEL
@@ -85,7 +87,7 @@ def run_overhead_bench(pairs: int = MIN_PAIRS) -> BenchResult:
     """
     load_before, began_at = load_average(), time.monotonic()
     with overhead_network((MODEL, PACED_MODEL)) as network:
-        results = asyncio.run(_measure(network, pairs, ends_at=began_at + BUDGET_S - _PACED_S))
+        results = uvloop.run(_measure(network, pairs, ends_at=began_at + BUDGET_S - _PACED_S))
     return BenchResult(
         bench="overhead",
         about="SDK, mesh and node on loopback beside the engine's child called directly, on the CPU",

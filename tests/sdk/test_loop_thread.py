@@ -1,8 +1,11 @@
 import asyncio
+import contextlib
+import sys
 import threading
 
 import pytest
-from gpunode._loop_thread import shared_loop
+import uvloop
+from gpunode._loop_thread import _new_loop, shared_loop
 
 
 async def _name() -> str:
@@ -59,3 +62,12 @@ def test_the_thread_is_a_daemon() -> None:
     """It must not keep the interpreter alive."""
     shared_loop()
     assert all(thread.daemon for thread in threading.enumerate() if thread.name == "gpunode-client")
+
+
+def test_the_loop_is_the_faster_one_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client alone, and Windows, have asyncio's."""
+    with contextlib.closing(_new_loop()) as loop:
+        assert isinstance(loop, uvloop.Loop)
+    monkeypatch.setitem(sys.modules, "uvloop", None)
+    with contextlib.closing(_new_loop()) as loop:
+        assert isinstance(loop, asyncio.SelectorEventLoop)
