@@ -10,6 +10,7 @@ LONGEST_PAUSE_S: Final = 300.0
 @dataclass
 class _Record:
     failures: int = 0
+    failed_until: float = 0.0
     blocked_until: float = 0.0
     busy_until: float = 0.0
 
@@ -21,11 +22,15 @@ class Breakers:
     _records: dict[str, _Record] = field(default_factory=dict)
 
     def failed(self, node: str, now: float) -> None:
-        """Pause a node, twice as long as the last time."""
+        """Pause a node, twice as long as the last time.
+
+        During a pause that begins anew, as long as before: jobs that were there together end by the same failure.
+        """
         record = self._records.setdefault(node, _Record())
-        pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(record.failures, 16))
-        record.failures += 1
-        record.blocked_until = now + pause_s
+        if now >= record.failed_until:
+            record.failures += 1
+        record.failed_until = now + min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(record.failures - 1, 16))
+        record.blocked_until = max(record.blocked_until, record.failed_until)
 
     def busy(self, node: str, now: float, retry_after_s: float | None) -> None:
         """Pause a node that said when to come back; it has not failed."""

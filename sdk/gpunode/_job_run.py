@@ -306,10 +306,10 @@ class JobRun:
 
     async def _give_up(self, part: Part, error: GpunodeError) -> None:
         """Raise, unless another attempt may be made."""
-        if self.answer.has_begun:
-            await self._go_on_elsewhere(part, error)
-        elif self._is_one_too_many(part, error):
+        if self._is_one_too_many(part, error):
             pass
+        elif self.answer.has_begun:
+            await self._go_on_elsewhere(part, error)
         elif await self._has_new_grant(part, error):
             self._nodes.put_first(part.choice)
         elif self._failed_at(part, error) is Blame.REQUEST and isinstance(error, JobError):
@@ -329,8 +329,6 @@ class JobRun:
         except (CannotGoOn, ClientError) as reason:
             self._failed_at(part, error)
             self._interrupt(f"{error} {reason}")
-        if self._is_one_too_many(part, error):
-            return
         if await self._has_new_grant(part, error):
             self._nodes.put_first(part.choice)
             return
@@ -351,9 +349,11 @@ class JobRun:
 
     def _is_one_too_many(self, part: Part, error: GpunodeError) -> bool:
         """See that the job waits for another one of this client to end, if that is all that keeps a node from it."""
-        if part.link.job.error_told is not error or not self._seats.refused(part.choice, part.place, error):
+        job = part.link.job
+        is_unread = job.error_told is error and job.accepted is None
+        if not is_unread or not self._seats.refused(part.choice, part.place, error):
             return False
-        self._numbers.refused(part.link.job.request.body.segment)
+        self._numbers.unread(job.request.body.segment, part.choice.node)
         return True
 
     async def _has_new_grant(self, part: Part, error: GpunodeError) -> bool:

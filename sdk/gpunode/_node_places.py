@@ -1,7 +1,10 @@
 """How many streams for jobs this client has at each node: no more than a node takes of one peer, the others wait."""
 
 import asyncio
-from collections import Counter, deque
+import itertools
+import math
+from bisect import insort
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -11,7 +14,12 @@ from gpunode_protocol.node_stream import MAX_STREAMS_PER_PEER
 
 SHUT_S: Final = 1.0
 """A node that took no further stream, and did not say for how long, is asked again after this."""
+LEAST_SHUT_S: Final = 0.25
+"""However soon it wants to be asked again."""
 LONGEST_SHUT_S: Final = 60.0
+
+TRIAL_S: Final = 2.0
+"""As long as somebody waits, a node that was avoided and has room is looked at this often, and gets one job then."""
 
 
 class Place:
@@ -37,7 +45,7 @@ class Place:
             self._leave(self.node)
 
     def refused(self, retry_after_s: float | None) -> None:
-        """The node took no further stream; it is left alone until one of those there has ended, or for these seconds.
+        """The node took no further stream; for these seconds it gets no more than it has, one for each that ends.
 
         It may see the end of a stream later than the client, and others may use the client's key.
         """
@@ -49,7 +57,21 @@ class Place:
 @dataclass(eq=False, frozen=True)
 class _Waiter:
     nodes: tuple[PeerId, ...]
+    rank: tuple[bool, int]
+    avoided: Callable[[], Collection[str]]
     place: "asyncio.Future[Place]"
+
+
+@dataclass(frozen=True)
+class _Shut:
+    """most: streams that a node took when it refused one; opening: takes that for no longer true."""
+
+    most: int
+    opening: asyncio.TimerHandle
+
+
+def _nobody() -> Collection[str]:
+    return ()
 
 
 class NodePlaces:
@@ -62,12 +84,15 @@ class NodePlaces:
     def __init__(self, limit: int = MAX_STREAMS_PER_PEER) -> None:
         self._limit = limit
         self._taken = Counter[PeerId]()
-        self._shut: dict[PeerId, asyncio.TimerHandle] = {}
-        self._waiting: deque[_Waiter] = deque()
+        self._shut: dict[PeerId, _Shut] = {}
+        self._waiting: list[_Waiter] = []
+        self._numbers = itertools.count()
+        self._trials: dict[PeerId, asyncio.TimerHandle] = {}
 
     def has_room(self, node: PeerId) -> bool:
         """Return whether a further stream may be opened now. Nobody waits for a node that has room."""
-        return self._taken[node] < self._limit and node not in self._shut
+        shut = self._shut.get(node)
+        return self._taken[node] < (self._limit if shut is None else shut.most)
 
     def has_jobs(self, node: PeerId) -> bool:
         """Return whether streams are open there, of which each will end some time."""
@@ -78,13 +103,29 @@ class NodePlaces:
         self._taken[node] += 1
         return Place(node, self._left, self._refused)
 
-    async def wait(self, nodes: Iterable[PeerId], *, is_urgent: bool = False) -> Place:
-        """Return the first place that becomes free at one of these nodes, best first; whoever came first has it first.
+    def number(self) -> int:
+        """Return a number for ``wait``, higher than all before."""
+        return next(self._numbers)
 
-        is_urgent: before all those who came sooner.
+    async def wait(
+        self,
+        nodes: Iterable[PeerId],
+        *,
+        number: int | None = None,
+        is_urgent: bool = False,
+        avoided: Callable[[], Collection[str]] = _nobody,
+    ) -> Place:
+        """Return the first place that becomes free at one of these nodes; whoever has the lowest number has it first.
+
+        Args:
+            nodes: best first.
+            number: from ``number``, None = a new one. Who waits again keeps it, and so its place in the line.
+            is_urgent: before all that are not.
+            avoided: nodes at which no place is wanted, as long as there are others among these.
         """
-        waiter = _Waiter(tuple(nodes), asyncio.get_running_loop().create_future())
-        self._waiting.insert(0 if is_urgent else len(self._waiting), waiter)
+        rank = not is_urgent, self.number() if number is None else number
+        waiter = _Waiter(tuple(nodes), rank, avoided, asyncio.get_running_loop().create_future())
+        insort(self._waiting, waiter, key=lambda waiter: waiter.rank)
         self._serve(waiter.nodes)
         try:
             return await waiter.place
@@ -98,25 +139,36 @@ class NodePlaces:
 
     def _left(self, node: PeerId) -> None:
         self._taken -= Counter([node])
-        self._open(node)
+        self._serve({node})
 
     def _refused(self, node: PeerId, retry_after_s: float | None) -> None:
         self._taken -= Counter([node])
-        pause_s = min(LONGEST_SHUT_S, SHUT_S if retry_after_s is None else max(0.0, retry_after_s))
+        pause_s = min(LONGEST_SHUT_S, SHUT_S if retry_after_s is None else max(LEAST_SHUT_S, retry_after_s))
         if node in self._shut:
-            self._shut[node].cancel()
-        self._shut[node] = asyncio.get_running_loop().call_later(pause_s, self._open, node)
+            self._shut[node].opening.cancel()
+        opening = asyncio.get_running_loop().call_later(pause_s, self._open, node)
+        self._shut[node] = _Shut(self._taken[node], opening)
 
     def _open(self, node: PeerId) -> None:
-        shut = self._shut.pop(node, None)
-        if shut is not None:
-            shut.cancel()
+        del self._shut[node]
         self._serve({node})
 
-    def _serve(self, nodes: Collection[PeerId]) -> None:
-        """Give places away, in the order in which they are waited for."""
+    def _try(self, node: PeerId) -> None:
+        del self._trials[node]
+        self._serve({node}, most=1)
+
+    def _serve(self, nodes: Collection[PeerId], most: float = math.inf) -> None:
+        """Give places away, in the order in which they are waited for. most: so many."""
         for waiter in [waiter for waiter in self._waiting if not {*nodes}.isdisjoint(waiter.nodes)]:
-            node = next((node for node in waiter.nodes if self.has_room(node)), None)
-            if node is not None and not waiter.place.done():
+            avoided = waiter.avoided()
+            wanted = [node for node in waiter.nodes if node not in avoided] or waiter.nodes
+            node = next(filter(self.has_room, wanted), None)
+            if node is not None and most > 0 and not waiter.place.done():
                 waiter.place.set_result(self.take(node))
                 self._waiting.remove(waiter)
+                most -= 1
+                continue
+            passed_over = next(filter(self.has_room, waiter.nodes), None)
+            if passed_over is not None and passed_over not in self._trials:
+                loop = asyncio.get_running_loop()
+                self._trials[passed_over] = loop.call_later(TRIAL_S, self._try, passed_over)

@@ -7,6 +7,7 @@ from typing import Any, Final, NoReturn
 from gpunode_protocol.mesh.errors import PeerUnreachable
 from gpunode_protocol.mesh.interface import MeshStream
 
+from gpunode._ending import end_all, result_of
 from gpunode._knocking import HasEnded
 from gpunode._silence import KNOCK_INTERVAL_S
 
@@ -31,14 +32,16 @@ async def open_unless_ended(opening: Coroutine[Any, Any, MeshStream], has_ended:
     try:
         await asyncio.wait({open_task, knock_task}, return_when=asyncio.FIRST_COMPLETED)
         stream = open_task.result() if open_task.done() else knock_task.result()
+        await end_all([open_task, knock_task])
         is_returned = True
         return stream
     finally:
-        open_task.cancel()
-        knock_task.cancel()
-        opened, _ = await asyncio.gather(open_task, knock_task, return_exceptions=True)
-        if not is_returned and not isinstance(opened, BaseException):
-            opened.abort()
+        try:
+            await end_all([open_task, knock_task])
+        finally:
+            opened, _ = result_of(open_task), result_of(knock_task)
+            if not is_returned and opened is not None:
+                opened.abort()
 
 
 async def _until_ended(has_ended: HasEnded) -> NoReturn:

@@ -10,6 +10,7 @@ from gpunode_protocol.client_job import Completed, Failed, JobEvent
 from gpunode_protocol.errors import GpunodeError
 from gpunode_protocol.messages import ProgressFrame, SegmentFrame, TokensFrame
 
+from gpunode._ending import end_all, result_of
 from gpunode._node_places import Place
 from gpunode._probing import OwnJob
 from gpunode._selection import Choice
@@ -85,24 +86,18 @@ async def first_to_begin(
                 del running[task]
                 dismiss(part, failure)
     finally:
-        opened = await _broken_off(opening)
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
-        for part in (*running.values(), *opened):
-            if returned is None:
-                leave(part)
-            elif part is not returned:
-                dismiss(part, None)
-
-
-async def _broken_off(opening: "asyncio.Future[Part | None] | None") -> list[Part]:
-    """Stop asking a second node; return it if it was asked already."""
-    if opening is None:
-        return []
-    opening.cancel()
-    (second,) = await asyncio.gather(opening, return_exceptions=True)
-    return [second] if isinstance(second, Part) else []
+        try:
+            await end_all([*running, *([] if opening is None else [opening])])
+        except asyncio.CancelledError:
+            returned = None  # nobody gets it
+            raise
+        finally:
+            second = result_of(opening)  # it may have been asked in the same moment
+            for part in (*running.values(), *([] if second is None else [second])):
+                if returned is None:
+                    leave(part)
+                elif part is not returned:
+                    dismiss(part, None)
 
 
 async def _until_decided(part: Part, next_events: NextEvents) -> list[JobEvent]:

@@ -5,6 +5,8 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
+from gpunode._ending import end_all
+
 T = TypeVar("T")
 
 MAX_AHEAD: Final = 4_096
@@ -31,9 +33,10 @@ async def read_ahead(source: AsyncGenerator[T, None], limit: int = MAX_AHEAD) ->
         if item.error is not None:
             raise item.error
     finally:
-        reading.cancel()
-        await asyncio.wait({reading})
-        await source.aclose()
+        try:
+            await end_all([reading])
+        finally:
+            await source.aclose()
 
 
 async def _read(source: AsyncGenerator[T, None], queue: asyncio.Queue[T | _End]) -> None:

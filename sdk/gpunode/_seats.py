@@ -38,6 +38,7 @@ class Seats:
         self._services = services
         self._nodes = nodes
         self._places = services.places
+        self._number: int | None = None
 
     def take(self, fits: Callable[[Choice], bool]) -> Seat | None:
         """Return a seat at the best node that fits and has room now, None if there is none."""
@@ -48,7 +49,8 @@ class Seats:
         """Return a seat at the best node; None: there is nobody, or no place by then.
 
         Where this client has as many jobs as a node takes of it, a node that is free does the job; without one it waits
-        until one of them ends: the ranking knew of them, and still found that node better.
+        until one of them ends: the ranking knew of them, and still found that node better. For a node that refuses
+        although this client has no jobs there, it does not wait while another one has room.
 
         Args:
             until: monotonic seconds.
@@ -57,7 +59,7 @@ class Seats:
         if self._nodes.is_next(self._has_room):
             return self.take(_any)
         seat = self.take(lambda choice: choice.standing is Standing.ANSWERED and is_free(choice))
-        if seat is None and not self._nodes.has(lambda choice: self._places.has_jobs(choice.node)):
+        if seat is None and not self._nodes.has(self._will_have_room):
             seat = self.take(_any)
         if seat is not None or not (is_urgent or self._services.may_wait):
             return seat
@@ -92,9 +94,12 @@ class Seats:
         if not full:
             return None
         self.problem = self.problem or "All nodes have as many jobs of this client as they take. "
+        self._number = self._places.number() if self._number is None else self._number
         try:
             async with asyncio.timeout(max(0.0, until - began_at)):
-                place = await self._places.wait(full, is_urgent=is_urgent)
+                place = await self._places.wait(
+                    full, number=self._number, is_urgent=is_urgent, avoided=self._failed_lately
+                )
         except TimeoutError:
             return None
         finally:
@@ -102,6 +107,12 @@ class Seats:
         choice = self._nodes.next(lambda choice: choice.node == place.node)
         assert choice is not None  # noqa: S101 -- nobody else takes from a job's queue
         return self._seat(choice, place)
+
+    def _failed_lately(self) -> frozenset[str]:
+        return self._services.breakers.blocked(self._services.monotonic())
+
+    def _will_have_room(self, choice: Choice) -> bool:
+        return not self._has_room(choice) and self._places.has_jobs(choice.node)
 
     def _has_room(self, choice: Choice) -> bool:
         return self._places.has_room(choice.node)

@@ -30,6 +30,14 @@ class SegmentNumbers:
         self._is_free = False
         return self._last
 
+    def unread(self, number: int, node: PeerId) -> None:
+        """Note that a node did not even read a request: it may have the number again, as may any other."""
+        if number == self._last:
+            self._asked.discard(node)
+            self._is_free = bool(self._asked)
+            if not self._asked:
+                self._last -= 1
+
     def refused(self, number: int) -> None:
         """Note that a node said no to a request before it accepted it."""
         if number == self._last:

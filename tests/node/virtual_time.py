@@ -56,6 +56,18 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         self._jumping.threads_at_work -= 1
 
 
+class CreepingTimeLoop(VirtualTimeLoop):
+    """Time passes a little whenever somebody looks, as it really does: for tests whose instants are not round numbers.
+
+    Else a timer may end a rounding error too early, and who looks whether it is time would look for ever.
+    """
+
+    def time(self) -> float:
+        """Return virtual seconds, a nanosecond more each time."""
+        self._jumping.now_s += 1e-9
+        return self._jumping.now_s
+
+
 def virtual_time(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
     """Run an async test on a ``VirtualTimeLoop``."""
 

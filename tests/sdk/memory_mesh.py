@@ -85,7 +85,7 @@ class MemoryNetwork:
     unanswered: set[PeerId] = field(default_factory=set)
     opened: Counter[tuple[PeerId, str]] = field(default_factory=Counter)
     looked_up: list[str] = field(default_factory=list)
-    serving: set[asyncio.Task[None]] = field(default_factory=set)
+    serving: set[asyncio.Task[None]] = field(default_factory=set)  #: named by the peer that serves
     find_delay_s: Callable[[str], float] = field(default=lambda _key: 0.0)
 
     def announce(self, advert: Signed[Advert], shard_bits: int = 0) -> None:
@@ -157,7 +157,7 @@ class MemoryMesh:
         ours = MemoryStream(peer_id, self.network.address_of.get(peer_id, "/ip4/127.0.0.1/tcp/1"))
         theirs = MemoryStream(self.peer_id, "/memory")
         ours.other, theirs.other = theirs, ours
-        task = asyncio.create_task(_serve(handler, theirs))
+        task = asyncio.create_task(_serve(handler, theirs), name=peer_id)
         self.network.serving.add(task)
         task.add_done_callback(self.network.serving.discard)
         return ours

@@ -142,7 +142,9 @@ class _Conversation:
         self._job: NodeJob
 
     async def run(self) -> None:
-        first = self._parser.receive_data(await self._stream.read())[0]
+        if not (data := await self._stream.read()):
+            return
+        first = self._parser.receive_data(data)[0]
         assert isinstance(first, RequestFrame)
         self._node.requests.append(first)
         await asyncio.sleep(self._node.hesitates_s)

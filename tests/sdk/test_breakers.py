@@ -3,11 +3,20 @@ from gpunode._breakers import Breakers
 
 def test_a_pause_doubles_from_15_seconds_to_5_minutes() -> None:
     """And ends by itself."""
-    breakers, pauses = Breakers(), []
+    breakers, now, pauses = Breakers(), 0.0, []
     for _ in range(7):
-        breakers.failed("node", 0.0)
-        pauses.append(next(at for at in (15, 30, 60, 120, 240, 300) if "node" not in breakers.blocked(at)))
+        breakers.failed("node", now)
+        pauses.append(next(s for s in (15, 30, 60, 120, 240, 300) if "node" not in breakers.blocked(now + s)))
+        now += pauses[-1]
     assert pauses == [15, 30, 60, 120, 240, 300, 300]
+
+
+def test_jobs_that_end_together_are_one_failure() -> None:
+    """Eight were there when the node was started anew."""
+    breakers = Breakers()
+    for moment in range(8):
+        breakers.failed("node", moment / 8)
+    assert (breakers.blocked(15.0), breakers.blocked(16.0)) == ({"node"}, frozenset())
 
 
 def test_success_forgets() -> None:

@@ -96,3 +96,17 @@ async def test_a_caller_that_leaves_keeps_nothing_open() -> None:
     with pytest.raises(asyncio.CancelledError):
         await leaving
     assert opening.stream.was_aborted
+
+
+@virtual_time
+async def test_a_stream_is_not_lost_whenever_the_caller_goes() -> None:
+    """Also in the moment in which it is open: it is returned, or ended."""
+    for steps in range(1, 10):
+        opening, door = _Opening(0.0), _Door()
+        task = asyncio.ensure_future(open_unless_ended(opening.open(), door.has_ended))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait({task})
+        was_opened = steps > 1 and not opening.was_cancelled
+        assert not was_opened or not task.cancelled() or opening.stream.was_aborted, steps

@@ -162,3 +162,25 @@ async def test_nobody_to_ask() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert (race.hedges, race.left) == (1, ["first"])
+
+
+@pytest.mark.parametrize("hedge_after_s", [0.0, 60.0])
+async def test_whoever_was_asked_is_left_whenever_the_caller_goes(hedge_after_s: float) -> None:
+    """Also in the moment in which one has won, and if it goes twice."""
+    for steps in range(24):
+        race = _Field([[QUEUED], [TOKEN]], [[QUEUED], [QUEUED]])
+        task = asyncio.create_task(race.run(hedge_after_s))
+        for _ in range(steps % 12):
+            await asyncio.sleep(0)
+        has_begun = steps % 12 > 0
+        task.cancel()
+        await asyncio.sleep(0)
+        if steps >= 12:
+            task.cancel()
+        await asyncio.wait({task})
+        gone = [*race.left, *(name for name, _ in race.dismissed)]
+        asked = ["first", "second"][: 1 + race.hedges] if has_begun else []
+        if task.cancelled():
+            assert sorted(gone) == asked, steps
+        else:
+            assert sorted([*gone, task.result()[0]]) == asked, steps

@@ -9,6 +9,8 @@ from gpunode._probing import FRESH_S
 from gpunode.errors import NoNodeFound
 from gpunode.types import ChatResult
 from gpunode_protocol.adverts import Speed
+from gpunode_protocol.errors import ErrorCode, job_error
+from gpunode_protocol.messages import JOB_PROTOCOL
 from gpunode_protocol.node_stream import MAX_STREAMS_PER_PEER
 from gpunode_protocol.regions import Region
 
@@ -94,13 +96,67 @@ async def test_who_waits_in_vain_is_told_why(world: World) -> None:
 
 
 @virtual_time
-async def test_a_node_that_never_has_room_is_given_up(world: World) -> None:
-    """After 64 requests, with its words."""
-    world.add_node(max_streams=0)
+async def test_a_node_whose_other_streams_take_long_is_waited_for(world: World) -> None:
+    """Somebody else uses the client's key there; a minute of refusals uses up no requests."""
+    node = world.add_node(max_streams=0)
     async with world.client() as client:
-        with pytest.raises(NoNodeFound, match=r"Close one first.*as often as a job may be") as caught:
+        waiting = asyncio.ensure_future(client.chat(messages=HELLO))
+        await asyncio.sleep(100)
+        node.max_streams = LIMIT
+        answer = await waiting
+    assert (answer.route.failed, answer.start.place_ms) == ((), pytest.approx(100_000, abs=1_000))
+
+
+@virtual_time
+async def test_a_node_that_never_has_room_is_given_up(world: World) -> None:
+    """When the job's time is over, with its words."""
+    world.add_node(max_streams=0)
+    async with world.client(job_timeout_s=20.0) as client:
+        with pytest.raises(NoNodeFound, match=r"Close one first.*The job's time is over") as caught:
             await client.chat(messages=HELLO)
     assert caught.value.is_only_load
+
+
+@virtual_time
+async def test_a_node_that_refuses_is_not_waited_for_while_another_has_room(world: World) -> None:
+    """Also where the other one is busy, and has a job of this client already."""
+    near = world.add_node(max_streams=0)
+    far = world.add_node(region=Region.EUROPE, speed=SLOW, active=4, endless=True, token_s=0.1)
+    async with world.client() as client:
+        first = await client.chat(messages=HELLO, stream=True)
+        await anext(first)
+        far.endless = False
+        answer = await client.chat(messages=HELLO)
+        await first.close()
+    assert (answer.route.node, len(near.requests), answer.start.place_ms) == (far.peer_id, 0, 0.0)
+
+
+@virtual_time
+async def test_too_many_streams_after_acceptance_is_a_failure(world: World) -> None:
+    """There was room for this one."""
+    world.add_node(cut_after=0, cut_with=job_error(ErrorCode.TOO_MANY_STREAMS, "Close one first."))
+    async with world.client() as client:
+        with pytest.raises(NoNodeFound, match="None of the nodes"):
+            await client.chat(messages=HELLO)
+
+
+@virtual_time
+async def test_who_waits_does_not_go_to_a_node_that_has_failed_meanwhile(world: World) -> None:
+    """Of two nodes that are full one dies without a word: only those that were there lose time by it."""
+    nodes = [world.add_node(endless=True, token_s=0.1) for _ in range(2)]
+    async with world.client() as client:
+        jobs = asyncio.ensure_future(_ask(client, 4 * LIMIT))
+        await asyncio.sleep(2)
+        lives, dies = nodes
+        assert [node.streams for node in nodes] == [LIMIT, LIMIT]
+        lives.endless = False
+        world.mesh.unanswered.add(dies.peer_id)
+        for task in [task for task in world.mesh.serving if task.get_name() == dies.peer_id]:
+            task.cancel()
+        opened = world.mesh.opened[dies.peer_id, JOB_PROTOCOL]
+        results = await jobs
+    assert world.mesh.opened[dies.peer_id, JOB_PROTOCOL] == opened
+    assert all(result.response for result in results)
 
 
 @virtual_time
