@@ -59,7 +59,7 @@ import socket, sys
 
 class Refused(socket.socket):
     def __init__(self, *_, **__):
-        raise PermissionError("this process has no network")
+        raise PermissionError(1, "this process has no network")
 
 socket.socket = socket.SocketType = Refused
 from gpunode.cli import main
