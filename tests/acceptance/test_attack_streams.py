@@ -1,11 +1,15 @@
 """Floods of streams, and streams that hold on to what they get, against a running node."""
 
+import asyncio
+import time
 from collections.abc import Iterator
 
 import psutil
 import pytest
 from gpunode import InferenceClient
 from gpunode_benchmarks.flood_streams import HUGE_HEADERS
+from gpunode_protocol.client_job import Failed
+from gpunode_protocol.errors import JobError
 from gpunode_protocol.framing import FrameParser
 from gpunode_protocol.messages import (
     JOB_PROTOCOL,
@@ -23,7 +27,7 @@ from gpunode_protocol.node_stream import MAX_STREAMS_PER_PEER
 from tests.acceptance.attacker import MAX_GROWTH_BYTES, Attacker, Memory, p2pd_of
 from tests.acceptance.network import Network, is_idle, status_of
 from tests.acceptance.processes import Daemon, wait_until
-from tests.acceptance.raw_peer import RawPeer
+from tests.acceptance.raw_peer import FRAME_DEADLINE_S, RawPeer, RawStream
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.usefixtures("_victim_goes_on")]
 
@@ -153,22 +157,44 @@ def test_a_peer_that_says_nothing_and_one_that_reads_nothing(
         assert frames[-1].code == "voucher_overdue"  # p2pd takes 128 tokens for a peer that reads none of them
 
 
-@pytest.mark.full
 @pytest.mark.usefixtures("victim")
 def test_the_clients_own_p2pd_is_killed(network: Network) -> None:
-    """In mid-answer: it goes on when the mesh is back, and nothing is lost or repeated."""
+    """In mid-answer: it goes on when the mesh is back, and is whole: nothing is lost or repeated."""
     others = set(_own_p2pds())
     story = [{"role": "user", "content": "Tell me a long story about a bear."}]
     with InferenceClient(network.url, api_key=network.api_key, state_dir=network.folder / "mortal-client") as client:
-        with client.chat(messages=story, region="oceania", max_tokens=200, temperature=0, stream=True) as chunks:
+        with client.chat(messages=story, region="oceania", max_tokens=100, temperature=0, stream=True) as chunks:
             received = [next(chunks) for _ in range(5)]
             (own,) = set(_own_p2pds()) - others
             own.kill()
             received.extend(chunks)
             answer = chunks.result
         assert answer.ids == tuple(number for piece in received for number in piece.ids)
+        assert (len(answer.ids), answer.finish_reason) == (100, "length")
         assert len(answer.route.segments) > 1
         assert client.chat(messages=story, region="oceania", max_tokens=2).receipt.verified
+
+
+def test_what_the_clients_own_p2pd_leaves_is_no_answer(victim: Daemon, attacker: Attacker) -> None:
+    """Below the client that goes on: the stream ends as a finished one does, and that is an error."""
+    peer, granted = attacker.peer, attacker.peer.grant()
+    story = {"messages": ({"role": "user", "content": "Tell me a long story about a wolf."},), "max_tokens": 500}
+    work = peer.work(victim, peer.request(victim, granted.grant, params=story), granted.jti)
+    work.read_until(lambda job: job.output.count >= 5)
+    psutil.Process(peer.mesh._keeper.link.daemon.pid).kill()
+    events = work.job.receive_data(peer._loop.run(_all_that_is_left(work.stream)), time.monotonic())
+    events += work.job.receive_eof()
+    assert isinstance(events[-1], Failed)
+    assert isinstance(events[-1].error, JobError)
+    assert 5 <= work.job.output.count < 500
+
+
+async def _all_that_is_left(raw: RawStream) -> bytes:
+    data = b""
+    async with asyncio.timeout(FRAME_DEADLINE_S):
+        while more := await raw.stream.read():
+            data += more
+    return data
 
 
 def _own_p2pds() -> list[psutil.Process]:
