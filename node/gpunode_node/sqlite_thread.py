@@ -46,13 +46,17 @@ class SqliteThread:
             ) from error
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run ``work`` in the thread as one transaction, which is rolled back when it raises."""
+        """Run ``work`` in the thread as one transaction, which is rolled back when it raises.
+
+        What was begun before ``close`` is done before it.
+        """
+        connection = self._connection  # now: when its turn comes, a close may already be waiting behind it
+        if connection is None:
+            raise sqlite3.ProgrammingError("The database is not open.")
 
         def transaction() -> T:
-            if self._connection is None:
-                raise sqlite3.ProgrammingError("The database is not open.")
-            with self._connection:
-                return work(self._connection)
+            with connection:
+                return work(connection)
 
         return await self._call(transaction)
 

@@ -196,11 +196,12 @@ def test_a_flood_of_valid_adverts_is_bounded(
     network: Network, victim: Daemon, place: str, certified: CertifiedPeer, raw_peer: RawPeer
 ) -> None:
     """Each of another model, new keys all the time: 64 are kept; clients find the victim and are served."""
-    server, memory, kept = _dial(certified.attacker, place, victim), Memory.of(victim), 0
-    for request in range(FLOOD_REQUESTS):
-        names = [f"flood-{request}-{number}" for number in range(MAX_RECORDS_PER_STORE)]
-        records = [certified.record(certified.advert(model=certified.model(name))) for name in names]
-        kept += sum(certified.store(server, *records))
+    server, kept = _dial(certified.attacker, place, victim), 0
+    with Memory.of(victim if place == "node" else network.tracker) as memory:
+        for request in range(FLOOD_REQUESTS):
+            names = [f"flood-{request}-{number}" for number in range(MAX_RECORDS_PER_STORE)]
+            records = [certified.record(certified.advert(model=certified.model(name))) for name in names]
+            kept += sum(certified.store(server, *records))
     assert kept == StoreLimits().records_per_peer
     assert memory.growth_bytes() < MAX_GROWTH_BYTES
     peer_id = victim.run["peer_id"]

@@ -6,12 +6,14 @@ from collections import Counter
 
 import msgpack
 import pytest
+from gpunode_protocol.errors import ErrorCode
 from gpunode_protocol.framing import HEADER_BYTES, MAX_FRAME_BYTES, FrameParser
 from gpunode_protocol.messages import (
     JOB_PROTOCOL,
     NODE_FRAMES,
     PROBE_PROTOCOL,
     PROBE_REPLY_FRAMES,
+    AcceptedFrame,
     BlobFrame,
     CancelFrame,
     ProbeFrame,
@@ -24,8 +26,8 @@ from gpunode_protocol.signing import Envelope
 
 from tests.acceptance.attacker import MAX_GROWTH_BYTES, Attacker, Memory
 from tests.acceptance.framing import framed
-from tests.acceptance.network import status_of
-from tests.acceptance.processes import Daemon
+from tests.acceptance.network import is_idle, status_of
+from tests.acceptance.processes import Daemon, wait_until
 from tests.acceptance.raw_peer import RawPeer
 
 pytestmark = pytest.mark.acceptance
@@ -35,6 +37,7 @@ HIVEMIND_TUPLE = 0x40
 SEED = 20_240_607
 AT_ONCE = 6
 ANSWER_DEADLINE_S = 30.0
+JOBS_OF_A_PEER = 24
 NOT_AWAITED = "not awaited"
 """Frames whose rest is missing: for those the node rightly waits."""
 
@@ -72,6 +75,40 @@ def test_mutated_frames(victim: Daemon, attacker: Attacker, raw_peer: RawPeer, c
     assert memory.growth_bytes() < MAX_GROWTH_BYTES / 5
     assert raw_peer.complete(victim).receipt
     assert (status_of(victim)["pid"], status_of(victim)["mesh"]["restarts"]) == (pid, restarts)
+
+
+@pytest.mark.parametrize("count", [24, pytest.param(2_000, marks=[pytest.mark.full, pytest.mark.timeout(3_600)])])
+def test_mutated_frames_in_the_middle_of_a_job(
+    victim: Daemon, attacker: Attacker, raw_peer: RawPeer, count: int
+) -> None:
+    """After a good request: its answer or an error ends the stream; the node lives and owes nothing afterwards."""
+    generator, codes, peer = random.Random(SEED), Counter[str](), attacker.peer
+    print(f"seed {SEED}, {count} jobs")  # noqa: T201 -- a failure must be repeatable
+    pid, restarts = status_of(victim)["pid"], status_of(victim)["mesh"]["restarts"]
+    later = [frame for protocol, frame in _originals(victim, attacker) if protocol == JOB_PROTOCOL]
+    for number in range(count):
+        if number % JOBS_OF_A_PEER == 0:  # so many may be unsettled
+            wait_until(lambda: is_idle(victim), "the node has ended the jobs before")
+            granted = peer.grant(jobs=JOBS_OF_A_PEER)
+        wait_until(lambda: not status_of(victim)["models"][0]["queued"], "the node has room for a job")
+        request = encode_frame(RequestFrame(request=peer.request(victim, granted.grant).envelope))
+        stream = peer.send(victim, request)
+        assert isinstance(stream.next(), AcceptedFrame)
+        stream.send(b"".join(_half_mutated(frame, generator) for frame in generator.sample(later, 2)))
+        last = stream.to_the_end()[-1]
+        codes[getattr(last, "code", type(last).__name__)] += 1
+        peer.close_streams()
+    print(codes)  # noqa: T201 -- shows what the mutations reach
+    assert set(codes) <= {code.value for code in ErrorCode} | {"DoneFrame"}
+    assert {"malformed", "unexpected_message"} <= set(codes)
+    assert raw_peer.complete(victim).receipt
+    wait_until(lambda: is_idle(victim), "the node is idle")
+    assert (status_of(victim)["pid"], status_of(victim)["mesh"]["restarts"]) == (pid, restarts)
+
+
+def _half_mutated(frame: bytes, generator: random.Random) -> bytes:
+    """Return the frame as it is, or mutated behind a true header."""
+    return frame if generator.randrange(2) else framed(mutated_payload(frame[HEADER_BYTES:], generator))
 
 
 def _originals(victim: Daemon, attacker: Attacker) -> list[tuple[str, bytes]]:

@@ -1,5 +1,6 @@
 """A database beside the event loop."""
 
+import asyncio
 import contextlib
 import sqlite3
 import threading
@@ -44,6 +45,23 @@ async def test_durability_is_as_asked(tmp_path: Path) -> None:
         assert await database.run(lambda c: c.execute("PRAGMA synchronous").fetchone()) == (number,)
         assert await database.run(lambda c: c.execute("PRAGMA journal_mode").fetchone()) == ("wal",)
         await database.close()
+
+
+async def test_what_was_begun_before_the_close_is_written(tmp_path: Path) -> None:
+    """Also what waited for its turn, and for which nobody waits any more."""
+    database = SqliteThread(tmp_path / "a.db", _SCHEMA, "FULL")
+    await database.open()
+    let_go = threading.Event()
+    first = asyncio.create_task(database.run(lambda _: let_go.wait(10)))
+    second = asyncio.create_task(database.run(lambda connection: _insert(connection, 1)))
+    await asyncio.sleep(0)
+    second.cancel()
+    closing = asyncio.create_task(database.close())
+    await asyncio.sleep(0)
+    let_go.set()
+    await asyncio.gather(first, closing)
+    with contextlib.closing(sqlite3.connect(tmp_path / "a.db")) as again:
+        assert again.execute("SELECT x FROM t").fetchall() == [(1,)]
 
 
 async def test_a_closed_database(tmp_path: Path) -> None:

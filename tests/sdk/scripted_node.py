@@ -50,7 +50,7 @@ class ScriptedNode:
     another key than its own. misquotes: its receipt is for another output. finish_reason: of a whole answer.
     first_token_s (and of speech, the first segment), token_s: what tokens take. probe_s: what the answer to a probe
     takes. dies_unsettled: its stream ends after ``done``, before it reads the final voucher. max_streams: for jobs, of
-    anybody; most_streams: that were open at once.
+    anybody; most_streams: that were open at once. garble: makes of each frame of a job what is sent instead.
     """
 
     identity: Identity
@@ -89,6 +89,7 @@ class ScriptedNode:
     max_streams: int = 1_000
     streams: int = 0
     most_streams: int = 0
+    garble: Callable[[bytes], bytes] = lambda frame: frame
     requests: list[RequestFrame] = field(default_factory=list)
     asked: asyncio.Event = field(default_factory=asyncio.Event)
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
@@ -312,6 +313,6 @@ class _Conversation:
     async def _flush(self) -> None:
         while self._sent < len(self._job.frames):
             self._sent += 1
-            await self._stream.write(self._job.frames[self._sent - 1])
+            await self._stream.write(self._node.garble(self._job.frames[self._sent - 1]))
         if self._node.dies_unsettled and self._job.is_over:
             await self._stream.close()
