@@ -9,8 +9,9 @@ from gpunode._job_services import JobServices
 from gpunode._node_queue import NodeQueue
 from gpunode._selection import Choice
 
-FURTHER_SEARCHES: Final = 3
-"""For a job of which nothing came. With the pauses between them, a node has two seconds to come back, or come up."""
+FURTHER_SEARCHES: Final = 5
+"""For a job of which nothing came. With the pauses before them it has six seconds: so long may a p2pd that died be away,
+a node's or this client's own."""
 
 
 class Searches:
