@@ -10,8 +10,8 @@ from gpunode._node_queue import NodeQueue
 from gpunode._selection import Choice
 
 FURTHER_SEARCHES: Final = 5
-"""For a job of which nothing came. With the pauses before them it has six seconds: so long may a p2pd that died be away,
-a node's or this client's own."""
+"""For a job of which nothing came. The pauses before them are six seconds: so long may a p2pd that died be away, a
+node's or this client's own."""
 
 
 class Searches:
