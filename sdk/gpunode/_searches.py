@@ -22,18 +22,20 @@ class Searches:
         job: of which this is.
         nodes: its queue, which is filled.
         failed: its attempts so far.
-
-    ``count``: of those that were made because nobody began.
     """
 
     def __init__(self, services: JobServices, job: Job, nodes: NodeQueue, failed: FailedAttempts) -> None:
-        self.count = 0
         self._services = services
         self._job = job
         self._nodes = nodes
         self._failed = failed
         self._began_at: float | None = None
         self._failures_before = 0
+
+    @property
+    def count(self) -> int:
+        """How many there were so far."""
+        return self._nodes.looks
 
     async def for_beginning(self) -> bool:
         """See that there is somebody who may begin the answer; return whether there is.
@@ -51,10 +53,9 @@ class Searches:
         self._began_at = now if self._began_at is None else self._began_at
         if now >= (until := self._until(self._began_at)):
             return False
-        self.count += 1
         self._failures_before = len(self._failed)
         self._nodes.keep(_nobody)
-        is_found = await self._refill(self._can_begin, until)
+        is_found = await self._refill(self._can_begin, until, FURTHER_SEARCHES)
         return is_found and self._services.monotonic() < self._job.ends_at
 
     async def for_rest(self, can_finish: Callable[[Choice], bool], cut_at: float) -> None:
@@ -62,12 +63,13 @@ class Searches:
         if not self._nodes.has(_anybody):
             await self._refill(can_finish, self._until(cut_at))
 
-    async def _refill(self, fits: Callable[[Choice], bool], until: float) -> bool:
+    async def _refill(self, fits: Callable[[Choice], bool], until: float, most_looks: int | None = None) -> bool:
         return await self._nodes.refill(
             fits,
             failed={attempt.node for attempt in self._failed.attempts},
             until=until,
             busy_until=self._services.breakers.busy_until,
+            most_looks=most_looks,
         )
 
     def _can_begin(self, choice: Choice) -> bool:

@@ -99,6 +99,23 @@ async def test_when_all_stay_broken_the_reasons_are_counted(world: World) -> Non
 
 
 @virtual_time
+async def test_when_nobody_is_left_the_searches_are_bounded_too(world: World) -> None:
+    """Whoever was known has gone: its adverts are withdrawn, and the known nodes were all that there were."""
+    gone = world.add_node(refuse=[BROKEN] * 9)
+    loop = asyncio.get_running_loop()
+    async with _client(world) as client:
+        await client.nodes()
+        task = asyncio.ensure_future(client.chat(messages=HELLO))
+        await asyncio.sleep(FIRST_PAUSE_S / 2)
+        world.mesh.records.clear()
+        began_at = loop.time()
+        with pytest.raises(NoNodeFound, match=r"after 5 more searches.*: 1 x out of order"):
+            await task
+    assert loop.time() - began_at < 10
+    assert len(gone.requests) == 1
+
+
+@virtual_time
 async def test_after_as_many_failures_as_allowed_others_are_asked(world: World) -> None:
     """Those that the job has not tried come first."""
     broken = [world.add_node(refuse=[BROKEN] * 9) for _ in range(2)]
