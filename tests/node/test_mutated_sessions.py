@@ -42,7 +42,7 @@ WRITTEN: tuple[Event, ...] = (
 )
 AT_ONE_NODE = 15
 """As many as one grant allows."""
-COUNTS = [60, pytest.param(5_000, marks=[pytest.mark.full, pytest.mark.timeout(1_200)])]
+COUNTS = [60, pytest.param(1_500, marks=[pytest.mark.full, pytest.mark.timeout(1_200)])]
 
 
 def _asked(node: Node, **fields: Any) -> Signed[JobRequest]:
