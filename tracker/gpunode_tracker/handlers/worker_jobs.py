@@ -11,6 +11,7 @@ from gpunode_tracker.errors import Rejected
 from gpunode_tracker.handlers.large_reply import send_json
 from gpunode_tracker.quotas import hold_body
 from gpunode_tracker.worker_auth import is_shut_out, refuse_shut_out, worker_of
+from gpunode_tracker.workers.handing_over import HandingOver
 
 EVENT_BODY_BYTES: Final = 640 * 1024
 """A piece of an answer, each of its characters written as ``\\uXXXX`` at worst."""
@@ -36,7 +37,13 @@ async def get_next_job(request: web.Request) -> web.StreamResponse:
     except Rejected:
         await taking.undo(worker, found)
         raise
-    return await send_json(request, body, no_store=True, on_cut=lambda: taking.put_back(worker, found))
+    return await send_json(
+        request,
+        body,
+        no_store=True,
+        on_taken=HandingOver(request.app[TRACKER], worker, found).piece_taken,
+        on_cut=lambda: taking.put_back(worker, found),
+    )
 
 
 async def post_job_event(request: web.Request) -> web.Response:
