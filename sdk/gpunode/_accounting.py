@@ -1,6 +1,5 @@
 """What the client tells the tracker about a job's end: vouchers that no node can deliver, and complaints."""
 
-import logging
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -9,22 +8,17 @@ from gpunode_protocol.prices import PriceTable
 from gpunode_protocol.receipts import Receipt
 from gpunode_protocol.requests import JobRequest
 from gpunode_protocol.signing import Signed
-from gpunode_protocol.tracker_api import ReportRequest, SettlementBatch, SettlementItem, SettlementReply
+from gpunode_protocol.tracker_api import ReportRequest, SettlementItem
 from gpunode_protocol.vouchers import Voucher
 
 from gpunode._background import Background
-
-_log = logging.getLogger(__name__)
+from gpunode._handing_in import HandingIn
 
 _MAX_DETAIL_CHARS: Final = 500
 
 
-class AccountingTarget(Protocol):
+class ReportTarget(Protocol):
     """The tracker."""
-
-    async def settle(self, batch: SettlementBatch) -> SettlementReply:
-        """Submit vouchers."""
-        ...
 
     async def report(self, request: ReportRequest) -> None:
         """Complain about a node."""
@@ -52,24 +46,27 @@ class JobAccounts(Protocol):
 
 
 class Accounting:
-    """Sends in the background; a tracker that is down loses nothing but the node's last window.
+    """Tells it behind the jobs' backs.
 
     Args:
-        tracker: who is told.
-        background: sends.
+        tracker: gets the complaints.
+        handing_in: gets the vouchers.
+        background: sends complaints.
         prices: the network's, now.
         spend: learns what each grant (``jti``) was signed for, in micro-credits.
     """
 
     def __init__(
         self,
-        tracker: AccountingTarget,
+        tracker: ReportTarget,
+        handing_in: HandingIn,
         background: Background,
         *,
         prices: Callable[[], PriceTable],
         spend: Callable[[str, int], None],
     ) -> None:
         self._tracker = tracker
+        self._handing_in = handing_in
         self._background = background
         self._prices = prices
         self._spend = spend
@@ -82,8 +79,8 @@ class Accounting:
     def submit(self, voucher: Signed[Voucher] | None, receipt: Signed[Receipt] | None = None) -> None:
         """Submit a voucher (None: nothing was received) and the receipt that it agrees with."""
         if voucher is not None:
-            item = SettlementItem(voucher=voucher.envelope, receipt=receipt.envelope if receipt else None)
-            self._background.spawn(self._settle(SettlementBatch(items=(item,))))
+            receipt_sent = receipt.envelope if receipt else None
+            self._handing_in.submit(SettlementItem(voucher=voucher.envelope, receipt=receipt_sent))
 
     def handed_over(self, voucher: Signed[Voucher], receipt: Signed[Receipt]) -> None:
         """Leave it to the node."""
@@ -91,17 +88,6 @@ class Accounting:
     def report(self, request: Signed[JobRequest], error: VerificationFailed) -> None:
         """Complain about an answer that did not verify."""
         self._background.spawn(self._tracker.report(complaint(request, error)))
-
-    async def _settle(self, batch: SettlementBatch) -> None:
-        reply = await self._tracker.settle(batch)
-        for result in reply.results:
-            if result.status not in {"settled", "duplicate"}:
-                _log.warning(
-                    "a voucher was not settled: %s %s",
-                    result.status,
-                    result.reason,
-                    extra={"event": "voucher_not_settled", "status": result.status},
-                )
 
 
 def cost_of(voucher: Voucher, prices: PriceTable) -> int:

@@ -18,12 +18,14 @@ class Background:
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
+        self._unhurried: set[asyncio.Task[None]] = set()
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run ``work``; failures are logged."""
+    def spawn(self, work: Coroutine[Any, Any, None], *, can_wait: bool = False) -> asyncio.Task[None]:
+        """Run ``work``; failures are logged. can_wait: closing cancels it at once, the next client does it."""
         task = asyncio.get_running_loop().create_task(_logged(work))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        tasks = self._unhurried if can_wait else self._tasks
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
         return task
 
     async def close(self, deadline_s: float = CLOSE_DEADLINE_S) -> None:
@@ -32,7 +34,7 @@ class Background:
         ends_at = loop.time() + deadline_s
         while self._tasks and loop.time() < ends_at:
             await asyncio.wait(self._tasks, timeout=ends_at - loop.time())
-        rest = list(self._tasks)
+        rest = [*self._tasks, *self._unhurried]
         for task in rest:
             task.cancel()
         await asyncio.gather(*rest, return_exceptions=True)

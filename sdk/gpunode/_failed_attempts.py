@@ -49,6 +49,11 @@ class FailedAttempts:
         """Who said last that the request is at fault, and how; None if something else failed too, or nothing."""
         return self._refusals[-1] if 0 < len(self._attempts) == len(self._refusals) else None
 
+    @property
+    def refusers(self) -> frozenset[PeerId]:
+        """The nodes that found fault with the request."""
+        return frozenset(choice.node for choice, _ in self._refusals)
+
     def unreachable(self, choice: Choice, reason: str) -> None:
         """Note a node to which no stream could be opened."""
         self._blame(choice)

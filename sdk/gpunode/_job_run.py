@@ -30,6 +30,7 @@ from gpunode._leaving import Leaving
 from gpunode._node_queue import NodeQueue, is_free
 from gpunode._opening import open_unless_ended
 from gpunode._race import Part, first_to_begin
+from gpunode._searches import Searches
 from gpunode._seats import Seat, Seats
 from gpunode._seen_prefix import CannotGoOn
 from gpunode._segment_numbers import SegmentNumbers
@@ -76,6 +77,7 @@ class JobRun:
         self._has_hedged = False
         self._cut_at: float | None = None
         self._failed = FailedAttempts(services)
+        self._searches = Searches(services, job, nodes, self._failed)
         self._leaving = Leaving(services.background, services.accounting)
 
     async def events(self) -> AsyncGenerator[JobEvent, None]:
@@ -127,7 +129,9 @@ class JobRun:
         if self.answer.has_begun:
             attempts = self._failed.attempts
             self._interrupt(self._limit_reached() or (attempts[-1].reason if attempts else "Nobody is left to ask."))
-        raise unanswered(self._failed, self._limit_reached(), others_left=self._nodes.has(lambda _: True))
+        others_left = self._nodes.has(lambda _: True)
+        limit = self._limit_reached() or self._seats.in_vain
+        raise unanswered(self._failed, limit, others_left=others_left, searches=self._searches.count)
 
     async def _open(self, seat: Seat) -> Part | None:
         """Send the request to a node; None if it cannot be reached."""
@@ -222,18 +226,11 @@ class JobRun:
     async def _next_seat(self) -> Seat | None:
         if self._limit_reached():
             return None
-        if self._cut_at is None:
-            may_ask = len(self._failed) < self._services.max_attempts
-            return await self._seats.next(self.job.ends_at, is_urgent=False) if may_ask else None
-        until = min(self._cut_at + self._services.resume_for_s, self.job.ends_at)
-        if not self._nodes.has(lambda _: True):
-            await self._nodes.refill(
-                self._can_finish,
-                failed={attempt.node for attempt in self._failed.attempts},
-                until=until,
-                busy_until=self._services.breakers.busy_until,
-            )
-        return await self._seats.next(self.job.ends_at, is_urgent=True)
+        if self._cut_at is not None:
+            await self._searches.for_rest(self._can_finish, self._cut_at)
+        elif not await self._searches.for_beginning():
+            return None
+        return await self._seats.next(self.job.ends_at, is_urgent=self._cut_at is not None)
 
     def _can_finish(self, choice: Choice) -> bool:
         has_weights = self.answer.fingerprint in {None, choice.candidate.body.model.fingerprint}
@@ -277,6 +274,7 @@ class JobRun:
             return [Failed(job_error(ErrorCode.DEADLINE_PASSED, "The job took longer than its time limit."))]
         finally:
             if part.link.job.accepted is not None:
+                part.place.is_accepted = True
                 part.turn.end()
 
     def _take(self, event: JobEvent, part: Part) -> JobEvent | None:

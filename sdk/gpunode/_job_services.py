@@ -26,9 +26,10 @@ class JobServices:
     """What every job of a client shares.
 
     patience: deadlines at a node. monotonic: seconds; clock: Unix seconds. prices: the network's, now. max_attempts:
-    nodes that are asked before an answer begins. resume_for_s: how long somebody is looked for who can finish one that
-    broke off. all_refuse: see ``gpunode_protocol.mesh.knock``. may_wait: whether a job that has not begun waits for
-    others of this client to end, where a node takes no more of them at once; if not, it fails for load.
+    nodes that are asked between two searches before an answer begins. resume_for_s: how long somebody is looked for who
+    can finish an answer that broke off, or begin one where all have failed. all_refuse: see
+    ``gpunode_protocol.mesh.knock``. may_wait: whether a job that has not begun waits for others of this client to end,
+    where a node takes no more of them at once, and for other nodes; if not, it fails for load.
     """
 
     mesh: Mesh

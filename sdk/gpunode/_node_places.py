@@ -4,7 +4,6 @@ import asyncio
 import itertools
 import math
 from bisect import insort
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -28,12 +27,15 @@ class Place:
     Args:
         node: where.
         leave, refuse: do what these two say.
+
+    ``is_accepted``: the node has accepted what the stream is for; whoever reads the stream notes it.
     """
 
     def __init__(
-        self, node: PeerId, leave: Callable[[PeerId], None], refuse: Callable[[PeerId, float | None], None]
+        self, node: PeerId, leave: Callable[["Place"], None], refuse: Callable[["Place", float | None], None]
     ) -> None:
         self.node = node
+        self.is_accepted = False
         self._leave = leave
         self._refuse = refuse
         self._is_over = False
@@ -42,7 +44,7 @@ class Place:
         """The stream is closed, and the node has seen that."""
         if not self._is_over:
             self._is_over = True
-            self._leave(self.node)
+            self._leave(self)
 
     def refused(self, retry_after_s: float | None) -> None:
         """The node took no further stream; for these seconds it gets no more than it has, one for each that ends.
@@ -51,7 +53,7 @@ class Place:
         """
         if not self._is_over:
             self._is_over = True
-            self._refuse(self.node, retry_after_s)
+            self._refuse(self, retry_after_s)
 
 
 @dataclass(eq=False, frozen=True)
@@ -83,7 +85,7 @@ class NodePlaces:
 
     def __init__(self, limit: int = MAX_STREAMS_PER_PEER) -> None:
         self._limit = limit
-        self._taken = Counter[PeerId]()
+        self._taken: dict[PeerId, set[Place]] = {}
         self._shut: dict[PeerId, _Shut] = {}
         self._waiting: list[_Waiter] = []
         self._numbers = itertools.count()
@@ -92,16 +94,21 @@ class NodePlaces:
     def has_room(self, node: PeerId) -> bool:
         """Return whether a further stream may be opened now. Nobody waits for a node that has room."""
         shut = self._shut.get(node)
-        return self._taken[node] < (self._limit if shut is None else shut.most)
+        return self._count(node) < (self._limit if shut is None else shut.most)
 
     def has_jobs(self, node: PeerId) -> bool:
         """Return whether streams are open there, of which each will end some time."""
-        return self._taken[node] > 0
+        return node in self._taken
+
+    def has_accepted(self, node: PeerId) -> bool:
+        """Return whether the node has accepted some of them."""
+        return any(place.is_accepted for place in self._taken.get(node, ()))
 
     def take(self, node: PeerId) -> Place:
         """Return a place at a node that has room."""
-        self._taken[node] += 1
-        return Place(node, self._left, self._refused)
+        place = Place(node, self._left, self._refused)
+        self._taken.setdefault(node, set()).add(place)
+        return place
 
     def number(self) -> int:
         """Return a number for ``wait``, higher than all before."""
@@ -137,17 +144,27 @@ class NodePlaces:
             if waiter in self._waiting:
                 self._waiting.remove(waiter)
 
-    def _left(self, node: PeerId) -> None:
-        self._taken -= Counter([node])
-        self._serve({node})
+    def _count(self, node: PeerId) -> int:
+        return len(self._taken.get(node, ()))
 
-    def _refused(self, node: PeerId, retry_after_s: float | None) -> None:
-        self._taken -= Counter([node])
+    def _give_back(self, place: Place) -> None:
+        taken = self._taken[place.node]
+        taken.remove(place)
+        if not taken:
+            del self._taken[place.node]
+
+    def _left(self, place: Place) -> None:
+        self._give_back(place)
+        self._serve({place.node})
+
+    def _refused(self, place: Place, retry_after_s: float | None) -> None:
+        self._give_back(place)
+        node = place.node
         pause_s = min(LONGEST_SHUT_S, SHUT_S if retry_after_s is None else max(LEAST_SHUT_S, retry_after_s))
         if node in self._shut:
             self._shut[node].opening.cancel()
         opening = asyncio.get_running_loop().call_later(pause_s, self._open, node)
-        self._shut[node] = _Shut(self._taken[node], opening)
+        self._shut[node] = _Shut(self._count(node), opening)
 
     def _open(self, node: PeerId) -> None:
         del self._shut[node]

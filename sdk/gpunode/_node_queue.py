@@ -27,7 +27,7 @@ class NodeQueue:
         choices: best first.
         counted: the job at the first of them, see ``Prober``.
         find_again: looks for nodes anew; may find none.
-        monotonic: seconds. ``made_at`` is when they had been chosen.
+        monotonic: seconds. ``made_at`` is when they had been chosen. ``looks``: how often nodes were looked for anew.
     """
 
     def __init__(
@@ -40,6 +40,7 @@ class NodeQueue:
         self._monotonic = monotonic
         self._pause_s: float | None = None
         self.made_at = monotonic()
+        self.looks = 0
 
     def __iter__(self) -> Iterator[Choice]:
         return iter(self._choices)
@@ -92,6 +93,7 @@ class NodeQueue:
         failed: Collection[str],
         until: float,
         busy_until: Callable[[str], float],
+        most_looks: int | None = None,
     ) -> bool:
         """Look for nodes that fit until some are found; those that failed before are asked last.
 
@@ -104,6 +106,7 @@ class NodeQueue:
             failed: nodes that this job has tried.
             until: monotonic seconds at which to give up.
             busy_until: of a node, monotonic seconds before which it does not want to be asked.
+            most_looks: after so many in all, those of earlier calls too, nobody is looked for but those who are busy.
 
         Returns:
             Whether anybody was found.
@@ -111,6 +114,7 @@ class NodeQueue:
         fitting: list[Choice] = []
         while self._monotonic() < until:
             await asyncio.sleep(self._next_pause_s(until, [busy_until(choice.node) for choice in fitting]))
+            self.looks += 1
             fitting = [choice for choice in await self._find_again() if fits(choice)]
             fitting.sort(key=lambda choice: choice.node in failed)
             now = self._monotonic()
@@ -118,6 +122,8 @@ class NodeQueue:
             if ready:
                 self._choices.extend(ready)
                 return True
+            if not fitting and most_looks is not None and self.looks >= most_looks:
+                return False
         self._choices.extend(fitting)
         return bool(fitting)
 

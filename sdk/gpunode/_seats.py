@@ -3,14 +3,20 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from gpunode_protocol.errors import ErrorCode, GpunodeError, JobError
+from gpunode_protocol.identity import PeerId
 
 from gpunode._job_services import JobServices
 from gpunode._node_places import Place
 from gpunode._node_queue import NodeQueue, is_free
 from gpunode._probing import OwnJob
 from gpunode._selection import Choice, Standing
+
+LONGEST_WAIT_S: Final = 60.0
+"""For a node that takes no stream although it does no job of this client. Whose streams it has, and whether they ever
+end, the client cannot know."""
 
 
 @dataclass(frozen=True)
@@ -30,15 +36,18 @@ class Seats:
         nodes: whom the job may ask.
 
     ``waited_s``: for places, in all. ``problem``: why it has none, a sentence and a space; empty if it has one.
+    ``in_vain``: why a node was given up that does no job of this client, a sentence; empty if none was.
     """
 
     def __init__(self, services: JobServices, nodes: NodeQueue) -> None:
         self.waited_s = 0.0
         self.problem = ""
+        self.in_vain = ""
         self._services = services
         self._nodes = nodes
         self._places = services.places
         self._number: int | None = None
+        self._refused_since: dict[PeerId, float] = {}
 
     def take(self, fits: Callable[[Choice], bool]) -> Seat | None:
         """Return a seat at the best node that fits and has room now, None if there is none."""
@@ -68,14 +77,29 @@ class Seats:
     def refused(self, choice: Choice, place: Place, error: GpunodeError) -> bool:
         """Note that a node answered a request with an error; return whether that was only one stream too many.
 
-        Then nobody has failed, and the job stays in the node's line.
+        Then nobody has failed, and the job stays in the node's line; but for a minute at most, if the node does no job
+        of this client, whose end would make room.
         """
         if not (isinstance(error, JobError) and error.code is ErrorCode.TOO_MANY_STREAMS and self._services.may_wait):
             return False
-        self.problem = f"{error} "
         place.refused(error.retry_after_s)
+        if self._is_in_vain(choice.node):
+            self.in_vain = (
+                f"For {LONGEST_WAIT_S:g} s a node took no further stream of this client, of which it does no job: "
+                "another program may use this client's key."
+            )
+            return False
+        self.problem = f"{error} "
         self._nodes.put_first(choice)
         return True
+
+    def _is_in_vain(self, node: PeerId) -> bool:
+        """Note a refusal; return whether a node has refused for a minute without doing a job of this client."""
+        if self._places.has_accepted(node):
+            self._refused_since.pop(node, None)
+            return False
+        now = self._services.monotonic()
+        return now - self._refused_since.setdefault(node, now) >= LONGEST_WAIT_S
 
     def get_up(self, seat: Seat) -> None:
         """Leave a seat from which no request went out."""

@@ -25,6 +25,7 @@ from gpunode._explaining import explanation_of
 from gpunode._finder import Finder, Placement, Ranking
 from gpunode._good_nodes import GoodNodes
 from gpunode._grants import GrantStore, GrantTerms
+from gpunode._handing_in import HandingIn
 from gpunode._home import HomeKeeper
 from gpunode._index_ahead import IndexAhead
 from gpunode._job_requests import Job, JobSigner, worst_cost_microcredits
@@ -44,6 +45,7 @@ from gpunode._selection import Choice, Wanted
 from gpunode._state import StateDir
 from gpunode._surroundings import Surroundings
 from gpunode._tracker import SessionTracker
+from gpunode._unsettled import UnsettledVouchers
 from gpunode._warmth import Warmth
 from gpunode.config import ClientConfig
 from gpunode.errors import ClientClosed, ClientError
@@ -338,7 +340,7 @@ class Session:
         )
 
     def _assemble(self, mesh: Mesh, validator: AdvertValidator, grants: GrantStore) -> _Open:
-        around = self._surroundings
+        around, background = self._surroundings, self._background
         identity = load_or_create_identity(self._identity_path)
         breakers, good_nodes = Breakers(), self._good_nodes
         discovery = Discovery(
@@ -350,6 +352,9 @@ class Session:
             dht_patience_s=around.dht_patience_s,
         )
         prober = Prober(mesh, self._measurements, monotonic=around.monotonic)
+        vouchers = UnsettledVouchers(self._state.vouchers_path, clock=around.clock)
+        handing_in = HandingIn(self.tracker, background, vouchers)
+        handing_in.resume()
         services = JobServices(
             mesh=mesh,
             signer=JobSigner(identity, lambda: self._current().id, around.clock),
@@ -359,8 +364,8 @@ class Session:
             measurements=self._measurements,
             prober=prober,
             places=NodePlaces(),
-            accounting=Accounting(self.tracker, self._background, prices=self._prices, spend=grants.spend),
-            background=self._background,
+            accounting=Accounting(self.tracker, handing_in, background, prices=self._prices, spend=grants.spend),
+            background=background,
             patience=around.patience,
             monotonic=around.monotonic,
             clock=around.clock,

@@ -11,7 +11,8 @@
         ├── grants-<…>.json       live grants of one API key (mode 0600: they spend)
         ├── home.json             the client's region, where the settings name none
         ├── measurements.json     round trips, speeds and failures of nodes
-        └── nodes.json            adverts of nodes that answered well
+        ├── nodes.json            adverts of nodes that answered well
+        └── vouchers/             those that the tracker has not answered for
 
 All files are written whole or not at all. A damaged one counts as absent, except the pin, which is never guessed.
 """
@@ -103,6 +104,11 @@ class TrackerState:
     def measurements_path(self) -> Path:
         """The file with what was measured of nodes."""
         return self.folder / "measurements.json"
+
+    @property
+    def vouchers_path(self) -> Path:
+        """The folder with vouchers that the tracker has not answered for."""
+        return self.folder / "vouchers"
 
     @property
     def home_path(self) -> Path:

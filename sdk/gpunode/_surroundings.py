@@ -18,7 +18,7 @@ from gpunode._tracker import TrackerClient
 from gpunode.config import ClientConfig
 
 RESUME_FOR_S: Final = 15.0
-"""How long somebody is looked for who can finish an answer: a p2pd that died is back after a few seconds."""
+"""How long somebody is looked for who can finish or begin an answer: a p2pd that died is back after a few seconds."""
 
 
 @dataclass(frozen=True)

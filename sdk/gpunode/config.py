@@ -35,7 +35,7 @@ class ClientConfig(LayeredSettings):
             everywhere at once.
         network_id: 40 hex digits; the tracker must belong to this network, even at first contact.
         job_timeout_s: seconds for one job in all, all attempts together.
-        max_attempts: nodes tried before the first output.
+        max_attempts: nodes tried before the first output, until the network is searched again (docs/failover.md).
         grant_microcredits: what one grant reserves of the account's credits; more for a job that may cost more.
         allow_nodes, deny_nodes, own_nodes, max_price_credits, min_sandbox, fingerprint, widen, exclude_doubtful_places:
             which nodes may do jobs; see ``routing.Limits``.

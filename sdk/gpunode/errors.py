@@ -164,7 +164,7 @@ class ClientClosed(ClientError):
 
 
 def _counted(attempts: Sequence[Attempt], reasons: Mapping[str, int]) -> str:
-    tried = Counter(attempt.reason for attempt in attempts)
+    tried = Counter(reason for _, reason in dict.fromkeys((attempt.node, attempt.reason) for attempt in attempts))
     parts = [f"{count} x {reason}" for reason, count in (*tried.items(), *sorted(reasons.items()))]
     return f" What happened: {'; '.join(parts)}" if parts else ""
 

@@ -366,6 +366,20 @@ async def test_a_cut_answer_is_resumed(tmp_path: Path) -> None:
 
 
 @virtual_time
+async def test_ids_that_a_client_never_received_are_charged_as_input(tmp_path: Path) -> None:
+    """It may put words into the node's mouth; reading them is paid for like any other prompt."""
+    async with running_node(tmp_path, FakeEngine(answer="Paris is nice.")) as node:
+        asked = request(params=llm_params(max_tokens=1))
+        first = await ask(node, asked)
+        resume = Resume(ids=tuple(b"Lyons is"), text_offset=8, prompt_digest=first.accepted.prompt_digest)
+        fields: dict[str, Any] = {"job": asked.body.job, "segment": 1, "start": 8, "resume": resume}
+        fields["previous_voucher"] = first.completed.voucher.digest
+        second = await ask(node, request(**fields, fingerprint=node.engine.info.fingerprint))
+    assert second.completed.usage.resumed_tokens == 8
+    assert second.completed.voucher.body.input_count == first.completed.voucher.body.input_count + 8
+
+
+@virtual_time
 async def test_vouchers_survive_the_same_voucher_again(tmp_path: Path) -> None:
     """A voucher that comes twice changes nothing."""
     async with running_node(tmp_path, FakeEngine(answer="x" * 100, tokens_per_s=10)) as node:

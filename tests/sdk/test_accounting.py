@@ -4,6 +4,8 @@ from collections import Counter
 import pytest
 from gpunode._accounting import Accounting
 from gpunode._background import Background
+from gpunode._handing_in import HandingIn
+from gpunode._unsettled import UnsettledVouchers
 from gpunode_protocol.prices import DEFAULT_PRICES
 from gpunode_protocol.tasks import Task
 from gpunode_protocol.tracker_api import SettlementBatch, SettlementReply, SettlementResult
@@ -16,7 +18,9 @@ def _accounting(world: World, background: Background, spent: Counter[str]) -> Ac
     def spend(jti: str, microcredits: int) -> None:
         spent[jti] += microcredits
 
-    return Accounting(world.tracker, background, prices=lambda: DEFAULT_PRICES, spend=spend)
+    vouchers = UnsettledVouchers(world.folder / "vouchers", clock=world.clock)
+    handing_in = HandingIn(world.tracker, background, vouchers)
+    return Accounting(world.tracker, handing_in, background, prices=lambda: DEFAULT_PRICES, spend=spend)
 
 
 async def test_nothing_received_is_nothing_owed(world: World) -> None:

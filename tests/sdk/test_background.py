@@ -43,6 +43,17 @@ async def test_closing_does_not_wait_for_ever() -> None:
     assert [at - started_at for at in ended] == [3]
 
 
+@virtual_time
+async def test_closing_cancels_what_can_wait() -> None:
+    """At once."""
+    background = Background()
+    began_at = asyncio.get_running_loop().time()
+    task = background.spawn(asyncio.sleep(100), can_wait=True)
+    await asyncio.sleep(0)
+    await background.close()
+    assert (task.cancelled(), asyncio.get_running_loop().time()) == (True, began_at)
+
+
 async def test_failures_are_logged(caplog: pytest.LogCaptureFixture) -> None:
     """Foreseen ones with their message, others with a traceback."""
     background = Background()

@@ -88,7 +88,7 @@ async def _run(world: World, random: Random) -> None:
     _add_nodes(world, random)
     answers: list[str] = []
     surroundings = world.surroundings(resume_for_s=15.0, all_refuse=_nobody_tells)
-    async with AsyncInferenceClient.from_config(world.config(max_attempts=8), surroundings) as client:
+    async with AsyncInferenceClient.from_config(world.config(), surroundings) as client:
         killing = [_kill(world, node, random) for node in world.nodes[1:] if random.random() < 1 / 3]
         await asyncio.gather(*(_job(client, random, answers) for _ in range(24)), *killing)
         await asyncio.sleep(LEAVING_S)

@@ -97,14 +97,68 @@ async def test_who_waits_in_vain_is_told_why(world: World) -> None:
 
 @virtual_time
 async def test_a_node_whose_other_streams_take_long_is_waited_for(world: World) -> None:
-    """Somebody else uses the client's key there; a minute of refusals uses up no requests."""
+    """Somebody else uses the client's key there; most of a minute of refusals uses up no requests."""
     node = world.add_node(max_streams=0)
     async with world.client() as client:
         waiting = asyncio.ensure_future(client.chat(messages=HELLO))
-        await asyncio.sleep(100)
+        await asyncio.sleep(55)
         node.max_streams = LIMIT
         answer = await waiting
-    assert (answer.route.failed, answer.start.place_ms) == ((), pytest.approx(100_000, abs=1_000))
+    assert (answer.route.failed, answer.start.place_ms) == ((), pytest.approx(55_000, abs=1_000))
+
+
+@virtual_time
+async def test_a_node_whose_other_streams_never_end_is_given_up(world: World) -> None:
+    """After a minute, long before the job's time is over; the error says what may be the matter."""
+    world.add_node(max_streams=0)
+    began_at = asyncio.get_running_loop().time()
+    async with world.client(job_timeout_s=600.0) as client:
+        with pytest.raises(NoNodeFound, match=r"another program may use this client's key.*Close one first") as caught:
+            await client.chat(messages=HELLO)
+        took_s = asyncio.get_running_loop().time() - began_at
+    assert took_s == pytest.approx(60, abs=2)
+    assert caught.value.is_only_load
+
+
+@virtual_time
+async def test_many_jobs_are_given_up_together(world: World) -> None:
+    """Requests of this client that are refused as well are no streams whose end could be waited for."""
+    world.add_node(max_streams=0)
+    began_at = asyncio.get_running_loop().time()
+    async with world.client(job_timeout_s=600.0) as client:
+        jobs = (client.chat(messages=HELLO) for _ in range(12))
+        ends = await asyncio.gather(*jobs, return_exceptions=True)
+        took_s = asyncio.get_running_loop().time() - began_at
+    assert {type(end) for end in ends} == {NoNodeFound}
+    assert took_s == pytest.approx(60, abs=5)
+
+
+@virtual_time
+async def test_after_a_minute_of_refusals_other_nodes_are_looked_for(world: World) -> None:
+    """One that has come up meanwhile does the job."""
+    full = world.add_node(max_streams=0)
+    surroundings = world.surroundings(resume_for_s=15.0)
+    async with AsyncInferenceClient.from_config(world.config(), surroundings) as client:
+        waiting = asyncio.ensure_future(client.chat(messages=HELLO))
+        await asyncio.sleep(5)
+        new = world.add_node(region=Region.EUROPE)
+        world.now += 5
+        answer = await waiting
+    assert (answer.route.node, [attempt.node for attempt in answer.route.failed]) == (new.peer_id, [full.peer_id])
+
+
+@virtual_time
+async def test_a_node_at_which_own_jobs_run_is_waited_for_as_long_as_they_do(world: World) -> None:
+    """Each of them ends some time, and then there is room."""
+    node = world.add_node(max_streams=1, endless=True, token_s=0.05)
+    async with world.client() as client:
+        first = await client.chat(messages=HELLO, stream=True, max_tokens=4_000)
+        await anext(first)
+        waiting = asyncio.ensure_future(client.chat(messages=HELLO))
+        await asyncio.sleep(100)
+        node.endless = False
+        await first.close()
+        assert (await waiting).route.failed == ()
 
 
 @virtual_time

@@ -1,0 +1,189 @@
+"""Jobs whose ranked nodes all fail before the first output, whole, in virtual time."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from gpunode import AsyncInferenceClient
+from gpunode._discovery import Discovery
+from gpunode._node_queue import FIRST_PAUSE_S
+from gpunode._searches import FURTHER_SEARCHES
+from gpunode.errors import NoNodeFound, RequestRefused
+from gpunode_protocol.errors import ErrorCode, JobError, job_error
+from gpunode_protocol.messages import JOB_PROTOCOL
+from gpunode_protocol.regions import Region
+
+from tests.node.virtual_time import virtual_time
+from tests.sdk.world import HELLO, World
+
+BROKEN = job_error(ErrorCode.INTERNAL, "out of order")
+BUSY = job_error(ErrorCode.BUSY, "no room", retry_after_s=6.0)
+
+
+def _client(world: World, **settings: Any) -> AsyncInferenceClient:
+    return AsyncInferenceClient.from_config(world.config(**settings), world.surroundings(resume_for_s=15.0))
+
+
+@virtual_time
+@pytest.mark.parametrize("where", ["dht", "index"])
+async def test_who_comes_after_the_ranking_is_found(world: World, where: str) -> None:
+    """In the DHT or the index; whoever failed is not asked again while there is somebody else."""
+    broken = [world.add_node(refuse=[BROKEN] * 9) for _ in range(2)]
+    async with _client(world) as client:
+        await client.connect()
+        await client.nodes()
+        task = asyncio.ensure_future(client.chat(messages=HELLO))
+        await asyncio.sleep(FIRST_PAUSE_S / 2)
+        assert all(node.requests for node in broken)
+        new = world.add_node(region=Region.EUROPE, where=where)
+        answer = await task
+    assert (answer.route.node, answer.route.source) == (new.peer_id, where)
+    assert [len(node.requests) for node in broken] == [1, 1]
+
+
+@virtual_time
+async def test_a_node_that_recovers_is_asked_again(world: World) -> None:
+    """A lone one that fails twice, as one that has just been started again."""
+    node = world.add_node(refuse=[BROKEN] * 2)
+    async with _client(world) as client:
+        answer = await client.chat(messages=HELLO)
+    assert [attempt.node for attempt in answer.route.failed] == [node.peer_id] * 2
+
+
+@virtual_time
+@pytest.mark.parametrize("has_begun", [False, True])
+async def test_a_client_whose_own_p2pd_dies(world: World, *, has_begun: bool) -> None:
+    """All its streams end, and for seconds it reaches nobody; its jobs go on when it is back."""
+    nodes = [world.add_node(first_token_s=1.0, token_s=0.05) for _ in range(2)]
+    serving = {node.peer_id: world.mesh.handlers[node.peer_id, JOB_PROTOCOL] for node in nodes}
+    async with _client(world) as client:
+        task = asyncio.ensure_future(client.chat(messages=HELLO))
+        await asyncio.sleep(1.08 if has_begun else 0.5)
+        for node in nodes:
+            world.remove_node(node.peer_id)
+        for stream in [*world.mesh.serving]:
+            stream.cancel()
+        await asyncio.sleep(4)
+        for peer, handler in serving.items():
+            world.mesh.handlers[peer, JOB_PROTOCOL] = handler
+        answer = await task
+    assert answer.response == "Paris is the capital."
+    assert [part.ended for part in answer.route.segments][-1] == "done"
+    assert len(answer.route.segments) == (2 if has_begun else 1)
+
+
+@virtual_time
+async def test_when_all_stay_broken_the_reasons_are_counted(world: World) -> None:
+    """Once for each node, after a bounded number of searches, within seconds."""
+    broken = [world.add_node(refuse=[BROKEN] * 9) for _ in range(3)]
+    searched = 0
+    begin = Discovery.begin
+
+    def counted(self: Discovery, *args: Any, **options: Any) -> Any:
+        nonlocal searched
+        searched += 1
+        return begin(self, *args, **options)
+
+    loop = asyncio.get_running_loop()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Discovery, "begin", counted)
+        async with _client(world) as client:
+            began_at = loop.time()
+            with pytest.raises(NoNodeFound, match=r"after 5 more searches.*: 3 x out of order \(internal\)$") as caught:
+                await client.chat(messages=HELLO)
+            took_s = loop.time() - began_at
+    assert searched == 1 + FURTHER_SEARCHES
+    assert {len(node.requests) for node in broken} == {1 + FURTHER_SEARCHES}
+    assert not caught.value.is_only_load
+    assert took_s < 10
+
+
+@virtual_time
+async def test_when_nobody_is_left_the_searches_are_bounded_too(world: World) -> None:
+    """Whoever was known has gone: its adverts are withdrawn, and the known nodes were all that there were."""
+    gone = world.add_node(refuse=[BROKEN] * 9)
+    loop = asyncio.get_running_loop()
+    async with _client(world) as client:
+        await client.nodes()
+        task = asyncio.ensure_future(client.chat(messages=HELLO))
+        await asyncio.sleep(FIRST_PAUSE_S / 2)
+        world.mesh.records.clear()
+        began_at = loop.time()
+        with pytest.raises(NoNodeFound, match=r"after 5 more searches.*: 1 x out of order"):
+            await task
+    assert loop.time() - began_at < 10
+    assert len(gone.requests) == 1
+
+
+@virtual_time
+async def test_after_as_many_failures_as_allowed_others_are_asked(world: World) -> None:
+    """Those that the job has not tried come first."""
+    broken = [world.add_node(refuse=[BROKEN] * 9) for _ in range(2)]
+    good = world.add_node(region=Region.EUROPE)
+    good.queued = 4
+    async with _client(world, max_attempts=2) as client:
+        answer = await client.chat(messages=HELLO)
+    assert answer.route.node == good.peer_id
+    assert [len(node.requests) for node in broken] == [1, 1]
+
+
+@virtual_time
+async def test_a_busy_node_is_asked_when_it_said(world: World) -> None:
+    """Rather than end the job."""
+    node = world.add_node(refuse=[BUSY])
+    loop = asyncio.get_running_loop()
+    async with _client(world) as client:
+        began_at = loop.time()
+        answer = await client.chat(messages=HELLO)
+    assert loop.time() - began_at == pytest.approx(6.0, abs=0.1)
+    assert [attempt.node for attempt in answer.route.failed] == [node.peer_id]
+
+
+@virtual_time
+async def test_the_jobs_time_limit_ends_the_search(world: World) -> None:
+    """However long there would be somebody to wait for."""
+    world.add_node(refuse=[BUSY] * 9)
+    loop = asyncio.get_running_loop()
+    async with _client(world, job_timeout_s=4.0) as client:
+        began_at = loop.time()
+        with pytest.raises(NoNodeFound, match=r"The job's time is over.*no room") as caught:
+            await client.chat(messages=HELLO)
+    assert loop.time() - began_at == pytest.approx(4.0, abs=0.1)
+    assert caught.value.is_only_load
+
+
+@virtual_time
+@pytest.mark.parametrize("retryable", [False, True])
+async def test_a_fault_of_the_request_is_told_at_once(world: World, *, retryable: bool) -> None:
+    """All that there are say so: nobody is looked for, or asked again."""
+    node = world.add_node(refuse=[JobError(ErrorCode.INVALID_PARAMETERS, "said the node", retryable=retryable)] * 9)
+    async with _client(world) as client:
+        with pytest.raises(RequestRefused, match="said the node"):
+            await client.chat(messages=HELLO)
+    assert len(node.requests) == 1
+
+
+@virtual_time
+async def test_who_lied_or_refused_is_not_asked_again(world: World) -> None:
+    """Of three that are found again, one may have recovered."""
+    liar = world.add_node(quote=10**6)
+    refuser = world.add_node(refuse=[job_error(ErrorCode.INVALID_PARAMETERS, "said the node")] * 9)
+    broken = world.add_node(refuse=[BROKEN] * 9)
+    async with _client(world) as client:
+        with pytest.raises(NoNodeFound, match="out of order"):
+            await client.chat(messages=HELLO)
+    assert (len(liar.requests), len(refuser.requests), len(broken.requests)) == (1, 1, 1 + FURTHER_SEARCHES)
+
+
+@virtual_time
+async def test_a_job_of_the_trackers_queue_goes_back_to_it(world: World) -> None:
+    """There it waits, not at its dispatcher."""
+    node = world.add_node(refuse=[BROKEN] * 9)
+    async with _client(world) as client:
+        await client.connect()
+        session = client._session
+        ready = await session.ready()
+        object.__setattr__(ready.services, "may_wait", False)
+        with pytest.raises(NoNodeFound, match="out of order"):
+            await client.chat(messages=HELLO)
+    assert len(node.requests) == 1
