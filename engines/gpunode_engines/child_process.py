@@ -154,6 +154,12 @@ class ChildProcess:
         """Wait for the child's end and say how it ended."""
         return _ending(await self._parts.process.wait())
 
+    @property
+    def passed_memory_limit(self) -> bool:
+        """Whether the kernel has ended it because of the limit of its cgroup."""
+        memory = self._parts.memory
+        return memory is not None and memory.kills() > 0
+
     async def end(self) -> None:
         """Kill the child with all that it started, and remove its scratch folder. Idempotent."""
         parts = self._parts

@@ -11,6 +11,8 @@ OWN_CGROUP: Final = Path("/proc/self/cgroup")
 _DELEGATED = "user.delegate"
 """Attribute by which systemd marks what a service may divide as it likes."""
 
+_KILLS: Final = "oom_kill "
+
 MAX_TASKS = 4096
 """Threads of an engine."""
 
@@ -54,6 +56,14 @@ class MemoryCgroup:
         except OSError:
             return False
         return True
+
+    def kills(self) -> int:
+        """Return how many processes in here the kernel has ended because of the limit."""
+        try:
+            lines = (self.folder / "memory.events").read_text(encoding="ascii").splitlines()
+        except OSError:
+            return 0
+        return next((int(line.removeprefix(_KILLS)) for line in lines if line.startswith(_KILLS)), 0)
 
     def remove(self) -> None:
         """Remove the group; one that is still in use, or not there, stays as it is."""

@@ -7,9 +7,10 @@ import contextlib
 import errno
 import logging
 import os
-import selectors
+import select
 import socket
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import psutil  # type: ignore[import-untyped]  # -- ships no annotations
@@ -43,7 +44,8 @@ class ParentServices:
         self._listener: Listener | None = None
         self._answered = 0
         self._not_connected = 0
-        self._selector = selectors.DefaultSelector()
+        self._poll = select.poll()
+        self._answers: dict[int, Callable[[int], bool]] = {}
         self._thread = threading.Thread(target=self._serve, name="engine-services", daemon=True)
 
     def start(self, pid: int) -> None:
@@ -58,21 +60,26 @@ class ParentServices:
         if self._thread.ident is not None:
             self._thread.join()
         self._sock.close()
-        self._selector.close()
 
     def _serve(self) -> None:
-        self._selector.register(self._sock, selectors.EVENT_READ, self._answer_request)
+        self._watch(self._sock.fileno(), self._answer_request)
         try:
             going_on = True
             while going_on:
-                for key, _ in self._selector.select():
-                    going_on = key.data() and going_on
+                for descriptor, events in self._poll.poll():
+                    answer = self._answers.get(descriptor)
+                    going_on = (answer is None or answer(events)) and going_on
         except OSError:
             logger.exception("an engine is no longer served", extra={"event": "engine_services_failed"})
         finally:
             self._stop_listening()
 
-    def _answer_request(self) -> bool:
+    def _watch(self, descriptor: int, answer: Callable[[int], bool]) -> None:
+        """Let ``answer`` be called with the events of a descriptor; it returns False when the child is gone."""
+        self._answers[descriptor] = answer
+        self._poll.register(descriptor, select.POLLIN)
+
+    def _answer_request(self, _events: int) -> bool:
         """Answer one request; False when the child is gone."""
         data, descriptors, _, _ = socket.recv_fds(self._sock, REQUEST.size, 1)
         if len(data) < REQUEST.size:
@@ -127,14 +134,20 @@ class ParentServices:
         from seccompy.notify import Listener  # noqa: PLC0415 -- exists on Linux only, where children send descriptors
 
         self._listener = Listener(descriptor)
-        self._selector.register(descriptor, selectors.EVENT_READ, self._answer_denied)
+        self._watch(descriptor, self._answer_denied)
 
-    def _answer_denied(self) -> bool:
-        """Refuse one system call."""
+    def _answer_denied(self, events: int) -> bool:
+        """Refuse one system call.
+
+        Where nothing is to be read, all that could call have ended: kernels before 6.11 would let us wait for ever.
+        """
         from seccompy import SeccompError  # noqa: PLC0415 -- see ``_listen``
 
         listener = self._listener
         if listener is None:
+            return True
+        if not events & select.POLLIN:
+            self._stop_listening()
             return True
         try:
             call = listener.recv()
@@ -152,7 +165,8 @@ class ParentServices:
     def _stop_listening(self) -> None:
         listener, self._listener = self._listener, None
         if listener is not None:
-            self._selector.unregister(listener.fileno())
+            self._answers.pop(listener.fileno(), None)
+            self._poll.unregister(listener.fileno())
             listener.close()
 
 

@@ -80,6 +80,8 @@ class Session:
             raise EngineStartFailed(f"{order.model} was not loaded within {limits.load_s:g} s.") from error
         except (OSError, EOFError, ProtocolError) as error:
             how = await child.wait() if isinstance(error, OSError | EOFError) else str(error)
+            if child.passed_memory_limit:
+                how = f"out of memory: {limits.rss_bytes >> 20} MiB are allowed"
             words = f": {child.last_words}" if child.last_words else ""
             raise EngineStartFailed(f"The engine ended while it loaded {order.model} ({how}){words}.") from error
         match answer:
@@ -184,6 +186,14 @@ class Session:
     async def _crashed(self) -> EngineLost:
         """Declare the child crashed, once it has ended, and return the cause that counts."""
         how = await self._child.wait()
+        if self._child.passed_memory_limit:
+            self.fail(
+                MemoryLimit(
+                    f"The engine wanted more than the {self._limits.rss_bytes >> 20} MiB of memory that are allowed; "
+                    "it was restarted. Lower its slots or context."
+                )
+            )
+            return await self.lost()
         self.fail(EngineCrashed(f"The engine's process ended unexpectedly ({how}); the job can be sent again."))
         return await self.lost()
 

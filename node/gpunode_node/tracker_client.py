@@ -3,6 +3,7 @@
 import io
 import random
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -38,11 +39,13 @@ class CallLimits:
         timeout_s: seconds, > 0.
         answer_bytes: of the answer's body at most.
         slow_bytes: for which a slow line gets more time, while something comes every ``timeout_s``.
+        on_answer: called when an answer begins to come.
     """
 
     timeout_s: float = REQUEST_TIMEOUT_S
     answer_bytes: int = _MAX_REPLY_BYTES
     slow_bytes: int = 0
+    on_answer: Callable[[], None] = lambda: None
 
     @property
     def client_timeout(self) -> aiohttp.ClientTimeout:
@@ -183,6 +186,7 @@ class TrackerClient:
                 allow_redirects=False,
                 timeout=call.client_timeout,
             ) as response:
+                call.on_answer()
                 answer = await _read(response, call.answer_bytes)
                 status, retry_after = response.status, response.headers.get("Retry-After", "")
         except aiohttp.ClientConnectorCertificateError as error:

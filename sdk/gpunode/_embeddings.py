@@ -2,7 +2,7 @@
 
 import array
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from gpunode_protocol.blobs import Blob
@@ -21,6 +21,8 @@ def embedding_params(inputs: str | Sequence[str], *, normalize: bool) -> Embeddi
     Raises:
         InvalidRequest: no input, too many, or too much text.
     """
+    if not isinstance(inputs, Iterable):  # a caller without a type checker
+        raise not_valid("inputs must be a text or a list of texts")
     texts = (inputs,) if isinstance(inputs, str) else tuple(inputs)
     try:
         params = EmbeddingParams.from_map({"inputs": texts, "normalize": normalize})

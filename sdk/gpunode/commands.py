@@ -1,8 +1,9 @@
-"""The client's subcommands: chat, image, transcribe, jobs, nodes, regions, route, ledger, doctor, demo."""
+"""The client's subcommands: chat, image, transcribe, embed, jobs, nodes, regions, route, ledger, doctor, demo."""
 
 import typer
 
 from gpunode.cli_chat import chat
+from gpunode.cli_embed import embed
 from gpunode.cli_image import image
 from gpunode.cli_jobs import jobs
 from gpunode.cli_ledger import ledger
@@ -19,6 +20,7 @@ def register(app: typer.Typer) -> None:
     app.command()(chat)
     app.command()(image)
     app.command()(transcribe)
+    app.command()(embed)
     app.add_typer(jobs)
     app.command()(nodes)
     app.command()(regions)

@@ -212,6 +212,7 @@ _IMAGE_SUFFIXES: Final = {
     ".png": "image/png",
     ".webp": "image/webp",
 }
+_OTHER_IMAGE_SUFFIXES: Final = frozenset({".avif", ".bmp", ".gif", ".heic", ".jxl", ".svg", ".tif", ".tiff"})
 
 
 class Picture(NamedTuple):
@@ -227,7 +228,12 @@ class Picture(NamedTuple):
             InvalidRequest: the suffix is that of another format; any that is no image format's is taken.
         """
         path = Path(path)
-        named = _IMAGE_SUFFIXES.get(path.suffix.lower())
+        suffix = path.suffix.lower()
+        named = _IMAGE_SUFFIXES.get(suffix)
+        if suffix in _OTHER_IMAGE_SUFFIXES:
+            from gpunode.errors import InvalidRequest  # noqa: PLC0415 -- as below
+
+            raise InvalidRequest(f"{path.name} would hold {self.media_type}: end its name in .png, .jpg or .webp.")
         if named not in {None, self.media_type}:
             from gpunode.errors import InvalidRequest  # noqa: PLC0415 -- errors are made of these types
 

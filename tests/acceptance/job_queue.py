@@ -57,8 +57,11 @@ class JobQueue:
     def submit(self, text: str, **params: Any) -> str:
         """Queue a chat and return the job's id."""
         value = {"messages": [{"role": "user", "content": text}], "temperature": 0} | params
-        ticket = self.call("POST", JOBS_PATH, {"type": "llm", "params": value, "model": MODEL})
-        return str(ticket["job_id"])
+        return self.submit_any({"type": "llm", "params": value, "model": MODEL})
+
+    def submit_any(self, submission: dict[str, Any]) -> str:
+        """Queue a job of any kind and return its id."""
+        return str(self.call("POST", JOBS_PATH, submission)["job_id"])
 
     def job(self, job_id: str) -> Any:
         """Return a job as it is."""

@@ -21,6 +21,7 @@ from gpunode_protocol.vouchers import UNVOUCHED_LIMIT_TOKENS
 from tests.acceptance.job_queue import JobQueue, worker_status
 from tests.acceptance.network import MODEL
 from tests.acceptance.processes import Daemon, run_gpunode, wait_until
+from tests.acceptance.queued_work import MODELS, every_kind
 
 pytestmark = pytest.mark.acceptance
 
@@ -43,8 +44,8 @@ def queue() -> Iterator[JobQueue]:
 
 @pytest.fixture(scope="module")
 def worker(queue: JobQueue) -> Daemon:
-    """Return a pull worker that is ready."""
-    daemon = queue.add_worker("w1")
+    """Return a pull worker with a model for every kind of work that is ready."""
+    daemon = queue.add_worker("w1", *(part for model in MODELS for part in ("--model", model)))
     daemon.wait_ready()
     return daemon
 
@@ -76,6 +77,40 @@ def _settled(queue: JobQueue, before: int) -> int | None:
     """Return the balance once it has changed."""
     now = queue.balance_microcredits()
     return now if now != before else None
+
+
+def test_every_other_kind_of_work(queue: JobQueue, worker: Daemon, tmp_path: Path) -> None:
+    """All at once at one worker: a picture, vectors, a text, each with a receipt over what it bills."""
+    works = every_kind(tmp_path)
+    job_ids = [queue.submit_any(work.submission) for work in works]
+    for work, job_id in zip(works, job_ids, strict=True):
+        job = queue.wait_for(job_id, "completed")
+        work.check(job["result"])
+        assert (job["served_by"], job["attempts"]) == (f"worker:{worker.run['worker_id']}", 1)
+        proof = ReceiptProof.model_validate_json(json.dumps(queue.proof_of(job["receipt"])))
+        assert proof.receipt is not None
+        receipt = open_signed(Receipt, proof.receipt, public_key_of(worker.run["peer_id"])).body
+        assert (receipt.job, receipt.task, receipt.model) == (job_id, work.type, work.model)
+        billed = getattr(receipt.usage, "input_tokens" if work.units == "prompt_tokens" else work.units)
+        assert 0 < billed == job["result"]["usage"][work.units]
+
+
+@pytest.mark.parametrize(
+    ("kind", "model", "params", "words"),
+    [
+        ("image_gen", "digits-diffusion", {"prompt": "a seven", "size": "4096x4096"}, "cannot draw 4096x4096"),
+        ("image_gen", "digits-diffusion", {"prompt": "a seven " * 100}, "this model reads 16"),
+        ("whisper", "whisper-tiny.en", {"audio": "dGhpcyBpcyB0ZXh0"}, "cannot be read as audio"),
+        ("embedding", "all-minilm-l6-v2", {"input": ["a", "word " * 400]}, "256"),
+    ],
+)
+@pytest.mark.usefixtures("worker")
+def test_what_no_engine_can_do(queue: JobQueue, kind: str, model: str, params: dict[str, str], words: str) -> None:
+    """Fails at the first attempt, with the engine's words, and costs nothing."""
+    job_id = queue.submit_any({"type": kind, "model": model, "params": params})
+    job = queue.wait_for(job_id, "failed")
+    assert (job["attempts"], words in job["error"]) == (1, True), job["error"]
+    assert not {"result", "receipt"} & job.keys()
 
 
 @pytest.mark.full

@@ -3,13 +3,17 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 from gpunode import InferenceClient, NoNodeFound
+from gpunode_protocol.jobs_api import JOB_PATH, JOBS_PATH, JobSubmission
+from gpunode_protocol.regions import Region
 
 from tests.acceptance.network import Network, status_of, wait_settled
 from tests.acceptance.processes import Daemon, json_of, run_gpunode, wait_gone, wait_until
+from tests.acceptance.queued_work import every_kind
 from tests.engines.speech_samples import TEXT, spoken, word_error_rate
 
 pytestmark = pytest.mark.acceptance
@@ -80,6 +84,27 @@ def test_all_four_kinds_of_work(several: Daemon, client: InferenceClient, speech
     )
     assert word_error_rate(TEXT, transcript.text) <= 0.25
     assert image.images
+
+
+def test_all_other_kinds_through_the_queue(several: Daemon, network: Network, tmp_path: Path) -> None:
+    """Plain HTTP in and out; the tracker sends the jobs to this node, whose receipts the ledger has."""
+    works = every_kind(tmp_path)
+    tickets = []
+    for work in works:
+        status, ticket = network.call("POST", JOBS_PATH, JobSubmission(**work.submission, region=Region(REGION)))
+        assert status == 202, ticket
+        tickets.append(ticket["job_id"])
+    for work, job_id in zip(works, tickets, strict=True):
+        job = wait_until(lambda job_id=job_id: _ended(network, job_id), f"the {work.type} has ended")
+        assert (job["status"], job["served_by"], job["attempts"]) == ("completed", f"node:{several.run['peer_id']}", 1)
+        work.check(job["result"])
+        assert job["receipt"]
+
+
+def _ended(network: Network, job_id: str) -> Any:
+    status, job = network.call("GET", JOB_PATH.format(job=job_id))
+    assert status == 200, job
+    return None if job["status"] in {"queued", "running"} else job
 
 
 def test_the_nodes_own_memory_does_not_grow_with_its_engines(several: Daemon, network: Network) -> None:

@@ -1,10 +1,12 @@
 """The files that are written, in a folder that stands for /sys/fs/cgroup; and the kernel's own where it lets us."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from gpunode_engines import memory_cgroup
+from gpunode_engines.errors import MemoryLimit
 from gpunode_engines.memory_cgroup import MAX_TASKS, MemoryCgroup
 
 from tests.engines.scripted_engine import QUICK_LIMITS, ask, collect, running_scripted_engine, text_of
@@ -73,16 +75,42 @@ def test_what_is_in_use_or_gone_is_no_failure(root: Path) -> None:
     assert not gone.add(1)
 
 
-async def test_an_engine_runs_in_its_group_where_the_kernel_lets_us() -> None:
-    """It is removed with the engine."""
-    name = f"gpunode-test-{os.getpid()}"
-    probe = MemoryCgroup.create(name, 1 << 30)
+def test_what_the_kernel_ended_is_counted(root: Path) -> None:
+    """As it tells; none where it does not."""
+    group = MemoryCgroup(root / "unit")
+    assert group.kills() == 0
+    (root / "unit" / "memory.events").write_text("max 7\noom 3\noom_kill 2\noom_group_kill 1\n")
+    assert group.kills() == 2
+
+
+@pytest.fixture
+def _groups_can_be_made() -> None:
+    """Skip where the kernel, or its owner, does not let us."""
+    probe = MemoryCgroup.create(f"gpunode-test-{os.getpid()}", 1 << 30)
     if probe is None:
         pytest.skip("no cgroup of version 2 can be made here")
     probe.remove()
+
+
+@pytest.mark.usefixtures("_groups_can_be_made")
+async def test_an_engine_runs_in_its_group_where_the_kernel_lets_us() -> None:
+    """It is removed with the engine."""
     async with running_scripted_engine() as engine:
         path = Path(f"/proc/{engine.pid}/cgroup").read_text(encoding="ascii").splitlines()[-1].removeprefix("0::/")
         folder = memory_cgroup.CGROUPS / path
         assert (folder / "memory.max").read_text().strip() == str(QUICK_LIMITS.rss_bytes)
         assert text_of(await collect(engine, ask("hi"))) == "hi"
     assert not folder.exists()
+
+
+@pytest.mark.usefixtures("_groups_can_be_made")
+async def test_the_kernel_ends_what_wants_more_than_its_group_may_have() -> None:
+    """Long before anybody looks at it: the job fails with the cause, another engine goes on, the next job works."""
+    limits = replace(QUICK_LIMITS, rss_bytes=160 << 20, heartbeat_s=30.0, silence_s=90.0)
+    async with running_scripted_engine(limits) as engine, running_scripted_engine() as other:
+        with pytest.raises(MemoryLimit, match="160 MiB of memory that are allowed"):
+            await collect(engine, ask("gorge"))
+        assert text_of(await collect(other, ask("hi"))) == "hi"
+        await engine.wait_healthy()
+        assert text_of(await collect(engine, ask("hi"))) == "hi"
+        assert (engine.restarts, other.restarts) == (1, 0)

@@ -1,5 +1,6 @@
 """What a parent does for a child, which is this process here; refused system calls: test_hostile_engines."""
 
+import errno
 import os
 import socket
 from collections.abc import Iterator
@@ -7,10 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import seccompy.notify
 from gpunode_engines.denials import Denials
 from gpunode_engines.model_server import ModelServer
 from gpunode_engines.parent_line import DENIALS, REQUEST, ParentLine
 from gpunode_engines.parent_services import ParentServices
+from seccompy import SeccompError
 
 
 @contextmanager
@@ -114,3 +117,33 @@ def test_a_descriptor_that_is_no_listener_ends_the_services_only() -> None:
         with listener() as server:
             ParentLine(childs).connect(server.getsockname()[1]).close()
         services.close()
+
+
+def test_a_listener_is_not_read_when_everybody_who_could_call_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kernels before 6.11 would never come back from that, and the engine's end would be waited for as long."""
+    read: list[int] = []
+
+    class Listener:
+        """Stands for a listener on such a kernel."""
+
+        def __init__(self, descriptor: int) -> None:
+            self._descriptor = descriptor
+
+        def fileno(self) -> int:
+            return self._descriptor
+
+        def recv(self) -> None:
+            read.append(self._descriptor)
+            raise SeccompError(errno.EINTR, "it would have waited for ever")
+
+        def close(self) -> None:
+            os.close(self._descriptor)
+
+    monkeypatch.setattr(seccompy.notify, "Listener", Listener)
+    reading, writing = os.pipe()
+    with served() as sock, listener() as server:
+        socket.send_fds(sock, [REQUEST.pack(DENIALS, 0)], [reading])
+        os.close(reading)
+        os.close(writing)  # the kernel says POLLHUP and not POLLIN, as of a listener without processes
+        ParentLine(sock).connect(server.getsockname()[1]).close()
+    assert read == []

@@ -9,7 +9,14 @@ from gpunode_engines import job_deadline
 from gpunode_engines.base import Progress
 from gpunode_engines.channel import ChildChannel, ParentChannel
 from gpunode_engines.child_process import ChildProcess
-from gpunode_engines.errors import BackendFailed, EngineCrashed, EngineStartFailed, InvalidParameters, TimeLimit
+from gpunode_engines.errors import (
+    BackendFailed,
+    EngineCrashed,
+    EngineStartFailed,
+    InvalidParameters,
+    MemoryLimit,
+    TimeLimit,
+)
 from gpunode_engines.ipc import (
     MAX_PARENT_FRAME_BYTES,
     Generate,
@@ -23,6 +30,7 @@ from gpunode_engines.ipc import (
 )
 from gpunode_engines.limits import EngineLimits
 from gpunode_engines.media import SpeechRequest
+from gpunode_engines.out_of_memory import is_out_of_memory
 from gpunode_engines.scratch_use import ScratchUse
 from gpunode_engines.session import Session, open_session
 
@@ -46,6 +54,7 @@ class PuppetChild:
         self.channel = channel
         self.pid = 0
         self.last_words = ""
+        self.passed_memory_limit = False
         self.ended = asyncio.Event()
 
     def rss_bytes(self) -> int:
@@ -112,6 +121,23 @@ async def test_a_child_that_sends_garbage_is_lost() -> None:
         with pytest.raises(EngineCrashed):
             await _first_event(session)
         await session.end()
+
+
+async def test_a_child_that_the_kernel_ended_at_its_limit_ran_out_of_memory() -> None:
+    """While it loads as well: what is told, and planned from then on, is the cause, and not the signal."""
+    child, side, sock = await puppet()
+    child.passed_memory_limit = True
+    with sock:
+        side.send(LOADED)
+        session = await open_session(_spawned(child), ORDER, QUICK_LIMITS)
+    assert isinstance(await session.lost(), MemoryLimit)
+    await session.end()
+    child, side, sock = await puppet()
+    child.passed_memory_limit = True
+    sock.close()
+    with pytest.raises(EngineStartFailed, match="out of memory: 32768 MiB are allowed") as start:
+        await open_session(_spawned(child), ORDER, QUICK_LIMITS)
+    assert is_out_of_memory(start.value, 0, 0)
 
 
 async def test_a_childs_words_are_cut() -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import psutil
 import pytest
+from gpunode_engines import child_process
 from gpunode_engines.base import Tokens
 from gpunode_engines.errors import (
     BackendFailed,
@@ -89,8 +90,9 @@ async def test_a_cancel_that_is_not_obeyed_counts_as_hung() -> None:
         assert engine.restarts == 1
 
 
-async def test_too_much_memory_ends_the_child() -> None:
-    """The watchdog kills a child beyond its limit."""
+async def test_too_much_memory_ends_the_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The watchdog kills a child beyond its limit; a cgroup would not even let it start."""
+    monkeypatch.setattr(child_process, "_group_of", lambda *_: None)
     async with running_scripted_engine(replace(QUICK_LIMITS, rss_bytes=1)) as engine:
         with pytest.raises(MemoryLimit):
             await collect(engine, ask("endless"))

@@ -10,6 +10,7 @@ def test_the_clients_commands_are_registered() -> None:
         "chat",
         "image",
         "transcribe",
+        "embed",
         "jobs",
         "nodes",
         "regions",

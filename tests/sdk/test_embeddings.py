@@ -20,7 +20,13 @@ def test_one_text_is_a_list_of_one() -> None:
 
 @pytest.mark.parametrize(
     ("inputs", "named"),
-    [([], "inputs"), (["x"] * 2049, "inputs"), (["x" * 900_000, "y" * 900_000], "1800"), ([1], "inputs")],
+    [
+        ([], "inputs"),
+        (["x"] * 2049, "inputs"),
+        (["x" * 900_000, "y" * 900_000], "1800"),
+        ([1], "inputs"),
+        (None, "a list of texts"),
+    ],
 )
 def test_what_cannot_be_sent(inputs: list[str], named: str) -> None:
     """Nothing is sent, and the message says why."""

@@ -26,4 +26,6 @@ def test_a_picture_is_not_saved_as_what_it_is_not(tmp_path: Path) -> None:
     """The message says how to get that format; nothing is written."""
     with pytest.raises(InvalidRequest, match=r"a\.jpg would hold image/png: ask for it with .*format='jpeg'"):
         Picture(b"data", "image/png").save(tmp_path / "a.jpg")
+    with pytest.raises(InvalidRequest, match=r"a\.GIF would hold image/png: end its name in"):
+        Picture(b"data", "image/png").save(tmp_path / "a.GIF")
     assert list(tmp_path.iterdir()) == []

@@ -4,9 +4,10 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Final
 
-from gpunode_engines.catalogue import resolve_model
+from gpunode_engines.catalogue import CatalogueEntry, resolve_model
 from gpunode_engines.config import EngineSettings
 from gpunode_engines.devices import detect_machine
 from gpunode_engines.plan import create_engine, plan_engine
@@ -30,6 +31,7 @@ STREAMS: Final = 8
 CONTEXT_TOKENS: Final = 256
 SCALE_THREADS: Final = 2
 SCALE_ROUNDS: Final = 3
+PACKAGED_SCALE_ROUNDS: Final = 2
 SCALE_TOKENS: Final = 32
 """Of each stream."""
 
@@ -59,7 +61,8 @@ async def measure_llamacpp(rounds: int) -> list[Measure]:
         BenchmarkFailed: a side did not generate what it was asked for.
         GpunodeError: the model is not here or cannot be loaded.
     """
-    plan, settings = _plan(THREADS)
+    settings = _settings(THREADS)
+    plan = plan_engine(resolve_model(MODEL), settings, detect_machine())
     engine = create_engine(plan, settings)
     load = {"model_path": plan.files[0], "slots": STREAMS, "context_tokens": CONTEXT_TOKENS, "threads": THREADS}
     measures, orders = [], TextOrders()
@@ -73,19 +76,35 @@ async def measure_llamacpp(rounds: int) -> list[Measure]:
     return measures
 
 
-async def measure_llamacpp_scale(rounds: int = SCALE_ROUNDS) -> list[Measure]:
-    """Measure our engine with two threads: eight streams beside one, turn about. Raises as ``measure_llamacpp``."""
-    async with _started(*_plan(SCALE_THREADS)) as engine:
-        orders = TextOrders()
-        speeds: dict[int, list[float]] = {1: [], STREAMS: []}
+async def measure_llamacpp_scale(models_dir: Path, eight_bit: CatalogueEntry) -> list[Measure]:
+    """Measure our engine with two threads: eight streams beside one, turn about.
+
+    Args:
+        models_dir: where the files of ``eight_bit`` are.
+        eight_bit: a copy of the model with weights of eight bits (see ``eight_bit_copy``), measured first.
+
+    Raises:
+        As ``measure_llamacpp``.
+    """
+    settings = _settings(SCALE_THREADS)
+    in_folder = settings.model_copy(update={"models_dir": models_dir, "cache_dir": models_dir})
+    return [
+        await _scale("scale_8", eight_bit, in_folder, SCALE_ROUNDS),
+        await _scale("scale_8, as packaged", resolve_model(MODEL), settings, PACKAGED_SCALE_ROUNDS),
+    ]
+
+
+async def _scale(name: str, entry: CatalogueEntry, settings: EngineSettings, rounds: int) -> Measure:
+    orders = TextOrders()
+    speeds: dict[int, list[float]] = {1: [], STREAMS: []}
+    async with _started(plan_engine(entry, settings, detect_machine()), settings) as engine:
         for streams in speeds:
             await run_text(engine, orders.order(streams, WARM_UP_TOKENS))
         for _ in range(rounds):
             for streams, values in speeds.items():
                 elapsed_s = await run_text(engine, orders.order(streams, SCALE_TOKENS))
                 values.append(streams * SCALE_TOKENS / elapsed_s)
-    gained = pair_ratios(speeds[STREAMS], speeds[1])
-    return [measure("llama.cpp, 2 threads: scale_8", "8 streams / 1 stream", gained)]
+    return measure(f"llama.cpp, 2 threads: {name}", "8 streams / 1 stream", pair_ratios(speeds[STREAMS], speeds[1]))
 
 
 @contextlib.asynccontextmanager
@@ -98,8 +117,7 @@ async def _started(plan: EnginePlan, settings: EngineSettings) -> AsyncIterator[
         await engine.stop()
 
 
-def _plan(threads: int) -> tuple[EnginePlan, EngineSettings]:
-    settings = EngineSettings(
+def _settings(threads: int) -> EngineSettings:
+    return EngineSettings(
         engine_threads=threads, engine_slots=STREAMS, engine_context_tokens=CONTEXT_TOKENS, engine_gpu=False
     )
-    return plan_engine(resolve_model(MODEL), settings, detect_machine()), settings

@@ -24,6 +24,8 @@ _PLANNED: Final = ("SELECT", "UPDATE", "DELETE", "WITH")
 """What has a plan. An INSERT writes its rows."""
 _DERIVED: Final = re.compile(r"SCAN (\(?subquery|anon_|CONSTANT|lanes|before)")
 """Reads what another step of the same plan has found, which is shown by itself."""
+_ONE_ROW: Final = re.compile(r"^SEARCH .*\(id=\?\)$")
+"""By a primary key: one row at most for each that the step beside it found."""
 _READS: Final = ("SCAN", "SEARCH")
 _SORTS: Final = "USE TEMP B-TREE"
 
@@ -66,7 +68,7 @@ class QueryPlan:
 
     def _sorts_few(self, parent: int) -> bool:
         beside = [step for step in self.steps if step.parent == parent and step.text.startswith(_READS)]
-        return any(_is_derived(step) for step in beside)
+        return all(_is_derived(step) or _ONE_ROW.search(step.text) is not None for step in beside)
 
 
 def _is_derived(step: Step) -> bool:
@@ -90,8 +92,7 @@ async def hot_plans(settings: TrackerSettings, filled: Filled) -> dict[str, tupl
 
 async def _hot_paths(tracker: Tracker, filled: Filled) -> dict[str, Callable[[], Awaitable[object]]]:
     """Return what is done all the time. Regions and nodes are looked up in memory; so is a worker that is live."""
-    of_key = await _holder(tracker, filled.api_key)
-    worker = await _worker(tracker, filled.workers[0].token)
+    await _worker(tracker, filled.workers[0].token)  # its heartbeat is to be written
 
     async def regions() -> None:
         tracker.answers.regions(Unplaced.NO_PUBLIC_ADDRESS, tracker.workers.presence.by_region())
@@ -99,7 +100,12 @@ async def _hot_paths(tracker: Tracker, filled: Filled) -> dict[str, Callable[[],
     async def nodes() -> None:
         tracker.answers.nodes(task=Task.LLM, model=MODEL, region=None)
 
+    async def next_job() -> None:
+        worker = await _worker(tracker, filled.workers[2].token)
+        await tracker.workers.next_job(worker, 0, lambda: False)
+
     async def submit() -> None:
+        of_key = await _holder(tracker, filled.api_key)
         job = await tracker.desk.submit(of_key.account, of_key.key.id, SUBMISSION, address="127.0.0.1", region=None)
         await tracker.outlook.of(job)
 
@@ -108,7 +114,7 @@ async def _hot_paths(tracker: Tracker, filled: Filled) -> dict[str, Callable[[],
         "nodes": nodes,
         "key": lambda: _holder(tracker, filled.api_key),
         "worker_token": lambda: _worker(tracker, filled.workers[1].token),
-        "next_job": lambda: tracker.workers.next_job(worker, 0, lambda: False),
+        "next_job": next_job,
         "heartbeats": tracker.workers.sync.flush,
         "submit": submit,
     }

@@ -13,6 +13,8 @@ from gpunode_engines.errors import BackendFailed, ContextOverflow, InvalidParame
 from gpunode_engines.model_server import ModelServer
 from gpunode_engines.parent_line import connect_to_server
 
+CHAT_PATH = "/v1/chat/completions"
+
 _SILENCE_S = 120.0
 """A server that sends nothing for so long has failed; a long prompt may take a minute before the first token."""
 _CANCEL_CHECK_S = 0.05
@@ -105,6 +107,8 @@ def _refusal(status: int, content: bytes) -> Exception:
         return ContextOverflow("The model server refuses the prompt: it is longer than its context.")
     if status in (HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY):
         return InvalidParameters("The model server refuses these parameters or messages.")
+    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        return BackendFailed("The model server refuses the key; its owner has to correct api_key in the models file.")
     return BackendFailed(f"The model server answered with status {status}; the job can be sent again.")
 
 

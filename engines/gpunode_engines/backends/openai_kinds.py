@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from gpunode_engines.backends.openai_client import OpenAiClient
+from gpunode_engines.backends.ollama_context import loaded_context
+from gpunode_engines.backends.openai_client import CHAT_PATH, OpenAiClient
 from gpunode_engines.base import GenerateRequest, TokenLogprob
 from gpunode_engines.errors import BackendFailed, EngineError, InvalidParameters
 
@@ -13,15 +14,21 @@ _BEYOND = {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerKind:
-    """name: ``plain`` is any other server. context_tokens: 0 = it does not say."""
+    """name: ``plain`` is any other server. model: as the server calls it. context_tokens: 0 = it does not say."""
 
-    name: Literal["llama.cpp", "vllm", "plain"]
+    name: Literal["llama.cpp", "vllm", "ollama", "plain"]
+    model: str
     context_tokens: int
 
     @property
     def gives_ids(self) -> bool:
         """Whether it names the tokens of its answers."""
-        return self.name != "plain"
+        return self.name in ("llama.cpp", "vllm")
+
+    @property
+    def cuts_prompts(self) -> bool:
+        """Whether it may leave out, without a word, what is longer than its context."""
+        return self.name == "ollama" and self.context_tokens > 0
 
     @property
     def finds_calls(self) -> bool:
@@ -51,7 +58,7 @@ class ServerKind:
             "frequency_penalty": request.frequency_penalty,
         } | ({} if request.seed is None else {"seed": request.seed})
         beyond = {name: value for name, off in _BEYOND.items() if (value := getattr(request, name)) != off}
-        if self.name == "plain":
+        if not self.gives_ids:
             if beyond:
                 raise InvalidParameters(f"This node's server takes no {', '.join(beyond)}; leave it out.")
             return body
@@ -72,7 +79,7 @@ class ServerKind:
                 return tuple(client.call("POST", "/tokenize", asked)["tokens"])
             case "vllm":
                 return tuple(client.call("POST", "/tokenize", body)["tokens"])
-            case "plain":
+            case "ollama" | "plain":
                 return None
 
     def output_ids(self, choice: dict[str, Any]) -> tuple[tuple[int, ...], tuple[TokenLogprob, ...]]:
@@ -91,7 +98,7 @@ class ServerKind:
                 return tuple(entry.token_id for entry in logprobs), logprobs
             case "vllm":
                 return tuple(choice.get("token_ids") or ()), ()
-            case "plain":
+            case "ollama" | "plain":
                 return (), ()
 
 
@@ -103,13 +110,31 @@ def detect_kind(client: OpenAiClient, model: str) -> ServerKind:
     """
     listed = client.call("GET", "/v1/models").get("data") or ()
     models = {str(entry.get("id")): entry for entry in listed}
-    if model not in models:
+    found = next((name for name in (model, f"{model}:latest") if name in models), None)  # Ollama adds the tag
+    if found is None:
         raise BackendFailed(f"it has no model {model!r}, but: {', '.join(sorted(models)) or 'none'}.")
-    if (context := models[model].get("max_model_len")) is not None:
-        return ServerKind(name="vllm", context_tokens=int(context))
+    if (context := models[found].get("max_model_len")) is not None:
+        name: Literal["vllm", "plain"] = "vllm" if _names_tokens(client, found) else "plain"
+        return ServerKind(name=name, model=found, context_tokens=int(context))
     try:
         settings = client.call("GET", "/props")["default_generation_settings"]
         client.call("POST", "/tokenize", {"content": "a"})["tokens"]
-        return ServerKind(name="llama.cpp", context_tokens=int(settings["n_ctx"]))
+        return ServerKind(name="llama.cpp", model=found, context_tokens=int(settings["n_ctx"]))
     except (EngineError, LookupError):
-        return ServerKind(name="plain", context_tokens=0)
+        pass
+    try:
+        client.call("GET", "/api/version")["version"]
+        return ServerKind(name="ollama", model=found, context_tokens=loaded_context(client, found))
+    except (EngineError, LookupError):
+        return ServerKind(name="plain", model=found, context_tokens=0)
+
+
+def _names_tokens(client: OpenAiClient, model: str) -> bool:
+    """Whether a server that states its context as vLLM does also tokenises and names tokens, as it does from 0.10.2."""
+    asked: dict[str, Any] = {"model": model, "messages": [{"role": "user", "content": "a"}]}
+    try:
+        client.call("POST", "/tokenize", asked)["tokens"]
+        answer = client.call("POST", CHAT_PATH, asked | {"max_tokens": 1, "return_token_ids": True})
+        return bool(answer["choices"][0]["token_ids"])
+    except (EngineError, LookupError):
+        return False

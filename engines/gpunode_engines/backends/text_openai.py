@@ -12,7 +12,8 @@ from typing import Any
 
 from gpunode_engines.abilities import Ability
 from gpunode_engines.backends import Emit
-from gpunode_engines.backends.openai_client import OpenAiClient
+from gpunode_engines.backends.ollama_context import count_prompt, raise_if_cut
+from gpunode_engines.backends.openai_client import CHAT_PATH, OpenAiClient
 from gpunode_engines.backends.openai_kinds import ServerKind, detect_kind
 from gpunode_engines.base import (
     Finished,
@@ -33,7 +34,8 @@ from gpunode_engines.tool_prompt import conversation_of
 UNKNOWN_ID = 0
 
 _ABILITIES: tuple[Ability, ...] = ("json_schema", "tools", "tool_choice")
-_CHAT = "/v1/chat/completions"
+_FAILURES = ("abort", "error")
+"""What servers of this interface say of an answer that they could not finish."""
 
 
 class OpenAiBackend:
@@ -44,7 +46,6 @@ class OpenAiBackend:
         server = order.options.server
         if server is None:
             raise EngineStartFailed(f"{order.model} names no server; give it a source of the kind server.")
-        self._model = server.model
         self._client = OpenAiClient(server)
         try:
             self._kind = detect_kind(self._client, server.model)
@@ -67,10 +68,9 @@ class OpenAiBackend:
         body = self._conversation(request)
         ids = self._kind.prompt_ids(self._client, body)
         if ids is None:
-            usage = self._client.call("POST", _CHAT, body | {"max_tokens": 1}).get("usage") or {}
-            ids = (UNKNOWN_ID,) * int(usage.get("prompt_tokens", 0))
-        if not ids:
-            raise BackendFailed("The model server does not count prompts, so its jobs cannot be paid.")
+            if self._kind.cuts_prompts:
+                raise_if_cut(self._client, body, self._kind.context_tokens)
+            ids = (UNKNOWN_ID,) * count_prompt(self._client, body)
         return PreparedPrompt(token_ids=ids, rendered=json.dumps(body, sort_keys=True).encode())
 
     def generate(self, request: GenerateRequest, emit: Emit, cancelled: threading.Event) -> None:
@@ -83,14 +83,14 @@ class OpenAiBackend:
         if request.tools is None or not self._kind.finds_calls:
             emit = structured(request, emit)
         answer = _Answer(request, emit, self._kind)
-        for chunk in self._client.stream(_CHAT, body, cancelled):
+        for chunk in self._client.stream(CHAT_PATH, body, cancelled):
             if answer.take(chunk):
                 break
         answer.end(cancelled=cancelled.is_set())
 
     def _conversation(self, request: PrepareRequest) -> dict[str, Any]:
         conversation = conversation_of(request, template_knows_tools=self._kind.finds_calls)
-        body: dict[str, Any] = {"model": self._model, "messages": _wire_messages(conversation.messages)}
+        body: dict[str, Any] = {"model": self._kind.model, "messages": _wire_messages(conversation.messages)}
         return body | ({"tools": list(conversation.tools)} if conversation.tools else {})
 
     def _structure(self, request: GenerateRequest) -> dict[str, Any]:
@@ -165,7 +165,9 @@ class _Answer:
             call[0] += name
             call[1] += arguments
         ids, logprobs = self._kind.output_ids(choice)
-        if not ids and (text or pieces) and not self._kind.gives_ids:
+        # what a model thinks is no part of its answer, but it is written, and paid for, token by token
+        thought = delta.get("reasoning") or delta.get("reasoning_content")
+        if not ids and (text or pieces or thought) and not self._kind.gives_ids:
             ids = (UNKNOWN_ID,)
         ids = ids[: self._request.max_tokens - self._ids]
         self._ids += len(ids)
@@ -173,6 +175,8 @@ class _Answer:
         if ids or shown:
             self._emit(Tokens(ids=ids, text=shown, logprobs=self._asked(logprobs[: len(ids)])))
         if (reason := choice.get("finish_reason")) is not None:
+            if reason in _FAILURES:
+                raise BackendFailed("The model server gave the job up; it can be sent again.")
             self._reason = "length" if reason == "length" else "stop"
 
     def _asked(self, logprobs: tuple[TokenLogprob, ...]) -> tuple[TokenLogprob, ...] | None:

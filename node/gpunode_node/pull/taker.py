@@ -23,7 +23,8 @@ class Taker:
     """``run`` is one task.
 
     Args:
-        next_job: the long poll, at most so many seconds; raises TrackerUnreachable or TrackerRefused.
+        next_job: the long poll, at most so many seconds; calls back when the answer begins to come; raises
+            TrackerUnreachable or TrackerRefused.
         offer: what can be taken now; nothing while the worker pauses, drains or lacks memory or disk.
         tell_offer: makes the tracker know what can be taken, before it is asked.
         begin: takes a job.
@@ -32,7 +33,7 @@ class Taker:
 
     def __init__(
         self,
-        next_job: Callable[[int], Awaitable[NextJob]],
+        next_job: Callable[[int, Callable[[], None]], Awaitable[NextJob]],
         offer: Callable[[], Offer],
         tell_offer: Callable[[], Awaitable[bool]],
         begin: Callable[[NextJob], None],
@@ -83,11 +84,13 @@ class Taker:
     async def _poll(self, offer: Offer) -> NextJob | None:
         """Poll as long as the offer stands; None when it changed first.
 
-        The tracker puts a job back that it could not hand over; at worst its lease runs out.
+        The tracker puts a job back that it could not hand over; at worst its lease runs out. One that is on its way
+        is taken whatever changes: a file of megabytes takes minutes, and to leave it would cost it an attempt.
         """
-        polling = asyncio.ensure_future(self._next_job(POLL_S))
+        coming = asyncio.Event()
+        polling = asyncio.ensure_future(self._next_job(POLL_S, coming.set))
         try:
-            while not polling.done() and self._offer() == offer:
+            while not polling.done() and (coming.is_set() or self._offer() == offer):
                 changing = asyncio.ensure_future(self._changed.wait(LOOK_AGAIN_S))
                 await asyncio.wait({polling, changing}, return_when=asyncio.FIRST_COMPLETED)
                 changing.cancel()

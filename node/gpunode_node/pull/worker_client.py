@@ -1,5 +1,6 @@
 """The tracker's REST interface as a pull worker uses it."""
 
+from collections.abc import Callable
 from typing import Final
 
 from gpunode_protocol import jobs_api as api
@@ -28,10 +29,16 @@ class WorkerClient(TrackerClient):
         path = api.WORKER_HEARTBEAT_PATH.format(worker=worker_id)
         return await self._call("POST", path, api.WorkerHeartbeatReply, body=body, token=token)
 
-    async def next_job(self, worker_id: str, token: str, wait_s: int) -> api.NextJob:
-        """Return a job that the worker holds from now on, or why there was none within ``wait_s`` seconds."""
+    async def next_job(
+        self, worker_id: str, token: str, wait_s: int, on_answer: Callable[[], None] = lambda: None
+    ) -> api.NextJob:
+        """Return a job that the worker holds from now on, or why there was none within ``wait_s`` seconds.
+
+        Args:
+            on_answer: called when the answer begins to come: the tracker has decided, and a large job is on its way.
+        """
         path = f"{api.NEXT_JOB_PATH.format(worker=worker_id)}?wait={wait_s}"
-        limits = CallLimits(wait_s + ANSWER_MARGIN_S, _JOB_BYTES, slow_bytes=_JOB_BYTES)
+        limits = CallLimits(wait_s + ANSWER_MARGIN_S, _JOB_BYTES, slow_bytes=_JOB_BYTES, on_answer=on_answer)
         return self._read_as(api.NextJob, await self._ask("GET", path, token=token, repeat=False, call=limits))
 
     async def tell(self, job_id: str, token: str, event: api.WorkerEvent) -> None:

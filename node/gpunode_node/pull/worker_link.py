@@ -131,10 +131,16 @@ class WorkerLink(RegisteredContact[WorkerPass]):
 
     # What belongs to jobs
 
-    async def next_job(self, wait_s: int) -> api.NextJob:
-        """Return a job to do, or why there was none within ``wait_s`` seconds. Raises as ``register``."""
+    async def next_job(self, wait_s: int, on_answer: Callable[[], None]) -> api.NextJob:
+        """Return a job to do, or why there was none within ``wait_s`` seconds. Raises as ``register``.
+
+        Args:
+            on_answer: called when the answer begins to come.
+        """
         with self._noting_problems():
-            return await self._with_given(lambda own: self._client.next_job(own.worker_id, own.token, wait_s))
+            return await self._with_given(
+                lambda own: self._client.next_job(own.worker_id, own.token, wait_s, on_answer)
+            )
 
     async def tell(self, job_id: str, event: api.WorkerEvent) -> None:
         """Tell how a job goes. Raises as ``register``; with status 404 or 409 it is lost."""

@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 from gpunode_benchmarks.engines import bench, images, llamacpp
@@ -21,7 +22,12 @@ def lanes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
         return run
 
-    async def scale() -> list[Measure]:
+    async def copy(_: Path) -> str:
+        happened.append("copy")
+        return "copy"
+
+    async def scale(models_dir: Path, eight_bit: str) -> list[Measure]:
+        assert (models_dir.is_dir(), eight_bit) == (True, "copy")
         happened.append("scale")
         return [measure("scale", "x", [1.0])]
 
@@ -33,6 +39,7 @@ def lanes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(images, "measure_images", pictures)
     monkeypatch.setattr(bench, "LANES", ((quick("a"), quick("b")), (quick("c"),)))
+    monkeypatch.setattr(bench, "pull_eight_bit_copy", copy)
     monkeypatch.setattr(llamacpp, "measure_llamacpp_scale", scale)
     return happened
 
@@ -44,7 +51,7 @@ def test_lanes_run_at_once_and_what_needs_two_cores_after_them(
     monkeypatch.setattr("os.cpu_count", lambda: 2)
     result = bench.run_engines_bench(3)
     assert lanes[0] == "load pictures"
-    assert lanes[1:] == ["begin a", "begin c", "end a", "begin b", "end c", "end b", "pictures", "scale"]
+    assert lanes[1:] == ["begin a", "begin c", "end a", "begin b", "end c", "end b", "copy", "pictures", "scale"]
     assert [measure.name for measure in result.measures] == ["a", "b", "c", "pictures", "scale"]
     assert result.measures[0].count == 3
     assert result.settings["threads"] == 1
@@ -54,4 +61,4 @@ def test_on_one_core_nothing_runs_at_once(lanes: list[str], monkeypatch: pytest.
     """Two lanes would measure each other."""
     monkeypatch.setattr("os.cpu_count", lambda: 1)
     bench.run_engines_bench(1)
-    assert lanes[1:] == ["begin a", "end a", "begin b", "end b", "begin c", "end c", "pictures", "scale"]
+    assert lanes[1:] == ["begin a", "end a", "begin b", "end b", "begin c", "end c", "copy", "pictures", "scale"]

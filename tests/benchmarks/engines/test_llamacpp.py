@@ -1,8 +1,10 @@
 """Rounds with the real model on every side, with few tokens."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from gpunode_benchmarks.eight_bit_copy import pull_eight_bit_copy
 from gpunode_benchmarks.engines import llamacpp
 
 
@@ -25,8 +27,11 @@ async def test_each_number_of_streams_has_its_ratio() -> None:
 
 
 @pytest.mark.full
-async def test_scale_is_measured_apart() -> None:
-    """On two threads; the other figures are of one."""
-    (measure,) = await llamacpp.measure_llamacpp_scale(2)
-    assert (measure.name, measure.count) == ("llama.cpp, 2 threads: scale_8", 2)
-    assert measure.values["median"] > 0
+async def test_scale_is_measured_apart(tmp_path: Path) -> None:
+    """On two threads, and for weights of both formats; the other figures are of one thread."""
+    measures = await llamacpp.measure_llamacpp_scale(tmp_path, await pull_eight_bit_copy(tmp_path))
+    assert [(measure.name, measure.count) for measure in measures] == [
+        ("llama.cpp, 2 threads: scale_8", 3),
+        ("llama.cpp, 2 threads: scale_8, as packaged", 2),
+    ]
+    assert all(measure.values["median"] > 0 for measure in measures)

@@ -5,9 +5,9 @@ from gpunode_engines.backends.openai_kinds import ServerKind
 from gpunode_engines.base import GenerateRequest
 from gpunode_engines.errors import InvalidParameters
 
-LLAMA = ServerKind(name="llama.cpp", context_tokens=512)
-VLLM = ServerKind(name="vllm", context_tokens=4096)
-PLAIN = ServerKind(name="plain", context_tokens=0)
+LLAMA = ServerKind(name="llama.cpp", model="m", context_tokens=512)
+VLLM = ServerKind(name="vllm", model="m", context_tokens=4096)
+PLAIN = ServerKind(name="plain", model="m", context_tokens=0)
 
 
 def request(**fields: object) -> GenerateRequest:

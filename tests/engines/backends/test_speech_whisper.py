@@ -172,6 +172,19 @@ async def test_a_cancel_ends_at_the_next_segment(engine: SupervisedEngine, long_
     assert engine.active_jobs == 0
 
 
+async def test_memory_is_not_fetched_anew_for_each_window(engine: SupervisedEngine, speech: bytes) -> None:
+    """Page faults of one job are few; where each array comes from the kernel, and goes back, they are 60,000."""
+    await _run(engine, _request(speech))
+    before = _page_faults(engine.pid)
+    await _run(engine, _request(speech))
+    assert _page_faults(engine.pid) - before < 10_000
+
+
+def _page_faults(pid: int | None) -> int:
+    """Return those of a process without reading from a disk so far: minflt of proc(5)."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[7])
+
+
 async def test_speed_is_that_of_audio(engine: SupervisedEngine) -> None:
     """Milliseconds of sound a second."""
     speed = await engine.measure_speed()

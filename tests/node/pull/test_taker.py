@@ -30,16 +30,19 @@ class _Tracker:
         self.times: list[float] = []
         self.taken: list[str] = []
         self.aborted = 0
+        self.transfer_s = 0.0
         self.hears = True
         self.taker = Taker(self.next_job, lambda: self.offer, self.tell_offer, self.begin, self.bell)
 
-    async def next_job(self, wait_s: int) -> NextJob:
+    async def next_job(self, wait_s: int, on_answer: Callable[[], None]) -> NextJob:
         self.log.append("poll")
         self.times.append(asyncio.get_running_loop().time())
         if self.answers:
             answer = self.answers.pop(0)
             if isinstance(answer, Exception):
                 raise answer
+            on_answer()
+            await asyncio.sleep(self.transfer_s)
             return answer
         try:
             await asyncio.sleep(wait_s)
@@ -105,6 +108,16 @@ async def test_a_poll_is_left_when_the_offer_changes() -> None:
     other = Offer((Task.LLM,), ("a", "b"))
     await tracker.run(5, lambda: setattr(tracker, "offer", other), 1)
     assert (tracker.log, tracker.aborted) == (["beat", "poll", "beat", "poll"], 2)
+
+
+@virtual_time
+async def test_a_job_that_is_on_its_way_is_taken_whatever_changes() -> None:
+    """A large file takes minutes; a slot that becomes free meanwhile does not make the worker begin anew."""
+    tracker = _Tracker(*_jobs(1))
+    tracker.transfer_s = 100.0
+    await tracker.run(5, lambda: setattr(tracker, "offer", Offer((Task.LLM,), ("a", "b"))), 100)
+    assert tracker.taken == [job_id(1)]
+    assert tracker.aborted == 1  # the next poll, at the end of the test
 
 
 @virtual_time

@@ -52,6 +52,31 @@ async def test_a_long_poll_says_how_long() -> None:
     assert recorder.asked == [("GET", f"/api/v1/workers/{WORKER_ID}/next-job?wait=25", "t")]
 
 
+async def test_a_job_is_announced_when_it_begins_to_come() -> None:
+    """Long before all of it is there: the caller knows that it is being given one."""
+    sent, told = asyncio.Event(), asyncio.Event()
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        body = NextJob(job_id=job_id(1)).model_dump_json(exclude_none=True).encode()
+        response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        await response.prepare(request)
+        await response.write(body[:5])
+        await sent.wait()
+        await response.write(body[5:])
+        return response
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", answer)
+    async with TestServer(app) as server:
+        client = WorkerClient(str(server.make_url("/")).rstrip("/"))
+        asking = asyncio.create_task(client.next_job(WORKER_ID, "t", 25, told.set))
+        await told.wait()
+        assert not asking.done()
+        sent.set()
+        assert (await asking).job_id == job_id(1)
+        await client.close()
+
+
 async def test_polls_and_events_are_not_repeated() -> None:
     """A job would be held by nobody, and a text would come twice; a job's end may come twice."""
     recorder = _Recorder(503, 503, 503, body=b'{"job_id": "a", "status": "completed"}')

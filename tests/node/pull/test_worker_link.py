@@ -86,7 +86,7 @@ async def test_a_refused_word_about_a_job_is_not_the_trackers_problem(tmp_path: 
         assert (refused.value.status, link.problem) == (409, "")
         queue.down = True
         with pytest.raises(TrackerUnreachable):
-            await link.next_job(0)
+            await link.next_job(0, lambda: None)
         assert "503" in link.problem
 
 

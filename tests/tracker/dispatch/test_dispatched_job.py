@@ -18,6 +18,8 @@ from gpunode_tracker.jobs.desk import JobDesk
 from gpunode_tracker.jobs.job import JobStatus, Lease, StoredJob
 from gpunode_tracker.jobs.news import Word
 from gpunode_tracker.sealing import Sealer, new_key
+from gpunode_tracker.storage.attempts import nodes_asked
+from gpunode_tracker.storage.claim_statements import SHUN_S
 from gpunode_tracker.storage.jobs import fail_attempt
 from gpunode_tracker.storage.settlements import settlement_of_receipt
 from gpunode_tracker.storage.tables import reports
@@ -25,6 +27,7 @@ from sqlalchemy import select
 
 from tests.sdk.scripted_node import ScriptedNode
 from tests.tracker.dispatch.mesh_world import ANSWER_COST, HELLO, MeshWorld
+from tests.tracker.parties import TestClock
 
 
 async def run(mesh: MeshWorld, job: StoredJob) -> End:
@@ -262,3 +265,17 @@ async def test_calls_of_functions_that_cannot_be_read_are_tried_again(mesh: Mesh
     assert await run(mesh, job) is End.RETRIED
     assert "calls of functions" in (await mesh.failures(job))[0]
     assert await mesh.earned() == 10 * 7 + 30 * 2
+
+
+async def test_the_next_attempt_is_another_nodes(mesh: MeshWorld, clock: TestClock) -> None:
+    """However near the one is that failed, which would do it now; where there is nobody else, it may try again."""
+    near = await mesh.add_node(Region.EUROPE, refuse=2 * refusing(ErrorCode.INTERNAL))
+    job = await mesh.submit(client_region=Region.EUROPE)
+    for _ in range(2):
+        assert await run(mesh, job) is End.RETRIED
+        clock.advance(SHUN_S + 1)
+    far = await mesh.add_node(Region.OCEANIA)
+    assert await run(mesh, job) is End.COMPLETED
+    assert (await mesh.find(job)).node == far.peer_id
+    async with mesh.tracker.database.read() as connection:
+        assert await nodes_asked(connection, job.id, before=3) == {near.peer_id}

@@ -15,11 +15,15 @@ from gpunode_tracker.dispatch.join_ahead import JoinAhead
 from gpunode_tracker.errors import StorageUnavailable
 from gpunode_tracker.jobs.job import JobStatus, StoredJob
 from gpunode_tracker.storage.claim_statements import ALONE_SHUN_S
+from gpunode_tracker.storage.queue_heads import Head
 from gpunode_tracker.tracker import Tracker
+from gpunode_tracker.workers.nearest_first import KEEP_S
 
 from tests.sdk.memory_mesh import MemoryStream
 from tests.sdk.scripted_node import ScriptedNode
 from tests.tracker.dispatch.mesh_world import ANSWER_COST, MeshWorld
+from tests.tracker.parties import TestClock
+from tests.tracker.workers.examples import live_worker
 
 
 def limit_jobs(tracker: Tracker, jobs: int) -> None:
@@ -286,3 +290,37 @@ async def test_a_node_that_is_gone_is_asked_no_more_than_a_pause_allows(mesh: Me
         jobs = [await mesh.submit() for _ in range(5)]
         await mesh.until_done(*jobs)
     assert (await mesh.find(stranded)).attempt == 0
+
+
+async def test_a_young_job_is_kept_for_a_nearer_pull_worker(mesh: MeshWorld, clock: TestClock) -> None:
+    """No node on another continent has it in its first second; then any may."""
+    await mesh.add_node(Region.EUROPE)
+    nearest, looked = mesh.tracker.workers.nearest, asyncio.Event()
+    nearest.waiting = lambda: [live_worker(1, region="asia")]
+    keeps = nearest.keeps_from_mesh
+
+    def keeps_from_mesh(head: Head, way_km: int) -> bool:
+        looked.set()
+        return keeps(head, way_km)
+
+    nearest.keeps_from_mesh = keeps_from_mesh  # type: ignore[method-assign]  # -- the test's own step in between
+    async with mesh.dispatcher():
+        job = await mesh.submit(client_region=Region.ASIA)
+        await until(looked)
+        assert (await mesh.find(job)).attempt == 0
+        clock.advance(KEEP_S)
+        await mesh.until_done(job)
+
+
+async def test_a_young_job_is_kept_for_a_nearer_node(mesh: MeshWorld) -> None:
+    """No pull worker on another continent has it in its first second, as long as jobs are sent to nodes."""
+    await mesh.add_node(Region.ASIA)
+    head = Head("llm/*/*", int(mesh.tracker.clock() * 1000), "asia")
+    keeps, far = mesh.tracker.workers.nearest.keeps_from_worker, live_worker(1, region="europe")
+    assert not keeps(head, far)
+    async with mesh.dispatcher():
+        assert keeps(head, far)
+        assert not keeps(head, live_worker(2, region="asia"))
+        limit_jobs(mesh.tracker, 0)
+        assert not keeps(head, far)
+    assert not keeps(head, far)

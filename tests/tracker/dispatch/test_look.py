@@ -108,3 +108,22 @@ async def test_a_region_where_nobody_answers_is_left_alone_for_a_while() -> None
     source.asked.clear()
     await look.find(DEMAND, (EUROPE, ASIA), EUROPE)
     assert source.asked == [EUROPE, ASIA]
+
+
+async def test_who_had_the_job_before_is_left_out_while_another_answers() -> None:
+    """Also if the others are farther, or have no room now; they are looked for in all regions."""
+    had, far = choice(1, region=EUROPE), choice(2, region=ASIA, probe=FULL)
+    look = NodeLook(Source(had, *(choice(number, region=EUROPE) for number in range(3, 6)), far), Seconds())
+    nodes = [item.node for item in await look.find(DEMAND, (EUROPE, ASIA), EUROPE, had={had.node})]
+    assert had.node not in nodes
+    assert far.node in nodes
+    only_far = NodeLook(Source(had, far), Seconds())
+    assert await only_far.find(DEMAND, (EUROPE, ASIA), EUROPE, had={had.node}) == [far]
+
+
+async def test_who_had_the_job_before_is_asked_once_more_where_nobody_else_answers() -> None:
+    """It has mended perhaps."""
+    had, silent = choice(1), choice(2, probe=None)
+    assert await NodeLook(Source(had), Seconds()).find(DEMAND, (EUROPE,), EUROPE, had={had.node}) == [had]
+    found = await NodeLook(Source(had, silent), Seconds()).find(DEMAND, (EUROPE,), EUROPE, had={had.node})
+    assert had in found

@@ -5,7 +5,7 @@ import base64
 
 import aiohttp
 import pytest
-from gpunode_protocol.jobs_api import JOB_PATH, JOBS_PATH, NEXT_JOB_PATH, SYNC_JOB_PATH
+from gpunode_protocol.jobs_api import JOB_PATH, JOBS_PATH, LEASE_S, NEXT_JOB_PATH, SYNC_JOB_PATH
 from gpunode_tracker.app_keys import GUARD
 from gpunode_tracker.handlers import large_reply
 from gpunode_tracker.in_flight import InFlight
@@ -13,6 +13,7 @@ from gpunode_tracker.limits import MIB, Limits
 
 from tests.tracker.conftest import World
 from tests.tracker.handlers.job_client import CHAT, Client, client_of
+from tests.tracker.parties import TestClock
 from tests.tracker.pull_workers import pull_worker
 
 LARGE_BYTES = 8 * MIB
@@ -141,3 +142,20 @@ async def test_a_worker_that_leaves_in_the_middle_of_a_large_job(limited: World)
     view = await client.view(ticket.job_id)
     assert (view.status, view.failures) == ("queued", ("The worker left before it had got the job.",))
     assert limited.tracker.workers.presence.status_of(worker.id) == "online"
+
+
+async def test_a_large_job_whose_way_takes_longer_than_its_lease(limited: World, clock: TestClock) -> None:
+    """It stays its worker's while piece after piece is taken, and ends as every job."""
+    client, worker = await client_of(limited), await pull_worker(limited, supported_types=["whisper"])
+    audio = base64.b64encode(bytes(LARGE_BYTES // 4 * 3)).decode()
+    ticket = await client.submit(type="whisper", params={"audio": audio})
+    response = await worker.get(NEXT_JOB_PATH)
+    clock.advance(LEASE_S - 1)
+    given = await response.json()
+    assert len(_in_flight(limited)) == 0
+    clock.advance(LEASE_S - 1)
+    assert limited.tracker.workers.presence.status_of(worker.id) == "busy"
+    assert await limited.tracker.workers.outcomes.expire_leases() == 0
+    assert (await client.view(ticket.job_id)).status == "running"
+    done = await worker.complete(ticket.job_id, success=True, result={"text": "Hello"}, attempt=given["attempt"])
+    assert done.status == "completed"

@@ -1,6 +1,7 @@
 """The jobs of pull workers over HTTP: one from its start to its end, long polls, sizes."""
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 from gpunode_protocol import jobs_api
@@ -8,6 +9,7 @@ from gpunode_protocol.tasks import Task
 from gpunode_tracker.bans import Ban, BanKind
 from gpunode_tracker.jobs.job import JobStatus
 from gpunode_tracker.limits import Limits
+from gpunode_tracker.workers.presence import LiveWorker
 
 from tests.tracker.conftest import World
 from tests.tracker.parties import TestClock
@@ -52,6 +54,33 @@ async def test_long_polls(world: World) -> None:
     job = await submit(world, owner)
     assert (await poll).job_id == job
     assert world.tracker.workers.presence.status_of(worker.id) == "busy"
+
+
+async def test_a_worker_that_leaves_before_its_job_is_sent(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The job is for others at once, with all of its attempts, and not only when its lease has run out."""
+    owner, worker, pool = await _owner(world), await pull_worker(world), world.tracker.workers
+    server = world.http.server.runner.server  # type: ignore[union-attr]  # -- the test's own server runs
+    server.handler_cancellation = False  # type: ignore[union-attr]  # -- as the tracker runs it
+    job, next_job = await submit(world, owner), pool.next_job
+
+    async def take_and_leave(taker: LiveWorker, wait_s: float, is_gone: Callable[[], bool]) -> jobs_api.NextJob:
+        given = await next_job(taker, wait_s, is_gone)
+        assert given.job_id == job
+        calling.cancel()
+        while not is_gone():  # noqa: ASYNC110 -- nothing tells of it
+            await asyncio.sleep(0)
+        return given
+
+    monkeypatch.setattr(pool, "next_job", take_and_leave)
+    calling = asyncio.create_task(worker.get(jobs_api.NEXT_JOB_PATH))
+    async with asyncio.timeout(20):
+        await asyncio.wait({calling})
+        while (await stored_job(world, job)).status is not JobStatus.QUEUED:  # noqa: ASYNC110 -- nothing tells of it
+            await asyncio.sleep(0)
+    assert (await stored_job(world, job)).attempt == 0
+    monkeypatch.undo()
+    given = await (await pull_worker(world)).next_job()
+    assert (given.job_id, given.attempt) == (job, 1)
 
 
 @pytest.mark.parametrize("how", ["worker", "address", "leaves"])

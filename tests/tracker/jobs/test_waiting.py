@@ -10,14 +10,17 @@ from typing import Any
 import pytest
 from gpunode_protocol.jobs_api import NextJob, WorkerHeartbeat
 from gpunode_tracker.errors import StorageUnavailable
+from gpunode_tracker.jobs.job import JobStatus
 from gpunode_tracker.jobs.waiting import WaitingPolls
+from gpunode_tracker.storage.jobs import find_job_state
 from gpunode_tracker.storage.queue_heads import Head
 from gpunode_tracker.storage.workers import add_worker
 from gpunode_tracker.tracker import Tracker
+from gpunode_tracker.workers.nearest_first import KEEP_S, NearestFirst
 from gpunode_tracker.workers.presence import LiveWorker
 from gpunode_tracker.workers.statistics import Statistics
 
-from tests.tracker.parties import job_id
+from tests.tracker.parties import START_AT, job_id
 from tests.tracker.pull_workers import until_waiting
 from tests.tracker.workers.examples import stored_worker
 from tests.tracker.workers.queued import add_jobs, queued_job
@@ -30,7 +33,10 @@ class Scene:
 
     def __init__(self, tracker: Tracker) -> None:
         self.tracker = tracker
-        self.waiting = WaitingPolls(tracker.database, tracker.news, self, tracker.monotonic, random.Random(6))
+        self.nearest = NearestFirst(tracker.clock, tracker.monotonic, self.may_take)
+        self.waiting = WaitingPolls(
+            tracker.database, tracker.news, self, self.nearest, tracker.monotonic, random.Random(6)
+        )
         self.polls: dict[str, asyncio.Task[NextJob | None]] = {}
         self.asked: list[str] = []
         self.returned: list[str] = []
@@ -71,10 +77,10 @@ class Scene:
         job = await self.tracker.workers.taking._claim(worker, lanes)
         return None if job is None else NextJob(job_id=job.id, attempt=job.attempt)
 
-    async def put_back(self, worker: LiveWorker, job: NextJob) -> None:
+    async def undo(self, worker: LiveWorker, job: NextJob) -> None:
         """See ``Taking``."""
         self.returned.append(job.job_id or "")
-        await self.tracker.workers.taking.put_back(worker, job)
+        await self.tracker.workers.taking.undo(worker, job)
 
 
 @pytest.fixture
@@ -91,6 +97,18 @@ async def test_the_nearest_waiter(scene: Scene) -> None:
     await add_jobs(scene.tracker, queued_job(1, client_region="oceania"))
     assert await scene.waiting.match() == 1
     assert await scene.given() == {asia.id: job_id(1)}
+
+
+async def test_a_nearer_one_that_does_not_wait(scene: Scene) -> None:
+    """A young job is kept for a worker that asked lately: one that waits has it when nobody took it for a second."""
+    near, far = await scene.live(1, region="asia"), await scene.live(2)
+    await scene.poll(far)
+    scene.nearest.asked_in_vain(near)
+    await add_jobs(scene.tracker, queued_job(1, client_region="asia", rank=1000 * START_AT))
+    assert await scene.waiting.match() == 0
+    scene.tracker.clock.advance(KEEP_S)  # type: ignore[attr-defined]  # -- the tests' clock
+    assert await scene.waiting.match() == 1
+    assert await scene.given() == {far.id: job_id(1)}
 
 
 async def test_only_who_can_do_it(scene: Scene) -> None:
@@ -130,7 +148,7 @@ async def test_the_draw_is_by_weight(scene: Scene) -> None:
     weights = {large.id: 150, small.id: 100, failing.id: 60, busy.id: 15}
     for worker in (large, small, failing, busy):
         await scene.poll(worker)
-    firsts = Counter(next(iter(scene.waiting._drawn(ANYBODY))).worker.id for _ in range(5_000))
+    firsts = Counter(scene.waiting._drawn(ANYBODY)[0].worker.id for _ in range(5_000))
     for worker_id, weight in weights.items():
         assert firsts[worker_id] / 5_000 == pytest.approx(weight / sum(weights.values()), abs=0.03)
     assert await scene.given() == {}
@@ -141,7 +159,7 @@ async def test_nobody_is_left_out(scene: Scene) -> None:
     heavy, light = await scene.live(1), await scene.live(2, gpu_memory_gb=0.0, statistics=Statistics(success_rate=0.3))
     for worker in (heavy, light):
         await scene.poll(worker)
-    firsts = {next(iter(scene.waiting._drawn(ANYBODY))).worker.id for _ in range(200)}
+    firsts = {scene.waiting._drawn(ANYBODY)[0].worker.id for _ in range(200)}
     assert firsts == {heavy.id, light.id}
     await scene.given()
 
@@ -152,7 +170,7 @@ async def test_who_polls_twice_has_one_lot(scene: Scene) -> None:
     await scene.poll(other)
     for number in range(9):
         await scene.poll(one, name=str(number))
-    firsts = Counter(next(iter(scene.waiting._drawn(ANYBODY))).worker.id for _ in range(2_000))
+    firsts = Counter(scene.waiting._drawn(ANYBODY)[0].worker.id for _ in range(2_000))
     assert firsts[one.id] / 2_000 == pytest.approx(0.5, abs=0.05)
     await scene.given()
 
@@ -163,7 +181,7 @@ async def test_who_had_the_job_before_is_passed_over(scene: Scene) -> None:
     await add_jobs(scene.tracker, queued_job(1, client_region="europe"))
     given = await scene.take(had, ("llm/*/*",))
     assert given is not None
-    await scene.put_back(had, given)
+    await scene.tracker.workers.taking.put_back(had, given)
     for worker in (had, other):
         await scene.poll(worker)
     assert await scene.waiting.match() == 1
@@ -193,7 +211,7 @@ async def test_who_has_left_waits_no_more(scene: Scene) -> None:
 
 
 async def test_who_leaves_while_it_is_given_a_job(scene: Scene) -> None:
-    """The job is given back, and others get it at once."""
+    """The job is given back, and others get it at once; nobody was told of it, so no attempt is counted."""
     left = set[str]()
     leaving, staying = await scene.live(1), await scene.live(2, region="asia")
     await scene.poll(leaving, is_gone=lambda: leaving.id in left)
@@ -202,6 +220,7 @@ async def test_who_leaves_while_it_is_given_a_job(scene: Scene) -> None:
     scene.before_taking = lambda worker: left.add(worker.id) if worker is leaving else None
     assert await scene.waiting.match() == 2
     assert scene.returned == [job_id(1)]
+    assert scene.polls[staying.id].result() == NextJob(job_id=job_id(1), attempt=1)
     assert await scene.given() == {staying.id: job_id(1)}
 
 
@@ -216,6 +235,23 @@ async def test_a_poll_that_is_cancelled_while_it_is_given_a_job(scene: Scene) ->
     with pytest.raises(asyncio.CancelledError):
         await scene.polls[leaving.id]
     assert len(scene.waiting) == 0
+
+
+async def test_a_poll_that_is_cancelled_when_it_has_been_given_a_job(scene: Scene) -> None:
+    """Before it could tell anybody: the job waits again, with all of its attempts."""
+    leaving = await scene.live(1)
+    await scene.poll(leaving)
+    await add_jobs(scene.tracker, queued_job(1))
+    (poll,) = scene.waiting._polls
+    poll.given.add_done_callback(lambda _: scene.polls[leaving.id].cancel())
+    assert await scene.waiting.match() == 1
+    with pytest.raises(asyncio.CancelledError):
+        await scene.polls[leaving.id]
+    async with scene.tracker.database.read() as connection:
+        job = await find_job_state(connection, job_id(1))
+    assert job is not None
+    assert (job.status, job.attempt) == (JobStatus.QUEUED, 0)
+    assert not leaving.holding
 
 
 async def test_a_time_that_ends_while_a_job_is_on_its_way(scene: Scene) -> None:

@@ -97,3 +97,16 @@ async def test_jobs_that_a_worker_has_had(tracker: Tracker) -> None:
         assert await attempts.queued_again_after(connection, HOLDER, since=START_AT) == 2
         await complete_job(connection, _lease(1, OTHER, 2), Outcome(result=b"", processing_ms=1), now=START_AT + 2)
         assert await attempts.held_by(connection, OTHER) == {}
+
+
+async def test_nodes_that_were_asked(tracker: Tracker) -> None:
+    """Those of earlier attempts, several of one attempt; none of another holder's attempt."""
+    await _set_up(tracker)
+    await claim(tracker, worker_id(1))
+    async with tracker.database.write() as connection:
+        for node in ("p1", "p2"):
+            await attempts.note_asked(connection, _lease(1), node)
+        await attempts.note_asked(connection, _lease(1, OTHER), "p3")
+        assert await attempts.nodes_asked(connection, job_id(1), before=1) == frozenset()
+        assert await attempts.nodes_asked(connection, job_id(1), before=2) == {"p1", "p2"}
+        assert await attempts.nodes_asked(connection, job_id(2), before=2) == frozenset()

@@ -47,10 +47,14 @@ async def test_one_head_for_each_lane(tracker: Tracker) -> None:
 
 @ON_SQLITE
 async def test_only_steps_into_the_index(tracker: Tracker) -> None:
-    """The query's plan scans no table and sorts no more than the heads."""
+    """The query's plan scans no table, and sorts nothing but the heads: one row for each lane, the last step of all."""
     await add_jobs(tracker, *(queued_job(number) for number in range(1, 50)))
     query = queue_heads_query().compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True})
     async with tracker.database.read() as connection:
-        plan = [row.detail for row in await connection.execute(text(f"EXPLAIN QUERY PLAN {query}"))]
-    assert [step for step in plan if "SCAN jobs" in step] == []
-    assert any("ix_jobs_lane_rank" in step for step in plan)
+        plan = [(row.parent, row.detail) for row in await connection.execute(text(f"EXPLAIN QUERY PLAN {query}"))]
+    steps = [step for _, step in plan]
+    assert [step for step in steps if "SCAN jobs" in step] == []
+    assert any("ix_jobs_lane_rank" in step for step in steps)
+    assert [(parent, step) for parent, step in plan if "TEMP B-TREE" in step] == [(0, "USE TEMP B-TREE FOR ORDER BY")]
+    read = [step for parent, step in plan if parent == 0 and step.startswith(("SCAN", "SEARCH"))]
+    assert [step.split()[:2] for step in read] == [["SCAN", "lanes"], ["SEARCH", "jobs"]]

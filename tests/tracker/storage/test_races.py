@@ -39,7 +39,7 @@ async def _check(database: Database, count: int, done: dict[str, list[str]]) -> 
 
 
 @ON_BOTH
-@pytest.mark.parametrize("count", [60, pytest.param(1_000, marks=pytest.mark.full)])
+@pytest.mark.parametrize("count", [100, pytest.param(1_000, marks=pytest.mark.full)])
 async def test_engines_race(queue: Queue, settings: TrackerSettings, database_kind: str, count: int) -> None:
     """With connections of their own, several jobs at once, and transactions that are given up in between."""
     names = REPLICAS[:2] if database_kind == SQLITE else REPLICAS

@@ -35,6 +35,7 @@ from gpunode_tracker.dispatch.verdicts import End, end_after
 from gpunode_tracker.errors import StorageUnavailable
 from gpunode_tracker.jobs.job import NODE, JobStatus, Lease, StoredJob
 from gpunode_tracker.jobs.news import Word
+from gpunode_tracker.storage.attempts import nodes_asked, note_asked
 from gpunode_tracker.storage.jobs import find_job_state, note_node
 from gpunode_tracker.storage.reports import add_report
 
@@ -170,7 +171,18 @@ class DispatchedJob:
         wanted = None if job.region is None else Region(job.region)
         client = None if job.client_region is None else Region(job.client_region)
         regions = region_order(wanted, client, self._around.live_regions(job.lane))
-        return await self._around.look.find(Demand(Task(job.type), job.model), regions, client)
+        demand = Demand(Task(job.type), job.model)
+        return await self._around.look.find(demand, regions, client, had=await self._who_had_it())
+
+    async def _who_had_it(self) -> frozenset[str]:
+        """Return the nodes of earlier attempts: this one is others', as long as there are any."""
+        if self._lease.attempt == 1:
+            return frozenset()
+        try:
+            async with self._tracker.database.read() as connection:
+                return await nodes_asked(connection, self.job.id, before=self._lease.attempt)
+        except StorageUnavailable:
+            return frozenset()
 
     def _asked(self, route: Route) -> None:
         """Tell who does the job now."""
@@ -185,6 +197,7 @@ class DispatchedJob:
         try:
             async with self._tracker.database.write() as connection:
                 await note_node(connection, self._lease, node)
+                await note_asked(connection, self._lease, node)
         except StorageUnavailable as error:
             logger.info("Who does a job was not noted: %s", error, extra=self._extra("node_not_noted"))
         self._tell_running(node)

@@ -19,6 +19,7 @@ from gpunode_tracker.dispatch.abilities import Abilities
 from gpunode_tracker.dispatch.dispatched_job import DispatchedJob, Surrounds
 from gpunode_tracker.dispatch.join_ahead import JoinAhead
 from gpunode_tracker.dispatch.look import NodeLook
+from gpunode_tracker.dispatch.nearest_room import NearestRoom
 from gpunode_tracker.dispatch.pauses import Pauses
 from gpunode_tracker.dispatch.preference import free_slots, region_order
 from gpunode_tracker.dispatch.session import open_session
@@ -28,6 +29,7 @@ from gpunode_tracker.jobs.lanes import parts_of
 from gpunode_tracker.storage.claim_statements import ALONE_SHUN_S
 from gpunode_tracker.storage.jobs import claim_job
 from gpunode_tracker.storage.queue_heads import Head, queue_heads
+from gpunode_tracker.workers.nearest_first import no_mesh
 
 if TYPE_CHECKING:
     from gpunode_tracker.tracker import Tracker
@@ -89,6 +91,7 @@ class Dispatcher:
         self._abilities = Abilities({}, {})
         self._abilities_until = float("-inf")
         self._searched_at: dict[str, float] = {}
+        self._near = NearestRoom(self._live_regions)
         self._new_node_at = float("-inf")
         self._bell = asyncio.Event()
         self._running: dict[DispatchedJob, asyncio.Task[None]] = {}
@@ -103,11 +106,13 @@ class Dispatcher:
     def start(self) -> None:
         """Begin to take jobs; the mesh is joined when there is one, or soon after the first node has come."""
         self._tracker.index.on_new = self._see_new_node
+        self._tracker.workers.nearest.mesh_km = self._nearest_km
         self._loop = asyncio.create_task(self._take_jobs())
 
     async def stop(self) -> None:
         """Take no more jobs, let those that run end within 10 s, give the others back to the queue, leave the mesh."""
         self._tracker.index.on_new = lambda: None
+        self._tracker.workers.nearest.mesh_km = no_mesh
         begun = {task for task in (self._loop,) if task is not None}
         for task in begun:
             task.cancel()
@@ -201,6 +206,7 @@ class Dispatcher:
         self._pauses.forget_old(now)
         recent = now - SEARCH_INTERVAL_S
         self._searched_at = {lane: at for lane, at in self._searched_at.items() if at > recent}
+        self._near.forget_old(now)
 
     async def _has_room_for(self, head: Head) -> bool:
         task, region, model = parts_of(head.lane)
@@ -216,7 +222,16 @@ class Dispatcher:
         if all(choice.probe is None for choice in found):
             self._pauses.failed(head.lane, self._monotonic())
         begun = sum(not sent.started.is_set() and sent.job.type == task for sent in self._running)
-        return free_slots(found) > begun
+        has_room = free_slots(found) > begun
+        way_km = self._near.note(head, found if has_room else (), self._monotonic())
+        return way_km is not None and not self._tracker.workers.nearest.keeps_from_mesh(head, way_km)
+
+    def _nearest_km(self, head: Head) -> int | None:
+        """See ``NearestFirst.mesh_km``."""
+        now = self._monotonic()
+        if len(self._running) >= self._tracker.settings.dispatch_jobs or self._pauses.is_paused(head.lane, now):
+            return None
+        return self._near.way_km(head, now)
 
     def _may_search(self, lane: str) -> bool:
         """Return whether nodes should be looked for beyond those that are known and have no room."""

@@ -1,6 +1,6 @@
 """Looking for nodes that do a queued job."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Final, Protocol
 
@@ -39,7 +39,13 @@ class NodeLook:
         self._silent: Pauses[tuple[Task, str | None, Region | None]] = Pauses()
 
     async def find(
-        self, demand: Demand, regions: Sequence[Region | None], client: Region | None, *, anew: bool = False
+        self,
+        demand: Demand,
+        regions: Sequence[Region | None],
+        client: Region | None,
+        *,
+        anew: bool = False,
+        had: Collection[str] = (),
     ) -> list[Choice]:
         """Return the nodes to ask for a job, the preferred first, at least one.
 
@@ -48,6 +54,7 @@ class NodeLook:
             regions: to look in, one after the other until there are enough.
             client: see ``preference``.
             anew: search for nodes, also if some are known from before.
+            had: nodes that had the job before: only if nobody else answers, they are asked once more.
 
         Raises:
             NoNodeFound: nobody serves it. ClientError: the network is not reachable.
@@ -59,11 +66,13 @@ class NodeLook:
                 found += await self._look_in(demand, region, anew=anew)
             except NoNodeFound as error:
                 nobody = error
-            if len(found) >= ENOUGH and any(is_free(choice) for choice in found):
+            others = [choice for choice in found if choice.node not in had]
+            if len(others) >= ENOUGH and any(is_free(choice) for choice in others):
                 break
         if not found:
             raise nobody
-        return preferred(found, client)
+        others = [choice for choice in found if choice.node not in had]
+        return preferred(others if any(choice.probe is not None for choice in others) else found, client)
 
     def forget(self) -> None:
         """Forget who was silent: somebody new has come."""

@@ -13,7 +13,12 @@ GRACE_S: Final = 30.0
 
 
 async def send_json(
-    request: web.Request, body: bytes, *, no_store: bool = False, on_cut: Callable[[], Awaitable[None]] | None = None
+    request: web.Request,
+    body: bytes,
+    *,
+    no_store: bool = False,
+    on_taken: Callable[[], Awaitable[None]] | None = None,
+    on_cut: Callable[[], Awaitable[None]] | None = None,
 ) -> web.StreamResponse:
     """Send JSON, and return when it is on its way; what the request holds (``quotas.hold_body``) it holds until then.
 
@@ -24,6 +29,7 @@ async def send_json(
         request: that it answers.
         body: JSON.
         no_store: it is for this caller alone, no cache may keep it.
+        on_taken: called after each part that its reader made room for.
         on_cut: called when its reader left, or was cut off, before all of it was taken.
     """
     response = web.StreamResponse(
@@ -33,12 +39,14 @@ async def send_json(
         }
     )
     response.content_length = len(body)
-    if not await _sent(request, response, body) and on_cut is not None:
+    if not await _sent(request, response, body, on_taken) and on_cut is not None:
         await on_cut()
     return response
 
 
-async def _sent(request: web.Request, response: web.StreamResponse, body: bytes) -> bool:
+async def _sent(
+    request: web.Request, response: web.StreamResponse, body: bytes, on_taken: Callable[[], Awaitable[None]] | None
+) -> bool:
     """Send a body; return False if its reader has left, or was cut off."""
     try:
         async with asyncio.timeout(GRACE_S + len(body) / SLOW_LINE_BYTES_PER_S):
@@ -47,6 +55,8 @@ async def _sent(request: web.Request, response: web.StreamResponse, body: bytes)
                 return True
             for start in range(0, len(body), PART_BYTES):
                 await response.write(body[start : start + PART_BYTES])
+                if on_taken is not None:
+                    await on_taken()
             await response.write_eof()
     except ConnectionError:
         return False

@@ -6,11 +6,12 @@ from aiohttp import web
 from gpunode_protocol import jobs_api as api
 
 from gpunode_tracker.app_keys import CALL, GUARD, TRACKER
-from gpunode_tracker.bodies import read_body, read_number, reply, reply_bytes, to_json
+from gpunode_tracker.bodies import read_body, read_number, reply, to_json
 from gpunode_tracker.errors import Rejected
 from gpunode_tracker.handlers.large_reply import send_json
 from gpunode_tracker.quotas import hold_body
 from gpunode_tracker.worker_auth import is_shut_out, refuse_shut_out, worker_of
+from gpunode_tracker.workers.handing_over import HandingOver
 
 EVENT_BODY_BYTES: Final = 640 * 1024
 """A piece of an answer, each of its characters written as ``\\uXXXX`` at worst."""
@@ -22,21 +23,28 @@ async def get_next_job(request: web.Request) -> web.StreamResponse:
     wait_s = read_number(request, "wait", 0, highest=api.LONG_POLL_MAX_S)
 
     def is_gone() -> bool:
-        return request.transport is None or is_shut_out(request, worker)
+        return request.transport is None or request.transport.is_closing() or is_shut_out(request, worker)
 
     with request[CALL].visit.waiting():
         found = await request.app[TRACKER].workers.next_job(worker, wait_s, is_gone)
-    if found.job_id is None:
+    if found.job_id is None or is_gone():
+        await taking.undo(worker, found)  # nobody was told of the job
         refuse_shut_out(request, worker)
+        return reply(api.NextJob(reasons=found.reasons), no_store=True)
     body, freely = to_json(found), request.app[GUARD].limits.body_bytes
-    if len(body) <= freely:
-        return reply_bytes(body, no_store=True)
-    try:
-        hold_body(request, len(body) - freely)
-    except Rejected:
-        await taking.undo(worker, found)
-        raise
-    return await send_json(request, body, no_store=True, on_cut=lambda: taking.put_back(worker, found))
+    if len(body) > freely:
+        try:
+            hold_body(request, len(body) - freely)
+        except Rejected:
+            await taking.undo(worker, found)
+            raise
+    return await send_json(
+        request,
+        body,
+        no_store=True,
+        on_taken=HandingOver(request.app[TRACKER], worker, found).piece_taken,
+        on_cut=lambda: taking.put_back(worker, found),  # what was sent in part may be known to the worker: a try
+    )
 
 
 async def post_job_event(request: web.Request) -> web.Response:

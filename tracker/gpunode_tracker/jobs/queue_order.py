@@ -13,3 +13,8 @@ AGING_MS: Final = 5 * 60_000
 def rank_of(priority: int, created_at_ms: int) -> int:
     """Return a job's rank. priority: 0 to 9, 9 first. created_at_ms: Unix milliseconds."""
     return created_at_ms - priority * AGING_MS
+
+
+def created_at_ms_of(rank: int, priority: int) -> int:
+    """Return when a job of that rank and priority came, Unix milliseconds."""
+    return rank + priority * AGING_MS

@@ -1,29 +1,31 @@
 """Polls that wait for a job in this process, and who of them gets one.
 
-A job goes to a waiter of the nearest region that can do it, drawn by weight. The database decides in the end: what
-another replica took is gone.
+A job is offered in the order of ``selection.turn_order``, unless somebody nearer could have it who does not wait here.
+The database decides in the end: what another replica took is gone, and each replica draws among its own waiters.
 """
 
 import asyncio
 import itertools
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from gpunode_protocol.jobs_api import NextJob
 
+from gpunode_tracker.errors import StorageUnavailable
 from gpunode_tracker.jobs.news import JobNews
 from gpunode_tracker.repeating import attempt
 from gpunode_tracker.storage.database import Database
 from gpunode_tracker.storage.queue_heads import Head, queue_heads
-from gpunode_tracker.workers.draw import drawn_order
+from gpunode_tracker.workers.nearest_first import NearestFirst
 from gpunode_tracker.workers.presence import LiveWorker
-from gpunode_tracker.workers.selection import Wanted, ranked, way_km
-from gpunode_tracker.workers.weight import weight_of
+from gpunode_tracker.workers.selection import Wanted, turn_order
 
-LOOK_INTERVAL_S: Final = 2.0
-"""While somebody waits, the queue is looked into this often: other replicas' jobs may come without a word."""
+LOOK_INTERVAL_S: Final = 1.0
+"""While somebody waits, the queue is looked into this often: other replicas' jobs may come without a word, and one that
+was kept for somebody nearer is for others then."""
 MAX_TRIES: Final = 3
 """Waiters that are tried for one job: at most two had it before, and only they are refused."""
 
@@ -39,8 +41,8 @@ class Taking(Protocol):
         """Let a worker hold the first job of some lanes; None if there is none for it."""
         ...
 
-    async def put_back(self, worker: LiveWorker, job: NextJob) -> None:
-        """Give a job back that did not reach the worker."""
+    async def undo(self, worker: LiveWorker, job: NextJob) -> None:
+        """Give a job back that was not sent to the worker, as if it had not been taken."""
         ...
 
 
@@ -66,6 +68,7 @@ class WaitingPolls:
         database: of the queue.
         news: wakes ``run`` when the queue grows.
         taking: takes jobs.
+        nearest: knows of others who could have them.
         monotonic: seconds.
         rng: draws.
     """
@@ -75,12 +78,15 @@ class WaitingPolls:
         database: Database,
         news: JobNews,
         taking: Taking,
+        nearest: NearestFirst,
         monotonic: Callable[[], float],
         rng: random.Random,
     ) -> None:
         self._database = database
         self._news = news
         self._taking = taking
+        self._nearest = nearest
+        nearest.waiting = self.workers
         self._monotonic = monotonic
         self._rng = rng
         self._polls: dict[_Poll, None] = {}  # in the order in which they came
@@ -90,13 +96,17 @@ class WaitingPolls:
         """Return how many wait."""
         return len(self._polls)
 
+    def workers(self) -> Iterable[LiveWorker]:
+        """Return the workers that could be given a job now, each as often as it polls."""
+        return (poll.worker for poll in self._free())
+
     async def wait(self, worker: LiveWorker, timeout_s: float, is_gone: Callable[[], bool]) -> NextJob | None:
         """Wait until the worker is given a job; None after the time, or when the tracker stops.
 
         Args:
             timeout_s: seconds, ≥ 0.
             is_gone: whether who waits has left or may wait no more, so that nothing should be given to it; asked for
-                every 2 s, too.
+                every second, too.
         """
         if self._is_closed:
             return None
@@ -106,6 +116,11 @@ class WaitingPolls:
             await asyncio.wait({poll.given}, timeout=timeout_s)
             if poll.giving is not None:  # the time is over, but a job may be on its way
                 await asyncio.wait({poll.giving})
+        except asyncio.CancelledError:
+            if poll.given.done() and (job := poll.given.result()) is not None:  # and nobody will send it
+                with suppress(StorageUnavailable):  # its lease ends some time
+                    await asyncio.shield(self._taking.undo(worker, job))
+            raise
         finally:
             del self._polls[poll]
         return poll.given.result() if poll.given.done() else None
@@ -148,6 +163,8 @@ class WaitingPolls:
     async def _give(self, head: Head) -> bool:
         """Give the first job of a lane to one of those who wait; return whether somebody got one."""
         for poll in itertools.islice(self._drawn(head), MAX_TRIES):
+            if self._nearest.keeps_from_worker(head, poll.worker):
+                return False  # all that follow are as far, or farther
             if poll in self._polls and not poll.given.done() and await self._give_to(poll, head.lane):
                 return True
         return False
@@ -158,7 +175,7 @@ class WaitingPolls:
         try:
             job = await self._taking.take(poll.worker, (lane,))
             if job is not None and (poll not in self._polls or poll.is_gone()):
-                await self._taking.put_back(poll.worker, job)
+                await self._taking.undo(poll.worker, job)
             elif job is not None:
                 poll.given.set_result(job)
             return job is not None
@@ -168,19 +185,16 @@ class WaitingPolls:
             if self._is_closed and not poll.given.done():
                 poll.given.set_result(None)
 
-    def _drawn(self, head: Head) -> Iterable[_Poll]:
-        """Return who may get a job, in the order in which they are asked: nearest first, then drawn by weight."""
+    def _drawn(self, head: Head) -> list[_Poll]:
+        """Return who may get a job, in the order in which they are asked; whoever polls twice has no second lot."""
         polls: dict[str, _Poll] = {}
+        for poll in self._free():
+            polls.setdefault(poll.worker.id, poll)
+        wanted, workers = Wanted.of_lane(head.lane, head.client_region), (poll.worker for poll in polls.values())
+        return [polls[worker.id] for worker in turn_order(wanted, workers, self._rng, now=self._monotonic())]
+
+    def _free(self) -> Iterator[_Poll]:
+        """Yield the polls that could be given a job now, those that came first at the front."""
         for poll in self._polls:
             if not poll.given.done() and not poll.is_gone() and self._taking.may_take(poll.worker):
-                polls.setdefault(poll.worker.id, poll)  # whoever polls twice has no second lot
-        wanted, now = Wanted.of_lane(head.lane, head.client_region), self._monotonic()
-        workers = ranked(wanted, (poll.worker for poll in polls.values()))
-        for _, group in itertools.groupby(workers, key=lambda worker: way_km(wanted, worker)):
-            for worker in drawn_order(group, lambda each: _weight(each, now), self._rng):
-                yield polls[worker.id]
-
-
-def _weight(worker: LiveWorker, now: float) -> float:
-    stored = worker.stored
-    return weight_of(stored.gpu_memory_gb, stored.statistics.success_rate, worker.status_at(now))
+                yield poll

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import and_, func, select
+from sqlalchemy import and_, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gpunode_tracker.jobs.job import Lease
 from gpunode_tracker.storage.tables import job_attempts, jobs
 
 LONGEST_RUN_S: Final = 24 * 3600
@@ -15,7 +16,10 @@ LONGEST_RUN_S: Final = 24 * 3600
 
 @dataclass(frozen=True, kw_only=True)
 class Attempt:
-    """One attempt. ended_at: None while it runs. failure: None after a success too."""
+    """One attempt. ended_at: None while it runs. failure: None after a success too.
+
+    nodes: peer ids of the mesh nodes that were asked in it, with spaces between; None: none was.
+    """
 
     job_id: str
     attempt: int
@@ -23,6 +27,7 @@ class Attempt:
     started_at: int
     ended_at: int | None
     failure: str | None
+    nodes: str | None = None
 
 
 async def attempt_of(
@@ -75,6 +80,22 @@ async def queued_again_after(connection: AsyncConnection, holder: str, *, since:
         .where(*lately)
     )
     return int((await connection.execute(query)).scalar_one())
+
+
+async def note_asked(connection: AsyncConnection, lease: Lease, node: str) -> None:
+    """Note that a mesh node was asked in an attempt; node: peer id."""
+    of_lease = job_attempts.c.job_id == lease.job_id, job_attempts.c.attempt == lease.attempt
+    asked = func.coalesce(job_attempts.c.nodes.concat(" "), "").concat(node)
+    await connection.execute(
+        update(job_attempts).where(*of_lease, job_attempts.c.holder == lease.holder).values(nodes=asked)
+    )
+
+
+async def nodes_asked(connection: AsyncConnection, job_id: str, *, before: int) -> frozenset[str]:
+    """Return the peer ids of the mesh nodes that were asked in the attempts before that number."""
+    earlier = job_attempts.c.job_id == job_id, job_attempts.c.attempt < before, job_attempts.c.nodes.is_not(None)
+    query = select(job_attempts.c.nodes).where(*earlier)
+    return frozenset(node for (nodes,) in await connection.execute(query) for node in nodes.split())
 
 
 async def failures_of(connection: AsyncConnection, job_id: str) -> list[str]:

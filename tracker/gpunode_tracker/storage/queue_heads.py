@@ -7,6 +7,7 @@ from typing import Any, Final
 from sqlalchemy import CTE, ColumnElement, Select, func, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gpunode_tracker.jobs.queue_order import created_at_ms_of
 from gpunode_tracker.storage.tables import jobs
 
 # written out, not bound: only so does the partial index of the queue serve
@@ -20,6 +21,12 @@ class Head:
     lane: str
     rank: int
     client_region: str | None
+    priority: int = 0
+
+    @property
+    def created_at_ms(self) -> int:
+        """When the job was submitted, Unix milliseconds."""
+        return created_at_ms_of(self.rank, self.priority)
 
 
 async def queue_heads(connection: AsyncConnection) -> list[Head]:
@@ -39,7 +46,8 @@ def queue_heads_query() -> Select[Any]:
         .correlate(lanes)
         .scalar_subquery()
     )
-    query = select(jobs.c.lane, jobs.c.rank, jobs.c.client_region).join_from(lanes, jobs, jobs.c.id == head_id)
+    query = select(jobs.c.lane, jobs.c.rank, jobs.c.client_region, jobs.c.priority)
+    query = query.join_from(lanes, jobs, jobs.c.id == head_id)
     return query.where(lanes.c.lane.is_not(None)).order_by(jobs.c.rank, jobs.c.id)
 
 

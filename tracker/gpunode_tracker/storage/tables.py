@@ -334,6 +334,7 @@ job_attempts = Table(
     Column("started_at", BigInteger, nullable=False),
     Column("ended_at", BigInteger),
     Column("failure", Text),  # NULL while it runs, and after a success
+    Column("nodes", Text),  # peer ids of the mesh nodes that were asked in it, with spaces between; NULL: none was
     Index("ix_job_attempts_holder", "holder", "started_at"),
     _partial_index("ix_job_attempts_open", "holder", where="ended_at IS NULL"),
 )

@@ -16,6 +16,7 @@ from gpunode_tracker.storage.accounts import secret_hash
 from gpunode_tracker.storage.attempts import held_by
 from gpunode_tracker.workers.completing import Completing
 from gpunode_tracker.workers.live_sync import LiveSync
+from gpunode_tracker.workers.nearest_first import NearestFirst
 from gpunode_tracker.workers.outcomes import Outcomes
 from gpunode_tracker.workers.presence import LiveWorker, Presence
 from gpunode_tracker.workers.registration import RegisteredWorker, WorkerRegistrar, note
@@ -49,7 +50,8 @@ class WorkerPool:
         self.outcomes = Outcomes(tracker)
         self.completing = Completing(tracker)
         self.taking = JobTaking(tracker)
-        self.waiting = WaitingPolls(tracker.database, tracker.news, self.taking, tracker.monotonic, rng)
+        self.nearest = NearestFirst(tracker.clock, tracker.monotonic, self.taking.may_take)
+        self.waiting = WaitingPolls(tracker.database, tracker.news, self.taking, self.nearest, tracker.monotonic, rng)
 
     async def register(self, body: WorkerRegistration, seen: Place | None, *, address: str = "") -> RegisteredWorker:
         """Register a worker; see ``WorkerRegistrar.register``."""
@@ -114,6 +116,7 @@ class WorkerPool:
             is_gone: whether who asks has left.
         """
         news = self._tracker.news
+        self.nearest.asks(worker)
         for _ in range(LOOKS):
             changes = news.changes
             job = await self.taking.take_any(worker)
@@ -125,6 +128,7 @@ class WorkerPool:
             job = await self.waiting.wait(worker, wait_s, is_gone)
             if job is not None:
                 return job
+        self.nearest.asked_in_vain(worker)
         return NextJob(reasons=await self.taking.reasons(worker))
 
     def _forget(self, worker_id: str) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from gpunode._model_names import served_name
@@ -18,7 +19,7 @@ from gpunode_tracker.jobs.news import Word
 from gpunode_tracker.storage.attempts import queued_again_after
 from gpunode_tracker.storage.claim_statements import ALONE_SHUN_S, SHUN_S
 from gpunode_tracker.storage.jobs import claim_job, queued_by_lane
-from gpunode_tracker.storage.queue_heads import queue_heads
+from gpunode_tracker.storage.queue_heads import Head, queue_heads
 from gpunode_tracker.workers.presence import LiveWorker
 from gpunode_tracker.workers.reasons import Reason, reasons_for, serves
 
@@ -45,9 +46,9 @@ class JobTaking:
 
     def __init__(self, tracker: "Tracker") -> None:
         self._tracker = tracker
-        self._lanes: tuple[str, ...] = ()
-        self._lanes_of = -1
-        self._lanes_at = float("-inf")
+        self._heads: tuple[Head, ...] = ()
+        self._heads_of = -1
+        self._heads_at = float("-inf")
         self._counts: dict[str, int] = {}
         self._counted_at = float("-inf")
 
@@ -65,29 +66,31 @@ class JobTaking:
         """Let a worker hold the first job that it can do; None if there is none for it."""
         if not self.may_take(worker):
             return None
-        if self._are_lanes_fresh():
-            job = await self._take_of(worker, self._lanes)
+        if self._are_heads_fresh():
+            job = await self._take_of(worker, self._heads)
             if job is not None:
                 return job
-        return await self._take_of(worker, await self._read_lanes())
+        return await self._take_of(worker, await self._read_heads())
 
-    def _are_lanes_fresh(self) -> bool:
+    def _are_heads_fresh(self) -> bool:
         """Return whether the lanes that were read last are all that there are: none came since, as far as is known."""
-        age_s = self._tracker.monotonic() - self._lanes_at
-        return self._lanes_of == self._tracker.news.changes and 0 <= age_s < LANES_LAST_S
+        age_s = self._tracker.monotonic() - self._heads_at
+        return self._heads_of == self._tracker.news.changes and 0 <= age_s < LANES_LAST_S
 
-    async def _read_lanes(self) -> tuple[str, ...]:
-        """Return the lanes that have jobs, those first whose jobs go first."""
+    async def _read_heads(self) -> tuple[Head, ...]:
+        """Return the first jobs of all lanes, those first that go first."""
         changes, read_at = self._tracker.news.changes, self._tracker.monotonic()
         async with self._tracker.database.read() as connection:
             heads = await queue_heads(connection)
-        self._lanes, self._lanes_of, self._lanes_at = tuple(head.lane for head in heads), changes, read_at
-        return self._lanes
+        self._heads, self._heads_of, self._heads_at = tuple(heads), changes, read_at
+        return self._heads
 
-    async def _take_of(self, worker: LiveWorker, lanes: Sequence[str]) -> NextJob | None:
-        """Let a worker hold the first job of those lanes that it serves."""
-        served = [lane for lane in lanes if serves(worker.stored, lane)]
-        return await self.take(worker, served[:MAX_LANES]) if served else None
+    async def _take_of(self, worker: LiveWorker, heads: Sequence[Head]) -> NextJob | None:
+        """Let a worker hold the first job of those lanes that it serves, and that are not kept for somebody nearer."""
+        keeps = self._tracker.workers.nearest.keeps_from_worker
+        served = (head for head in heads if serves(worker.stored, head.lane) and not keeps(head, worker))
+        lanes = [head.lane for head in islice(served, MAX_LANES)]
+        return await self.take(worker, lanes) if lanes else None
 
     async def take(self, worker: LiveWorker, lanes: Sequence[str]) -> NextJob | None:
         """Let a worker hold the first job of some lanes; None if there is none for it.
