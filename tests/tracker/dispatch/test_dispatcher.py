@@ -296,7 +296,7 @@ async def test_a_young_job_is_kept_for_a_nearer_pull_worker(mesh: MeshWorld, clo
     """No node on another continent has it in its first second; then any may."""
     await mesh.add_node(Region.EUROPE)
     nearest, looked = mesh.tracker.workers.nearest, asyncio.Event()
-    nearest.waiting = lambda: [live_worker(1, region="asia")]
+    nearest.waiting = lambda *_: [live_worker(1, region="asia")]
     keeps = nearest.keeps_from_mesh
 
     def keeps_from_mesh(head: Head, way_km: int) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from gpunode_protocol.jobs_api import NextJob, WorkerHeartbeat
 from gpunode_tracker.errors import StorageUnavailable
+from gpunode_tracker.jobs import waiting
 from gpunode_tracker.jobs.job import JobStatus
 from gpunode_tracker.jobs.waiting import WaitingPolls
 from gpunode_tracker.storage.jobs import find_job_state
@@ -148,7 +149,7 @@ async def test_the_draw_is_by_weight(scene: Scene) -> None:
     weights = {large.id: 150, small.id: 100, failing.id: 60, busy.id: 15}
     for worker in (large, small, failing, busy):
         await scene.poll(worker)
-    firsts = Counter(scene.waiting._drawn(ANYBODY)[0].worker.id for _ in range(5_000))
+    firsts = Counter(next(scene.waiting._drawn(ANYBODY)).worker.id for _ in range(5_000))
     for worker_id, weight in weights.items():
         assert firsts[worker_id] / 5_000 == pytest.approx(weight / sum(weights.values()), abs=0.03)
     assert await scene.given() == {}
@@ -159,9 +160,48 @@ async def test_nobody_is_left_out(scene: Scene) -> None:
     heavy, light = await scene.live(1), await scene.live(2, gpu_memory_gb=0.0, statistics=Statistics(success_rate=0.3))
     for worker in (heavy, light):
         await scene.poll(worker)
-    firsts = {scene.waiting._drawn(ANYBODY)[0].worker.id for _ in range(200)}
+    firsts = {next(scene.waiting._drawn(ANYBODY)).worker.id for _ in range(200)}
     assert firsts == {heavy.id, light.id}
     await scene.given()
+
+
+async def test_a_draw_among_many_looks_at_some(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many wait that are equally near; others are looked at when none of these can be given a job."""
+    monkeypatch.setattr(waiting, "DRAWN_FROM", 3)
+    looked_at: list[str] = []
+    workers = [await scene.live(number) for number in range(1, 10)]
+    for worker in workers:
+        await scene.poll(worker, is_gone=lambda worker=worker: looked_at.append(worker.id))  # type: ignore[misc]  # -- None is false
+    drawn = next(scene.waiting._drawn(ANYBODY))
+    assert len(looked_at) == 3
+    for worker in workers:
+        if worker is not drawn.worker:
+            scene.tracker.workers.presence.amend(worker.id, maintenance=True)
+    for _ in range(10):
+        assert [*scene.waiting._drawn(ANYBODY)] == [drawn]
+    await scene.given()
+
+
+async def test_the_chances_of_many_are_those_of_their_weights(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nearly, also when only some of them are drawn from; whom nobody draws from among is not left out."""
+    monkeypatch.setattr(waiting, "DRAWN_FROM", 4)
+    for number in range(1, 9):
+        await scene.poll(await scene.live(number))
+    counts = Counter(next(scene.waiting._drawn(ANYBODY)).worker.id for _ in range(800))
+    assert len(counts) == 8
+    assert max(counts.values()) < 2 * min(counts.values())
+    await scene.given()
+
+
+async def test_a_waiter_that_can_do_more_now(scene: Scene) -> None:
+    """Its heartbeat told of another model while it waits: it is given the jobs of that within a second."""
+    worker = await scene.live(1, models=("m",))
+    await scene.poll(worker)
+    await add_jobs(scene.tracker, queued_job(1, model="n"))
+    scene.tracker.workers.presence.beat(worker, WorkerHeartbeat(status="online", models=("m", "n")))
+    scene.waiting.let_go()
+    assert await scene.waiting.match() == 1
+    assert await scene.given() == {worker.id: job_id(1)}
 
 
 async def test_who_polls_twice_has_one_lot(scene: Scene) -> None:
@@ -170,7 +210,7 @@ async def test_who_polls_twice_has_one_lot(scene: Scene) -> None:
     await scene.poll(other)
     for number in range(9):
         await scene.poll(one, name=str(number))
-    firsts = Counter(scene.waiting._drawn(ANYBODY)[0].worker.id for _ in range(2_000))
+    firsts = Counter(next(scene.waiting._drawn(ANYBODY)).worker.id for _ in range(2_000))
     assert firsts[one.id] / 2_000 == pytest.approx(0.5, abs=0.05)
     await scene.given()
 

@@ -2,8 +2,9 @@
 
 import pytest
 from gpunode_tracker.storage.queue_heads import Head
-from gpunode_tracker.workers.nearest_first import ASKED_LATELY_S, KEEP_S, NearestFirst
+from gpunode_tracker.workers.nearest_first import ASKED_LATELY_S, KEEP_S, MOST_LOOKED_AT, NearestFirst
 from gpunode_tracker.workers.presence import LiveWorker
+from gpunode_tracker.workers.selection import Wanted
 
 from tests.tracker.parties import START_AT, TestClock
 from tests.tracker.workers.examples import live_worker
@@ -26,7 +27,7 @@ class Scene:
 
     def waits(self, *workers: LiveWorker) -> None:
         """Let workers wait."""
-        self.nearest.waiting = lambda: workers
+        self.nearest.waiting = lambda *_: workers
 
 
 @pytest.fixture
@@ -60,12 +61,30 @@ def test_a_nearer_worker_that_asked_lately(scene: Scene) -> None:
 
 
 def test_who_asked_long_ago_is_forgotten(scene: Scene) -> None:
-    """With the next one of its region that asks."""
-    scene.nearest.asked_in_vain(NEAR)
-    scene.clock.advance(ASKED_LATELY_S + 0.1)
-    other = live_worker(3, region="europe")
-    scene.nearest.asked_in_vain(other)
-    assert [*scene.nearest._asked["europe"]] == [other.id]
+    """With the next one that asks, whatever that can do: who does something else every time leaves nothing behind."""
+    for number in range(3):
+        scene.nearest.asked_in_vain(live_worker(number, region="europe", models=(f"model {number}",)))
+        scene.clock.advance(ASKED_LATELY_S + 0.1)
+    scene.nearest.asked_in_vain(FAR)
+    assert [*scene.nearest._asked_at] == [FAR]
+    assert [(km, [*workers]) for km, workers in scene.nearest._asked.able(Wanted(type="llm"))] == [(0, [FAR])]
+
+
+def test_ten_thousand_that_cannot_do_it(scene: Scene) -> None:
+    """Whoever asks is not compared with each of them, nor with all that have enough."""
+    compared: list[str] = []
+
+    def may_take(worker: LiveWorker) -> bool:
+        compared.append(worker.id)
+        return False
+
+    nearest = NearestFirst(scene.clock, scene.clock, may_take)
+    for number in range(10_000):
+        nearest.asked_in_vain(live_worker(number, region="europe"))
+    assert not nearest.keeps_from_worker(_head("image_gen/*/*"), FAR)
+    assert compared == []
+    assert not nearest.keeps_from_worker(_head(), FAR)
+    assert len(compared) == MOST_LOOKED_AT
 
 
 def test_a_nearer_mesh_node_with_room(scene: Scene) -> None:

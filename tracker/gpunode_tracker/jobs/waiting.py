@@ -7,6 +7,7 @@ The database decides in the end: what another replica took is gone, and each rep
 import asyncio
 import itertools
 import random
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -19,15 +20,20 @@ from gpunode_tracker.jobs.news import JobNews
 from gpunode_tracker.repeating import attempt
 from gpunode_tracker.storage.database import Database
 from gpunode_tracker.storage.queue_heads import Head, queue_heads
-from gpunode_tracker.workers.nearest_first import NearestFirst
+from gpunode_tracker.workers.by_ability import ByAbility
+from gpunode_tracker.workers.nearest_first import MOST_LOOKED_AT, NearestFirst
 from gpunode_tracker.workers.presence import LiveWorker
 from gpunode_tracker.workers.selection import Wanted, turn_order
+from gpunode_tracker.workers.worker import StoredWorker
 
 LOOK_INTERVAL_S: Final = 1.0
 """While somebody waits, the queue is looked into this often: other replicas' jobs may come without a word, and one that
 was kept for somebody nearer is for others then."""
 MAX_TRIES: Final = 3
 """Waiters that are tried for one job: at most two had it before, and only they are refused."""
+DRAWN_FROM: Final = 256
+"""Where more wait that are equally near, the lot falls among so many of them, chosen anew for each job: everybody's
+chance is nearly that of a draw among all, and the tracker's work does not grow with their number."""
 
 
 class Taking(Protocol):
@@ -48,12 +54,16 @@ class Taking(Protocol):
 
 @dataclass(eq=False)
 class _Poll:
-    """One waiting request. is_gone: says whether its sender has left. giving: done when a try to give it a job ends."""
+    """One waiting request. is_gone: says whether its sender has left. giving: done when a try to give it a job ends.
+
+    filed: what its worker could do when that was looked at last.
+    """
 
     worker: LiveWorker
     is_gone: Callable[[], bool]
     given: asyncio.Future[NextJob | None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     giving: asyncio.Future[None] | None = None
+    filed: StoredWorker | None = None
 
     def end(self) -> None:
         """Let it wait no more, unless it is just being given a job."""
@@ -89,16 +99,19 @@ class WaitingPolls:
         nearest.waiting = self.workers
         self._monotonic = monotonic
         self._rng = rng
-        self._polls: dict[_Poll, None] = {}  # in the order in which they came
+        self._polls: dict[_Poll, None] = {}
+        self._by_ability: ByAbility[_Poll] = ByAbility()
         self._is_closed = False
 
     def __len__(self) -> int:
         """Return how many wait."""
         return len(self._polls)
 
-    def workers(self) -> Iterable[LiveWorker]:
-        """Return the workers that could be given a job now, each as often as it polls."""
-        return (poll.worker for poll in self._free())
+    def workers(self, wanted: Wanted, way_km: int) -> Iterable[LiveWorker]:
+        """Yield workers that could be given a job now, and are nearer to its client than so many km."""
+        for km, polls in self._by_ability.able(wanted):
+            if km < way_km:
+                yield from (poll.worker for poll in itertools.islice(polls, MOST_LOOKED_AT) if self._is_free(poll))
 
     async def wait(self, worker: LiveWorker, timeout_s: float, is_gone: Callable[[], bool]) -> NextJob | None:
         """Wait until the worker is given a job; None after the time, or when the tracker stops.
@@ -112,6 +125,7 @@ class WaitingPolls:
             return None
         poll = _Poll(worker, is_gone)
         self._polls[poll] = None
+        self._file(poll)
         try:
             await asyncio.wait({poll.given}, timeout=timeout_s)
             if poll.giving is not None:  # the time is over, but a job may be on its way
@@ -123,6 +137,7 @@ class WaitingPolls:
             raise
         finally:
             del self._polls[poll]
+            self._by_ability.discard(poll)
         return poll.given.result() if poll.given.done() else None
 
     async def run(self) -> None:
@@ -149,10 +164,12 @@ class WaitingPolls:
         return count
 
     def let_go(self) -> None:
-        """Let those wait no more who have left."""
+        """Let those wait no more who have left; note what others can do now."""
         for poll in self._polls:
             if poll.is_gone():
                 poll.end()
+            elif poll.filed is not poll.worker.stored:
+                self._file(poll)
 
     def close(self) -> None:
         """Let nobody wait any more: the tracker stops."""
@@ -185,16 +202,35 @@ class WaitingPolls:
             if self._is_closed and not poll.given.done():
                 poll.given.set_result(None)
 
-    def _drawn(self, head: Head) -> list[_Poll]:
-        """Return who may get a job, in the order in which they are asked; whoever polls twice has no second lot."""
-        polls: dict[str, _Poll] = {}
-        for poll in self._free():
-            polls.setdefault(poll.worker.id, poll)
-        wanted, workers = Wanted.of_lane(head.lane, head.client_region), (poll.worker for poll in polls.values())
-        return [polls[worker.id] for worker in turn_order(wanted, workers, self._rng, now=self._monotonic())]
+    def _drawn(self, head: Head) -> Iterator[_Poll]:
+        """Yield who may get a job, in the order in which they are asked; whoever polls twice has no second lot."""
+        wanted, by_km = Wanted.of_lane(head.lane, head.client_region), defaultdict[int, list[_Poll]](list)
+        for km, polls in self._by_ability.able(wanted):
+            by_km[km] += polls
+        for km in sorted(by_km):
+            for some in self._samples(by_km[km]):
+                of_worker = {poll.worker.id: poll for poll in reversed(some) if self._is_free(poll)}
+                free = [poll.worker for poll in of_worker.values()]
+                for worker in turn_order(wanted, free, self._rng, now=self._monotonic()):
+                    yield of_worker[worker.id]
 
-    def _free(self) -> Iterator[_Poll]:
-        """Yield the polls that could be given a job now, those that came first at the front."""
-        for poll in self._polls:
-            if not poll.given.done() and not poll.is_gone() and self._taking.may_take(poll.worker):
-                yield poll
+    def _samples(self, polls: list[_Poll]) -> Iterator[list[_Poll]]:
+        """Yield all polls, so many at once that a draw is quick."""
+        if len(polls) <= DRAWN_FROM:
+            yield polls
+            return
+        first = self._rng.sample(polls, DRAWN_FROM)
+        yield first
+        had = set(first)
+        rest = [poll for poll in polls if poll not in had]
+        self._rng.shuffle(rest)
+        for begin in range(0, len(rest), DRAWN_FROM):
+            yield rest[begin : begin + DRAWN_FROM]
+
+    def _is_free(self, poll: _Poll) -> bool:
+        """Return whether a poll could be given a job now."""
+        return not poll.given.done() and not poll.is_gone() and self._taking.may_take(poll.worker)
+
+    def _file(self, poll: _Poll) -> None:
+        poll.filed = poll.worker.stored
+        self._by_ability.put(poll, poll.filed)

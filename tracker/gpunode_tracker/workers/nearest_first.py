@@ -5,11 +5,12 @@ without waiting. Without this, whoever is fastest would have a job that a neighb
 waited for ``KEEP_S`` goes to whoever asks, so nothing and nobody waits for somebody who does not come.
 """
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Final
 
 from gpunode_tracker.storage.queue_heads import Head
+from gpunode_tracker.workers.by_ability import ByAbility
 from gpunode_tracker.workers.presence import LiveWorker
 from gpunode_tracker.workers.selection import Wanted, can_do
 
@@ -17,6 +18,8 @@ KEEP_S: Final = 1.0
 """A policy: as long as a worker that asks every second may need, and less than an answer takes."""
 ASKED_LATELY_S: Final = 2.0
 """Who asked without waiting, and got nothing, is taken to ask again so soon."""
+MOST_LOOKED_AT: Final = 256
+"""Of a group that can do the same: where all of so many are in maintenance or have enough, nobody is waited for."""
 
 
 class NearestFirst:
@@ -26,8 +29,8 @@ class NearestFirst:
         clock: Unix seconds. monotonic: seconds.
         may_take: whether a worker is to be given jobs now.
 
-    ``waiting`` returns the workers whose polls wait; ``mesh_km`` how far the nearest mesh node with room for a job is
-    from its client, None if there is none.
+    ``waiting`` returns workers whose polls wait, and who are nearer to a job's client than so many km; ``mesh_km`` how
+    far the nearest mesh node with room for a job is from its client, None if there is none.
     """
 
     def __init__(
@@ -36,21 +39,24 @@ class NearestFirst:
         self._clock = clock
         self._monotonic = monotonic
         self._may_take = may_take
-        self._asked: defaultdict[str, dict[str, tuple[LiveWorker, float]]] = defaultdict(dict)
-        self.waiting: Callable[[], Iterable[LiveWorker]] = tuple
+        self._asked_at: dict[LiveWorker, float] = {}  # the oldest stands in front
+        self._asked: ByAbility[LiveWorker] = ByAbility()
+        self.waiting: Callable[[Wanted, int], Iterable[LiveWorker]] = _nobody
         self.mesh_km: Callable[[Head], int | None] = no_mesh
 
     def asks(self, worker: LiveWorker) -> None:
         """Note that a worker asks now: it is not waited for while it is being answered."""
-        self._asked[worker.stored.region].pop(worker.id, None)
+        self._asked_at.pop(worker, None)
+        self._asked.discard(worker)
 
     def asked_in_vain(self, worker: LiveWorker) -> None:
         """Note that a worker asked, and got nothing."""
-        now, of_region = self._monotonic(), self._asked[worker.stored.region]
-        of_region.pop(worker.id, None)  # so that the oldest stands in front
-        of_region[worker.id] = worker, now
-        while next(iter(of_region.values()))[1] < now - ASKED_LATELY_S:
-            del of_region[next(iter(of_region))]
+        now = self._monotonic()
+        self.asks(worker)
+        self._asked_at[worker] = now
+        self._asked.put(worker, worker.stored)
+        while (oldest := next(iter(self._asked_at))) is not worker and self._asked_at[oldest] < now - ASKED_LATELY_S:
+            self.asks(oldest)
 
     def is_young(self, head: Head) -> bool:
         """Return whether a job is still kept for the nearest. A clock that was set back keeps nothing."""
@@ -78,16 +84,21 @@ class NearestFirst:
     def _has_nearer_worker(self, wanted: Wanted, way_km: int) -> bool:
         return any(
             wanted.way_km(worker.stored.region) < way_km and can_do(wanted, worker) and self._may_take(worker)
-            for workers in (self.waiting(), self._lately(wanted, way_km))
+            for workers in (self.waiting(wanted, way_km), self._lately(wanted, way_km))
             for worker in workers
         )
 
     def _lately(self, wanted: Wanted, way_km: int) -> Iterable[LiveWorker]:
         """Yield who asked lately in regions that are nearer."""
         since = self._monotonic() - ASKED_LATELY_S
-        for region, askers in self._asked.items():
-            if wanted.way_km(region) < way_km:
-                yield from (worker for worker, at in askers.values() if at >= since)
+        for km, workers in self._asked.able(wanted):
+            if km < way_km:
+                newest = islice(reversed(workers), MOST_LOOKED_AT)
+                yield from (worker for worker in newest if self._asked_at[worker] >= since)
+
+
+def _nobody(_wanted: Wanted, _way_km: int) -> Iterable[LiveWorker]:
+    return ()
 
 
 def no_mesh(_head: Head) -> int | None:

@@ -11,6 +11,7 @@ import random
 from collections import defaultdict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from itertools import groupby
 from typing import Final
 
@@ -49,6 +50,7 @@ class Wanted:
         return 0 if self.region is not None else region_distance_km(region, self.client_region)
 
 
+@cache  # for every worker and node that could have a job, and there are few regions
 def region_distance_km(here: str, there: str | None) -> int:
     """Return how far apart the reference points of two regions are, 0 to 20,015; 0 if one is not known."""
     if there is None or here == there:
