@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from gpunode_protocol.errors import ErrorCode, job_error
+from gpunode_protocol.errors import ErrorCode, GpunodeError, job_error
 from gpunode_protocol.identity import PeerId
 from gpunode_protocol.jobs_api import JobEventName
 from gpunode_protocol.messages import JOB_PROTOCOL, PROBE_PROTOCOL
@@ -324,3 +324,30 @@ async def test_a_young_job_is_kept_for_a_nearer_node(mesh: MeshWorld) -> None:
         limit_jobs(mesh.tracker, 0)
         assert not keeps(head, far)
     assert not keeps(head, far)
+
+
+async def test_no_job_is_kept_for_nodes_that_cannot_be_sent_any(
+    mesh: MeshWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the tracker's own way into the mesh is broken, pull workers elsewhere have young jobs at once."""
+    failed, looks, heads = asyncio.Event(), 0, dispatcher.queue_heads
+
+    async def away(_: Any) -> Any:
+        nonlocal looks
+        looks += 1
+        if looks > 1:  # so the first one has failed
+            failed.set()
+        raise GpunodeError("No way into the mesh.")
+
+    monkeypatch.setattr(dispatcher, "queue_heads", away)
+    monkeypatch.setattr(dispatcher, "FAILURE_PAUSE_S", 0.0)
+    await mesh.add_node(Region.ASIA)
+    head = Head("llm/*/*", int(mesh.tracker.clock() * 1000), "asia")
+    keeps, far = mesh.tracker.workers.nearest.keeps_from_worker, live_worker(1, region="europe")
+    async with mesh.dispatcher():
+        await until(failed)
+        assert not keeps(head, far)
+        monkeypatch.setattr(dispatcher, "queue_heads", heads)
+        job = await mesh.submit()
+        await mesh.until_done(job)
+        assert keeps(head, far)

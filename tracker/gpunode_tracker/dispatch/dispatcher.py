@@ -93,6 +93,7 @@ class Dispatcher:
         self._searched_at: dict[str, float] = {}
         self._near = NearestRoom(self._live_regions)
         self._new_node_at = float("-inf")
+        self._is_blocked = False  # the last look failed
         self._bell = asyncio.Event()
         self._running: dict[DispatchedJob, asyncio.Task[None]] = {}
         self._beginning: asyncio.Task[bool] | None = None
@@ -162,11 +163,15 @@ class Dispatcher:
 
     async def _look(self) -> "_Found":
         try:
-            return await self._take_one()
+            found = await self._take_one()
         except GpunodeError as error:
             logger.warning("No queued job can be sent to a node: %s", error, extra={"event": "dispatch_blocked"})
         except Exception:
             logger.exception("Unexpected failure", extra={"event": "dispatch_blocked"})
+        else:
+            self._is_blocked = False
+            return found
+        self._is_blocked = True
         return _Found.FAILURE
 
     async def _take_one(self) -> "_Found":
@@ -228,8 +233,8 @@ class Dispatcher:
 
     def _nearest_km(self, head: Head) -> int | None:
         """See ``NearestFirst.mesh_km``."""
-        now = self._monotonic()
-        if len(self._running) >= self._tracker.settings.dispatch_jobs or self._pauses.is_paused(head.lane, now):
+        now, is_full = self._monotonic(), len(self._running) >= self._tracker.settings.dispatch_jobs
+        if is_full or self._is_blocked or self._pauses.is_paused(head.lane, now):
             return None
         return self._near.way_km(head, now)
 
