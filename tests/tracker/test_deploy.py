@@ -9,6 +9,7 @@ import typer
 import yaml  # type: ignore[import-untyped]  # -- its types are a package of their own, for this one file
 from gpunode_tracker.commands import commands
 from gpunode_tracker.config import DATABASE_VARIABLE, REDIS_VARIABLE, TrackerSettings
+from gpunode_tracker.dispatch.verdicts import End
 from gpunode_tracker.limits import MIB, Limits
 from gpunode_tracker.routes import METRICS_PATH
 
@@ -17,6 +18,7 @@ from tests.tracker.conftest import World
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "tracker" / "deploy"
 NGINX = (FOLDER / "nginx.conf").read_text(encoding="utf-8")
+NGINX_MAIN = (FOLDER / "nginx.main.conf").read_text(encoding="utf-8")
 VALUES = {"DOMAIN": "tracker.example", "ADDRESS": "203.0.113.7", "POSTGRES_PASSWORD": "secret"}
 _WITH_REDIS_ONLY = {"gpunode_tracker_redis_up"}  # see tests/tracker/shared/test_replica.py
 
@@ -66,12 +68,41 @@ def test_the_image_is_the_dockerfiles() -> None:
 def test_nginx_takes_what_the_tracker_takes() -> None:
     """It passes on to where the tracker listens, and has its files mounted where it reads them."""
     port = dict(_options())["--listen"].rpartition(":")[2]
-    assert f"proxy_pass http://tracker:{port};" in NGINX
+    assert f"set $tracker tracker:{port};" in NGINX
+    assert "proxy_pass http://$tracker;" in NGINX  # a name in a variable is looked up anew
     most = re.findall(r"client_max_body_size (\d+)m;", NGINX)
     assert most == [str(Limits().job_body_bytes // MIB)]
-    mounted = {each.split(":")[0] for each in COMPOSE["services"]["nginx"]["volumes"]}
-    assert mounted == {"./nginx.conf", "./tls"}
+    mounted = dict(each.split(":")[:2] for each in COMPOSE["services"]["nginx"]["volumes"])
+    assert mounted.keys() == {"./nginx.main.conf", "./nginx.conf", "./tls"}
+    assert mounted["./nginx.main.conf"] == "/etc/nginx/nginx.conf"
+    assert f"include {mounted['./nginx.conf'].replace('default', '*')};" in NGINX_MAIN
+    assert f"ssl_certificate {mounted['./tls']}/" in NGINX
     assert "X-Forwarded-For $remote_addr;" in NGINX  # a client's own word of it is not passed on
+
+
+def test_nginx_has_room_for_as_many_connections_as_the_tracker() -> None:
+    """Each is one to the client and one to the tracker; of all processes, one may get them all."""
+    (connections,) = re.findall(r"worker_connections (\d+);", NGINX_MAIN)
+    (files,) = re.findall(r"worker_rlimit_nofile (\d+);", NGINX_MAIN)
+    assert 2 * Limits().connections <= int(connections) < int(files)
+    assert int(TRACKER["ulimits"]["nofile"]) > Limits().connections
+
+
+def test_secrets_stay_where_they_are() -> None:
+    """Neither a commit nor the image's build takes along the files that the operator makes here."""
+    not_committed = (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
+    not_built_in = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    assert {".env", "/tracker/deploy/tls/"} <= {*not_committed}
+    assert {"**/.env", "tracker/deploy/tls"} <= {*not_built_in}
+
+
+def test_what_redis_and_clients_do_is_no_failure() -> None:
+    """Words that are dropped because Redis is away, and jobs that their clients cancel, have no alert of their own."""
+    rules = {rule["alert"]: rule["expr"] for group in _read("alerts.yml")["groups"] for rule in group["rules"]}
+    assert 'reason!="redis_away"' in rules["TrackerNewsDropped"]
+    ends = re.findall(r'end=~"([\w|]+)"', rules["TrackerJobsFail"])
+    assert {*ends[0].split("|")} == {End.FAILED, End.RETRIED}
+    assert {*ends[1].split("|")} == {End.COMPLETED, End.FAILED, End.RETRIED}
 
 
 def test_volumes_and_networks_are_declared() -> None:
