@@ -84,7 +84,7 @@ def test_nginx_has_room_for_as_many_connections_as_the_tracker() -> None:
     """Each is one to the client and one to the tracker; of all processes, one may get them all."""
     (connections,) = re.findall(r"worker_connections (\d+);", NGINX_MAIN)
     (files,) = re.findall(r"worker_rlimit_nofile (\d+);", NGINX_MAIN)
-    assert 2 * Limits().connections <= int(connections) < int(files)
+    assert 2 * Limits().connections <= int(connections) < int(files) < COMPOSE["services"]["nginx"]["ulimits"]["nofile"]
     assert int(TRACKER["ulimits"]["nofile"]) > Limits().connections
 
 
