@@ -16,6 +16,7 @@ class Effort:
         rounds: of each look-up, tracker and bare handler in turn.
         round_s: seconds of each side of a round.
         takers: workers that ask for jobs, one after another.
+        keyed_takers: the same with keys: the tracker signs their jobs' requests, and grants on the jobs' reservations.
         takes: jobs that each of them takes; a worker may hold four.
         submit_s: seconds of submitting.
         heartbeat_s: seconds of heartbeats.
@@ -28,6 +29,7 @@ class Effort:
     rounds: int = 12
     round_s: float = 0.15
     takers: int = 150
+    keyed_takers: int = 40
     takes: int = 3
     submit_s: float = 3.0
     heartbeat_interval_s: float = 60.0

@@ -104,6 +104,10 @@ async def _hot_paths(tracker: Tracker, filled: Filled) -> dict[str, Callable[[],
         worker = await _worker(tracker, filled.workers[2].token)
         await tracker.workers.next_job(worker, 0, lambda: False)
 
+    async def next_job_keyed() -> None:
+        worker = await _worker(tracker, filled.keyed[-1].token)
+        await tracker.workers.next_job(worker, 0, lambda: False)
+
     async def submit() -> None:
         of_key = await _holder(tracker, filled.api_key)
         job = await tracker.desk.submit(of_key.account, of_key.key.id, SUBMISSION, address="127.0.0.1", region=None)
@@ -115,6 +119,7 @@ async def _hot_paths(tracker: Tracker, filled: Filled) -> dict[str, Callable[[],
         "key": lambda: _holder(tracker, filled.api_key),
         "worker_token": lambda: _worker(tracker, filled.workers[1].token),
         "next_job": next_job,
+        "next_job_keyed": next_job_keyed,
         "heartbeats": tracker.workers.sync.flush,
         "submit": submit,
     }

@@ -23,6 +23,8 @@ def measures(seen: Seen) -> Iterator[Measure]:
     for name, rounds in seen.lookups.items():
         yield from _lookup_measures(name, rounds)
     yield _measure("next_job", "next job of the long queue", "ms", seen.takes_ms, latency_summary(seen.takes_ms))
+    keyed_ms, about = seen.keyed_takes_ms, "next job of the long queue, with a request that is signed for its worker"
+    yield _measure("next_job_keyed", about, "ms", keyed_ms, latency_summary(keyed_ms))
     heartbeats, submissions = seen.heartbeats, seen.submissions
     yield _one("heartbeat_core_share", "tracker's share of a core with heartbeats", "cores", heartbeats.core_share)
     yield _one("heartbeats_per_s", "heartbeats", "1/s", heartbeats.per_s)
@@ -38,10 +40,11 @@ def to_tracker_json(result: TrackerBenchResult, machine: Mapping[str, Any]) -> d
 
     lookup_ratio: requests/s, tracker / bare aiohttp handler, the lower one of regions and nodes, which anybody may look
     up. lookup_ratio_with_key: of a worker, for which the account's key is checked and charged. ``lookups`` has all.
-    next_job_p95_ms: of taking a job out of the long queue. heartbeat_core_share: of one core, for all that the tracker
-    does while all workers send their heartbeats. submit_per_s: jobs. load: load average of the last minute before the
-    start. query_plans: by what is done, each statement that is sent, and the steps of SQLite's plan for it; what is
-    answered from memory has none. full_scans, sorts: steps of these that read a whole table or sort it.
+    next_job_p95_ms: of taking a job out of the long queue; next_job_keyed_p95_ms: the same for workers with keys, for
+    whom the job's request and a grant on its reservation are signed. heartbeat_core_share: of one core, for all that
+    the tracker does while all workers send their heartbeats. submit_per_s: jobs. load: load average of the last minute
+    before the start. query_plans: by what is done, each statement that is sent, and the steps of SQLite's plan for it;
+    what is answered from memory has none. full_scans, sorts: steps of these that read a whole table or sort it.
     """
     values = {measure.name: measure.values for measure in result.measures}
     ratios = {name.removeprefix("lookup_ratio_"): values[name] for name in values if name.startswith("lookup_ratio_")}
@@ -50,6 +53,7 @@ def to_tracker_json(result: TrackerBenchResult, machine: Mapping[str, Any]) -> d
         "lookup_ratio": min(ratios[name]["median"] for name in OPEN),
         "lookup_ratio_with_key": ratios[WITH_KEY]["median"],
         "next_job_p95_ms": values["next_job"]["p95"],
+        "next_job_keyed_p95_ms": values["next_job_keyed"]["p95"],
         "heartbeat_core_share": values["heartbeat_core_share"]["median"],
         "submit_per_s": values["submit_per_s"]["median"],
         "lookups": {name: dict(ratio) for name, ratio in ratios.items()},

@@ -27,10 +27,11 @@ _PACKAGE: Final = "gpunode_benchmarks.tracker"
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What was measured. takes_ms: of ``next-job``. plans: by what the tracker does."""
+    """What was measured. takes_ms: of ``next-job``, keyed_takes_ms: with signed requests. plans: by what is done."""
 
     lookups: Mapping[str, LookupRounds]
     takes_ms: tuple[float, ...]
+    keyed_takes_ms: tuple[float, ...]
     submissions: Submissions
     heartbeats: Heartbeats
     plans: Mapping[str, tuple[QueryPlan, ...]]
@@ -52,6 +53,7 @@ async def run_scene(folder: Path, effort: Effort) -> Seen:
         lookups = await _measure_lookups(children, folder, tracker, filled, effort)
         takers = filled.workers[-effort.takers :]  # those who send heartbeats below hold no jobs
         takes_ms = await measure_takes(tracker.address, takers, effort.takes)
+        keyed_takes_ms = await measure_takes(tracker.address, filled.keyed[:-1], effort.takes, are_signed=True)
         submissions = await measure_submissions(
             tracker.address, filled.api_key, lines=effort.lines, duration_s=effort.submit_s
         )
@@ -59,7 +61,8 @@ async def run_scene(folder: Path, effort: Effort) -> Seen:
             tracker, filled.workers, per_s=effort.heartbeats_per_s, duration_s=effort.heartbeat_s
         )
         children.check()
-    return Seen(lookups, tuple(takes_ms), submissions, heartbeats, await hot_plans(bench_settings(data_dir), filled))
+    plans = await hot_plans(bench_settings(data_dir), filled)
+    return Seen(lookups, tuple(takes_ms), tuple(keyed_takes_ms), submissions, heartbeats, plans)
 
 
 async def _measure_lookups(

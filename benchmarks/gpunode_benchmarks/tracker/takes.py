@@ -11,16 +11,19 @@ from gpunode_benchmarks.tracker.filling import FilledWorker
 from gpunode_benchmarks.tracker.http_line import Address, http_line, request_bytes
 
 
-async def measure_takes(address: Address, workers: Sequence[FilledWorker], takes: int) -> list[float]:
+async def measure_takes(
+    address: Address, workers: Sequence[FilledWorker], takes: int, *, are_signed: bool = False
+) -> list[float]:
     """Return the milliseconds from each request for the next job to the whole answer, which always has a job.
 
     Args:
         address: of the tracker.
         workers: who ask, in turn, over one connection.
         takes: jobs of each; a worker may hold four.
+        are_signed: whether each must come with a request that the tracker signed.
 
     Raises:
-        BenchmarkFailed: a worker got no job.
+        BenchmarkFailed: a worker got no job, or one that is not signed.
     """
     taken_ms = []
     async with http_line(address) as line:
@@ -32,6 +35,6 @@ async def measure_takes(address: Address, workers: Sequence[FilledWorker], takes
                 asked_at = time.perf_counter()
                 body = await line.ask(request)
                 taken_ms.append(1_000 * (time.perf_counter() - asked_at))
-                if "job_id" not in json.loads(body):
+                if ("request" if are_signed else "job_id") not in json.loads(body):
                     raise BenchmarkFailed(f"A worker got no job: {body[:300].decode()}")
     return taken_ms

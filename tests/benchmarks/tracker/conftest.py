@@ -28,6 +28,7 @@ def small() -> Effort:
         rounds=2,
         round_s=0.01,
         takers=3,
+        keyed_takers=2,
         takes=2,
         submit_s=0.01,
         heartbeat_interval_s=0.06,

@@ -20,6 +20,7 @@ SEEN = Seen(
         "worker": _rounds(250, 300, 350),
     },
     takes_ms=tuple(float(number) for number in range(1, 102)),
+    keyed_takes_ms=tuple(2.0 * number for number in range(1, 102)),
     submissions=Submissions(per_s=120.0, took_ms=(8.0,)),
     heartbeats=Heartbeats(core_share=0.12, per_s=166.0, took_ms=(1.0, 3.0)),
     plans=PLANS,
@@ -43,6 +44,7 @@ def test_the_figures_stand_at_the_top() -> None:
     told = to_tracker_json(_result(), {"cores": 2})
     names = ("lookup_ratio", "next_job_p95_ms", "heartbeat_core_share", "submit_per_s", "load", "load_after")
     assert [told[name] for name in names] == [0.45, 96.0, 0.12, 120.0, 1.0, 2.0]
+    assert told["next_job_keyed_p95_ms"] == 192.0
     assert told["lookup_ratio_with_key"] == 0.3
     assert told["lookups"]["regions"] == {"median": 0.5, "p25": 0.45, "p75": 0.55}
     assert told["settings"] == {"seconds": 50}
@@ -60,4 +62,4 @@ def test_every_measure_has_a_name_of_its_own() -> None:
     """Programs rely on them."""
     names = [measure.name for measure in measures(SEEN)]
     assert len(set(names)) == len(names)
-    assert {"next_job", "submit", "heartbeat", "lookup_cpu_nodes_bare"} <= set(names)
+    assert {"next_job", "next_job_keyed", "submit", "heartbeat", "lookup_cpu_nodes_bare"} <= set(names)

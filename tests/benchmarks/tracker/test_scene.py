@@ -14,6 +14,7 @@ async def test_everything_is_measured_on_real_processes(tmp_path: Path, small: E
     seen = await run_scene(tmp_path, effort)
     assert tuple(seen.lookups) == (*OPEN, WITH_KEY)
     assert len(seen.takes_ms) == effort.takers * effort.takes
+    assert len(seen.keyed_takes_ms) == effort.keyed_takers * effort.takes
     assert len(seen.heartbeats.took_ms) == round(effort.heartbeats_per_s * effort.heartbeat_s)
     assert seen.submissions.took_ms
     assert seen.plans["next_job"]
