@@ -351,3 +351,15 @@ async def test_no_job_is_kept_for_nodes_that_cannot_be_sent_any(
         job = await mesh.submit()
         await mesh.until_done(job)
         assert keeps(head, far)
+
+
+async def test_a_job_that_was_kept_for_a_full_node_is_for_others_at_once(mesh: MeshWorld) -> None:
+    """Before the nodes were asked, one that lives was taken to have room. Who waits is told that it has none."""
+    await mesh.add_node(Region.ASIA, active=4)
+    news, keeps, far = mesh.tracker.news, mesh.tracker.workers.nearest.keeps_from_worker, live_worker(1)
+    async with mesh.dispatcher():
+        job = await mesh.submit(client_region=Region.ASIA)
+        changes, head = news.changes, Head(job.lane, job.rank, job.client_region, job.priority)
+        assert keeps(head, far)
+        assert await news.wait_for_queue(changes, 10)
+        assert not keeps(head, far)

@@ -227,9 +227,12 @@ class Dispatcher:
         if all(choice.probe is None for choice in found):
             self._pauses.failed(head.lane, self._monotonic())
         begun = sum(not sent.started.is_set() and sent.job.type == task for sent in self._running)
-        has_room = free_slots(found) > begun
-        way_km = self._near.note(head, found if has_room else (), self._monotonic())
-        return way_km is not None and not self._tracker.workers.nearest.keeps_from_mesh(head, way_km)
+        has_room, now, nearest = free_slots(found) > begun, self._monotonic(), self._tracker.workers.nearest
+        supposed_km = self._near.way_km(head, now)
+        way_km = self._near.note(head, found if has_room else (), now)
+        if supposed_km is not None and supposed_km != way_km and nearest.is_young(head):
+            await self._tracker.news.heard_queue()  # somebody who waits may have it now
+        return way_km is not None and not nearest.keeps_from_mesh(head, way_km)
 
     def _nearest_km(self, head: Head) -> int | None:
         """See ``NearestFirst.mesh_km``."""
