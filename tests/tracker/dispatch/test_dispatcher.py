@@ -363,3 +363,15 @@ async def test_a_job_that_was_kept_for_a_full_node_is_for_others_at_once(mesh: M
         assert keeps(head, far)
         assert await news.wait_for_queue(changes, 10)
         assert not keeps(head, far)
+
+
+async def test_what_stands_behind_a_job_that_is_kept_is_sent(mesh: MeshWorld, clock: TestClock) -> None:
+    """It has waited for long enough; the urgent one is for a nearer pull worker still."""
+    await mesh.add_node(Region.EUROPE)
+    mesh.tracker.workers.nearest.waiting = lambda *_: [live_worker(1, region="asia")]
+    old = await mesh.submit(client_region=Region.ASIA)
+    clock.advance(KEEP_S)
+    urgent = await mesh.submit(client_region=Region.ASIA, priority=9)
+    async with mesh.dispatcher():
+        await mesh.until_done(old)
+        assert (await mesh.find(urgent)).attempt == 0

@@ -12,7 +12,9 @@ from gpunode_protocol.jobs_api import NextJob, WorkerHeartbeat
 from gpunode_tracker.errors import StorageUnavailable
 from gpunode_tracker.jobs import waiting
 from gpunode_tracker.jobs.job import JobStatus
+from gpunode_tracker.jobs.queue_order import AGING_MS
 from gpunode_tracker.jobs.waiting import WaitingPolls
+from gpunode_tracker.storage.claim_statements import ANY_AGE, OlderOnly
 from gpunode_tracker.storage.jobs import find_job_state
 from gpunode_tracker.storage.queue_heads import Head
 from gpunode_tracker.storage.workers import add_worker
@@ -71,11 +73,11 @@ class Scene:
         """See ``Taking``."""
         return self.tracker.workers.taking.may_take(worker)
 
-    async def take(self, worker: LiveWorker, lanes: Sequence[str]) -> NextJob | None:
+    async def take(self, worker: LiveWorker, lanes: Sequence[str], older_only: OlderOnly = ANY_AGE) -> NextJob | None:
         """See ``Taking``."""
         self.asked.append(worker.id)
         self.before_taking(worker)
-        job = await self.tracker.workers.taking._claim(worker, lanes)
+        job = await self.tracker.workers.taking._claim(worker, lanes, older_only)
         return None if job is None else NextJob(job_id=job.id, attempt=job.attempt)
 
     async def undo(self, worker: LiveWorker, job: NextJob) -> None:
@@ -110,6 +112,21 @@ async def test_a_nearer_one_that_does_not_wait(scene: Scene) -> None:
     scene.tracker.clock.advance(KEEP_S)  # type: ignore[attr-defined]  # -- the tests' clock
     assert await scene.waiting.match() == 1
     assert await scene.given() == {far.id: job_id(1)}
+
+
+async def test_what_stands_behind_a_job_that_is_kept(scene: Scene) -> None:
+    """An older job of lower priority in the same lane is for who waits: urgent ones from elsewhere do not starve it."""
+    near, far = await scene.live(1, region="asia"), await scene.live(2)
+    await scene.poll(far)
+    scene.nearest.asked_in_vain(near)
+    urgent, old = 1000 * START_AT - 9 * AGING_MS, 1000 * (START_AT - 60)
+    await add_jobs(
+        scene.tracker,
+        queued_job(1, client_region="asia", rank=urgent, priority=9),
+        queued_job(2, client_region="asia", rank=old),
+    )
+    assert await scene.waiting.match() == 1
+    assert await scene.given() == {far.id: job_id(2)}
 
 
 async def test_only_who_can_do_it(scene: Scene) -> None:
@@ -307,9 +324,9 @@ async def test_a_time_that_ends_while_a_job_is_on_its_way(scene: Scene) -> None:
 
     claim = scene.take
 
-    async def take(taker: LiveWorker, lanes: Sequence[str]) -> NextJob | None:
+    async def take(taker: LiveWorker, lanes: Sequence[str], older_only: OlderOnly = ANY_AGE) -> NextJob | None:
         await timed_out.wait()
-        return await claim(taker, lanes)
+        return await claim(taker, lanes, older_only)
 
     scene.take = take  # type: ignore[method-assign]  # -- the test's own step in between
     await add_jobs(scene.tracker, queued_job(1))

@@ -10,7 +10,7 @@ from gpunode_tracker.jobs.lanes import lane_of
 from gpunode_tracker.jobs.queue_order import rank_of
 from gpunode_tracker.storage import attempts, jobs
 from gpunode_tracker.storage.accounts import Account, add_account
-from gpunode_tracker.storage.claim_statements import SHUN_S
+from gpunode_tracker.storage.claim_statements import ANY_AGE, SHUN_S, OlderOnly
 from gpunode_tracker.storage.database import Database
 from gpunode_tracker.storage.tables import workers
 from sqlalchemy import insert
@@ -87,12 +87,27 @@ class Queue:
                 await jobs.add_job(connection, job)
 
     async def take(
-        self, worker: str = "w1", lanes: Sequence[str] = (LANE,), *, shun_s: int = SHUN_S, tries: int = 1
+        self,
+        worker: str = "w1",
+        lanes: Sequence[str] = (LANE,),
+        *,
+        shun_s: int = SHUN_S,
+        tries: int = 1,
+        older_only: OlderOnly = ANY_AGE,
     ) -> StoredJob | None:
         """Give a worker, or whatever else ``worker`` names with a colon, its next job."""
         holder, now = holder_of(worker), self.now
         async with self.database.write() as connection:
-            return await jobs.claim_job(connection, holder, lanes, now=now, lease_s=LEASE_S, shun_s=shun_s, tries=tries)
+            return await jobs.claim_job(
+                connection,
+                holder,
+                lanes,
+                now=now,
+                lease_s=LEASE_S,
+                shun_s=shun_s,
+                tries=tries,
+                older_only=older_only,
+            )
 
     async def take_all(self, *lanes: str) -> list[int]:
         """Give one worker all that is left of some lanes; return the jobs' numbers in the order of giving."""

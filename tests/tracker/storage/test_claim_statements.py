@@ -41,6 +41,8 @@ def test_values() -> None:
     assert values == {
         "lane_0": "a",
         "lane_1": "b",
+        "came_before_0": 2**62,
+        "came_before_1": 2**62,
         "of_holder": "worker:w",
         "failed_by": "worker:w",
         "failed_since": 1_000 - SHUN_S,

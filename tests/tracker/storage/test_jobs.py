@@ -11,7 +11,7 @@ from gpunode_tracker.jobs.lanes import lane_of
 from gpunode_tracker.jobs.queue_order import AGING_MS
 from gpunode_tracker.storage import jobs
 from gpunode_tracker.storage.accounts import Account, add_account
-from gpunode_tracker.storage.claim_statements import SHUN_S
+from gpunode_tracker.storage.claim_statements import SHUN_S, OlderOnly
 from gpunode_tracker.storage.tables import workers
 from sqlalchemy import update
 
@@ -293,6 +293,17 @@ async def test_a_worker_may_get_it_again_sooner(queue: Queue) -> None:
     queue.now += 5
     assert await queue.take("w1", shun_s=6) is None
     assert (await queue.take("w1", shun_s=5)) is not None
+
+
+async def test_young_jobs_of_some_lanes_are_passed_over(queue: Queue) -> None:
+    """Whatever their priority; the first of those that are left is taken, and of other lanes the first of all."""
+    await queue.add(queued_job(1, priority=0), queued_job(2, priority=9), queued_job(3, lane="llm/*/m"))
+    before_2 = OlderOnly((LANE,), 1_000 * (START_AT + 2))
+    lanes = (LANE, "llm/*/m")
+    taken = [await queue.take(lanes=lanes, older_only=before_2) for _ in range(3)]
+    assert [job and job.id for job in taken] == [job_id(3), job_id(1), None]
+    assert await queue.take(lanes=(LANE,), older_only=before_2) is None
+    assert await queue.take_all(*lanes) == [2]
 
 
 async def test_others_are_not_kept_waiting_by_a_failure(queue: Queue) -> None:

@@ -56,6 +56,19 @@ async def test_the_order_of_jobs(world: World, clock: TestClock) -> None:
     assert [(await worker.next_job()).job_id for _ in jobs] == [jobs[2], jobs[0], jobs[1], jobs[3]]
 
 
+async def test_an_older_job_behind_one_that_is_kept(world: World, clock: TestClock) -> None:
+    """A nearer worker asked just now, so the urgent job is kept for it; who asks without waiting has the next one."""
+    owner, worker = await _owner(world), await pull_worker(world)
+    old = await submit(world, owner, client_region="asia")
+    clock.advance(60)
+    await submit(world, owner, client_region="asia", priority=9)
+    near = await world.tracker.workers.find((await pull_worker(world, region="asia")).token)
+    assert near is not None
+    world.tracker.workers.nearest.asked_in_vain(near)
+    assert (await worker.next_job()).job_id == old
+    assert (await worker.next_job()).job_id is None
+
+
 async def test_a_worker_without_a_list_of_models(world: World) -> None:
     """Gets whatever comes of its types."""
     owner, worker = await _owner(world), await pull_worker(world)

@@ -185,7 +185,7 @@ class Dispatcher:
         possible = [head for head in heads if self._live_regions(head.lane)]
         async with aclosing(self._with_room(possible)) as roomy:
             async for head in roomy:
-                if await self._begin(head.lane):
+                if await self._begin(head):
                     return _Found.TAKEN
         return _Found.NO_ROOM if possible else _Found.NOTHING
 
@@ -232,7 +232,7 @@ class Dispatcher:
         way_km = self._near.note(head, found if has_room else (), now)
         if supposed_km is not None and supposed_km != way_km and nearest.is_young(head):
             await self._tracker.news.heard_queue()  # somebody who waits may have it now
-        return way_km is not None and not nearest.keeps_from_mesh(head, way_km)
+        return way_km is not None and (head.may_be_before_older or not nearest.keeps_from_mesh(head, way_km))
 
     def _nearest_km(self, head: Head) -> int | None:
         """See ``NearestFirst.mesh_km``."""
@@ -249,13 +249,15 @@ class Dispatcher:
         self._searched_at[lane] = now
         return True
 
-    async def _begin(self, lane: str) -> bool:
-        """Take the first job of a lane and send it; return whether there was one for us."""
-        self._beginning = asyncio.create_task(self._claim(lane))
+    async def _begin(self, head: Head) -> bool:
+        """Take the first job of a lane and send it, or an older one if that is kept; return whether there was one."""
+        self._beginning = asyncio.create_task(self._claim(head))
         return await asyncio.shield(self._beginning)  # who is stopped here must not leave a job lying
 
-    async def _claim(self, lane: str) -> bool:
-        tracker = self._tracker
+    async def _claim(self, head: Head) -> bool:
+        tracker, nearest, lane = self._tracker, self._tracker.workers.nearest, head.lane
+        way_km = self._near.way_km(head, self._monotonic())
+        is_kept = way_km is not None and nearest.keeps_from_mesh(head, way_km)
         async with tracker.database.write() as connection:
             job = await claim_job(
                 connection,
@@ -265,6 +267,7 @@ class Dispatcher:
                 lease_s=tracker.settings.lease_s,
                 shun_s=ALONE_SHUN_S,
                 tries=max(1, len(self._nodes_for(lane))),
+                older_only=nearest.older_only((lane,) if is_kept else ()),
             )
         if job is None:
             return False

@@ -18,6 +18,7 @@ from gpunode_protocol.jobs_api import NextJob
 from gpunode_tracker.errors import StorageUnavailable
 from gpunode_tracker.jobs.news import JobNews
 from gpunode_tracker.repeating import attempt
+from gpunode_tracker.storage.claim_statements import OlderOnly
 from gpunode_tracker.storage.database import Database
 from gpunode_tracker.storage.queue_heads import Head, queue_heads
 from gpunode_tracker.workers.by_ability import ByAbility
@@ -43,8 +44,8 @@ class Taking(Protocol):
         """Return whether a worker is to be given jobs now."""
         ...
 
-    async def take(self, worker: LiveWorker, lanes: Sequence[str]) -> NextJob | None:
-        """Let a worker hold the first job of some lanes; None if there is none for it."""
+    async def take(self, worker: LiveWorker, lanes: Sequence[str], older_only: OlderOnly) -> NextJob | None:
+        """Let a worker hold the first job of some lanes (see ``claim_job``); None if there is none for it."""
         ...
 
     async def undo(self, worker: LiveWorker, job: NextJob) -> None:
@@ -180,17 +181,19 @@ class WaitingPolls:
     async def _give(self, head: Head) -> bool:
         """Give the first job of a lane to one of those who wait; return whether somebody got one."""
         for poll in itertools.islice(self._drawn(head), MAX_TRIES):
-            if self._nearest.keeps_from_worker(head, poll.worker):
+            is_kept = self._nearest.keeps_from_worker(head, poll.worker)
+            if is_kept and not head.may_be_before_older:
                 return False  # all that follow are as far, or farther
-            if poll in self._polls and not poll.given.done() and await self._give_to(poll, head.lane):
+            older_only = self._nearest.older_only((head.lane,) if is_kept else ())
+            if poll in self._polls and not poll.given.done() and await self._give_to(poll, head.lane, older_only):
                 return True
         return False
 
-    async def _give_to(self, poll: _Poll, lane: str) -> bool:
+    async def _give_to(self, poll: _Poll, lane: str, older_only: OlderOnly) -> bool:
         """Let a poll have the first job of a lane; return whether there was one, even if the poll has left by then."""
         giving = poll.giving = asyncio.get_running_loop().create_future()
         try:
-            job = await self._taking.take(poll.worker, (lane,))
+            job = await self._taking.take(poll.worker, (lane,), older_only)
             if job is not None and (poll not in self._polls or poll.is_gone()):
                 await self._taking.undo(poll.worker, job)
             elif job is not None:

@@ -3,7 +3,8 @@
 Making one takes longer than executing it. Values are bound by name: see ``claim_values``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
@@ -23,6 +24,7 @@ from sqlalchemy import (
 )
 
 from gpunode_tracker.jobs.job import DISPATCH_HOLDER, WORKER_HOLDER, JobStatus
+from gpunode_tracker.jobs.queue_order import AGING_MS
 from gpunode_tracker.storage.tables import job_attempts, jobs, workers
 
 SHUN_S: Final = 60
@@ -34,6 +36,7 @@ nodes: each attempt is made by another one."""
 
 _SHAPES: Final = 256
 """Statements that are remembered of each kind: there are two for each number of lanes, up to 64 of these."""
+_NEVER_MS: Final = 2**62
 _WAITING: Final = jobs.alias("waiting")
 # written out, not bound: only so does the partial index of the queue serve
 _QUEUED: Final[ColumnElement[bool]] = jobs.c.status == literal_column("'queued'")
@@ -43,11 +46,31 @@ _ONE: Final[ColumnElement[int]] = literal_column("1")
 _MOST: Final[ColumnElement[int]] = bindparam("most", type_=BigInteger)
 
 
+@dataclass(frozen=True)
+class OlderOnly:
+    """Lanes of which only jobs are wanted that came before an instant, Unix milliseconds: younger ones are others'."""
+
+    lanes: Collection[str] = ()
+    before_ms: int = 0
+
+
+ANY_AGE: Final = OlderOnly()
+
+
 def claim_values(
-    holder: str, lanes: Sequence[str], *, now: int, lease_s: int, shun_s: int = SHUN_S, tries: int = 1
+    holder: str,
+    lanes: Sequence[str],
+    *,
+    now: int,
+    lease_s: int,
+    shun_s: int = SHUN_S,
+    tries: int = 1,
+    older_only: OlderOnly = OlderOnly(),
 ) -> dict[str, Any]:
     """Return what is bound in these statements; see ``storage.jobs.claim_job``."""
-    values: dict[str, Any] = {f"lane_{number}": lane for number, lane in enumerate(lanes)}
+    values: dict[str, Any] = {}
+    for number, lane in enumerate(lanes):
+        values |= lane_values(number, lane, older_only)
     is_dispatch = holder.startswith(DISPATCH_HOLDER)
     return values | {
         "of_holder": holder,
@@ -58,6 +81,12 @@ def claim_values(
         "taken_at": now,
         "taken_until": now + lease_s,
     }
+
+
+def lane_values(number: int, lane: str, older_only: OlderOnly) -> dict[str, Any]:
+    """Return what is bound for one lane."""
+    before_ms = older_only.before_ms if lane in older_only.lanes else _NEVER_MS
+    return {f"lane_{number}": lane, f"came_before_{number}": before_ms}
 
 
 @lru_cache(_SHAPES)
@@ -122,6 +151,8 @@ def _head(number: int) -> Select[Any]:
     """Return the query for the first job of lane ``number`` that the holder may have."""
     query = select(_WAITING.c.id, _WAITING.c.lane, _WAITING.c.rank)
     query = query.where(_WAITS, _WAITING.c.lane == bindparam(f"lane_{number}", type_=Text))
+    came_at_ms = _WAITING.c.rank + _WAITING.c.priority * literal_column(str(AGING_MS))
+    query = query.where(came_at_ms < bindparam(f"came_before_{number}", type_=BigInteger))
     query = query.where(_failures_lately() < bindparam("tries", type_=BigInteger))
     return query.order_by(_WAITING.c.rank, _WAITING.c.id).limit(_ONE)
 

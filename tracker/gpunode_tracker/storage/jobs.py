@@ -26,9 +26,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gpunode_tracker.jobs.job import JobStatus, Lease, Outcome, StoredJob
 from gpunode_tracker.storage.claim_statements import (
+    ANY_AGE,
     SHUN_S,
+    OlderOnly,
     claim_values,
     heads_of,
+    lane_values,
     lock_head,
     lock_worker,
     room,
@@ -110,7 +113,7 @@ async def jobs_of_account(
     return [_job(row) for row in await connection.execute(query.order_by(jobs.c.id.desc()).limit(limit))]
 
 
-async def claim_job(
+async def claim_job(  # noqa: PLR0913 -- all are conditions of one statement
     connection: AsyncConnection,
     holder: str,
     lanes: Sequence[str],
@@ -120,6 +123,7 @@ async def claim_job(
     most: int | None = None,
     shun_s: int = SHUN_S,
     tries: int = 1,
+    older_only: OlderOnly = ANY_AGE,
 ) -> StoredJob | None:
     """Give the first job of some lanes (≥ 1) to a holder, running under a new attempt; None if there is none for it.
 
@@ -128,14 +132,15 @@ async def claim_job(
         most: jobs that the holder, a worker, may hold with this one; one that left or is in maintenance gets none.
             None: whoever takes it counts itself.
         shun_s, tries: it is not given what it failed in the last seconds so often, ≥ 1.
+        older_only: lanes whose young jobs are passed over.
     """
-    values = claim_values(holder, lanes, now=now, lease_s=lease_s, shun_s=shun_s, tries=tries)
+    values = claim_values(holder, lanes, now=now, lease_s=lease_s, shun_s=shun_s, tries=tries, older_only=older_only)
     if most is not None:
         values["most"] = most
     if is_postgresql(connection):
         if most is not None and not await _has_room(connection, values):
             return None
-        row = await _take_unlocked(connection, values, lanes)
+        row = await _take_unlocked(connection, values, lanes, older_only)
     else:
         take = take_first(len(lanes), limited=most is not None)
         row = (await connection.execute(take, values)).first()
@@ -154,13 +159,15 @@ async def _has_room(connection: AsyncConnection, values: dict[str, Any]) -> bool
     return (await connection.execute(room(), values)).scalar_one_or_none() is not None
 
 
-async def _take_unlocked(connection: AsyncConnection, values: dict[str, Any], lanes: Sequence[str]) -> Row[Any] | None:
+async def _take_unlocked(
+    connection: AsyncConnection, values: dict[str, Any], lanes: Sequence[str], older_only: OlderOnly
+) -> Row[Any] | None:
     """Take the first job that no other tracker is just taking."""
     ordered = list(lanes)
     if len(lanes) > 1:
         ordered = [head.lane for head in await connection.execute(heads_of(len(lanes)), values)]
     for lane in ordered:
-        locked = (await connection.execute(lock_head(), values | {"lane_0": lane})).first()
+        locked = (await connection.execute(lock_head(), values | lane_values(0, lane, older_only))).first()
         if locked is not None:
             return (await connection.execute(take_locked(), values | {"found_id": locked.id})).first()
     return None

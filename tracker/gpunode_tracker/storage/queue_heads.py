@@ -28,6 +28,11 @@ class Head:
         """When the job was submitted, Unix milliseconds."""
         return created_at_ms_of(self.rank, self.priority)
 
+    @property
+    def may_be_before_older(self) -> bool:
+        """Whether jobs that are older may stand behind it; of the lowest priority, the first is the oldest."""
+        return self.priority > 0
+
 
 async def queue_heads(connection: AsyncConnection) -> list[Head]:
     """Return the first job of each lane that has any, the one that goes first at the front."""

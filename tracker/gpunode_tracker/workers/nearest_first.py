@@ -2,13 +2,15 @@
 
 Pull workers and the dispatch to mesh nodes take jobs from one queue, each as soon as it can; so do workers that ask
 without waiting. Without this, whoever is fastest would have a job that a neighbour of the client waits for. What has
-waited for ``KEEP_S`` goes to whoever asks, so nothing and nobody waits for somebody who does not come.
+waited for ``KEEP_S`` goes to whoever asks, so nothing and nobody waits for somebody who does not come; also what stands
+in the same lane behind a job of higher priority that is kept.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from itertools import islice
 from typing import Final
 
+from gpunode_tracker.storage.claim_statements import OlderOnly
 from gpunode_tracker.storage.queue_heads import Head
 from gpunode_tracker.workers.by_ability import ByAbility
 from gpunode_tracker.workers.presence import LiveWorker
@@ -61,6 +63,10 @@ class NearestFirst:
     def is_young(self, head: Head) -> bool:
         """Return whether a job is still kept for the nearest. A clock that was set back keeps nothing."""
         return 0 <= self._clock() - head.created_at_ms / 1000 < KEEP_S
+
+    def older_only(self, lanes: Collection[str]) -> OlderOnly:
+        """Return which jobs of lanes whose first one is kept are not: those that are not young."""
+        return OlderOnly(lanes, int(1000 * (self._clock() - KEEP_S)) + 1)
 
     def keeps_from_worker(self, head: Head, worker: LiveWorker) -> bool:
         """Return whether a job is not for a worker now, because somebody nearer could have it."""

@@ -17,7 +17,7 @@ from gpunode_tracker.jobs.estimates import Wanted
 from gpunode_tracker.jobs.job import Lease, StoredJob, worker_holder
 from gpunode_tracker.jobs.news import Word
 from gpunode_tracker.storage.attempts import queued_again_after
-from gpunode_tracker.storage.claim_statements import ALONE_SHUN_S, SHUN_S
+from gpunode_tracker.storage.claim_statements import ALONE_SHUN_S, ANY_AGE, SHUN_S, OlderOnly
 from gpunode_tracker.storage.jobs import claim_job, queued_by_lane
 from gpunode_tracker.storage.queue_heads import Head, queue_heads
 from gpunode_tracker.workers.presence import LiveWorker
@@ -87,13 +87,25 @@ class JobTaking:
 
     async def _take_of(self, worker: LiveWorker, heads: Sequence[Head]) -> NextJob | None:
         """Let a worker hold the first job of those lanes that it serves, and that are not kept for somebody nearer."""
-        keeps = self._tracker.workers.nearest.keeps_from_worker
-        served = (head for head in heads if serves(worker.stored, head.lane) and not keeps(head, worker))
-        lanes = [head.lane for head in islice(served, MAX_LANES)]
-        return await self.take(worker, lanes) if lanes else None
+        nearest, kept = self._tracker.workers.nearest, set[str]()
 
-    async def take(self, worker: LiveWorker, lanes: Sequence[str]) -> NextJob | None:
-        """Let a worker hold the first job of some lanes; None if there is none for it.
+        def has_some(head: Head) -> bool:
+            if not serves(worker.stored, head.lane):
+                return False
+            if nearest.keeps_from_worker(head, worker):
+                kept.add(head.lane)
+            return head.lane not in kept or head.may_be_before_older
+
+        lanes = [head.lane for head in islice(filter(has_some, heads), MAX_LANES)]
+        return await self.take(worker, lanes, nearest.older_only(kept)) if lanes else None
+
+    async def take(
+        self,
+        worker: LiveWorker,
+        lanes: Sequence[str],
+        older_only: OlderOnly = ANY_AGE,
+    ) -> NextJob | None:
+        """Let a worker hold the first job of some lanes; None if there is none for it. older_only: see ``claim_job``.
 
         A job that cannot be given to anybody, because its parameters cannot be read any more, ends here.
 
@@ -101,7 +113,7 @@ class JobTaking:
             StorageUnavailable: it holds nothing, or will lose it by its lease.
         """
         while True:
-            job = await self._claim(worker, lanes) or await self._claim_alone(worker, lanes)
+            job = await self._claim(worker, lanes, older_only) or await self._claim_alone(worker, lanes, older_only)
             if job is None:
                 return None
             lease = Lease(job_id=job.id, holder=worker_holder(worker.id), attempt=job.attempt)
@@ -142,12 +154,14 @@ class JobTaking:
             failed = await queued_again_after(connection, worker_holder(worker.id), since=since) if self._counts else 0
         return reasons_for(worker.stored, self._counts, failed_here=failed, blocked=self.blocked(worker))
 
-    async def _claim_alone(self, worker: LiveWorker, lanes: Sequence[str]) -> StoredJob | None:
+    async def _claim_alone(self, worker: LiveWorker, lanes: Sequence[str], older_only: OlderOnly) -> StoredJob | None:
         """Let a worker hold what it failed a while ago, of lanes for which nobody else is there."""
         alone = [lane for lane in lanes if len((await self._tracker.outlook.supply(Wanted.of_lane(lane))).who) <= 1]
-        return await self._claim(worker, alone, shun_s=ALONE_SHUN_S) if alone else None
+        return await self._claim(worker, alone, older_only, shun_s=ALONE_SHUN_S) if alone else None
 
-    async def _claim(self, worker: LiveWorker, lanes: Sequence[str], *, shun_s: int = SHUN_S) -> StoredJob | None:
+    async def _claim(
+        self, worker: LiveWorker, lanes: Sequence[str], older_only: OlderOnly, *, shun_s: int = SHUN_S
+    ) -> StoredJob | None:
         tracker, holder = self._tracker, worker_holder(worker.id)
         async with tracker.database.write() as connection:
             job = await claim_job(
@@ -158,6 +172,7 @@ class JobTaking:
                 lease_s=tracker.settings.lease_s,
                 most=self._most_jobs,
                 shun_s=shun_s,
+                older_only=older_only,
             )
         if job is not None:
             tracker.workers.presence.hold(worker.id, job.id, job.attempt)
