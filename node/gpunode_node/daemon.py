@@ -74,6 +74,7 @@ class NodeDaemon:
         # what was announced alone is stored nowhere else
         renewing = asyncio.create_task(after_joining(parts.membership.mesh, parts.announcer.renew))
         stack.push_async_callback(end_tasks, [renewing])
+        self._world.at_ready()
         self._mark_ready(parts)
         await work_until((self._life.asked, parts.memory.full), keeping)
         await end_tasks(in_touch)  # a schedule that opens now must announce nothing any more

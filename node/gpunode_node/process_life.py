@@ -1,6 +1,7 @@
 """A daemon's process from its start to its exit code: folder, signals, and an orderly end or one at once."""
 
 import asyncio
+import gc
 import logging
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
@@ -17,6 +18,15 @@ EXIT_DRAINED = 0
 EXIT_AT_ONCE = 1
 
 P = TypeVar("P")
+
+
+def keep_for_good() -> None:
+    """Have the garbage collector leave out what is there now: it lives as long as the process.
+
+    A walk over all of a node's objects takes 20 ms or more, in which no token goes on its way.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 class ProcessLife(Generic[P]):

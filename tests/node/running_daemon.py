@@ -44,6 +44,11 @@ class FakeWorld:
     device: str = "GTX"
     resident_bytes: Callable[[], int] = ordinary_resident_bytes
     check_ports: Callable[[MeshConfig], None] = lambda _: None  # tests' ports are nobody's
+    times_ready: int = 0
+
+    def at_ready(self) -> None:
+        """See ``Surroundings``; the tests' process goes on to other things."""
+        self.times_ready += 1
 
     def create_mesh(self, config: MeshConfig, _: RecordValidator) -> Mesh:
         """See ``World``."""
@@ -64,6 +69,7 @@ class FakeWorld:
             detect_machine=lambda: MACHINE,
             resident_bytes=self.resident_bytes,
             unix_time=lambda: EPOCH,
+            at_ready=self.at_ready,
         )
 
 

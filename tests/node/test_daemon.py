@@ -38,6 +38,7 @@ async def test_ready_and_drained(tmp_path: Path) -> None:
             }
             status = await asyncio.to_thread(ask_daemon, tmp_path / "n" / "control.sock", "status")
             assert (status["peer_id"], status["draining"]) == (NODE.peer_id, False)
+            assert fakes.times_ready == 1
             (mesh,) = fakes.meshes
             assert not any(unpack_advert(record.value).body.tombstone for record in mesh.announced)
             assert len({record.key for record in mesh.announced}) == 6

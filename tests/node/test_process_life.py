@@ -1,6 +1,7 @@
 """A daemon's process from start to exit code; whole daemons are in ``test_daemon`` and ``pull/test_daemon``."""
 
 import asyncio
+import gc
 import os
 import signal
 from contextlib import AsyncExitStack
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 from gpunode_node.errors import NodeFolderInUse, RegionUnknown
 from gpunode_node.node_folder import NodeFolder
-from gpunode_node.process_life import EXIT_AT_ONCE, EXIT_DRAINED, ProcessLife, end_tasks
+from gpunode_node.process_life import EXIT_AT_ONCE, EXIT_DRAINED, ProcessLife, end_tasks, keep_for_good
 
 
 class _Daemon:
@@ -103,3 +104,16 @@ async def test_tasks_are_ended_whatever_they_do() -> None:
     await asyncio.sleep(0)
     await end_tasks(tasks)
     assert all(task.done() for task in tasks)
+
+
+def test_what_is_there_is_not_walked_over_again() -> None:
+    """The garbage collector leaves it out; this test's process has it all looked at again afterwards."""
+    there = [object()]
+    gc.collect()
+    keep_for_good()
+    try:
+        assert not any(thing is there for thing in gc.get_objects())
+        later = [object()]
+        assert any(thing is later for thing in gc.get_objects())
+    finally:
+        gc.unfreeze()

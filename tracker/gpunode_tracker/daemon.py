@@ -1,6 +1,7 @@
 """The tracker's process: builds the parts, serves until a signal, stops them in reverse order."""
 
 import asyncio
+import gc
 import logging
 import os
 import resource
@@ -128,6 +129,8 @@ async def _with_mesh(tracker: Tracker, url: str, stop: asyncio.Event) -> None:
                 url,
                 extra={"event": "tracker_ready", "url": url, "bootstrap": tracker.bootstrap},
             )
+        gc.collect()
+        gc.freeze()  # what is there now stays, and is not walked over again and again: requests would wait meanwhile
         await stop.wait()
         logger.info("Stopping", extra={"event": "tracker_stopping"})
     finally:

@@ -62,6 +62,7 @@ class PullDaemon:
             asyncio.create_task(keep_house(parts.registry, parts.desk, self._surroundings.unix_time)),
         ]
         stack.push_async_callback(end_tasks, keeping)
+        self._surroundings.at_ready()
         self._mark_ready(parts)
         await work_until((self._life.asked, parts.memory.full), keeping)
         await end_tasks(taking)

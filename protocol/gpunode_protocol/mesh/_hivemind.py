@@ -214,12 +214,14 @@ class HivemindMesh:
         self, link: Link, peer_id: PeerId, protocol: str, deadline_s: float
     ) -> OpenedStream | None:
         """Open a stream on the connection that was there a moment ago; None if there was none, or it has gone."""
-        known_link, used_at = self._connections.pop(peer_id, (None, 0.0))
+        known_link, used_at = self._connections.get(peer_id, (None, 0.0))
         if known_link is not link or asyncio.get_running_loop().time() - used_at > CONNECTED_S:
             return None
-        with contextlib.suppress(PeerUnreachable):
+        try:
             return await link.p2p.open(PeerID.from_base58(peer_id), protocol, deadline_s)
-        return None
+        except PeerUnreachable:
+            self._connections.pop(peer_id, None)
+            return None
 
     async def serve(self, protocol: str, handler: StreamHandler) -> None:
         """Answer incoming streams of a protocol."""

@@ -221,8 +221,11 @@ async def test_a_peer_just_spoken_to_is_dialled_only_when_its_connection_has_gon
     monkeypatch.setattr(p2p, "dial", note_and_dial)
     monkeypatch.setattr(alice, "_connections", {})
     await network.bob.serve(protocol, echo)
-    for _ in range(3):
-        stream = await alice.open_stream(network.bob.peer_id, protocol, await network.bob.addresses())
+    addresses = await network.bob.addresses()
+    stream = await alice.open_stream(network.bob.peer_id, protocol, addresses)
+    await stream.close()
+    at_once = (alice.open_stream(network.bob.peer_id, protocol, addresses) for _ in range(3))
+    for stream in await asyncio.gather(*at_once):
         await stream.close()
     assert dialled == [network.bob.peer_id]
     gone = Identity.generate().peer_id
