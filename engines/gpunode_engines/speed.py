@@ -23,6 +23,12 @@ LONG: Final = JobSize(256, 33)
 LONG_ENOUGH_S: Final = 0.25
 """A prompt that took so long to read says enough; a node on a slow processor need not wait for a longer one."""
 
+_TICK_S: Final = 1e-6
+"""A clock may show the same instant twice: of a virtual machine that moves between processors, for a while."""
+_MOST_TIMES_PREFILL: Final = 4
+"""A prompt's tokens are read together, so that decoding is not faster. Where it seems to be, this process was kept from
+running, and then got what had come meanwhile in one go; but what it was kept from may have been the first token."""
+
 _TEXT: Final = "The quick brown fox jumps over the lazy dog while seven wizards brew strong tea."
 _JOB_KEY = "speed-measurement"
 
@@ -48,9 +54,13 @@ async def measure_speed(engine: Engine) -> MeasuredSpeed:
     arrivals = timing.arrivals
     if len(arrivals) < 2:
         raise BackendFailed("The engine gave too few tokens to measure its speed; try again.")
+    prefill_tokens_per_s = timing.prompt_tokens / max(_TICK_S, timing.ttft_s)
+    decoding_s = max(_TICK_S, arrivals[-1][0] - arrivals[0][0])
     return MeasuredSpeed(
-        prefill_tokens_per_s=timing.prompt_tokens / timing.ttft_s,
-        decode_tokens_per_s=sum(count for _, count in arrivals[1:]) / (arrivals[-1][0] - arrivals[0][0]),
+        prefill_tokens_per_s=prefill_tokens_per_s,
+        decode_tokens_per_s=min(
+            sum(count for _, count in arrivals[1:]) / decoding_s, _MOST_TIMES_PREFILL * prefill_tokens_per_s
+        ),
         ttft_s=timing.ttft_s,
         prompt_tokens=timing.prompt_tokens,
         output_tokens=sum(count for _, count in arrivals),

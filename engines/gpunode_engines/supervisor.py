@@ -68,7 +68,7 @@ class EnginePlan:
     sandbox: SandboxPolicy = ORDINARY
 
 
-_ENVIRONMENTS: Final[Mapping[str, Mapping[str, str]]] = {
+ENVIRONMENTS: Final[Mapping[str, Mapping[str, str]]] = {
     # llama.cpp's threads meet some hundred times a token. Left to itself, GNU OpenMP has whoever waits look 300,000
     # times before it sleeps, and 1,000 times where it knows of more threads than processors; it knows of its own only.
     # Beside other programs a token took two to ten times as long so. Alone, one stream of a tiny model loses 2 to 5 %,
@@ -211,7 +211,7 @@ class SupervisedEngine:
             sandbox=plan.sandbox,
             data_bytes=self.limits.data_bytes,
         )
-        environment = dict(_ENVIRONMENTS.get(plan.backend, {})) | self._extra_environment
+        environment = dict(ENVIRONMENTS.get(plan.backend, {})) | self._extra_environment
         child = ChildProcess.spawn(
             environment, self._denials, self.limits.rss_bytes, plan.options.server, self._open_link
         )

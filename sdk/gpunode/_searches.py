@@ -1,5 +1,6 @@
 """Where a job gets other nodes from, when those that were ranked for it are used up."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Final
 
@@ -64,13 +65,18 @@ class Searches:
             await self._refill(can_finish, self._until(cut_at))
 
     async def _refill(self, fits: Callable[[Choice], bool], until: float, most_looks: int | None = None) -> bool:
-        return await self._nodes.refill(
-            fits,
-            failed={attempt.node for attempt in self._failed.attempts},
-            until=until,
-            busy_until=self._services.breakers.busy_until,
-            most_looks=most_looks,
-        )
+        left_s = self._job.ends_at - self._services.monotonic()
+        try:
+            async with asyncio.timeout(max(0.0, left_s)):  # a search whose peers are silent takes ten seconds
+                return await self._nodes.refill(
+                    fits,
+                    failed={attempt.node for attempt in self._failed.attempts},
+                    until=until,
+                    busy_until=self._services.breakers.busy_until,
+                    most_looks=most_looks,
+                )
+        except TimeoutError:
+            return False
 
     def _can_begin(self, choice: Choice) -> bool:
         """Return whether a node may be asked that was not ranked for the job; its grant was for those that were."""

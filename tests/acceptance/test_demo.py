@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,11 @@ QUEUE_KEYS: dict[str, set[str]] = {
     "receipt": {"id", "verified", "in_ledger"},
     "balances": {"client", "worker"},
 }
+
+PICTURE = "seven.png"
+
+Demo = tuple[Path, "subprocess.Popen[str]"]
+"""A running demo, and the folder for its own folder."""
 
 
 @pytest.fixture
@@ -139,13 +145,37 @@ def test_ctrl_c_while_the_queue_answers(folder: Path) -> None:
     _assert_nothing_is_left(folder)
 
 
-@pytest.mark.full
-def test_a_picture(folder: Path) -> None:
+@pytest.fixture(scope="module")
+def wav(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a file in which something is said."""
+    return spoken(TEXT, tmp_path_factory.mktemp("speech") / "speech.wav")
+
+
+@pytest.fixture(scope="module")
+def media_demos(wav: Path) -> Iterator[dict[str, Demo]]:
+    """Start the demos of pictures and speech beside each other: they wait for most of their time, and share nothing."""
+    made = {"image_gen": ("--prompt", "a handwritten seven", "--out", PICTURE), "whisper": ("--file", str(wav))}
+    with ExitStack() as ending:
+        demos = {}
+        for task, options in made.items():
+            path = Path(tempfile.mkdtemp(prefix="gpd-"))
+            ending.callback(shutil.rmtree, path, ignore_errors=True)
+            demos[task] = path, _start(path, "--task", task, *options, "--nodes", "1", "--json")
+            ending.callback(_end, demos[task][1])
+        yield demos
+
+
+def _end(demo: "subprocess.Popen[str]") -> None:
+    """End a demo that nobody waited for, by Ctrl-C, so that it leaves nothing."""
+    if demo.poll() is None:
+        demo.send_signal(signal.SIGINT)
+        demo.communicate(timeout=DEADLINE_S)
+
+
+def test_a_picture(media_demos: dict[str, Demo]) -> None:
     """The same object with the file's path; the file is a picture that says how it was made."""
-    out = folder / "home" / "seven.png"
-    demo = _start(
-        folder, "--task", "image_gen", "--prompt", "a handwritten seven", "--out", str(out), "--nodes", "1", "--json"
-    )
+    folder, demo = media_demos["image_gen"]
+    out = folder / "home" / PICTURE
     told, err = demo.communicate(timeout=DEADLINE_S)
     assert demo.returncode == 0, err
     facts: dict[str, Any] = json.loads(told)
@@ -158,11 +188,9 @@ def test_a_picture(folder: Path) -> None:
     _assert_nothing_is_left(folder)
 
 
-@pytest.mark.full
-def test_a_transcript(folder: Path, tmp_path: Path) -> None:
+def test_a_transcript(media_demos: dict[str, Demo]) -> None:
     """The same object with what was said and when; the receipt is in the ledger."""
-    wav = spoken(TEXT, tmp_path / "speech.wav")
-    demo = _start(folder, "--task", "whisper", "--file", str(wav), "--nodes", "1", "--json")
+    folder, demo = media_demos["whisper"]
     told, err = demo.communicate(timeout=DEADLINE_S)
     assert demo.returncode == 0, err
     facts: dict[str, Any] = json.loads(told)

@@ -33,7 +33,7 @@ def node(network: Network) -> Iterator[Daemon]:
 def test_sigterm_drains(node: Daemon, client: InferenceClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """The running job is finished and paid, nobody finds the node any more, it exits with 0 and leaves no process."""
     family = node.family()
-    assert client.nodes(region=REGION)
+    wait_until(lambda: client.nodes(region=REGION), "the node is found")
     with client.chat(messages=STORY, region=REGION, max_tokens=150, temperature=0, stream=True) as chunks:
         next(chunks)
         node.process.send_signal(signal.SIGTERM)

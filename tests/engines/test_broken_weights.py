@@ -44,7 +44,6 @@ def broken(request: pytest.FixtureRequest, smollm2_path: Path, tmp_path: Path) -
     return path
 
 
-@pytest.mark.full
 async def test_a_crash_while_loading_stays_in_the_child(broken: Path, smollm2_path: Path) -> None:
     """The parent reads the header without harm and learns the cause; another engine's job goes on meanwhile."""
     assert read_gguf_header(broken).architecture == "llama"

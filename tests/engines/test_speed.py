@@ -1,3 +1,5 @@
+import asyncio
+import math
 from collections.abc import AsyncGenerator
 
 import pytest
@@ -7,6 +9,7 @@ from gpunode_engines.errors import BackendFailed
 from gpunode_engines.speed import LONG, SHORT, WARM_UP, measure_speed
 
 from tests.engines.fake_engine import FakeEngine
+from tests.node.virtual_time import virtual_time
 
 
 class WatchedEngine(FakeEngine):
@@ -64,6 +67,22 @@ async def test_the_pace_is_found() -> None:
     """A paced engine is never faster than its pace."""
     speed = await measured(FakeEngine(tokens_per_s=1000.0))
     assert 0 < speed.decode_tokens_per_s <= 1000
+
+
+@virtual_time
+@pytest.mark.parametrize("reading_s", [0.0, 0.5])
+async def test_tokens_that_come_in_one_go(reading_s: float) -> None:
+    """In no time by the clock, as they may on a busy machine: the figures are finite, and no miracles."""
+
+    class HeldUp(FakeEngine):
+        async def generate(self, request: GenerateRequest) -> AsyncGenerator[Event, None]:
+            await asyncio.sleep(reading_s)
+            async for event in super().generate(request):
+                yield event
+
+    speed = await measured(HeldUp())
+    assert speed.ttft_s == reading_s
+    assert 0 < speed.decode_tokens_per_s <= 4 * speed.prefill_tokens_per_s < math.inf
 
 
 @pytest.mark.parametrize(("answer", "problem"), [("x", "too few tokens"), ("", "no token")])

@@ -353,6 +353,7 @@ async def test_a_node_that_has_ended_is_not_waited_for(world: World) -> None:
     assert took_s == pytest.approx(MIN_OPENING_S)
 
 
+@virtual_time
 async def test_the_first_of_several_jobs_is_at_the_node_before_the_second_is_opened(world: World) -> None:
     """The engine has something to do while the others are signed."""
     node = world.add_node()

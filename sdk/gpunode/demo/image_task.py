@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 import typer
 from gpunode_protocol.tasks import Task
 
-from gpunode.demo.demo_task import DemoAnswer, DemoWish, require_package
+from gpunode.demo.demo_task import DemoAnswer, DemoWish, refuse_options, require_package
 
 if TYPE_CHECKING:
     from gpunode.client import InferenceClient
@@ -25,6 +25,7 @@ class ImageTask:
 
     def check(self, wish: DemoWish) -> None:
         """See ``DemoTask``."""
+        refuse_options(wish, self.task, "file")
         from gpunode.cli_image import check_picture_out  # noqa: PLC0415 -- --help stays light
 
         check_picture_out(wish.out or DEFAULT_OUT)

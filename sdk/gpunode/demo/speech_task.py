@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 import typer
 from gpunode_protocol.tasks import Task
 
-from gpunode.demo.demo_task import DemoAnswer, DemoWish, require_package
+from gpunode.demo.demo_task import DemoAnswer, DemoWish, refuse_options, require_package
 
 if TYPE_CHECKING:
     from gpunode.client import InferenceClient
@@ -23,6 +23,7 @@ class SpeechTask:
 
     def check(self, wish: DemoWish) -> None:
         """See ``DemoTask``."""
+        refuse_options(wish, self.task, "prompt", "out")
         if wish.file is None:
             raise typer.BadParameter("say which audio file to write down: --file FILE.wav")
         if not wish.file.is_file():

@@ -18,7 +18,7 @@ from gpunode_engines.errors import BackendFailed, EngineCrashed, EngineHung, Inv
 from gpunode_engines.limits import EngineLimits
 from gpunode_engines.media import EmbeddingRequest, ImageRequest, SpeechRequest
 from gpunode_engines.plan import plan_engine
-from gpunode_engines.supervisor import SupervisedEngine
+from gpunode_engines.supervisor import ENVIRONMENTS, SupervisedEngine
 
 from tests.engines.hostile_backend import FORKS, PATH, TARGET_VARIABLE
 from tests.engines.scripted_engine import CHILD_PATH, ask, prepare
@@ -68,8 +68,9 @@ async def engine(
     entry = request.getfixturevalue("checkpoint_entry") if kind == "transformers" else resolve_model(MODELS[kind])
     folder = checkpoint_models_dir
     settings = EngineSettings(models_dir=folder, cache_dir=folder, engine_threads=1, engine_gpu=False, sandbox="strict")
-    plan = replace(plan_engine(entry, settings, detect_machine()), backend=f"{PATH}{kind}")
-    started = SupervisedEngine(plan, LIMITS, extra_environment=CHILD_PATH | {TARGET_VARIABLE: str(key_file)})
+    plan = plan_engine(entry, settings, detect_machine())
+    environment = {**ENVIRONMENTS.get(plan.backend, {}), **CHILD_PATH, TARGET_VARIABLE: str(key_file)}
+    started = SupervisedEngine(replace(plan, backend=f"{PATH}{kind}"), LIMITS, extra_environment=environment)
     await started.start()
     yield started
     await started.stop()

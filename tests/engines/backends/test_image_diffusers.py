@@ -225,7 +225,6 @@ async def test_speed_is_measured_in_pixel_steps(engine: SupervisedEngine) -> Non
     assert speed.ttft_s > 0
 
 
-@pytest.mark.full
 async def test_a_child_killed_in_the_middle_of_a_job(engine: SupervisedEngine) -> None:
     """The job fails with the cause, and the next one works."""
     pid = engine.pid

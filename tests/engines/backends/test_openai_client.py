@@ -110,3 +110,21 @@ def test_a_cancel_cuts_a_stream_that_hangs(client: tuple[OpenAiClient, Server]) 
         chunks.append(chunk)
         cancelled.set()
     assert chunks == [{"a": 1}]
+
+
+@pytest.mark.parametrize("client", [answering("200 OK", b'data: {"a": 1}\n\ndata: {"a', hang=True)], indirect=True)
+def test_a_cancel_cuts_a_stream_within_a_chunk(client: tuple[OpenAiClient, Server]) -> None:
+    """What had come of it is no answer that cannot be read."""
+    cancelled = threading.Event()
+    chunks = []
+    for chunk in client[0].stream("/x", {}, cancelled):
+        chunks.append(chunk)
+        cancelled.set()
+    assert chunks == [{"a": 1}]
+
+
+@pytest.mark.parametrize("client", [answering("200 OK", b'data: {"a": 1}\n\ndata: {"a')], indirect=True)
+def test_a_stream_that_ends_within_a_chunk_is_broken(client: tuple[OpenAiClient, Server]) -> None:
+    """As one that ends between two."""
+    with pytest.raises(BackendFailed, match="broke its answer off"):
+        list(client[0].stream("/x", {}, threading.Event()))

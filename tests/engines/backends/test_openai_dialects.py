@@ -4,6 +4,7 @@ Sources: https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html,
 https://github.com/ollama/ollama/blob/main/docs/api.md and openai.md, https://github.com/ollama/ollama/issues/4967
 """
 
+import json
 import socket
 import threading
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from gpunode_engines.base import ChatMessage, Event, Finished, GenerateRequest, 
 from gpunode_engines.errors import BackendFailed, ContextOverflow, EngineStartFailed, InvalidParameters
 from gpunode_engines.ipc import BackendOptions, Load, Loaded
 from gpunode_engines.model_server import ModelServer
+from gpunode_engines.tool_calls import CALLS_MARK
 from gpunode_protocol.tasks import Task
 
 from tests.engines.backends.dialect_server import Answer, Dialect, delta, served
@@ -123,6 +125,31 @@ def test_what_a_model_thinks_is_no_answer_and_counts(monkeypatch: pytest.MonkeyP
         events = answer(backend)
         assert (text_of(events), ids_of(events)) == ("42", (UNKNOWN_ID,) * 3)
         assert answer(backend, max_tokens=2)[-1] == Finished(reason="length", prompt_tokens=1, output_tokens=2)
+
+
+def _call(name: str, arguments: str, **fields: Any) -> dict[str, Any]:
+    return delta(tool_calls=[{"type": "function", "function": {"name": name, "arguments": arguments}, **fields}])
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        [_call("a", "{}", index=0, id="x"), _call("b", '{"c": 1}', index=0, id="y")],
+        [_call("a", "{}", index=0), _call("b", '{"c"', index=1), _call("", ": 1}", index=1)],
+        [_call("a", "{}", index=None), _call("b", '{"c": 1}', index=None)],
+        [_call("a", "{}"), _call("b", '{"c": 1}')],
+    ],
+    ids=["one index for all", "an index each", "null", "none"],
+)
+def test_calls_of_functions_come_whole_or_in_pieces(
+    monkeypatch: pytest.MonkeyPatch, chunks: list[dict[str, Any]]
+) -> None:
+    """Ollama has numbered all of an answer's calls 0 (https://github.com/ollama/ollama/issues/15457), or none."""
+    with loaded(Dialect(OLLAMA, chunks=[*chunks, ENDED]), monkeypatch, "llama3.2") as (backend, _):
+        events = answer(backend)
+    _, _, calls = text_of(events).partition(CALLS_MARK)
+    told = [(call["function"]["name"], json.loads(call["function"]["arguments"])) for call in json.loads(calls)]
+    assert told == [("a", {}), ("b", {"c": 1})]
 
 
 @pytest.mark.parametrize(

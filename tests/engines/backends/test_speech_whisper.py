@@ -180,6 +180,27 @@ async def test_memory_is_not_fetched_anew_for_each_window(engine: SupervisedEngi
     assert _page_faults(engine.pid) - before < 10_000
 
 
+@pytest.mark.full
+async def test_what_a_long_file_took_is_given_back(engine: SupervisedEngine, speech: bytes, tmp_path: Path) -> None:
+    """But for the 256 MiB that are kept for the next window: else the longest file of all would be remembered."""
+    await _run(engine, _request(speech))
+    before = _status_bytes(engine.pid, "VmRSS")
+    with wave.open(str(tmp_path / "silence.wav"), "wb") as file:
+        file.setparams((1, 1, 8_000, 0, "NONE", ""))
+        file.writeframes(b"\x80" * 8_000 * 60 * 30)
+    await _run(engine, _request((tmp_path / "silence.wav").read_bytes(), max_audio_ms=3_600_000))
+    await _run(engine, _request(speech))
+    kept = 256 * 1024**2
+    assert _status_bytes(engine.pid, "VmHWM") > before + kept
+    assert _status_bytes(engine.pid, "VmRSS") < before + kept
+
+
+def _status_bytes(pid: int | None, name: str) -> int:
+    """Return a figure of proc(5)'s status, in bytes."""
+    lines = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return int(lines[name].split()[0]) * 1024
+
+
 def _page_faults(pid: int | None) -> int:
     """Return those of a process without reading from a disk so far: minflt of proc(5)."""
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[7])

@@ -245,7 +245,6 @@ async def test_the_child_opens_no_socket(engine: SupervisedEngine) -> None:
     assert psutil.Process(engine.pid).net_connections("inet") == []
 
 
-@pytest.mark.full
 async def test_kill_9_fails_the_job_and_the_next_works(engine: SupervisedEngine) -> None:
     """The job in flight reports the crash; after the restart the model answers again with the same fingerprint."""
     fingerprint = engine.info.fingerprint

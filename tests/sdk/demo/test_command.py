@@ -95,6 +95,22 @@ def test_what_the_queues_demo_does_not_show(options: list[str], capsys: pytest.C
     assert "--pull shows one chat" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--file", "a.wav"], "--task llm does nothing with --file"),
+        (["--out", "a.png", "--file", "a.wav"], "--task llm does nothing with --out and --file"),
+        (["--task", "image_gen", "--file", "a.png"], "--task image_gen does nothing with --file"),
+        (["--task", "whisper", "--prompt", "Hi", "--file", "a.wav"], "--task whisper does nothing with --prompt"),
+        (["--task", "whisper", "--out", "a.txt"], "--task whisper does nothing with --out"),
+    ],
+)
+def test_options_of_other_tasks(options: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """They are refused, before anything is started: nobody is to believe that they had an effect."""
+    assert main(["demo", *options]) == 2
+    assert said in " ".join(capsys.readouterr().err.split())
+
+
 def test_a_question_through_the_queue(
     folders: list[Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
