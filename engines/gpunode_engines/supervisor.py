@@ -76,7 +76,7 @@ ENVIRONMENTS: Final[Mapping[str, Mapping[str, str]]] = {
     "llamacpp": {"GOMP_SPINCOUNT": "1000"},
     # A window of Whisper's is computed in arrays of some megabytes, which glibc gives back to the kernel as soon as
     # they are free and gets anew, zeroed, a moment later: 64,000 page faults and a third of the time for 30 s of audio
-    # with whisper-tiny.en. So the child keeps what it had, up to 256 MiB; the most that it ever has stays the same.
+    # with whisper-tiny.en. So the child keeps what is free on top of its heap, up to 256 MiB.
     "faster-whisper": {
         "MALLOC_ARENA_MAX": "1",
         "MALLOC_MMAP_MAX_": "0",
