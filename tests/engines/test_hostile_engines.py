@@ -214,14 +214,3 @@ async def _killed_at_the_first_token(engine: SupervisedEngine, request: Generate
             if isinstance(event, Tokens) and engine.pid is not None:
                 os.kill(engine.pid, signal.SIGKILL)
     return events
-
-
-async def test_what_lies_beside_a_model_file_stays_unread(smollm2_path: Path, tmp_path: Path) -> None:
-    """A GGUF file may lie in anybody's folder, next to the key even."""
-    weights = tmp_path / "model.gguf"
-    weights.symlink_to(smollm2_path)
-    key = tmp_path / "identity.key"
-    key.write_text("secret seed")
-    async with hostile_engine(weights, key) as engine:
-        with pytest.raises(BackendFailed, match="PermissionError"):
-            await collect(engine, job("read the key"))
