@@ -3,9 +3,9 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 from gpunode_engines.base import EngineInfo, Event, MeasuredSpeed, PreparableRequest, PreparedPrompt, WorkRequest
 from gpunode_engines.engine_pool import EnginePool
@@ -30,6 +30,8 @@ class _Load:
     task: asyncio.Task[None]
     waiting: int = 0
 
+
+T = TypeVar("T")
 
 State = Literal["unloaded", "loading", "loaded", "leaving"]
 
@@ -142,8 +144,7 @@ class OnDemandEngine:
 
     async def start(self) -> EngineInfo:
         """See ``Engine``."""
-        async with self._in_use():
-            return self.info
+        return await self._with_less_and_less(self._started)
 
     async def stop(self) -> None:
         """See ``Engine``."""
@@ -166,20 +167,14 @@ class OnDemandEngine:
             check_media(request)
             self.hasten()
             return PreparedPrompt(token_ids=(), rendered=b"")
-        async with self._in_use() as engine:
+        async with self._watched() as engine:
             return await engine.prepare(request)
 
     async def generate(self, request: WorkRequest) -> AsyncGenerator[Event, None]:
         """See ``Engine``."""
-        async with self._in_use() as engine:
-            try:
-                async with contextlib.aclosing(engine.generate(request)) as events:
-                    async for event in events:
-                        yield event
-            except EngineError as error:
-                if not self._plan.is_to_blame(error):
-                    raise
-                raise MemoryLimit(f"{error} {self._lower(engine)}") from error
+        async with self._watched() as engine, contextlib.aclosing(engine.generate(request)) as events:
+            async for event in events:
+                yield event
 
     async def cancel(self, job_key: str) -> None:
         """See ``Engine``."""
@@ -188,8 +183,7 @@ class OnDemandEngine:
 
     async def measure_speed(self) -> MeasuredSpeed:
         """See ``Engine``."""
-        async with self._in_use() as engine:
-            return await engine.measure_speed()
+        return await self._with_less_and_less(self._measured)
 
     # Tenant
 
@@ -317,6 +311,35 @@ class OnDemandEngine:
         self._earlier_denials += engine.denials
 
     # Running out of memory
+
+    @contextlib.asynccontextmanager
+    async def _watched(self) -> AsyncIterator[SupervisedEngine]:
+        """Use the engine, and lower the plan where memory runs out. Raises MemoryLimit then, with what is done."""
+        async with self._in_use() as engine:
+            try:
+                yield engine
+            except EngineError as error:
+                if not self._plan.is_to_blame(error):
+                    raise
+                raise MemoryLimit(f"{error} {self._lower(engine)}") from error
+
+    async def _with_less_and_less(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Do what no job waits for as often as the plan can be lowered: a node that starts has nobody to fail yet."""
+        while True:
+            plan = self.plan
+            try:
+                return await attempt()
+            except (EngineStartFailed, MemoryLimit):
+                if self.plan is plan:
+                    raise
+
+    async def _started(self) -> EngineInfo:
+        async with self._in_use():
+            return self.info
+
+    async def _measured(self) -> MeasuredSpeed:
+        async with self._watched() as engine:
+            return await engine.measure_speed()
 
     def _lower(self, engine: SupervisedEngine) -> str:
         """Lower the plan and load the model anew, once for all jobs that failed together; return what is done."""

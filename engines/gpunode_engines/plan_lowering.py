@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable
 
-from gpunode_engines.errors import EngineError
+from gpunode_engines.errors import EngineError, EngineNotReady
 from gpunode_engines.memory_plan import described, lowered
 from gpunode_engines.out_of_memory import is_out_of_memory
 from gpunode_engines.supervisor import EnginePlan
@@ -29,7 +29,9 @@ class LoweringPlan:
         self._kills_at_load = self._memory_kills()
 
     def is_to_blame(self, error: EngineError) -> bool:
-        """Whether an engine of this plan failed because memory ran out."""
+        """Whether an engine of this plan failed because memory ran out, or is away because it did before."""
+        if isinstance(error, EngineNotReady) and isinstance(error.__cause__, EngineError):
+            error = error.__cause__
         return is_out_of_memory(error, self._kills_at_load, self._memory_kills())
 
     def lower(self, saving: int) -> str:

@@ -102,6 +102,11 @@ class Session:
         """Whether the child has not been lost yet."""
         return not self._cause.done()
 
+    @property
+    def cause(self) -> EngineLost | None:
+        """Why the child was lost, None while it is not."""
+        return self._cause.result() if self._cause.done() else None
+
     async def lost(self) -> EngineLost:
         """Wait until the session is over and return why. Jobs and calls have been failed with it by then."""
         return await asyncio.shield(self._cause)

@@ -25,7 +25,7 @@ from gpunode_engines.child_link import OpenLink, open_link
 from gpunode_engines.child_process import ChildProcess
 from gpunode_engines.confinement import ORDINARY, SandboxPolicy
 from gpunode_engines.denials import Denials
-from gpunode_engines.errors import EngineNotReady, EngineStartFailed, EngineStopped
+from gpunode_engines.errors import EngineLost, EngineNotReady, EngineStartFailed, EngineStopped
 from gpunode_engines.fingerprint import fingerprint
 from gpunode_engines.ipc import BackendOptions, Load
 from gpunode_engines.limits import EngineLimits
@@ -105,6 +105,7 @@ class SupervisedEngine:
         self._supervision: asyncio.Task[None] | None = None
         self._changed = asyncio.Condition()
         self._info: EngineInfo | None = None
+        self._lost_by: EngineLost | None = None
         self._restarts = 0
         self._denials = Denials(plan.model)
 
@@ -150,12 +151,14 @@ class SupervisedEngine:
         return self._info
 
     async def stop(self) -> None:
-        """See ``Engine``."""
-        supervision, self._supervision = self._supervision, None
+        """See ``Engine``. A stop that was cancelled can be asked for again, and waits for what is still under way."""
+        supervision = self._supervision
         if supervision is None:
             return
-        supervision.cancel()
+        if not supervision.cancelling():  # a second time would hit what ends the child
+            supervision.cancel()
         await asyncio.wait({supervision})
+        self._supervision = None
         if self._session is not None:  # cancelled before it took charge of this session
             self._session.fail(EngineStopped())
             await self._session.end()
@@ -195,9 +198,12 @@ class SupervisedEngine:
         return await _MEASUREMENTS[self.info.task](self)
 
     def _ready(self) -> Session:
-        if self._session is None or not self._session.alive:
+        if self._session is not None and self._session.alive:
+            return self._session
+        cause = self._session.cause if self._session is not None else self._lost_by
+        if cause is None or self._supervision is None or self._supervision.cancelling():
             raise EngineNotReady
-        return self._session
+        raise EngineNotReady(f"The engine is being restarted; try again in a moment. Why: {cause}") from cause
 
     async def _open(self) -> Session:
         plan = self._plan
@@ -229,7 +235,7 @@ class SupervisedEngine:
         while True:
             started_at = clock()
             try:
-                cause = await session.lost()
+                cause = self._lost_by = await session.lost()
             finally:
                 session.fail(EngineStopped())
                 self._session = None

@@ -18,6 +18,8 @@ PATH = "scripted_backend:ScriptedBackend"
 
 
 GORGED_BYTES = 256 * 1024 * 1024
+SLOT_BYTES = 32 * 1024 * 1024
+"""What a slot of the model "hungry" takes."""
 
 
 class OutOfMemoryError(RuntimeError):
@@ -27,8 +29,8 @@ class OutOfMemoryError(RuntimeError):
 class ScriptedBackend:
     """Implements ``Backend``.
 
-    Models: fails, exits, sleeps, too large. Prompts: crash, hang, raise, overflow, flood, endless, gorge, card full,
-    EACCES, EPERM.
+    Models: fails, exits, sleeps, too large, hungry. Prompts: crash, hang, raise, overflow, flood, endless, gorge, card
+    full, EACCES, EPERM.
     """
 
     def load(self, order: Load) -> Loaded:
@@ -37,6 +39,8 @@ class ScriptedBackend:
             raise EngineStartFailed("these weights are upside down")
         if order.model == "too large":
             raise MemoryError
+        if order.model == "hungry":
+            self._hoard = b"x" * (order.options.slots * SLOT_BYTES)
         if order.model == "exits":
             os.write(2, b"last words\n")
             os._exit(7)

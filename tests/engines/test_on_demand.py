@@ -37,11 +37,12 @@ async def _engines(
     idle_s: float = 0.0,
     kills: Callable[[], int | None] = lambda: 0,
     slots: int = 4,
+    context_tokens: int = 1000,
     task: Task = Task.LLM,
 ) -> AsyncIterator[tuple[EnginePool, list[OnDemandEngine]]]:
     """Engines of which so many fit in memory together; none is loaded yet."""
     pool = EnginePool(Capacity(main_bytes=together, card_bytes=0), idle_s)
-    options = replace(SCRIPTED_PLAN.options, slots=slots)
+    options = replace(SCRIPTED_PLAN.options, slots=slots, context_tokens=context_tokens)
     plans = [replace(SCRIPTED_PLAN, task=task, model=name, memory_bytes=1, options=options) for name in names]
     engines = [OnDemandEngine(plan, pool, _create(limits), kills) for plan in plans]
     try:
@@ -180,6 +181,45 @@ async def collect_rest(events: AsyncIterator[object]) -> None:
     """Read to the end."""
     async for _ in events:
         pass
+
+
+async def test_a_model_that_takes_too_much_at_its_start_is_loaded_with_less() -> None:
+    """The watchdog finds it while it loads, or when nothing runs yet: no job is there to lower the plan for it."""
+    async with _engines("hungry", limits=TOO_SMALL, slots=8) as (_, (hungry,)):
+        await hungry.start()
+        speed = await hungry.measure_speed()
+        assert speed.decode_tokens_per_s > 0
+        assert hungry.info.slots in {1, 2}
+
+
+async def test_where_nothing_can_be_lowered_a_start_fails_with_the_cause() -> None:
+    """It does not go on for ever, and what is told is what the owner can do."""
+    limits = replace(TOO_SMALL, rss_bytes=16 * MIB)
+    async with _engines("hungry", limits=limits, slots=1, context_tokens=512) as (_, (hungry,)):
+        with pytest.raises((MemoryLimit, EngineStartFailed), match=r"16 MiB are allowed.* Nothing is left to lower"):
+            await _started_and_measured(hungry)
+
+
+async def _started_and_measured(engine: OnDemandEngine) -> None:
+    await engine.start()
+    await engine.measure_speed()
+
+
+async def test_memory_that_runs_out_between_jobs_lowers_the_plan_too() -> None:
+    """The next job learns why the engine is not there, and the one after it is served."""
+    count = 0
+    limits = replace(QUICK_LIMITS, backoff_s=30.0)
+    async with _engines("a", limits=limits, kills=lambda: count) as (_, (a,)):
+        await a.start()
+        count += 1
+        assert a.pid is not None
+        os.kill(a.pid, signal.SIGKILL)
+        while a.healthy:  # noqa: ASYNC110 -- nothing tells of it
+            await asyncio.sleep(0)
+        with pytest.raises(MemoryLimit, match=r"SIGKILL.* takes 2 jobs at once"):
+            await prepare(a, "hello")
+        assert text_of(await collect(a, ask("hello"))) == "hello"
+        assert a.info.slots == 2
 
 
 async def test_other_errors_lower_nothing() -> None:

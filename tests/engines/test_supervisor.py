@@ -166,6 +166,31 @@ async def test_before_the_start_nothing_works() -> None:
         await engine.wait_healthy()
 
 
+async def test_a_stop_that_was_cancelled_can_be_repeated() -> None:
+    """The second one returns when the child is gone, not before."""
+    engine = scripted_engine()
+    await engine.start()
+    assert engine.pid is not None
+    child = psutil.Process(engine.pid)
+    first = asyncio.create_task(engine.stop())
+    await asyncio.sleep(0)
+    first.cancel()
+    await asyncio.wait({first})
+    await engine.stop()
+    assert not child.is_running()
+    await engine.stop()
+
+
+async def test_while_it_is_restarted_it_says_why() -> None:
+    """Whoever comes then learns the cause, and that it will be back."""
+    async with running_scripted_engine(replace(QUICK_LIMITS, backoff_s=30.0)) as engine:
+        with pytest.raises(EngineCrashed, match="exit code 3"):
+            await collect(engine, ask("crash"))
+        with pytest.raises(EngineNotReady, match=r"being restarted.*exit code 3") as refused:
+            await collect(engine, ask("hello"))
+        assert isinstance(refused.value.__cause__, EngineCrashed)
+
+
 async def test_stopping_removes_child_and_folder() -> None:
     """Neither process nor scratch folder outlives the engine."""
     async with running_scripted_engine() as engine:
