@@ -95,14 +95,6 @@ async def home(tmp_path: Path) -> AsyncIterator[Home]:
         yield found
 
 
-async def test_a_peer_has_no_more_streams_than_it_may(home: Home) -> None:
-    """One too many is refused, and told so; another peer of the same address is served."""
-    streams = [await home.open(CLIENT) for _ in range(MAX_STREAMS_PER_PEER + 1)]
-    (answer,) = await _first_answers([stream.read() for stream in streams], 1)
-    assert _code(answer) == "too_many_streams"
-    assert isinstance(await home.ask(OTHER), AcceptedFrame)
-
-
 async def test_two_peers_share_the_streams_of_their_address(home: Home) -> None:
     """Neither has too many, but both together: so many are refused, and told so; streams that end make room."""
     limit = MAX_STREAMS_PER_PEER + 2
