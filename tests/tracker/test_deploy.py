@@ -10,7 +10,7 @@ import yaml  # type: ignore[import-untyped]  # -- its types are a package of the
 from gpunode_tracker.commands import commands
 from gpunode_tracker.config import DATABASE_VARIABLE, REDIS_VARIABLE, TrackerSettings
 from gpunode_tracker.dispatch.verdicts import End
-from gpunode_tracker.limits import MIB, Limits
+from gpunode_tracker.limits import Limits
 from gpunode_tracker.routes import METRICS_PATH
 
 from tests.tracker.conftest import World
@@ -70,8 +70,8 @@ def test_nginx_takes_what_the_tracker_takes() -> None:
     port = dict(_options())["--listen"].rpartition(":")[2]
     assert f"set $tracker tracker:{port};" in NGINX
     assert "proxy_pass http://$tracker;" in NGINX  # a name in a variable is looked up anew
-    most = re.findall(r"client_max_body_size (\d+)m;", NGINX)
-    assert most == [str(Limits().job_body_bytes // MIB)]
+    assert "client_max_body_size 0;" in NGINX  # the tracker refuses what is too large, in its own words
+    assert "proxy_request_buffering off;" in NGINX
     mounted = dict(each.split(":")[:2] for each in COMPOSE["services"]["nginx"]["volumes"])
     assert mounted.keys() == {"./nginx.main.conf", "./nginx.conf", "./tls"}
     assert mounted["./nginx.main.conf"] == "/etc/nginx/nginx.conf"

@@ -111,7 +111,7 @@ async def test_memory_for_large_bodies(limited: World) -> None:
 
 @pytest.mark.parametrize("limits", [Limits(body_bytes=16_384, settlement_body_bytes=MIB)])
 async def test_bodies_have_the_size_of_the_settings(limited: World) -> None:
-    """413 beyond it, and counted."""
+    """413 beyond it, which says the size, and counted."""
     _, key = await limited.account()
     headers = {"Authorization": f"Bearer {key}"}
     for path, most_bytes in ((api.GRANTS_PATH, 16_384), (api.SETTLEMENTS_PATH, MIB)):
@@ -119,6 +119,7 @@ async def test_bodies_have_the_size_of_the_settings(limited: World) -> None:
         assert (fits.status, (await fits.json())["code"]) == (400, "malformed")
         too_large = await limited.http.post(path, data=io.BytesIO(b" " * (most_bytes + 1)), headers=headers)
         assert (too_large.status, too_large.content_type) == (413, "application/problem+json")
+        assert f"than the {most_bytes:,} bytes that" in (await too_large.json())["detail"]
     assert b'gpunode_tracker_rejected_total{reason="body_size"} 2.0' in limited.tracker.metrics.render()
 
 

@@ -79,7 +79,8 @@ async def _read(request: web.Request, max_bytes: int, time_left: asyncio.Timeout
         if time_left is not None and (due_at := time_left.when()) is not None:
             time_left.reschedule(due_at + len(chunk) / SLOW_LINE_BYTES_PER_S)
     if too_large:
-        raise web.HTTPRequestEntityTooLarge(max_size=max_bytes)
+        text = f"The body is larger than the {max_bytes:,} bytes that this path takes. Send less at once."
+        raise web.HTTPRequestEntityTooLarge(max_size=max_bytes, text=text)
     return data
 
 

@@ -118,7 +118,7 @@ def problem_of_http(error: web.HTTPException) -> web.Response:
     details = {
         HTTPStatus.NOT_FOUND: "There is no such path here. The paths are listed at /docs, and in docs/api.md.",
         HTTPStatus.METHOD_NOT_ALLOWED: "This path does not take that method.",
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is too large. Send smaller batches.",
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE: error.text or error.reason,
     }
     status = HTTPStatus(error.status)
     response = problem(status, details.get(status, error.reason), status.phrase.lower().replace(" ", "_"))
