@@ -35,9 +35,7 @@ SMALL_WORLD = World.model_validate(
 
 
 #: Files that start a lab of their own, beside those that ask for the fixtures.
-_START_LABS = frozenset(
-    {"test_commands.py", "test_lab_folders.py", "test_lab_process.py", "test_launch.py", "test_main.py"}
-)
+_START_LABS = frozenset({"test_commands.py", "test_lab_folders.py", "test_lab_process.py", "test_main.py"})
 _LABS = frozenset({"network", "shared_lab", "start_lab"})
 
 
