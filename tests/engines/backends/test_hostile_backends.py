@@ -32,14 +32,8 @@ PNG = b"\x89PNG"
 DIMENSIONS = 384
 MODELS = {"diffusers": "digits", "whisper": "whisper-tiny.en", "embedding": "minilm"}
 
-LONG = [pytest.param(kind, marks=pytest.mark.full) for kind in ("diffusers", "embedding", "transformers")]
-"""Each loads models for a minute; ``make test`` shows on one backend what the child does to all of them."""
 
-again = pytest.mark.parametrize("kind", ["whisper", *LONG], indirect=True, scope="module")
-"""Tests for which the model is loaded once more."""
-
-
-@pytest.fixture(scope="module", params=["whisper", *LONG])
+@pytest.fixture(scope="module", params=["whisper", "diffusers", "embedding", "transformers"])
 def kind(request: pytest.FixtureRequest) -> str:
     """A function of ``hostile_backend``; pytest runs all tests with one before it comes to the next."""
     return str(request.param)
@@ -185,7 +179,6 @@ async def test_a_memory_hog_is_ended(engine: SupervisedEngine, kind: str) -> Non
         await run(engine, job(kind, "allocate without end"))
 
 
-@again
 async def test_the_job_after_a_memory_hog_works(engine: SupervisedEngine, kind: str, speech: bytes) -> None:
     """In another child."""
     await engine.wait_healthy()
@@ -193,7 +186,6 @@ async def test_the_job_after_a_memory_hog_works(engine: SupervisedEngine, kind: 
     assert engine.restarts == 1
 
 
-@again
 async def test_a_hang_ends_at_the_deadline(engine: SupervisedEngine, kind: str) -> None:
     """Whether the child confirms the cancel or not."""
     with pytest.raises((TimeLimit, EngineHung)):
