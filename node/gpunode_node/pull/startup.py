@@ -94,6 +94,9 @@ class PullStartup:
         async def beat() -> bool:
             return await known.link.beat(await vitals.now())
 
+        async def beat_between_polls() -> bool:
+            return await known.link.beat(await vitals.between_polls())
+
         pause = Pause(
             PausedParts(
                 intake=intake,
@@ -120,7 +123,7 @@ class PullStartup:
             memory=memory,
             bench=bench,
             vitals=vitals,
-            taker=Taker(known.link.next_job, vitals.offer, beat, bench.begin, bench.bell),
+            taker=Taker(known.link.next_job, vitals.offer, beat_between_polls, bench.begin, bench.bell),
             pause=pause,
             care=self._models.care(pause, pool, models),
             started_at=self._surroundings.unix_time(),

@@ -70,6 +70,7 @@ class LiveWorker:
         written_at: monotonic seconds of its last sign of life that went to the database.
         told_at: the same of the faster way to other trackers.
         lease_s: silent for so long while it holds a job, it has lost it.
+        polls_left: how often it said that it asks for no job; whoever asked before that is not there any more.
     """
 
     stored: StoredWorker
@@ -85,6 +86,7 @@ class LiveWorker:
     told_at: float = float("-inf")
     written_status: WorkerStatus = WorkerStatus.OFFLINE
     lease_s: float = SILENT_WITH_JOB_S
+    polls_left: int = 0
 
     @property
     def id(self) -> str:
