@@ -74,7 +74,9 @@ class PullStartup:
         """
         settings, stack = self._settings, self._stack
         known = await self._introduce()
-        desk = AdmissionDesk(self._folder.admission, known.identity.peer_id, settings.exposure_microcredits)
+        desk = AdmissionDesk(
+            self._folder.admission, known.identity.peer_id, settings.exposure_microcredits, Delivery.WHOLE
+        )
         await desk.open(self._surroundings.unix_time())
         stack.push_async_callback(desk.close)
         outbox = CompletionOutbox(self._folder.completions)
