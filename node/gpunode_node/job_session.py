@@ -62,11 +62,13 @@ class JobSession:
 
     async def _first_events(self) -> list[NodeEvent]:
         """Return the request and what came with it; nothing when the client closed first."""
+        await self._gate.pace(self._stream, 0, 1)  # the first frame, whatever it turns out to be
         try:
             async with asyncio.timeout(FIRST_FRAME_TIMEOUT_S):
                 while data := await self._stream.read():
                     await self._gate.pace(self._stream, len(data), 0)
                     if events := self._parser.receive_data(data):
+                        await self._gate.pace(self._stream, 0, len(events) - 1)
                         return events
         except TimeoutError as error:
             raise job_error(

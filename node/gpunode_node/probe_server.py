@@ -32,6 +32,7 @@ class ProbeStreams:
         try:
             with self._gate.entered(stream):
                 timeout_s = FIRST_FRAME_TIMEOUT_S
+                await self._gate.pace(stream, 0, 1)  # a stream costs as much as a frame, whatever it brings
                 while data := await _read(stream, timeout_s):
                     probes = server.receive_data(data)
                     await self._gate.pace(stream, len(data), len(probes))

@@ -50,6 +50,15 @@ class FailedAttempts:
         return self._refusals[-1] if 0 < len(self._attempts) == len(self._refusals) else None
 
     @property
+    def is_request_in_doubt(self) -> bool:
+        """Whether a node said that every node would refuse the request, and none has done it."""
+        return any(not error.retryable for _, error in self._refusals)
+
+    def has_tried(self, node: PeerId) -> bool:
+        """Return whether an attempt at a node has failed."""
+        return any(attempt.node == node for attempt in self._attempts)
+
+    @property
     def refusers(self) -> frozenset[PeerId]:
         """The nodes that found fault with the request."""
         return frozenset(choice.node for choice, _ in self._refusals)

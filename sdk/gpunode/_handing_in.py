@@ -56,26 +56,34 @@ class HandingIn:
         """Send a voucher; while the client closes that has some seconds' time."""
         self._background.spawn(self._send_new(self._vouchers.put(item), item))
 
-    def resume(self) -> None:
-        """Send what is kept from earlier, until nothing is; closing the client leaves the rest to the next one."""
+    def resume(self, *, at_once: bool = True) -> None:
+        """Send what is kept from earlier, until nothing is; closing the client leaves the rest to the next one.
+
+        Args:
+            at_once: False after the tracker has just taken nothing.
+        """
         if self._old is None or self._old.done():
-            self._old = self._background.spawn(self._send_old(), can_wait=True)
+            self._old = self._background.spawn(self._send_old(at_once=at_once), can_wait=True)
 
     async def _send_new(self, name: str | None, item: SettlementItem) -> None:
         if name is None:
             await self._send([(None, item)])
             return
         self._being_sent.add(name)
+        is_decided = False
         try:
-            await self._send([(name, item)])
+            is_decided = await self._send([(name, item)])
         except ClientError as error:
             _log.warning("a voucher is sent later: %s", error, extra={"event": "voucher_kept"})
         finally:
             self._being_sent.discard(name)
-        self.resume()
+        self.resume(at_once=is_decided)
 
-    async def _send_old(self) -> None:
+    async def _send_old(self, *, at_once: bool) -> None:
         pause_s = FIRST_PAUSE_S
+        if not at_once:
+            await asyncio.sleep(pause_s)
+            pause_s *= 2
         while named := list(self._vouchers.all().items()):
             waiting: list[_Named] = [(name, item) for name, item in named if name not in self._being_sent]
             try:
@@ -87,25 +95,28 @@ class HandingIn:
                 await asyncio.sleep(pause_s)
                 pause_s = min(LONGEST_PAUSE_S, 2 * pause_s)
 
-    async def _send(self, named: Sequence[_Named]) -> None:
-        """Send a batch, and forget what was decided. Raises ClientError: the tracker does not take it now."""
+    async def _send(self, named: Sequence[_Named]) -> bool:
+        """Send a batch, and forget what was decided; return whether all was.
+
+        Raises:
+            ClientError: the tracker does not take it now.
+        """
         try:
             reply = await self._tracker.settle(SettlementBatch(items=tuple(item for _, item in named)))
         except TrackerError as error:
             if error.status not in _HOPELESS:
                 raise
             if len(named) > 1:  # one of them spoils the others
-                for one in named:
-                    await self._send([one])
-                return
+                return all([await self._send([one]) for one in named])
             _warn("refused", str(error))
             self._forget(named[0])
-            return
+            return True
         for one, result in zip(named, reply.results, strict=False):
             if result.status not in {"settled", "duplicate"}:
                 _warn(result.status, result.reason)
             if result.status != "retry":
                 self._forget(one)
+        return len(reply.results) == len(named) and all(result.status != "retry" for result in reply.results)
 
     def _forget(self, named: _Named) -> None:
         if named[0] is not None:

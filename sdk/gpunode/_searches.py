@@ -13,6 +13,8 @@ from gpunode._selection import Choice
 FURTHER_SEARCHES: Final = 5
 """For a job of which nothing came. The pauses before them are six seconds: so long may a p2pd that died be away, a
 node's or this client's own."""
+SEARCHES_WHEN_REFUSED: Final = 2
+"""Where a node says that the request is at fault and the others failed: they most likely would say the same."""
 
 
 class Searches:
@@ -43,12 +45,12 @@ class Searches:
 
         When nobody is left, or as many have failed as may between two searches, the network is searched again, a few
         times within ``resume_for_s``. Not where all who were asked find fault with the request itself: that is said at
-        once. A job of the tracker's queue waits there.
+        once, and soon where only those contradict it who do not answer. A job of the tracker's queue waits there.
         """
         tried = len(self._failed) - self._failures_before
         if tried < self._services.max_attempts and self._nodes.has(_anybody):
             return True
-        if not self._services.may_wait or self._failed.last_refusal is not None or self.count >= FURTHER_SEARCHES:
+        if not self._services.may_wait or self._failed.last_refusal is not None or self.count >= self._most:
             return False
         now = self._services.monotonic()
         self._began_at = now if self._began_at is None else self._began_at
@@ -56,8 +58,12 @@ class Searches:
             return False
         self._failures_before = len(self._failed)
         self._nodes.keep(_nobody)
-        is_found = await self._refill(self._can_begin, until, FURTHER_SEARCHES)
+        is_found = await self._refill(self._can_begin, until, self._most)
         return is_found and self._services.monotonic() < self._job.ends_at
+
+    @property
+    def _most(self) -> int:
+        return SEARCHES_WHEN_REFUSED if self._failed.is_request_in_doubt else FURTHER_SEARCHES
 
     async def for_rest(self, can_finish: Callable[[Choice], bool], cut_at: float) -> None:
         """See that there is somebody who can go on with an answer that broke off at ``cut_at``, if possible."""
@@ -81,6 +87,8 @@ class Searches:
     def _can_begin(self, choice: Choice) -> bool:
         """Return whether a node may be asked that was not ranked for the job; its grant was for those that were."""
         if choice.node in self._failed.excluded or choice.node in self._failed.refusers:
+            return False
+        if self._failed.is_request_in_doubt and choice.probe is None and self._failed.has_tried(choice.node):
             return False
         cost = worst_cost_microcredits(self._services.prices(), self._job.task, choice.model, self._job.params)
         return cost <= self._job.cost_microcredits

@@ -28,9 +28,9 @@ def _limit_settings(
     allow_node: Annotated[list[str] | None, typer.Option(help="Only this node (whole id); may be repeated.")] = None,
     deny_node: Annotated[list[str] | None, typer.Option(help="Never this node; may be repeated.")] = None,
     own_nodes: Annotated[bool, typer.Option("--own-nodes", help="Only nodes linked to your account.")] = False,
-    max_price: Annotated[float | None, typer.Option(help="Credits that the job may cost at most.")] = None,
+    max_price: Annotated[float | None, typer.Option(min=0, help="Credits that the job may cost at most.")] = None,
     min_sandbox: Annotated[
-        int | None, typer.Option(help="Isolation of the engine that a node must state, 0-3.")
+        int | None, typer.Option(min=0, max=3, help="Isolation of the engine that a node must state.")
     ] = None,
     fingerprint: Annotated[str | None, typer.Option(help="Of weights and settings, 64 hex digits.")] = None,
     no_widen: Annotated[bool, typer.Option("--no-widen", help="Stay in your own --region.")] = False,

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from gpunode.routing import RouteCandidate, RouteExplanation
 
-_HEADINGS: Final = {
+HEADINGS: Final = {
     "rtt": "RTT",
     "queue": "queue",
     "model_load": "load",
@@ -38,6 +38,7 @@ _HEADINGS: Final = {
     "silence": "silence",
     "unknown_speed": "speed?",
 }
+"""Of the terms' columns."""
 _LEAST_OF_WHY: Final = 16
 _ALWAYS_SHOWN: Final = frozenset({"rtt", "queue", "prefill", "decode"})
 
@@ -107,14 +108,14 @@ def table_of(told: "RouteExplanation", width: int) -> "Table":
     """Return the candidates as a table of at most ``width`` characters: milliseconds, best first."""
     shown = [
         name
-        for name in _HEADINGS
+        for name in HEADINGS
         if name in _ALWAYS_SHOWN or any(item.terms.by_name()[name] >= 1 for item in told.candidates)
     ]
     columns = [
         Column("node"),
         Column("region", drop=3),
         Column("total", is_number=True),
-        *(Column(_HEADINGS[name], is_number=True) for name in shown),
+        *(Column(HEADINGS[name], is_number=True) for name in shown),
         Column("speed", drop=1),
         Column("jobs", drop=2, is_number=True),
         Column("why", wraps=True, least=_LEAST_OF_WHY),

@@ -25,8 +25,11 @@ def route_as_json(route: Route) -> dict[str, Any]:
         "rtt_ms": None if route.rtt_ms is None else round(route.rtt_ms, 3),
         "path": route.path,
         "source": route.source,
-        "failed": [{"node_id": failed.node, "reason": failed.reason} for failed in route.failed],
+        "failed": [
+            {"node_id": failed.node, "region": failed.region, "reason": failed.reason} for failed in route.failed
+        ],
         "segments": [
-            {"node_id": part.node, "output_units": part.output_units, "ended": part.ended} for part in route.segments
+            {"node_id": part.node, "region": part.region, "output_units": part.output_units, "ended": part.ended}
+            for part in route.segments
         ],
     }

@@ -13,6 +13,7 @@ from gpunode._loop_thread import LoopThread
 from gpunode_benchmarks.flood_streams import Opened, StreamFlood
 from gpunode_protocol.mesh._dht_protocol import own_node_id
 from gpunode_protocol.mesh._hivemind_api import PeerID, dht_pb2
+from gpunode_protocol.mesh.memory_alarm import Measure
 from gpunode_protocol.mesh.stream_limits import MAX_STREAMS_PER_PEER
 
 from tests.acceptance.network import Network
@@ -23,6 +24,8 @@ MAX_GROWTH_BYTES = 150_000_000
 DHT_STORE = "/gpunode/1/dht/store"
 CALL_DEADLINE_S = 20.0
 LOOK_EVERY_S = 0.02
+MOST = 0.75
+"""Of a flood's streams: the victim's guard over p2pd's memory may close the attacker's connection in between."""
 
 
 @dataclass(frozen=True)
@@ -94,11 +97,11 @@ class Attacker:
     def flood(self, victim: Daemon, protocol: str, count: int, *payloads: bytes) -> None:
         """Open so many streams, write the payloads to them in turn, and hold them all.
 
-        Each was opened or kept out by the victim; at least as many were opened as the victim allows a peer.
+        Each was opened or kept out by the victim; most of as many were opened as the victim allows a peer.
         """
         peer, before = self.dial(victim), len(self.opened)
         self.loop.run(self._flood.open(peer, protocol, count, payloads))
-        assert len(self.opened) - before >= min(count, MAX_STREAMS_PER_PEER)
+        assert len(self.opened) - before >= MOST * min(count, MAX_STREAMS_PER_PEER)
 
     def answers(self) -> list[bytes]:
         """Return what each held stream brings up to its end; nothing for one that does not end."""
@@ -161,6 +164,12 @@ class Memory:
 
     def _resident_bytes(self) -> int:
         return sum(process.memory_info().rss for process in self._processes)
+
+
+def is_at_peace(victim: Daemon) -> bool:
+    """Return whether its guard over p2pd's memory lets all connections be, as its log says last."""
+    told = [line for line in victim.log_path.read_text(errors="replace").splitlines() if "event=p2pd_memory" in line]
+    return not told or told[-1].endswith(f"measure={Measure.NOTHING.name}")
 
 
 def p2pd_of(daemon: Daemon) -> psutil.Process:

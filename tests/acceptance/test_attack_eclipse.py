@@ -39,7 +39,7 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.asyncio(loop_scope="session")]
 HONEST = 9
 NEIGHBOURS = 3
 """Honest servers that are nearer to a key than whoever is near to the other one."""
-LOOK_UPS = 100
+LOOK_UPS, FEW = 100, 10
 ENOUGH = 0.99
 """Share of look-ups that must find an honest node."""
 HOME = Region.EUROPE
@@ -175,7 +175,7 @@ async def _rate_of_key(session: Session, field: Field, look_ups: int) -> float:
     return sum(1 for result in found if result.records) / look_ups
 
 
-@pytest.mark.parametrize("look_ups", [10, pytest.param(LOOK_UPS, marks=pytest.mark.full)])
+@pytest.mark.parametrize("look_ups", [FEW, pytest.param(LOOK_UPS, marks=pytest.mark.full)])
 async def test_ten_sybils_around_both_keys(
     honest_field: Field, look_ups: int, record_property: Callable[[str, object], None]
 ) -> None:
@@ -209,13 +209,15 @@ async def test_sybils_around_one_key_leave_the_other(
     assert min(rates.dht, rates.with_index, rates.with_memory) >= ENOUGH
 
 
-@pytest.mark.full
-@pytest.mark.parametrize("count", [5, 10, 20])
+@pytest.mark.parametrize(
+    ("count", "look_ups"),
+    [(5, FEW), (20, FEW), *(pytest.param(count, LOOK_UPS, marks=pytest.mark.full) for count in (5, 10, 20))],
+)
 async def test_sybils_around_both_keys(
-    honest_field: Field, count: int, record_property: Callable[[str, object], None]
+    honest_field: Field, count: int, look_ups: int, record_property: Callable[[str, object], None]
 ) -> None:
     """With all eight places of both keys, the DHT alone may find nobody any more; the other two sources do."""
-    rates = await _attack(honest_field, (count - count // 2, count // 2), ANSWERS)
+    rates = await _attack(honest_field, (count - count // 2, count // 2), ANSWERS, look_ups)
     record_property("rates", asdict(rates))
     assert min(rates.with_index, rates.with_memory) >= ENOUGH
     if count < 2 * REPLICAS:

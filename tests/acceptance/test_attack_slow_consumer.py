@@ -16,10 +16,8 @@ from gpunode_engines.base import Blob, Event, Finished
 from gpunode_node import job_session
 from gpunode_protocol.client_job import ClientJob, Completed, JobEvent
 from gpunode_protocol.errors import ErrorCode
-from gpunode_protocol.identity import Identity
 from gpunode_protocol.mesh import MeshStream
 from gpunode_protocol.mesh._hivemind import HivemindMesh
-from gpunode_protocol.mesh.multiaddrs import is_quic
 from gpunode_protocol.messages import JOB_PROTOCOL, RequestFrame, encode_frame
 from gpunode_protocol.node_stream import MAX_UNSENT_BYTES, SLOW_CONSUMER_TIMEOUT_S
 from gpunode_protocol.patience import Patience
@@ -27,9 +25,10 @@ from gpunode_protocol.requests import JobRequest
 from gpunode_protocol.signing import Signed
 from gpunode_protocol.tasks import Task
 
+from tests.acceptance.identified_mesh import mesh_of
 from tests.node.fake_media_engine import FakeMediaEngine
 from tests.node.world import CLIENT, NODE, Node, request, running_node
-from tests.protocol.mesh.conftest import start_mesh
+from tests.protocol.mesh.conftest import tcp_address
 
 pytestmark = pytest.mark.acceptance
 
@@ -52,14 +51,6 @@ def _events() -> tuple[Event, ...]:
 def _pictures() -> Signed[JobRequest]:
     params = {"prompt": "x", "width": 32, "height": 32, "steps": 2, "guidance_millionths": 1_000_000, "n": PICTURES}
     return request(task=Task.IMAGE_GEN.value, params=params)
-
-
-async def _mesh(stack: AsyncExitStack, folder: Path, identity: Identity, *bootstrap: str) -> HivemindMesh:
-    folder.mkdir()
-    key = folder / "identity.key"
-    key.touch(mode=0o600)
-    key.write_bytes(identity.to_libp2p())
-    return await start_mesh(stack, folder, quic=False, bootstrap=bootstrap, client_mode=bool(bootstrap))
 
 
 @dataclass
@@ -103,9 +94,9 @@ async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
         AsyncExitStack() as stack,
         running_node(tmp_path, FakeMediaEngine(Task.IMAGE_GEN, _events())) as node,
     ):
-        server = await _mesh(stack, tmp_path / "s", NODE)
-        address = next(address for address in await server.addresses() if not is_quic(address))
-        client = await _mesh(stack, tmp_path / "c", CLIENT, address)
+        server = await mesh_of(stack, tmp_path / "s", NODE)
+        address = await tcp_address(server)
+        client = await mesh_of(stack, tmp_path / "c", CLIENT, address)
         await server.serve(JOB_PROTOCOL, node.streams.serve)
         yield Scene(node, server, client, address)
 

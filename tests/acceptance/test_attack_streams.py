@@ -24,7 +24,7 @@ from gpunode_protocol.messages import (
 )
 from gpunode_protocol.node_stream import MAX_STREAMS_PER_PEER
 
-from tests.acceptance.attacker import MAX_GROWTH_BYTES, Attacker, Memory, p2pd_of
+from tests.acceptance.attacker import MAX_GROWTH_BYTES, Attacker, Memory, is_at_peace, p2pd_of
 from tests.acceptance.network import Network, is_idle, status_of
 from tests.acceptance.processes import Daemon, wait_until
 from tests.acceptance.raw_peer import FRAME_DEADLINE_S, RawPeer, RawStream
@@ -40,8 +40,12 @@ ALLOWED_HEADERS = {LIBP2P_DHT: b"\xf0\xff\xff\x01", DHT_STORE: b"\xf0\xff\x0f"}
 
 @pytest.fixture
 def _victim_goes_on(victim: Daemon, raw_peer: RawPeer) -> Iterator[None]:
-    """After whatever was done to it, the same process does honest work and owes nothing."""
+    """After whatever was done to it, the same process does honest work and owes nothing.
+
+    Before it, the victim no longer defends itself against the test before: for 5 s it may close connections.
+    """
     pid = victim.process.pid
+    wait_until(lambda: is_at_peace(victim), "the victim is at peace")
     yield
     assert raw_peer.complete(victim).receipt
     wait_until(lambda: is_idle(victim), "the node is idle")
@@ -65,6 +69,7 @@ def test_four_hundred_streams_at_once(victim: Daemon, attacker: Attacker) -> Non
     assert all(isinstance(frame, DoneFrame | ErrorFrame) for frame in last)
     codes = [frame.code for frame in last if isinstance(frame, ErrorFrame)]
     assert len(codes) < 400  # some were served
+    assert "too_many_streams" in codes
     assert set(codes) <= {"too_many_streams", "busy", "grant_exhausted", "replay_memory_full"}
 
 

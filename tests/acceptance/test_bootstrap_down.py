@@ -37,9 +37,17 @@ def api_key(network: Network, tracker: Daemon) -> str:
     return key
 
 
-def _node(network: Network, url: str, name: str) -> Daemon:
+@pytest.fixture(scope="module")
+def newcomer(network: Network, tracker: Daemon) -> Iterator[Daemon]:
+    """Start a node while the bootstrap peer is silent; ``_speaks`` ends that."""
     options = ["--threads", "1", "--model", MODEL, "--heartbeat-interval", "1", "--region", "asia"]
-    return Daemon(["start", "--bootstrap", url, *options], network.folder / name)
+    _p2pd_of(tracker).send_signal(signal.SIGSTOP)
+    node = Daemon(["start", "--bootstrap", tracker.run["url"], *options], network.folder / "newcomer")
+    try:
+        node.wait_ready()
+        yield node
+    finally:
+        node.stop()
 
 
 def _client(network: Network, url: str, api_key: str, *arguments: str, state: str) -> Any:
@@ -54,52 +62,48 @@ def _p2pd_of(daemon: Daemon) -> psutil.Process:
     return next(process for process in daemon.family() if process.name() == "p2pd")
 
 
-def test_newcomers_while_the_bootstrap_peer_is_silent(network: Network, tracker: Daemon, api_key: str) -> None:
+def _speaks(tracker: Daemon, node: Daemon) -> None:
+    """Let the bootstrap peer answer, and wait until the node is in the mesh."""
+    _p2pd_of(tracker).send_signal(signal.SIGCONT)
+    wait_until(lambda: status_of(node)["mesh"]["state"] == "joined", "the node joins the mesh")
+    wait_until(lambda: not status_of(node)["problems"], "the node has no problem any more")
+
+
+def test_newcomers_while_the_bootstrap_peer_is_silent(
+    network: Network, tracker: Daemon, newcomer: Daemon, api_key: str
+) -> None:
     """Node and client come up by the tracker's index alone; once the peer is back, they meet in the DHT."""
-    url, silent = tracker.run["url"], _p2pd_of(tracker)
-    node = _node(network, url, "newcomer")
-    try:
-        silent.send_signal(signal.SIGSTOP)
-        try:
-            peer_id = node.wait_ready()["peer_id"]
-            mesh = status_of(node)["mesh"]
-            assert (mesh["state"], mesh["peers_known"]) == ("degraded", 0)
-            assert any("No peer of the mesh answers" in problem for problem in status_of(node)["problems"])
-            answer = _client(network, url, api_key, *ASK, state="newcomer-client")
-            assert "Paris" in answer["answer"]
-            assert (answer["route"]["node_id"], answer["route"]["source"]) == (peer_id, "index")
-        finally:
-            silent.send_signal(signal.SIGCONT)
-        wait_until(lambda: status_of(node)["mesh"]["state"] == "joined", "the node joins the mesh")
-        wait_until(lambda: not status_of(node)["problems"], "the node has no problem any more")
-        wait_until(
-            lambda: _client(network, url, api_key, *ASK, state="newcomer-client")["route"]["source"] == "dht",
-            "the client finds the node in the DHT",
-            90,
-        )
-    finally:
-        node.stop()
+    url, peer_id = tracker.run["url"], newcomer.run["peer_id"]
+    mesh = status_of(newcomer)["mesh"]
+    assert (mesh["state"], mesh["peers_known"]) == ("degraded", 0)
+    assert any("No peer of the mesh answers" in problem for problem in status_of(newcomer)["problems"])
+    answer = _client(network, url, api_key, *ASK, state="newcomer-client")
+    assert "Paris" in answer["answer"]
+    assert (answer["route"]["node_id"], answer["route"]["source"]) == (peer_id, "index")
+    _speaks(tracker, newcomer)
+    wait_until(
+        lambda: _client(network, url, api_key, *ASK, state="newcomer-client")["route"]["source"] == "dht",
+        "the client finds the node in the DHT",
+        90,
+    )
 
 
-@pytest.mark.full
-def test_acquaintances_while_everything_of_the_tracker_is_down(network: Network, tracker: Daemon, api_key: str) -> None:
+def test_acquaintances_while_everything_of_the_tracker_is_down(
+    network: Network, tracker: Daemon, newcomer: Daemon, api_key: str
+) -> None:
     """A node that knows its network starts without it, and says so; when the tracker is back, the node is found."""
-    url = tracker.run["url"]
-    node = _node(network, url, "acquaintance")
-    try:
-        peer_id = node.wait_ready()["peer_id"]
-        assert node.terminate() == 0
-        tracker.kill_all()
-        node.start()
-        assert node.wait_ready()["peer_id"] == peer_id
-        problems = status_of(node)["problems"]
-        assert any("No peer of the mesh answers" in problem for problem in problems)
-        assert any("does not answer" in problem and url in problem for problem in problems)
-        tracker.start()
-        tracker.wait_ready()
-        wait_until(lambda: not status_of(node)["problems"], "the node has no problem any more", 60)
-        assert status_of(node)["mesh"]["state"] == "joined"
-        answer = _client(network, url, api_key, *ASK, state="acquaintance-client")
-        assert answer["route"]["node_id"] == peer_id
-    finally:
-        node.stop()
+    url, peer_id = tracker.run["url"], newcomer.run["peer_id"]
+    _speaks(tracker, newcomer)
+    assert newcomer.terminate() == 0
+    tracker.kill_all()
+    newcomer.start()
+    assert newcomer.wait_ready()["peer_id"] == peer_id
+    problems = status_of(newcomer)["problems"]
+    assert any("No peer of the mesh answers" in problem for problem in problems)
+    assert any("does not answer" in problem and url in problem for problem in problems)
+    tracker.start()
+    tracker.wait_ready()
+    wait_until(lambda: not status_of(newcomer)["problems"], "the node has no problem any more", 60)
+    assert status_of(newcomer)["mesh"]["state"] == "joined"
+    answer = _client(network, url, api_key, *ASK, state="acquaintance-client")
+    assert answer["route"]["node_id"] == peer_id

@@ -32,7 +32,7 @@ def _link(network: Network, node: Daemon, name: str) -> None:
 def test_a_node_that_lies_about_its_region(network: Network) -> None:
     """It says Sydney and answers three others, who say Frankfurt, faster than light could from there.
 
-    The network's node that says America lies as well; whether that comes out depends on how busy this machine is.
+    Every node here that does not say Europe lies as well; whether that comes out depends on how busy this machine is.
     """
     with ExitStack() as stack:
         liar = _start(network, stack, "oceania", SYDNEY, "liar")
@@ -43,7 +43,8 @@ def test_a_node_that_lies_about_its_region(network: Network) -> None:
             _link(network, observer, f"observer {number}")
         lies = liar.run["peer_id"]
         wait_until(lambda: lies in _doubtful(network), "the verdict", DEADLINE_S)
-        assert set(_doubtful(network)) <= {lies, network.nodes["america"].run["peer_id"]}
+        truthful = {node.run["peer_id"] for node in (*observers, network.nodes["europe"])}
+        assert not truthful & set(_doubtful(network))
         told = json_of(network.command("route", "--model", MODEL, "--json", state="doubtful"))
         assert lies in {item["node_id"] for item in told["candidates"] if item["place_doubtful"]}
         strict = json_of(network.command("route", "--exclude-doubtful-places", "--json", state="strict"))

@@ -1,4 +1,4 @@
-"""The network lab's world in short: hosts in network namespaces, cities apart. All of it runs in ``make test-full``."""
+"""The network lab's world: hosts in network namespaces, cities apart; in short, and whole in ``make test-full``."""
 
 import itertools
 import threading
@@ -16,6 +16,7 @@ from gpunode_benchmarks.lab.world import find_world, load_world
 from gpunode_benchmarks.overhead_engines import paced_model
 from gpunode_protocol.adverts import ADVERT_LIFETIME_S, ANNOUNCE_INTERVAL_S
 
+from tests.acceptance.lab_calls import HASTE
 from tests.acceptance.processes import wait_until
 
 pytestmark = pytest.mark.acceptance
@@ -25,11 +26,15 @@ MODEL = paced_model(20)
 TRACKER, NEAR, FAR, CLIENT = "virginia-1", "frankfurt-1", "tokyo-1", "london-1"
 FAR_CLIENT = "seoul-1"
 OTHERS = ["stockholm-1", "milan-1", "montreal-1", "oregon-1"]
-KILLED = 2
-"""Of the six nodes: a third."""
+HASTY_MODEL = paced_model(15)
+HASTY = ["singapore-1", "mumbai-1", "sao-paulo-1"]
+"""Nodes for the short forms, for which the mesh's minutes pass six times faster."""
 KILLING_S, WITHOUT_TRACKER_S = 300.0, 600.0
+SHORT_S = 8.0
+"""Of jobs, in the short forms."""
 PATIENCE_S = 120.0
 TOKENS = 250
+SHORT_TOKENS = 60
 LONGEST_PAUSE_S = 6.5
 """5 s in which any node may be silent, and 1.5 s for another one to be asked, to read what came and to go on."""
 
@@ -93,17 +98,19 @@ def six_nodes(network: LabNetwork) -> LabNetwork:
     return network
 
 
-@pytest.mark.full
-@pytest.mark.timeout(600)
-def test_a_partition_heals(six_nodes: LabNetwork, record_property: Callable[[str, object], None]) -> None:
-    """While it lasts the other side's adverts run out; two announce intervals after it everybody is found again."""
-    lab = six_nodes.lab
-    far_side = [FAR, "oregon-1"]
-    near_side = [TRACKER, CLIENT, NEAR, "stockholm-1", "milan-1", "montreal-1"]
-    nodes = {host: six_nodes.nodes[host].run["peer_id"] for host in (NEAR, FAR, *OTHERS)}
+def _partition_heals(
+    network: LabNetwork, model: str, hosts: list[str], far_side: list[str], haste: float = 1.0
+) -> float:
+    """Cut the far side off until its adverts have run out, mend, and see that a client finds all of the model's hosts.
+
+    Return how long that took after the mending, in seconds: two announce intervals at most.
+    """
+    lab = network.lab
+    nodes = {host: network.nodes[host].run["peer_id"] for host in hosts}
+    near_side = [host for host in {TRACKER, CLIENT, *network.nodes} if host not in far_side]
 
     def found() -> set[str]:
-        arguments = {"client": six_nodes.client_of(CLIENT), "model": MODEL}
+        arguments = {"client": network.client_of(CLIENT), "model": model}
         return set(lab.call(CLIENT, f"{CALLS}:found_in_dht", PATIENCE_S, **arguments))
 
     wait_until(lambda: found() == set(nodes.values()), "all nodes are found", PATIENCE_S)
@@ -111,24 +118,19 @@ def test_a_partition_heals(six_nodes: LabNetwork, record_property: Callable[[str
     for pair in pairs:
         lab.cut(*pair)
     try:
-        near_nodes = {nodes[host] for host in near_side if host in nodes}
-        wait_until(lambda: found() == near_nodes, "the other side's adverts have run out", 2 * ADVERT_LIFETIME_S)
+        near_nodes = {peer for host, peer in nodes.items() if host in near_side}
+        run_out_s = 2 * ADVERT_LIFETIME_S / haste
+        wait_until(lambda: found() == near_nodes, "the other side's adverts have run out", run_out_s)
     finally:
         for pair in pairs:
             lab.mend(*pair)
     mended_at = time.monotonic()
-    wait_until(lambda: found() == set(nodes.values()), "the adverts have converged", 2 * ANNOUNCE_INTERVAL_S)
-    record_property("converged_s", time.monotonic() - mended_at)
+    wait_until(lambda: found() == set(nodes.values()), "the adverts have converged", 2 * ANNOUNCE_INTERVAL_S / haste)
+    return time.monotonic() - mended_at
 
 
 def _told(network: LabNetwork) -> Path:
     return network.lab.folder_of(CLIENT) / "answering"
-
-
-def _jobs(network: LabNetwork) -> dict[str, Any]:
-    """Return the arguments of ``keep_asking`` for one short job."""
-    client, told = network.client_of(CLIENT), str(_told(network))
-    return {"client": client, "model": MODEL, "tokens": 1, "seconds": 0.0, "told": told}
 
 
 def _next_to_answer(network: LabNetwork) -> str:
@@ -144,15 +146,58 @@ def _next_to_answer(network: LabNetwork) -> str:
     return next(host for host, node in network.nodes.items() if node.run["peer_id"] == peer)
 
 
-def _keep_asking(network: LabNetwork, seconds: float, meanwhile: Callable[[], None]) -> list[dict[str, Any]]:
+def _keep_asking(network: LabNetwork, model: str, seconds: float, tokens: int) -> list[dict[str, Any]]:
     """Let a client ask one job after the other; return what came of each."""
-    arguments = _jobs(network) | {"tokens": TOKENS, "seconds": seconds}
-    with ThreadPoolExecutor(1) as thread:
-        patience_s = seconds + PATIENCE_S
-        asking = thread.submit(network.lab.call, CLIENT, f"{CALLS}:keep_asking", patience_s, **arguments)
-        meanwhile()
-        outcomes: list[dict[str, Any]] = asking.result()
+    arguments = {"client": network.client_of(CLIENT), "model": model, "told": str(_told(network))}
+    patience_s = seconds + PATIENCE_S
+    outcomes: list[dict[str, Any]] = network.lab.call(
+        CLIENT, f"{CALLS}:keep_asking", patience_s, **arguments, tokens=tokens, seconds=seconds
+    )
     return outcomes
+
+
+def _all_done(outcomes: list[dict[str, Any]]) -> None:
+    assert outcomes
+    assert [outcome["problem"] for outcome in outcomes] == [""] * len(outcomes)
+
+
+def _without_tracker(network: LabNetwork, model: str, seconds: float, tokens: int) -> int:
+    """Cut the tracker off and ask; see that all jobs are done, and all receipts in the ledger after; count them."""
+    lab = network.lab
+    _keep_asking(network, model, 0.0, tokens=1)  # the client gets its grant
+    lab.cut(TRACKER)
+    try:
+        outcomes = _keep_asking(network, model, seconds, tokens)
+    finally:
+        lab.mend(TRACKER)
+    _all_done(outcomes)
+    receipts = [outcome["receipt"] for outcome in outcomes]
+    arguments = {"client": network.client_of(CLIENT), "receipts": receipts}
+    assert lab.call(CLIENT, f"{CALLS}:missing_receipts", PATIENCE_S, **arguments) == []
+    return len(outcomes)
+
+
+def _kill_some(network: LabNetwork, model: str, killed: int, seconds: float, tokens: int) -> list[dict[str, Any]]:
+    """Kill so many nodes, each in the middle of an answer; see that every job is done; return what came of each.
+
+    No token is lost or repeated, and where a node was killed another one finished.
+    """
+    with ThreadPoolExecutor(1) as thread:
+        asking = thread.submit(_keep_asking, network, model, seconds, tokens)
+        for _ in range(killed):
+            threading.Event().wait(seconds / (killed + 1))
+            network.lab.kill(_next_to_answer(network))
+        outcomes = asking.result()
+    _all_done(outcomes)
+    assert 1 <= sum(outcome["segments"] > 1 for outcome in outcomes) <= killed
+    return outcomes
+
+
+@pytest.mark.full
+@pytest.mark.timeout(600)
+def test_a_partition_heals(six_nodes: LabNetwork, record_property: Callable[[str, object], None]) -> None:
+    """While it lasts the other side's adverts run out; two announce intervals after it everybody is found again."""
+    record_property("converged_s", _partition_heals(six_nodes, MODEL, [NEAR, FAR, *OTHERS], [FAR, "oregon-1"]))
 
 
 @pytest.mark.full
@@ -161,37 +206,37 @@ def test_the_tracker_is_cut_off_for_ten_minutes(
     six_nodes: LabNetwork, record_property: Callable[[str, object], None]
 ) -> None:
     """Every job is done, and every receipt is in the ledger after."""
-    lab = six_nodes.lab
-    lab.call(CLIENT, f"{CALLS}:keep_asking", PATIENCE_S, **_jobs(six_nodes))  # the client gets its grant
-    lab.cut(TRACKER)
-    try:
-        outcomes = _keep_asking(six_nodes, WITHOUT_TRACKER_S, lambda: None)
-    finally:
-        lab.mend(TRACKER)
-    record_property("jobs", len(outcomes))
-    assert outcomes
-    assert [outcome["problem"] for outcome in outcomes] == [""] * len(outcomes)
-    receipts = [outcome["receipt"] for outcome in outcomes]
-    assert (
-        lab.call(CLIENT, f"{CALLS}:missing_receipts", PATIENCE_S, client=six_nodes.client_of(CLIENT), receipts=receipts)
-        == []
-    )
+    record_property("jobs", _without_tracker(six_nodes, MODEL, WITHOUT_TRACKER_S, TOKENS))
 
 
 @pytest.mark.full
 @pytest.mark.timeout(600)
 def test_a_third_of_the_nodes_is_killed(six_nodes: LabNetwork, record_property: Callable[[str, object], None]) -> None:
-    """Each in the middle of an answer, within five minutes: every job is done, and no token is lost or repeated."""
-
-    def kill() -> None:
-        for _ in range(KILLED):
-            threading.Event().wait(KILLING_S / (KILLED + 1))
-            six_nodes.lab.kill(_next_to_answer(six_nodes))
-
-    outcomes = _keep_asking(six_nodes, KILLING_S, kill)
+    """Two of six, each in the middle of an answer, within five minutes: every job is done."""
+    outcomes = _kill_some(six_nodes, MODEL, 2, KILLING_S, TOKENS)
     record_property("jobs", len(outcomes))
     record_property("cut", sum(outcome["segments"] > 1 for outcome in outcomes))
     record_property("longest_pause_s", max(outcome["longest_pause_s"] for outcome in outcomes))
-    assert outcomes
-    assert [outcome["problem"] for outcome in outcomes] == [""] * len(outcomes)
-    assert 1 <= sum(outcome["segments"] > 1 for outcome in outcomes) <= KILLED
+
+
+@pytest.fixture(scope="module")
+def hasty_nodes(network: LabNetwork) -> LabNetwork:
+    """Three nodes for the short forms, with a model of their own."""
+    network.start_nodes(HASTY, HASTY_MODEL, node_call=f"{CALLS}:run_hasty_node")
+    return network
+
+
+def test_a_partition_heals_in_short(hasty_nodes: LabNetwork, record_property: Callable[[str, object], None]) -> None:
+    """With announce intervals of ten seconds."""
+    far_side = [FAR, *HASTY[:2]]
+    record_property("converged_s", _partition_heals(hasty_nodes, HASTY_MODEL, HASTY, far_side, HASTE))
+
+
+def test_the_tracker_is_cut_off_for_seconds(hasty_nodes: LabNetwork) -> None:
+    """Every job is done, and every receipt is in the ledger after."""
+    _without_tracker(hasty_nodes, HASTY_MODEL, SHORT_S, SHORT_TOKENS)
+
+
+def test_one_of_three_nodes_is_killed(hasty_nodes: LabNetwork) -> None:
+    """In the middle of an answer: every job is done."""
+    _kill_some(hasty_nodes, HASTY_MODEL, 1, SHORT_S, SHORT_TOKENS)

@@ -5,7 +5,8 @@ from gpunode_benchmarks.errors import BenchmarkFailed
 from gpunode_benchmarks.flood_bench import measures_of, run_flood_bench
 from gpunode_benchmarks.flood_honest import HonestStreams
 from gpunode_benchmarks.flood_rates import Arrival, Span
-from gpunode_benchmarks.flood_scene import FloodRun
+from gpunode_benchmarks.flood_scene import Durations, FloodRun, attacker_of, flood
+from gpunode_benchmarks.overhead_network import OverheadNetwork
 from gpunode_benchmarks.resident_memory import Resident
 
 SPANS = {"before": Span(0.0, 4.0), "opening": Span(4.0, 6.0), "held": Span(6.0, 10.0), "after": Span(11.0, 15.0)}
@@ -17,6 +18,10 @@ RUN = FloodRun(
     attacker=FATES,
     restarts=0,
 )
+
+SOME_STREAMS = 1_500
+"""Three times as many as a peer may have open, refused ones included."""
+SHORT = Durations(warm_up_s=1.0, before_s=2.0, held_s=2.0, after_s=3.0)
 
 
 def _values(run: FloodRun) -> dict[str, float]:
@@ -46,6 +51,18 @@ def test_without_a_token_before_there_is_no_result() -> None:
     """The reader is told instead of shown a share of nothing."""
     with pytest.raises(BenchmarkFailed, match="before the flood"):
         _values(replace(RUN, honest=HonestStreams()))
+
+
+async def test_honest_streams_keep_their_rate_while_one_peer_opens_many(overhead: OverheadNetwork) -> None:
+    """The short form of the flood below; its shares are of a paced engine's rate, too."""
+    with attacker_of(overhead, nice=0) as attacker:  # else a busy machine leaves it no time to attack
+        values = _values(await flood(overhead, attacker, SOME_STREAMS, SHORT))
+    print(values)  # noqa: T201 -- the figures
+    assert values["streams_opened"] >= SOME_STREAMS / 2  # the node cuts some before they are open
+    assert min(values["rate_kept_opening"], values["rate_kept_held"]) >= 0.8
+    assert values["recovery"] <= SHORT.after_s
+    assert values["memory_growth_node"] + values["memory_growth_p2pd"] < 150
+    assert (values["honest_broken"], values["p2pd_restarts"]) == (0, 0)
 
 
 @pytest.mark.full

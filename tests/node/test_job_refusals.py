@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 from gpunode_node.probe_server import ProbeStreams
+from gpunode_node.stream_gate import FRAME_BYTES
 from gpunode_protocol.grants import Cap
+from gpunode_protocol.mesh.rate_limit import PeerRateLimit
 from gpunode_protocol.messages import (
     CancelFrame,
     ErrorFrame,
@@ -188,6 +190,20 @@ async def test_the_ninth_stream_of_a_peer(tmp_path: Path) -> None:
         await asyncio.sleep(1)
         assert not other.closed
         assert not any(stream.closed for stream in streams)
+
+
+@virtual_time
+async def test_first_frames_count_as_frames(tmp_path: Path) -> None:
+    """Whoever sends one after the other, each on a stream of its own, is read from more slowly; so are refused ones."""
+    async with running_node(tmp_path) as node:
+        node.streams._gate._of_peer = PeerRateLimit(rate_per_s=FRAME_BYTES, burst=FRAME_BYTES)
+        began_s = asyncio.get_running_loop().time()
+        for _ in range(3):
+            stream = node.connect()
+            await stream.write(b"\x00\x00\x00\x03abc")
+            await raw_frames(stream)
+        assert await refusal(node, request(), peer=OTHER)
+        assert asyncio.get_running_loop().time() - began_s == pytest.approx(2, abs=0.2)  # their bytes count too
 
 
 @virtual_time

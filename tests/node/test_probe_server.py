@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 from gpunode_node.probe_server import ProbeStreams
+from gpunode_node.stream_gate import FRAME_BYTES
 from gpunode_protocol.errors import ErrorCode, JobError
 from gpunode_protocol.framing import FrameParser
+from gpunode_protocol.mesh.rate_limit import PeerRateLimit
 from gpunode_protocol.messages import (
     PROBE_REPLY_FRAMES,
     ErrorFrame,
@@ -96,3 +98,17 @@ async def test_too_many_streams(tmp_path: Path) -> None:
         for stream in streams:
             await stream.close()
         await asyncio.gather(*serving)
+
+
+@virtual_time
+async def test_streams_of_garbage_count_as_frames(tmp_path: Path) -> None:
+    """Whoever opens one after the other is read from more slowly."""
+    async with running_node(tmp_path) as node:
+        probes = ProbeStreams(node.intake)
+        probes._gate._of_peer = PeerRateLimit(rate_per_s=FRAME_BYTES, burst=FRAME_BYTES)
+        began_s = asyncio.get_running_loop().time()
+        for _ in range(3):
+            ours, theirs = stream_pair(CLIENT.peer_id, NODE.peer_id)
+            await ours.write(b"\x00\x00\x00\x03abc")
+            await probes.serve(theirs)
+        assert asyncio.get_running_loop().time() - began_s == pytest.approx(2, abs=0.2)

@@ -145,12 +145,13 @@ class MemoryMesh:
         protocol: str,
         addresses: Sequence[str] = (),  # noqa: ARG002 -- the contract's signature
         *,
-        deadline_s: float = 10.0,  # noqa: ARG002 -- the contract's signature
+        deadline_s: float = 10.0,
     ) -> MemoryStream:
         """Connect to a node's handler."""
         self.network.opened[peer_id, protocol] += 1
         if protocol == JOB_PROTOCOL and peer_id in self.network.unanswered:
-            await asyncio.Event().wait()
+            await asyncio.sleep(deadline_s)
+            raise PeerUnreachable
         handler = self.network.handlers.get((peer_id, protocol))
         if handler is None or not self.is_running:
             raise PeerUnreachable

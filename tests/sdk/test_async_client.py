@@ -1,5 +1,12 @@
 import pytest
-from gpunode.errors import AnswerInterrupted, ClientClosed, InvalidRequest, NoNodeFound, VerificationFailed
+from gpunode.errors import (
+    AnswerInterrupted,
+    ClientClosed,
+    InvalidRequest,
+    NoNodeFound,
+    TrackerUnreachable,
+    VerificationFailed,
+)
 from gpunode_protocol.identity import Identity
 from gpunode_protocol.receipt_checks import check_pair
 from gpunode_protocol.regions import Region
@@ -100,6 +107,19 @@ async def test_a_client_with_a_kept_grant_works_without_the_tracker(world: World
     assert answer.response == "Paris is the capital."
     assert answer.route.source == "dht"
     assert len(world.tracker.grants) == 1
+
+
+async def test_without_the_tracker_a_kept_grant_lasts_until_it_expires(world: World) -> None:
+    """A client that starts then is told that the tracker does not answer; no node is asked in vain."""
+    node = world.add_node()
+    async with world.client() as client:
+        await client.chat(messages=HELLO)
+    world.tracker.down = True
+    world.now += 3_700
+    async with world.client() as client:
+        with pytest.raises(TrackerUnreachable):
+            await client.chat(messages=HELLO)
+    assert len(node.requests) == 1
 
 
 async def test_without_dht_and_tracker_a_good_node_is_remembered(world: World) -> None:

@@ -3,6 +3,7 @@ from typing import Annotated, Any
 import pytest
 import typer
 from gpunode.cli_limits import LimitSettings, takes_limits
+from gpunode.routing import MAX_SANDBOX_LEVEL
 from typer.testing import CliRunner
 
 _seen: list[tuple[Any, ...]] = []
@@ -42,6 +43,18 @@ def test_a_command_gets_the_limits_beside_its_own_options(arguments: list[str], 
     _seen.clear()
     assert CliRunner().invoke(app, arguments).exit_code == 0
     assert _seen == [expected]
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--min-sandbox", str(MAX_SANDBOX_LEVEL + 1)), ("--min-sandbox", "-1"), ("--max-price", "-0.5")]
+)
+def test_what_no_node_could_meet_is_an_error_of_usage(arguments: tuple[str, str]) -> None:
+    """It names the option; the highest level is accepted."""
+    app = typer.Typer()
+    app.command()(_command)
+    refused = CliRunner().invoke(app, ["hi", *arguments])
+    assert (refused.exit_code, arguments[0] in refused.stderr) == (2, True)
+    assert CliRunner().invoke(app, ["hi", "--min-sandbox", str(MAX_SANDBOX_LEVEL)]).exit_code == 0
 
 
 def test_help_knows_both() -> None:

@@ -1,11 +1,15 @@
+import re
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
+import pytest
 from gpunode._cost import Cost, JobSize
 from gpunode._explaining import explanation_of
 from gpunode._finder import Placement, Ranking
 from gpunode._probe_answer import Probe
 from gpunode._selection import Candidate, Choice, Standing, Wanted
+from gpunode.cli_route import HEADINGS
 from gpunode.routing import CostTerms
 from gpunode_protocol.doubts import PLACE_DOUBTFUL
 from gpunode_protocol.identity import Identity
@@ -15,6 +19,9 @@ from gpunode_protocol.tasks import Task
 from tests.sdk.world import MODEL, Keys
 
 KEYS = Keys()
+ROUTING_DOCUMENT = (Path(__file__).parents[2] / "docs" / "routing.md").read_text(encoding="utf-8")
+REASONS = re.findall(r"^\| `([^`]+)` \| [^|]+\|$", ROUTING_DOCUMENT, re.MULTILINE)
+"""First cells of its tables of two columns."""
 PLACEMENT = Placement(Wanted(Task.LLM, MODEL), size=JobSize(10, 20))
 
 
@@ -82,3 +89,20 @@ def test_a_doubtful_place_is_told() -> None:
         assert [item.place_doubtful for item in told] == [doubted is one, doubted is other]
         assert [PLACE_DOUBTFUL in item.why for item in told] == [doubted is one, doubted is other]
         assert told[0].why.startswith("chosen: it should answer soonest")
+
+
+@pytest.mark.parametrize("standing", [standing for standing in Standing if standing is not Standing.ANSWERED])
+def test_the_document_explains_every_reason(standing: Standing) -> None:
+    """docs/routing.md has the words that callers see."""
+    best, *others = _whys(_choice(1), _choice(2, standing), _choice(3))
+    (alone,) = _whys(_choice(1, standing))
+    assert {best, *others} - set(REASONS) == set()
+    assert alone.replace(others[0], "…") in REASONS
+    assert any(reason.endswith(PLACE_DOUBTFUL) for reason in REASONS)
+    assert "… ms slower: …" in REASONS
+
+
+def test_the_document_has_every_column() -> None:
+    """With the term that stands in it."""
+    columns = dict(re.findall(r"^\| `(\w+)_ms` \| (\S+) \|", ROUTING_DOCUMENT, re.MULTILINE))
+    assert columns == HEADINGS

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -217,6 +218,18 @@ async def test_a_node_whose_receipt_does_not_verify_is_asked_last(
     assert [(report.node, report.kind) for report in world.tracker.reports] == [(liar.peer_id, kind)] * 2
     assert world.tracker.settled == []
     assert not any(job.is_settled for job in liar.jobs)
+
+
+async def test_garbage_with_valid_signatures_is_not_detected(world: World) -> None:
+    """Nor claimed to be: the receipt holds, nobody is blamed, and the document says that it is so."""
+    garbler, good = _pair(world)
+    garbler.words = ("xyzzy", " \N{REPLACEMENT CHARACTER}", " plugh")
+    async with world.client() as client:
+        answers = [await client.chat(messages=HELLO) for _ in range(2)]
+    assert [(answer.route.node, answer.receipt.verified) for answer in answers] == [(garbler.peer_id, True)] * 2
+    assert (world.tracker.reports, good.requests) == ([], [])
+    document = Path(__file__).parents[2] / "docs" / "routing.md"
+    assert "Not detected: garbage with valid signatures." in document.read_text(encoding="utf-8")
 
 
 async def _call(world: World) -> tuple[ChatResult, str]:

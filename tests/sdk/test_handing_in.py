@@ -1,15 +1,16 @@
 """Vouchers that the client hands in, while the tracker is there, away, and back."""
 
 import asyncio
+import itertools
 import logging
 from pathlib import Path
 from typing import Any
 
 import pytest
 from gpunode._background import Background
-from gpunode._handing_in import LONGEST_PAUSE_S, HandingIn
+from gpunode._handing_in import FIRST_PAUSE_S, LONGEST_PAUSE_S, HandingIn
 from gpunode._unsettled import UnsettledVouchers
-from gpunode.errors import TrackerError
+from gpunode.errors import TrackerError, TrackerUnreachable
 from gpunode_protocol import tracker_api as api
 from gpunode_protocol.receipt_checks import open_voucher
 from gpunode_protocol.signing import Envelope
@@ -69,6 +70,29 @@ async def test_a_voucher_is_handed_in_when_the_tracker_is_back(world: World) -> 
         world.tracker.down = False
         await asyncio.sleep(LONGEST_PAUSE_S + 1)
         assert (len(world.tracker.settled), _files(world)) == (1, [])
+
+
+@virtual_time
+@pytest.mark.parametrize("answer", ["nothing", "retry"])
+async def test_a_voucher_that_was_not_taken_is_sent_again_after_a_pause(world: World, answer: str) -> None:
+    """The tracker was just asked, with retries: what it does not take now it will not take at once."""
+    _pair(world)
+    loop = asyncio.get_running_loop()
+    sent_at: list[float] = []
+
+    async def settle(batch: api.SettlementBatch) -> api.SettlementReply:
+        sent_at.append(loop.time())
+        if answer == "nothing":
+            raise TrackerUnreachable("The tracker does not answer.")
+        return api.SettlementReply(results=tuple(api.SettlementResult(status="retry") for _ in batch.items))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(world.tracker, "settle", settle)
+        async with world.client() as client:
+            await client.chat(messages=HELLO)
+            await asyncio.sleep(4 * FIRST_PAUSE_S)
+    pauses_s = [after - before for before, after in itertools.pairwise(sent_at)]
+    assert pauses_s == pytest.approx([FIRST_PAUSE_S, 2 * FIRST_PAUSE_S], abs=0.01)
 
 
 @virtual_time

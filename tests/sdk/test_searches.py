@@ -1,17 +1,20 @@
 """Jobs whose ranked nodes all fail before the first output, whole, in virtual time."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import pytest
 from gpunode import AsyncInferenceClient
 from gpunode._discovery import Discovery
 from gpunode._node_queue import FIRST_PAUSE_S
-from gpunode._searches import FURTHER_SEARCHES
+from gpunode._searches import FURTHER_SEARCHES, SEARCHES_WHEN_REFUSED
 from gpunode.errors import AnswerInterrupted, NoNodeFound, RequestRefused
 from gpunode_protocol.errors import ErrorCode, JobError, job_error
 from gpunode_protocol.mesh.errors import MeshUnavailable
-from gpunode_protocol.messages import JOB_PROTOCOL
+from gpunode_protocol.mesh.interface import OPEN_DEADLINE_S
+from gpunode_protocol.mesh.knock import Door
+from gpunode_protocol.messages import JOB_PROTOCOL, PROBE_PROTOCOL
 from gpunode_protocol.regions import Region
 
 from tests.node.virtual_time import virtual_time
@@ -19,11 +22,16 @@ from tests.sdk.memory_mesh import MemoryMesh
 from tests.sdk.world import HELLO, World
 
 BROKEN = job_error(ErrorCode.INTERNAL, "out of order")
+AT_FAULT = job_error(ErrorCode.INVALID_PARAMETERS, "said the node")
 BUSY = job_error(ErrorCode.BUSY, "no room", retry_after_s=6.0)
 
 
 def _client(world: World, **settings: Any) -> AsyncInferenceClient:
     return AsyncInferenceClient.from_config(world.config(**settings), world.surroundings(resume_for_s=15.0))
+
+
+async def _nobody_tells(_doors: Sequence[Door]) -> bool:
+    return False
 
 
 @virtual_time
@@ -190,15 +198,69 @@ async def test_a_fault_of_the_request_is_told_at_once(world: World, *, retryable
 
 
 @virtual_time
-async def test_who_lied_or_refused_is_not_asked_again(world: World) -> None:
-    """Of three that are found again, one may have recovered."""
-    liar = world.add_node(quote=10**6)
-    refuser = world.add_node(refuse=[job_error(ErrorCode.INVALID_PARAMETERS, "said the node")] * 9)
+@pytest.mark.parametrize("is_silent", [False, True])
+async def test_a_refusal_that_only_dead_nodes_could_contradict_is_told_soon(world: World, *, is_silent: bool) -> None:
+    """With all reasons. A host without power, whose streams are waited for until they are given up, is tried once."""
+    refuser = world.add_node(refuse=[AT_FAULT] * 9)
+    dead = world.add_node()
+    loop = asyncio.get_running_loop()
+    surroundings = world.surroundings(resume_for_s=15.0, all_refuse=_nobody_tells)
+    async with AsyncInferenceClient.from_config(world.config(), surroundings) as client:
+        await client.nodes()
+        if is_silent:
+            world.mesh.unanswered.add(dead.peer_id)
+            world.silence_probe(dead.peer_id)
+        else:
+            world.remove_node(dead.peer_id)
+        began_at = loop.time()
+        with pytest.raises(NoNodeFound, match="said the node") as caught:
+            await client.chat(messages=HELLO)
+    tried = [attempt.node for attempt in caught.value.attempts]
+    assert (tried.count(refuser.peer_id), len(refuser.requests)) == (1, 1)
+    assert 1 <= tried.count(dead.peer_id) <= (1 if is_silent else 1 + SEARCHES_WHEN_REFUSED)
+    patience_s = OPEN_DEADLINE_S if is_silent else 0.0
+    assert loop.time() - began_at < patience_s + 1
+
+
+@virtual_time
+async def test_a_refusal_does_not_end_a_job_whose_other_node_comes_back(world: World) -> None:
+    """A p2pd that is started again is there after half a second."""
+    refuser = world.add_node(refuse=[AT_FAULT] * 9)
+    dead = world.add_node()
+    serving = {protocol: world.mesh.handlers[dead.peer_id, protocol] for protocol in (PROBE_PROTOCOL, JOB_PROTOCOL)}
+    async with _client(world) as client:
+        await client.nodes()
+        world.remove_node(dead.peer_id)
+        task = asyncio.ensure_future(client.chat(messages=HELLO))
+        await asyncio.sleep(0.5)
+        for protocol, handler in serving.items():
+            world.mesh.handlers[dead.peer_id, protocol] = handler
+        answer = await task
+    assert answer.route.node == dead.peer_id
+    assert len(refuser.requests) == 1
+
+
+@virtual_time
+async def test_what_only_one_node_cannot_do_is_looked_for_as_long_as_ever(world: World) -> None:
+    """It said itself that others may be able: the request is not in doubt."""
+    world.add_node(refuse=[JobError(ErrorCode.INVALID_PARAMETERS, "not I", retryable=True)] * 9)
     broken = world.add_node(refuse=[BROKEN] * 9)
     async with _client(world) as client:
         with pytest.raises(NoNodeFound, match="out of order"):
             await client.chat(messages=HELLO)
-    assert (len(liar.requests), len(refuser.requests), len(broken.requests)) == (1, 1, 1 + FURTHER_SEARCHES)
+    assert len(broken.requests) == 1 + FURTHER_SEARCHES
+
+
+@virtual_time
+async def test_who_lied_or_refused_is_not_asked_again(world: World) -> None:
+    """Of three that are found again, one may have recovered."""
+    liar = world.add_node(quote=10**6)
+    refuser = world.add_node(refuse=[AT_FAULT] * 9)
+    broken = world.add_node(refuse=[BROKEN] * 9)
+    async with _client(world) as client:
+        with pytest.raises(NoNodeFound, match="out of order"):
+            await client.chat(messages=HELLO)
+    assert (len(liar.requests), len(refuser.requests), len(broken.requests)) == (1, 1, 1 + SEARCHES_WHEN_REFUSED)
 
 
 @virtual_time

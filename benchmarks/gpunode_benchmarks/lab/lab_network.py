@@ -37,6 +37,7 @@ _TRACKER_FOLDER: Final = "t"  # short, as all of them: Unix sockets lie below
 _NODE_FOLDER: Final = "n"
 _LIGHT_FOLDER: Final = "l"
 _CLIENT_FOLDER: Final = "c"
+_NODE_CALL: Final = "gpunode_benchmarks.overhead_node:main"
 _EXPOSURE_CREDITS: Final = 1_000_000
 
 
@@ -87,7 +88,12 @@ class LabNetwork:
         self._stack.close()
 
     def start_nodes(
-        self, hosts: Sequence[str], *models: str, paces: Mapping[str, Pace] | None = None, **settings: Any
+        self,
+        hosts: Sequence[str],
+        *models: str,
+        paces: Mapping[str, Pace] | None = None,
+        node_call: str = _NODE_CALL,
+        **settings: Any,
     ) -> list[LabNode]:
         """Start a whole node on each host and wait until all are ready.
 
@@ -95,6 +101,7 @@ class LabNetwork:
             hosts: where; each has one node at most.
             models: names of the catalogue, or paced ones.
             paces: of paced engines whose names do not tell it, by host.
+            node_call: what runs them; takes ``overhead_node``'s order.
             settings: of ``NodeSettings``, beside those that a lab needs.
 
         Raises:
@@ -118,7 +125,7 @@ class LabNetwork:
             call: dict[str, Any] = {"settings": order | settings, "socket": socket}
             if paces is not None:
                 call["pace"] = asdict(paces[host])
-            program = self.lab.begin(host, "gpunode_benchmarks.overhead_node:main", order=call)
+            program = self.lab.begin(host, node_call, order=call)
             started.append((host, self._stack.enter_context(program), folder))
         return self._add(started)
 

@@ -85,16 +85,27 @@ def _become(order: Launch, close_inherited: Callable[[], None], unblocked: Colle
         close_inherited()
         os.chdir(order.folder)
         if order.command:
-            os.execvpe(order.command[0], list(order.command), dict(order.environment))  # noqa: S606 -- no shell is wanted
-        signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # as in every program of Python: a broken pipe is an exception
-        os.environ.clear()
-        os.environ.update(order.environment)
-        tempfile.tempdir = None  # the host has its own
-        code = _call(order, result)
+            code = become_command(order)
+        else:
+            signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # a broken pipe is an exception, as always in Python
+            os.environ.clear()
+            os.environ.update(order.environment)
+            tempfile.tempdir = None  # the host has its own
+            code = _call(order, result)
     except BaseException:  # noqa: BLE001 -- the process's last words
         traceback.print_exc()
     finally:
         os._exit(code)
+
+
+def become_command(order: Launch) -> int:
+    """Run the command in place of this process; say why, and return the exit code, if that cannot be."""
+    try:
+        os.execvpe(order.command[0], list(order.command), dict(order.environment))  # noqa: S606 -- no shell is wanted
+    except OSError as error:
+        sys.stderr.write(f"gpunode: {order.command[0]} cannot be started on the host: {error.strerror}.\n")
+        sys.stderr.flush()
+    return _NOT_STARTED
 
 
 def _call(order: Launch, result: int | None) -> int:

@@ -40,7 +40,9 @@ def judge_clock(offset_s: float) -> Finding:
         return failure(f"{told}; beyond {TOLERATED_S:.0f} s nodes and clients refuse each other.", f"{CLOCK_FIX}.")
     if abs(offset_s) > WORTH_A_WORD_S:
         return warning(f"{told}; {TOLERATED_S:.0f} s are tolerated.", f"{CLOCK_FIX}.")
-    return ok(f"Within {WORTH_A_WORD_S:.0f} s of the tracker's.")
+    if not round(offset_s):
+        return ok("Within a second of the tracker's.")
+    return ok(f"{told}, which does no harm.")
 
 
 def check_tracker(facts: TrackerFacts) -> Finding:

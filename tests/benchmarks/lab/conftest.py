@@ -35,14 +35,24 @@ SMALL_WORLD = World.model_validate(
 
 
 #: Files that start a lab of their own, beside those that ask for the fixtures.
-_START_LABS = frozenset(
-    {"test_commands.py", "test_lab_folders.py", "test_lab_process.py", "test_launch.py", "test_main.py"}
-)
+_START_LABS = frozenset({"test_commands.py", "test_lab_folders.py", "test_lab_process.py", "test_main.py"})
 _LABS = frozenset({"network", "shared_lab", "start_lab"})
+_IN_SHORT = frozenset(
+    {
+        "test_a_killed_host_refuses_connections_and_can_be_used_again",
+        "test_a_lab_stays_up_between_commands",
+        "test_a_slowed_host_has_a_share_of_the_processor",
+        "test_a_stopped_host_is_silent_until_it_is_resumed",
+        "test_there_is_no_way_out",
+    }
+)
+"""Few packets, a second each."""
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Running labs are for ``make test-full``: their forwarder has a real-time priority, which others feel."""
+    if getattr(item, "originalname", "") in _IN_SHORT:
+        return
     if item.path.name in _START_LABS or _LABS.intersection(getattr(item, "fixturenames", ())):
         item.add_marker(pytest.mark.full)
 

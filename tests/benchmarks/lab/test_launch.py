@@ -1,6 +1,8 @@
+from pathlib import Path
+
 import pytest
 from gpunode_benchmarks.lab.lab import Lab
-from gpunode_benchmarks.lab.launch import run_call
+from gpunode_benchmarks.lab.launch import Launch, become_command, run_call
 
 from tests.benchmarks.lab.conftest import HOSTS
 
@@ -29,3 +31,12 @@ def test_a_name_that_does_not_exist() -> None:
     """The error names it."""
     with pytest.raises(AttributeError, match="no_such_function"):
         run_call(f"{HOSTS}:no_such_function", {})
+
+
+def test_a_command_that_does_not_exist(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One line names it; the exit code is a shell's."""
+    order = Launch(
+        namespace=-1, folder=tmp_path, environment={"PATH": str(tmp_path)}, standard=(), command=("ping",), arguments={}
+    )
+    assert become_command(order) == 127
+    assert capsys.readouterr().err == "gpunode: ping cannot be started on the host: No such file or directory.\n"

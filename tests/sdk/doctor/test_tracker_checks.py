@@ -15,8 +15,9 @@ URL = "https://tracker.example"
 @pytest.mark.parametrize(
     ("offset_s", "status", "words"),
     [
-        (2.0, "ok", "Within 3 s"),
-        (-2.9, "ok", "Within 3 s"),
+        (0.4, "ok", "Within a second of the tracker's"),
+        (2.0, "ok", "2 s ahead of the tracker's"),
+        (-2.9, "ok", "3 s behind the tracker's, which does no harm"),
         (5.0, "warning", "5 s ahead of"),
         (-5.0, "warning", "5 s behind"),
         (60.0, "warning", "60 s ahead"),
