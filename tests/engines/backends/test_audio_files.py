@@ -18,7 +18,7 @@ SECONDS = 2
 PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(100)
 
 
-def _wav(seconds: float = SECONDS, rate: int = 44_100, channels: int = 2) -> bytes:
+def tone(seconds: float = SECONDS, rate: int = 44_100, channels: int = 2) -> bytes:
     """Return a tone of 440 Hz."""
     buffer = io.BytesIO()
     times = numpy.arange(int(seconds * rate)) / rate
@@ -33,7 +33,7 @@ def _wav(seconds: float = SECONDS, rate: int = 44_100, channels: int = 2) -> byt
 
 def test_samples_are_mono_at_16_khz() -> None:
     """Whatever rate and channels the file has."""
-    samples = decode_audio(_wav(), start_ms=0, max_audio_ms=10_000)
+    samples = decode_audio(tone(), start_ms=0, max_audio_ms=10_000)
     assert samples.dtype == numpy.float32
     assert len(samples) == pytest.approx(SECONDS * SAMPLE_RATE, abs=200)
     assert 0.5 < float(numpy.abs(samples).max()) < 0.7
@@ -43,21 +43,21 @@ def test_samples_are_mono_at_16_khz() -> None:
 
 def test_it_begins_where_it_is_told() -> None:
     """What lies before is left out, and does not count."""
-    samples = decode_audio(_wav(), start_ms=1_500, max_audio_ms=600)
+    samples = decode_audio(tone(), start_ms=1_500, max_audio_ms=600)
     assert len(samples) == pytest.approx(0.5 * SAMPLE_RATE, abs=200)
 
 
 @pytest.mark.parametrize("kind", ["mp3", "flac", "ogg", "m4a", "webm"])
 def test_other_containers(tmp_path: Path, kind: str) -> None:
     """All that clients are told they may send."""
-    samples = decode_audio(_encoded(_wav(), tmp_path / f"tone.{kind}"), start_ms=0, max_audio_ms=10_000)
+    samples = decode_audio(_encoded(tone(), tmp_path / f"tone.{kind}"), start_ms=0, max_audio_ms=10_000)
     assert len(samples) == pytest.approx(SECONDS * SAMPLE_RATE, abs=0.1 * SAMPLE_RATE)
 
 
 def test_recordings_joined_into_one_file(tmp_path: Path) -> None:
     """Rate and channels may change in the middle of a stream."""
-    first = _encoded(_wav(), tmp_path / "one.mp3")
-    second = _encoded(_wav(rate=22_050, channels=1), tmp_path / "other.mp3")
+    first = _encoded(tone(), tmp_path / "one.mp3")
+    second = _encoded(tone(rate=22_050, channels=1), tmp_path / "other.mp3")
     samples = decode_audio(first + second, start_ms=0, max_audio_ms=10_000)
     assert len(samples) == pytest.approx(2 * SECONDS * SAMPLE_RATE, abs=0.2 * SAMPLE_RATE)
 
@@ -75,8 +75,8 @@ def _encoded(wav: bytes, path: Path) -> bytes:
     [
         (b"This is a text, not a sound.\n" * 100, "cannot be read as audio"),
         (b"", "cannot be read as audio"),
-        (_wav()[:30], "cannot be read as audio"),
-        (_wav(seconds=0), "no sound in it"),
+        (tone()[:30], "cannot be read as audio"),
+        (tone(seconds=0), "no sound in it"),
         (PICTURE, "no audio in it"),
     ],
     ids=["text", "empty", "header cut", "no samples", "picture"],
@@ -89,7 +89,7 @@ def test_what_is_no_audio(data: bytes, said: str) -> None:
 
 def test_a_cut_off_file_gives_what_is_there() -> None:
     """A download that broke off is still worth something."""
-    whole = _wav()
+    whole = tone()
     samples = decode_audio(whole[: len(whole) // 2], start_ms=0, max_audio_ms=10_000)
     assert len(samples) == pytest.approx(SECONDS * SAMPLE_RATE / 2, abs=0.1 * SAMPLE_RATE)
 
@@ -99,9 +99,9 @@ def test_more_than_is_paid_for() -> None:
     with pytest.raises(
         InvalidParameters, match=r"longer than 0\.008333 minutes, which were asked for; allow more \(up to 240"
     ):
-        decode_audio(_wav(), start_ms=0, max_audio_ms=500)
+        decode_audio(tone(), start_ms=0, max_audio_ms=500)
     with pytest.raises(InvalidParameters, match=r"longer than 0\.01667 minutes"):
-        decode_audio(_wav(), start_ms=900, max_audio_ms=1_000)
+        decode_audio(tone(), start_ms=900, max_audio_ms=1_000)
 
 
 def slow_bomb() -> bytes:
@@ -133,11 +133,11 @@ def test_a_small_file_does_not_become_a_large_one(monkeypatch: pytest.MonkeyPatc
 
 def test_a_cancel_ends_the_decoding() -> None:
     """With what is there by then."""
-    samples = decode_audio(_wav(seconds=60), start_ms=0, max_audio_ms=60_000, is_cancelled=lambda: True)
+    samples = decode_audio(tone(seconds=60), start_ms=0, max_audio_ms=60_000, is_cancelled=lambda: True)
     assert 0 < len(samples) < 10 * SAMPLE_RATE
 
 
 def test_a_start_beyond_the_end() -> None:
     """There is nothing to write down."""
     with pytest.raises(InvalidParameters, match="ends before 5000 ms"):
-        decode_audio(_wav(), start_ms=5_000, max_audio_ms=1_000)
+        decode_audio(tone(), start_ms=5_000, max_audio_ms=1_000)
