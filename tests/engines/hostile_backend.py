@@ -158,6 +158,11 @@ def _hang() -> None:
     threading.Event().wait()
 
 
+def _stand_still() -> None:
+    """All threads stop, also the one that answers the parent: as under a library that keeps Python's lock."""
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
 def _be_killed() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -176,6 +181,7 @@ _ACTS: dict[str, Callable[[], None]] = {
     "signal the parent": _signal_parent,
     "allocate without end": _allocate_without_end,
     "hang": _hang,
+    "stand still": _stand_still,
     "be killed": _be_killed,
 }
 

@@ -176,12 +176,17 @@ async def test_a_full_scratch_folder_is_emptied(smollm2_path: Path, key_file: Pa
         assert engine.restarts == 2
 
 
-async def test_a_hanging_engine_is_restarted(smollm2_path: Path, key_file: Path) -> None:
-    """The job ends at its deadline; as its cancel is not confirmed, the child is replaced."""
-    limits = replace(LIMITS, cancel_s=0.1)
+@pytest.mark.parametrize(
+    ("act", "deadline_s", "errors"), [("hang", 0.1, (TimeLimit, EngineHung)), ("stand still", 60, (EngineHung,))]
+)
+async def test_a_hanging_engine_is_restarted(
+    smollm2_path: Path, key_file: Path, act: str, deadline_s: float, errors: tuple[type[Exception], ...]
+) -> None:
+    """One job ends at its deadline, and as its cancel is not confirmed, or nothing is heard, the child is replaced."""
+    limits = replace(LIMITS, cancel_s=0.1, silence_s=3.0)
     async with hostile_engine(smollm2_path, key_file, limits) as engine:
-        with pytest.raises((TimeLimit, EngineHung)):
-            await collect(engine, job("hang", deadline_s=0.1))
+        with pytest.raises(errors):
+            await collect(engine, job(act, deadline_s=deadline_s))
         await engine.wait_healthy()
         assert await answer(engine)
         assert engine.restarts == 1

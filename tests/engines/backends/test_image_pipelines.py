@@ -101,6 +101,24 @@ def test_every_family_draws_in_every_mode(
     assert isinstance(end, Finished)
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # as above
+def test_a_cancel_costs_one_step_at_most(family: tuple[str, ImageBackend]) -> None:
+    """Of the steps of all pictures none is told after it, and no picture is decoded."""
+    name, backend = family
+    side, events, cancelled = FAMILIES[name][1], list[Event](), threading.Event()
+
+    def emit(event: Event) -> None:
+        events.append(event)
+        cancelled.set()
+
+    request = ImageRequest(job_key="job", prompt="a lighthouse", width=side, height=side, steps=20, n=2, seed=1)
+    backend.generate(request, emit, cancelled)
+    first, end = events
+    assert isinstance(first, Progress)
+    assert (first.step, first.total) == (1, 40)
+    assert end == Finished(reason="cancelled", prompt_tokens=0, output_tokens=0)
+
+
 def test_negative_prompts_where_the_family_has_them(family: tuple[str, ImageBackend]) -> None:
     """FLUX would ignore them silently."""
     name, backend = family
