@@ -161,6 +161,7 @@ def _hang() -> None:
 def _stand_still() -> None:
     """All threads stop, also the one that answers the parent: as under a library that keeps Python's lock."""
     os.kill(os.getpid(), signal.SIGSTOP)
+    threading.Event().wait()  # the signal may reach another thread first
 
 
 def _be_killed() -> None:
