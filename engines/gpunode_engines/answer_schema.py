@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from gpunode_engines.errors import BackendFailed, InvalidParameters
+from gpunode_engines.errors import InvalidParameters, SchemaNotHeld
 
 
 def read_schema(text: str) -> Any:
@@ -30,7 +30,7 @@ def check_answer(answer: str, schema: Any) -> None:
     llama.cpp answers freely, without a word, to schemas with keywords that its grammar does not know.
 
     Raises:
-        BackendFailed: the answer does not follow the schema.
+        SchemaNotHeld: the answer does not follow the schema.
     """
     from jsonschema import Draft202012Validator  # noqa: PLC0415 -- keep the command quick
     from referencing.exceptions import Unresolvable  # noqa: PLC0415 -- comes with jsonschema
@@ -40,7 +40,7 @@ def check_answer(answer: str, schema: Any) -> None:
     except (ValueError, RecursionError, Unresolvable):
         follows = False
     if not follows:
-        raise BackendFailed(
+        raise SchemaNotHeld(
             "The answer does not follow json_schema: this engine cannot hold a model to a schema of this kind. "
             "Use plain types, enum, properties, required and items."
         )

@@ -21,6 +21,7 @@
     │   ├── TimeLimit
     │   ├── OutputLimit
     │   └── BackendFailed        the inference library reported an error
+    │       ├── SchemaNotHeld    its answer does not follow json_schema; another engine may hold a model to it
     │       └── OutOfMemory      it had not enough memory for the job
     └── ModelError               weights that are unknown, absent, damaged or unreadable
         ├── ModelNotFound
@@ -127,6 +128,12 @@ class OutputLimit(JobFailed):
 
 class BackendFailed(JobFailed):
     """The inference library reported an error; the job can be sent to another node."""
+
+
+class SchemaNotHeld(BackendFailed):
+    """The answer does not follow json_schema; use plain types, enum, properties, required and items."""
+
+    code = ErrorCode.INVALID_PARAMETERS
 
 
 class OutOfMemory(BackendFailed):

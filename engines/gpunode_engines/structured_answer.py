@@ -36,7 +36,7 @@ class _SchemaAnswer:
         self._texts: list[str] = []
 
     def __call__(self, event: Event) -> None:
-        """Take an event. Raises BackendFailed when the answer does not follow the schema."""
+        """Take an event. Raises SchemaNotHeld when the answer does not follow the schema."""
         if isinstance(event, Tokens):
             self._texts.append(event.text)
         elif isinstance(event, Finished) and event.reason == "stop":

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gpunode_engines.base import Engine, EngineInfo, WorkRequest
-from gpunode_engines.errors import EngineError
+from gpunode_engines.errors import EngineError, SchemaNotHeld
 from gpunode_protocol.errors import ErrorCode, JobError, job_error
 from gpunode_protocol.outputs import OutputLog
 from gpunode_protocol.payloads import Params, Usage
@@ -81,5 +81,7 @@ def check_weights(request: JobRequest, info: EngineInfo) -> None:
 
 
 def job_error_of_engine(error: EngineError) -> JobError:
-    """Return the wire error for an engine's failure."""
+    """Return the wire error for an engine's failure. What this engine cannot hold a model to, another one may."""
+    if isinstance(error, SchemaNotHeld):
+        return JobError(code=error.code, message=str(error), retryable=True)
     return job_error(error.code, str(error), retry_after_s=RETRY_AFTER_S if error.code is ErrorCode.BUSY else None)

@@ -127,8 +127,8 @@ class JobRun:
                 self._show_route(part)
                 return part
         if self.answer.has_begun:
-            attempts = self._failed.attempts
-            self._interrupt(self._limit_reached() or (attempts[-1].reason if attempts else "Nobody is left to ask."))
+            last = self._failed.attempts[-1].reason if self._failed.attempts else "Nobody is left to ask."
+            self._interrupt(f"{self._limit_reached()} {last}".strip())
         others_left = self._nodes.has(lambda _: True)
         limit = self._limit_reached() or self._seats.in_vain
         raise unanswered(self._failed, limit, others_left=others_left, searches=self._searches.count)

@@ -47,6 +47,8 @@ def check_schema(schema: Any) -> None:
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:
         raise InvalidRequest(f"json_schema is not a JSON schema, nothing was sent: {error.message}.") from error
+    except RecursionError as error:
+        raise InvalidRequest("json_schema is nested too deeply, nothing was sent.") from error
 
 
 def as_json(value: Any, name: str) -> str:

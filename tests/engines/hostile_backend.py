@@ -166,6 +166,7 @@ def _stand_still() -> None:
 
 def _be_killed() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
+    threading.Event().wait()  # as above
 
 
 _ACTS: dict[str, Callable[[], None]] = {

@@ -2,7 +2,7 @@
 
 import pytest
 from gpunode_engines.answer_schema import check_answer, read_schema
-from gpunode_engines.errors import BackendFailed, InvalidParameters
+from gpunode_engines.errors import InvalidParameters, SchemaNotHeld
 
 SCHEMA = {"type": "object", "properties": {"age": {"type": "integer"}}, "required": ["age"]}
 
@@ -27,11 +27,11 @@ def test_an_answer_that_follows_passes() -> None:
 @pytest.mark.parametrize("answer", ["", "seven", '{"age": "7"}', "{}", "[" * 100_000])
 def test_an_answer_that_does_not_follow_fails_the_job(answer: str) -> None:
     """A caller must not take it for what was asked."""
-    with pytest.raises(BackendFailed, match="does not follow json_schema"):
+    with pytest.raises(SchemaNotHeld, match="does not follow json_schema"):
         check_answer(answer, SCHEMA)
 
 
 def test_a_reference_that_leads_nowhere_fails_the_job() -> None:
     """Nothing is fetched from anywhere."""
-    with pytest.raises(BackendFailed):
+    with pytest.raises(SchemaNotHeld):
         check_answer("1", {"$ref": "https://schemas.example/other.json"})

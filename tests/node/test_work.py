@@ -2,7 +2,7 @@
 
 import pytest
 from gpunode_engines.base import EngineInfo
-from gpunode_engines.errors import EngineCrashed, EngineNotReady, TimeLimit
+from gpunode_engines.errors import EngineCrashed, EngineNotReady, InvalidParameters, SchemaNotHeld, TimeLimit
 from gpunode_node.work import RETRY_AFTER_S, check_weights, job_error_of_engine
 from gpunode_protocol.errors import ErrorCode, JobError
 from gpunode_protocol.requests import Resume
@@ -31,6 +31,8 @@ def test_engine_errors() -> None:
         (EngineCrashed("gone"), ErrorCode.ENGINE_FAILED, True),
         (EngineNotReady(), ErrorCode.BUSY, True),
         (TimeLimit(), ErrorCode.TIME_LIMIT, True),
+        (SchemaNotHeld(), ErrorCode.INVALID_PARAMETERS, True),
+        (InvalidParameters("no"), ErrorCode.INVALID_PARAMETERS, False),
     ):
         wired = job_error_of_engine(error)
         assert (wired.code, wired.retryable) == (code, retryable)

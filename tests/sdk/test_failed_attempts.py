@@ -202,3 +202,28 @@ async def test_a_node_that_cannot_go_on_is_asked_once(world: World) -> None:
                 await client.chat(messages=HELLO)
     assert len(unfit.requests) == 1
     assert set(blamed) == {first.peer_id}
+
+
+UNABLE = JobError(ErrorCode.INVALID_PARAMETERS, "cannot be held to this schema", retryable=True)
+
+
+@virtual_time
+async def test_a_node_that_cannot_do_what_it_began_is_asked_once(world: World) -> None:
+    """Where nobody else is there, the caller learns what it said, and pays for one attempt."""
+    node = world.add_node(cut_after=2, cut_with=UNABLE)
+    surroundings = world.surroundings(resume_for_s=15.0)
+    async with AsyncInferenceClient.from_config(world.config(), surroundings) as client:
+        with pytest.raises(AnswerInterrupted, match="cannot be held to this schema"):
+            await client.chat(messages=HELLO, json_schema={"type": "string"})
+    assert len(node.requests) == 1
+
+
+async def test_what_a_node_began_and_cannot_do_another_may(world: World, blamed: list[str]) -> None:
+    """The answer is made again there."""
+    unable, able = _pair(world, cut_after=2, cut_with=UNABLE)
+    able.words = ('"Paris"',)
+    async with world.client() as client:
+        answer = await client.chat(messages=HELLO, json_schema={"type": "string"})
+    assert answer.parsed == "Paris"
+    assert [part.node for part in answer.route.segments] == [unable.peer_id, able.peer_id]
+    assert blamed == []

@@ -1,5 +1,6 @@
 """Answers that are more than text, in the client."""
 
+import functools
 import json
 from typing import Any
 
@@ -43,6 +44,7 @@ def test_structure_is_signed_as_json_text() -> None:
         ({"response_format": {"type": "xml"}}, "response_format must be"),
         ({"response_format": "json"}, "response_format must be"),
         ({"json_schema": {"type": "nonsense"}}, "not a JSON schema"),
+        ({"json_schema": functools.reduce(lambda inner, _: {"not": inner}, range(500), {})}, "nested too deeply"),
         ({"tools": []}, "at least one function"),
         ({"tools": [{1, 2}]}, "tools cannot be written as JSON"),
         ({"logprobs": 21}, "logprobs"),

@@ -16,7 +16,7 @@ from gpunode_engines.base import ChatMessage, Finished, GenerateRequest, Prepare
 from gpunode_engines.catalogue import resolve_model
 from gpunode_engines.config import EngineSettings
 from gpunode_engines.devices import detect_machine
-from gpunode_engines.errors import BackendFailed, ContextOverflow, EngineCrashed, EngineOverloaded, ResumeRefused
+from gpunode_engines.errors import ContextOverflow, EngineCrashed, EngineOverloaded, ResumeRefused, SchemaNotHeld
 from gpunode_engines.gguf import read_gguf_header
 from gpunode_engines.plan import create_engine, plan_engine
 from gpunode_engines.speed import LONG, SHORT
@@ -306,7 +306,7 @@ async def test_a_schema_that_cannot_be_held_fails_the_job(engine: SupervisedEngi
     """llama.cpp answers such jobs freely; that must not pass for the answer that was asked for."""
     schema = json.dumps({"type": "object", "not": {"required": ["a"]}, "if": True, "dependentSchemas": {"a": {}}})
     request = await request_of(engine, "What is the capital of France?", json_schema=schema)
-    with pytest.raises(BackendFailed, match="does not follow json_schema"):
+    with pytest.raises(SchemaNotHeld, match="does not follow json_schema"):
         await collect(engine, request)
 
 
