@@ -88,7 +88,8 @@ def start_network(folder: Path, children: Children, *, nodes: int, task: Task, m
     account, key = make_account(children, data_dir)
     client = InferenceClient(url, api_key=key, state_dir=folder / "c")
     try:
-        say(f"Waiting for {nodes} nodes to load {model} and to appear in the DHT")
+        who = "the node" if nodes == 1 else f"{nodes} nodes"
+        say(f"Waiting for {who} to load {model} and to appear in the DHT")
         client.connect()
         found = (read_when_ready(node_dir, children) for node_dir in folders)
         ready = tuple(
