@@ -99,6 +99,19 @@ def _model_paths(order: Load) -> Iterator[str | Path]:
     """Yield the model's files. A GGUF model may lie among strangers' files, the others have a folder of their own."""
     yield from order.files
     if order.files and all(name.endswith(_GGUF) for name in order.files):
-        yield from Path(order.files[0]).parent.glob(f"*{_GGUF}")  # further parts of a split model
+        yield from _further_parts(Path(order.files[0]))
     else:
         yield order.root
+
+
+def _further_parts(first: Path) -> Iterator[Path]:
+    """Yield the other parts of a split model: files beside the first, or beside what it is a link to.
+
+    A link to anything else gains nothing by its name: whoever can make links in that folder names any file so.
+    """
+    target = first.resolve()
+    folders = {first.parent.resolve(), target.parent}
+    for path in first.parent.glob(f"*{_GGUF}"):
+        other = path.resolve()
+        if other.parent in folders and other.suffix == target.suffix:
+            yield path

@@ -2,6 +2,7 @@
 
 import logging
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 from gpunode_protocol.errors import ErrorCode, job_error
@@ -12,6 +13,7 @@ from gpunode_protocol.signing import Signed
 
 from gpunode_node.admission import Admission, JobKey, RememberedJob
 from gpunode_node.admission_store import AdmissionStore
+from gpunode_node.delivery import Delivery
 
 logger = logging.getLogger(__name__)
 
@@ -20,12 +22,23 @@ DISK_RETRY_AFTER_S = 30.0
 
 
 class AdmissionDesk:
-    """``Admission``, written through to its store. ``begin`` decides at once, on the event loop."""
+    """``Admission``, written through to its store. ``begin`` decides at once, on the event loop.
 
-    def __init__(self, path: Path, node: PeerId, exposure_microcredits: int) -> None:
+    Args:
+        path: of the store.
+        node: this node.
+        exposure_microcredits: what may be at risk for one open grant.
+        delivery: of its jobs. The grant of one that is delivered whole is for this job alone, and pays one attempt,
+            whose receipt the tracker took: what an attempt came to that has ended takes nothing from the next one.
+    """
+
+    def __init__(
+        self, path: Path, node: PeerId, exposure_microcredits: int, delivery: Delivery = Delivery.STREAM
+    ) -> None:
         self._store = AdmissionStore(path)
         self._node = node
         self._exposure_microcredits = exposure_microcredits
+        self._pays_one_attempt = delivery is Delivery.WHOLE
         self._admission = Admission(node, exposure_microcredits)
 
     async def open(self, now: float) -> None:
@@ -35,6 +48,8 @@ class AdmissionDesk:
             StateUnwritable: the file cannot be opened.
         """
         remembered = await self._store.open(now)
+        if self._pays_one_attempt:
+            remembered = [replace(job, cost_microcredits=0) for job in remembered]
         self._admission = Admission(self._node, self._exposure_microcredits, remembered)
 
     def begin(self, request: Signed[JobRequest], grant: Grant) -> RememberedJob:
@@ -60,7 +75,7 @@ class AdmissionDesk:
 
     async def finish(self, key: JobKey, cost_microcredits: int) -> None:
         """See ``Admission.finish``. Where the disk does not take it, the worst case stays written there."""
-        await self._save(self._admission.finish(key, cost_microcredits))
+        await self._save(self._admission.finish(key, 0 if self._pays_one_attempt else cost_microcredits))
 
     def vouch(self, key: JobKey, vouched_until: int) -> None:
         """See ``Admission.vouch``; ``keep`` writes it."""

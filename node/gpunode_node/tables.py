@@ -100,12 +100,12 @@ def pause_table(answer: dict[str, Any]) -> RenderableType:
 
 
 def _serving(pause: dict[str, Any]) -> str:
-    words = {
-        "serving": "yes",
-        "pausing": "no new jobs; those that run are finished",
-        "paused": "no, and no model is in memory",
-    }[pause["state"]]
-    return f"{words}: {'; '.join(pause['reasons'])}" if pause["reasons"] else words
+    state, reasons = pause["state"], pause["reasons"]
+    if not reasons:
+        return "yes" if state == "serving" else "again in a moment"
+    # a node that has a reason and serves has not begun yet: it will before anybody reads this
+    words = "no, and no model is in memory" if state == "paused" else "no new jobs; those that run are finished"
+    return f"{words}: {'; '.join(reasons)}"
 
 
 def _facts(facts: dict[str, str]) -> Table:

@@ -158,13 +158,19 @@ class GpuInfo(WireModel):
 
 
 class WorkerHeartbeat(WireModel):
-    """supported_types, models: None = as before. attempts: of jobs that it holds, by job id, whose leases it renews."""
+    """What a worker says of itself.
+
+    supported_types, models: None = as before. holding: attempts of jobs that it holds, by job id, whose leases it
+    renews. polling: false = no ``next-job`` call of this worker is under way, so what ``holding`` does not name it has
+    not got, and others may have that at once; None = it does not say.
+    """
 
     status: WorkerStatusName
     gpu_info: GpuInfo = GpuInfo()
     supported_types: Annotated[tuple[TaskField, ...], MinLen(1), MaxLen(8)] | None = None
     models: Annotated[tuple[Name, ...], MaxLen(MAX_WORKER_MODELS)] | None = None
     holding: Annotated[dict[str, int], MaxLen(64)] = Field(default_factory=dict)
+    polling: bool | None = None
 
 
 class WorkerHeartbeatReply(WireModel):

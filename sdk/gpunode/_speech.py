@@ -18,7 +18,8 @@ from gpunode._job_result import JobFacts
 from gpunode._millionths import millionths
 from gpunode._refusals import not_valid
 from gpunode.errors import InvalidRequest
-from gpunode.types import SpokenSegment, SpokenWord, TranscriptResult
+from gpunode.transcripts import TranscriptResult
+from gpunode.types import SpokenSegment, SpokenWord
 
 DEFAULT_MAX_MINUTES: Final = 60.0
 _MS_PER_MINUTE: Final = 60_000

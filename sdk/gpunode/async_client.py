@@ -35,6 +35,7 @@ from gpunode.errors import ClientError
 from gpunode.regions import NetworkRegions
 from gpunode.routing import Limits, RouteExplanation
 from gpunode.streaming import AsyncChatStream
+from gpunode.transcripts import TranscriptResult
 from gpunode.types import (
     ChatResult,
     EmbeddingResult,
@@ -43,7 +44,6 @@ from gpunode.types import (
     Message,
     NodeInfo,
     SpokenSegment,
-    TranscriptResult,
 )
 
 

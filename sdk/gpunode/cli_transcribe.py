@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -23,7 +23,10 @@ from gpunode.terminal_text import milliseconds, printable, short_id
 
 if TYPE_CHECKING:
     from gpunode.client import InferenceClient
-    from gpunode.types import SpokenSegment, TranscriptResult
+    from gpunode.transcripts import TranscriptResult
+    from gpunode.types import SpokenSegment
+
+Form = Literal["text", "json", "verbose_json", "srt", "vtt"]
 
 
 @takes_limits
@@ -32,6 +35,10 @@ def transcribe(  # noqa: PLR0913 -- one parameter an option
     *,
     out: Annotated[
         Path | None, typer.Option(help="File to write as well: .srt, .vtt, .json, or text.", show_default=False)
+    ] = None,
+    form: Annotated[
+        Form | None,
+        typer.Option("--format", help="What is printed, or with --out written, whatever its name ends in."),
     ] = None,
     model: Annotated[str | None, typer.Option(help="Such as whisper-small; the network's default if left out.")] = None,
     translate: Annotated[bool, typer.Option("--translate", help="Into English.")] = False,
@@ -54,6 +61,7 @@ def transcribe(  # noqa: PLR0913 -- one parameter an option
     """Write down what is said in an audio file."""
     check_in(file)
     check_out(out)
+    printed = form if out is None else None
     options = {
         "model": model, "region": within, "translate": translate, "language": language, "word_timestamps": words,
         "initial_prompt": initial_prompt, "vad": not no_vad, "temperature": temperature, "max_minutes": max_minutes,
@@ -62,12 +70,14 @@ def transcribe(  # noqa: PLR0913 -- one parameter an option
         tracker, api_key_file, ca_file=ca_file, insecure=insecure, state_dir=state_dir, region=region, limits=limits
     )
     with client:
-        result = write_down(client, file, options, show=not as_json)
+        result = write_down(client, file, options, show=not as_json and printed is None)
     if out is not None:
-        result.save(out)
+        result.save(out, form)
     if as_json:
         typer.echo(json.dumps(result_as_json(result)))
     else:
+        if printed is not None:
+            typer.echo(printable(result.render(printed)), nl=False)
         typer.secho(summary(result), dim=True, err=True)
 
 

@@ -24,6 +24,7 @@ from gpunode.config import ClientConfig
 from gpunode.regions import NetworkRegions
 from gpunode.routing import Limits, RouteExplanation
 from gpunode.streaming import ChatStream
+from gpunode.transcripts import TranscriptResult
 from gpunode.types import (
     ChatResult,
     EmbeddingResult,
@@ -32,7 +33,6 @@ from gpunode.types import (
     Message,
     NodeInfo,
     SpokenSegment,
-    TranscriptResult,
 )
 
 T = TypeVar("T")

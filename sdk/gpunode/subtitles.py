@@ -29,18 +29,18 @@ def to_vtt(segments: Sequence[SpokenSegment]) -> str:
     return "\n".join(("WEBVTT\n", *cues))
 
 
-def to_json(text: str, language: str, duration_s: float, segments: Sequence[SpokenSegment]) -> str:
-    """Return the whole transcript as one JSON object; seconds."""
-    return json.dumps(
-        {
-            "text": text,
-            "language": language,
-            "duration_s": duration_s,
-            "segments": [segment_as_json(segment) for segment in segments],
-        },
-        ensure_ascii=False,
-        indent=1,
-    )
+def to_json(
+    text: str,
+    *,
+    language: str | None = None,
+    duration_s: float | None = None,
+    segments: Sequence[SpokenSegment] | None = None,
+) -> str:
+    """Return one JSON object with what is given; seconds."""
+    value: dict[str, Any] = {"text": text, "language": language, "duration_s": duration_s}
+    if segments is not None:
+        value["segments"] = [segment_as_json(segment) for segment in segments]
+    return json.dumps({name: part for name, part in value.items() if part is not None}, ensure_ascii=False, indent=1)
 
 
 def segment_as_json(segment: SpokenSegment) -> dict[str, Any]:

@@ -287,48 +287,6 @@ class SpokenSegment(NamedTuple):
     words: tuple[SpokenWord, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TranscriptResult(JobResult):
-    """What was said in a file. language: ISO 639-1, empty = unknown. duration_s: of the audio that was decoded."""
-
-    text: str
-    segments: tuple[SpokenSegment, ...] = field(repr=False)
-    language: str
-    duration_s: float
-
-    def to_srt(self) -> str:
-        """Return the transcript as SubRip subtitles."""
-        from gpunode.subtitles import to_srt  # noqa: PLC0415 -- subtitles are made of these types
-
-        return to_srt(self.segments)
-
-    def to_vtt(self) -> str:
-        """Return the transcript as WebVTT subtitles."""
-        from gpunode.subtitles import to_vtt  # noqa: PLC0415 -- as above
-
-        return to_vtt(self.segments)
-
-    def to_json(self) -> str:
-        """Return text, language, duration and segments, with words where there are some, as JSON."""
-        from gpunode.subtitles import to_json  # noqa: PLC0415 -- as above
-
-        return to_json(self.text, self.language, self.duration_s, self.segments)
-
-    def save(self, path: str | Path) -> None:
-        """Write a file of the kind that its suffix names: ``.srt``, ``.vtt``, ``.json``, or anything else for text."""
-        path = Path(path)
-        match path.suffix.lower():
-            case ".srt":
-                content = self.to_srt()
-            case ".vtt":
-                content = self.to_vtt()
-            case ".json":
-                content = self.to_json()
-            case _:
-                content = self.text + "\n"
-        path.write_text(content, encoding="utf-8")
-
-
 @dataclass(frozen=True, slots=True)
 class NodeInfo:
     """A live node and one model that it serves, as its advert and a probe say.
@@ -392,6 +350,5 @@ __all__ = [
     "SpokenWord",
     "TokenLogprob",
     "ToolCall",
-    "TranscriptResult",
     "Usage",
 ]

@@ -17,6 +17,7 @@ from gpunode_protocol.ledger_proofs import ReceiptProof
 from gpunode_protocol.receipts import Receipt
 from gpunode_protocol.signing import open_signed
 from gpunode_protocol.vouchers import UNVOUCHED_LIMIT_TOKENS
+from gpunode_tracker.workers.unheld import NOT_HELD
 
 from tests.acceptance.job_queue import JobQueue, worker_status
 from tests.acceptance.network import MODEL
@@ -162,6 +163,29 @@ def test_a_worker_that_is_killed_in_the_middle(queue: JobQueue, worker: Daemon) 
     job = queue.wait_for(job_id, "completed", LEASE_S)
     assert (job["attempts"], job["served_by"]) == (2, f"worker:{worker.run['worker_id']}")
     assert len(job["failures"]) == 1
+
+
+@pytest.mark.full
+def test_a_killed_worker_that_is_started_anew(queue: JobQueue, worker: Daemon) -> None:
+    """It says that it has not got the job any more, and does it again itself, where there is nobody else."""
+    alone = queue.add_worker("alone", "--slots", "1")
+    alone.wait_ready()
+    _pause(worker)
+    job_id = queue.submit(STORY, max_tokens=200)
+    with queue.events(job_id) as events:
+        next(data for name, data in events if name == "tokens")
+        engines = alone.family()
+        alone.process.send_signal(signal.SIGKILL)
+        alone.process.wait()
+        psutil.wait_procs(engines, timeout=20)
+        alone.start()
+        told = list(events)
+    assert (told[-1][0], told[-1][1]["status"]) == ("done", "completed")
+    job = queue.job(job_id)
+    assert (job["attempts"], job["served_by"]) == (2, f"worker:{alone.wait_ready()['worker_id']}")
+    assert job["failures"] == [NOT_HELD]
+    assert alone.terminate() == 0
+    _resume(worker)
 
 
 @pytest.mark.full

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import gpunode_engines
+import pytest
 from gpunode_engines.confinement import SandboxPolicy
 from gpunode_engines.file_access import around, file_access
 from gpunode_engines.ipc import Load
@@ -49,6 +50,23 @@ def test_of_gguf_models_only_the_files_come(tmp_path: Path) -> None:
         path.touch()
     access = file_access(order_of(tmp_path, parts[0]), tmp_path / "scratch", {})
     assert [path for path in access.readable if path.is_relative_to(tmp_path)] == parts
+
+
+@pytest.mark.parametrize("suffix", [".gguf", ""])
+def test_a_link_is_no_part_of_a_gguf_model(tmp_path: Path, suffix: str) -> None:
+    """Unless it leads to where the first part leads: in caches of hubs all files are links, to other names."""
+    folder, cache = tmp_path / "model", tmp_path / "cache"
+    for path in (folder, cache):
+        path.mkdir()
+    for number in (1, 2):
+        (cache / f"{number}{suffix}").touch()
+        (folder / f"m-{number}.gguf").symlink_to(cache / f"{number}{suffix}")
+    for name in ("identity.key", "other.gguf"):
+        (tmp_path / name).touch()
+        (folder / f"{name}.gguf").symlink_to(tmp_path / name)
+    access = file_access(order_of(folder, folder / "m-1.gguf"), tmp_path / "scratch", {})
+    readable = [path for path in access.readable if path.is_relative_to(tmp_path)]
+    assert readable == [cache / f"1{suffix}", cache / f"2{suffix}"]
 
 
 def test_private_folders_are_left_out_of_wider_ones(tmp_path: Path) -> None:

@@ -11,12 +11,12 @@ from aiohttp.test_utils import TestServer
 from gpunode_engines.catalogue import resolve_model
 from gpunode_engines.errors import DownloadFailed
 from gpunode_engines.fetch import locate, pull
-from gpunode_engines.hub_download import PARTIAL_FOLDER, RangeDownload
+from gpunode_engines.hub_download import PARTIAL_FOLDER, RangeDownload, partial_path
 from gpunode_engines.model_lock import ModelLock
 from gpunode_engines.remotes import choose_remote
 from huggingface_hub.errors import HfHubHTTPError
 
-from tests.node.dripping_hub import CONTENT, SENT_BYTES, dripping_hub
+from tests.node.dripping_hub import COMMIT, CONTENT, SENT_BYTES, dripping_hub
 
 QWEN = resolve_model("qwen2.5-0.5b")
 PULL = """
@@ -157,3 +157,21 @@ async def test_a_full_disk_leaves_nothing_behind(tmp_path: Path) -> None:
         with pytest.raises(DownloadFailed, match=r"is full.*GPUNODE_MODELS_DIR"):
             await asyncio.to_thread(_download(server, tmp_path).run)
     assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_disk_that_fills_during_a_pull(tmp_path: Path) -> None:
+    """Nothing of the model is recorded or served; when there is room again, a pull brings it."""
+    folder = tmp_path / QWEN.stored_as
+    async with dripping_hub(QWEN) as hub:
+        remote = choose_remote(hub)
+        _, (file,) = await asyncio.to_thread(remote.files, "Qwen/Qwen2.5-0.5B-Instruct-GGUF", None)
+        partial = partial_path(folder, COMMIT, file.name)
+        partial.parent.mkdir(parents=True)
+        partial.symlink_to("/dev/full")
+        with pytest.raises(DownloadFailed, match=r"is full.*pull again"):
+            await asyncio.to_thread(pull, QWEN, tmp_path, remote)
+        assert ModelLock(tmp_path).get(QWEN.stored_as) is None
+        assert list(partial.parent.iterdir()) == list(folder.glob("*.gguf")) == []
+        partial.write_bytes(CONTENT[:SENT_BYTES])
+        (path,) = await asyncio.to_thread(pull, QWEN, tmp_path, remote)
+    assert path.read_bytes() == CONTENT

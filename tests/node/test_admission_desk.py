@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 from gpunode_node.admission import key_of
 from gpunode_node.admission_desk import AdmissionDesk
+from gpunode_node.delivery import Delivery
 from gpunode_protocol.errors import ErrorCode, JobError
 
 from tests.node.world import EPOCH, NODE, grant, request
 
 
-async def _desk(folder: Path) -> AdmissionDesk:
-    desk = AdmissionDesk(folder / "admission.db", NODE.peer_id, 1_000)
+async def _desk(folder: Path, delivery: Delivery = Delivery.STREAM) -> AdmissionDesk:
+    desk = AdmissionDesk(folder / "admission.db", NODE.peer_id, 1_000, delivery)
     await desk.open(EPOCH)
     return desk
 
@@ -33,6 +34,30 @@ async def test_a_killed_process_leaves_the_worst_case(tmp_path: Path) -> None:
         await again.reserve(key_of(other.body), grant(), 200)
     assert caught.value.code is ErrorCode.GRANT_EXHAUSTED
     await again.close()
+
+
+@pytest.mark.parametrize("end", ["killed", "failed"])
+async def test_an_attempt_at_a_pulled_job_takes_nothing_from_the_next(tmp_path: Path, end: str) -> None:
+    """Its grant is for this job alone and pays one attempt, whole: the worker whose first one ended may try again."""
+    first = request()
+    desk = await _desk(tmp_path, Delivery.WHOLE)
+    desk.begin(first, grant())
+    await desk.reserve(key_of(first.body), grant(), 900)
+    if end == "failed":
+        await desk.finish(key_of(first.body), 800)
+    else:
+        await desk.close()
+        desk = await _desk(tmp_path, Delivery.WHOLE)
+    with pytest.raises(JobError, match="before"):
+        desk.begin(first, grant())
+    second = request(job=first.body.job, segment=1)
+    desk.begin(second, grant())
+    await desk.reserve(key_of(second.body), grant(), 900)
+    third = request(job=first.body.job, segment=2)
+    desk.begin(third, grant())
+    with pytest.raises(JobError, match="in flight"):
+        await desk.reserve(key_of(third.body), grant(), 200)
+    await desk.close()
 
 
 async def test_finish_forget_and_expire_are_written(tmp_path: Path) -> None:

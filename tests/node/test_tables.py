@@ -43,3 +43,23 @@ def test_problems_are_shown(capsys: pytest.CaptureFixture[str], monkeypatch: pyt
     assert "no, and no model is in memory: the owner said so" in text
     for words in ("7 s, draining", "(no answer)", "through relays", "does not answer.", "1 ready, 2 held, 3 not"):
         assert words in text
+
+
+@pytest.mark.parametrize(
+    ("state", "reasons", "words"),
+    [
+        ("serving", ["tea"], "no new jobs; those that run are finished: tea"),
+        ("pausing", ["tea"], "no new jobs; those that run are finished: tea"),
+        ("paused", ["tea"], "no, and no model is in memory: tea"),
+        ("paused", [], "again in a moment"),
+        ("pausing", [], "again in a moment"),
+        ("serving", [], "yes"),
+    ],
+)
+def test_a_pause_and_its_end(
+    state: str, reasons: list[str], words: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also in the moment when the node has heard of it and has not begun yet: that is no "yes"."""
+    monkeypatch.setenv("COLUMNS", "80")
+    tables.show("pause", {"state": state, "reasons": reasons})
+    assert capsys.readouterr().out.split() == ["serves", *words.split()]

@@ -89,6 +89,30 @@ def test_files_of_all_kinds(world: World, wav: Path, tmp_path: Path, name: str, 
     assert (tmp_path / name).read_text().startswith(kind)
 
 
+@pytest.mark.parametrize(
+    ("form", "kind"),
+    [
+        ("text", "Good morning. How are you?\n"),
+        ("json", '{\n "text": "Good morning. How are you?"\n}\n'),
+        ("verbose_json", '{\n "text": "Good morning. How are you?",\n "language": "en",\n "duration_s": 2.5,\n "seg'),
+        ("srt", "1\n00:00:00,000 --> 00:00:00,900\nGood morning.\n\n2\n"),
+        ("vtt", "WEBVTT\n\n00:00:00.000 --> 00:00:00.900\nGood morning.\n"),
+    ],
+)
+def test_a_form_that_is_asked_for(
+    world: World, wav: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], form: str, kind: str
+) -> None:
+    """It is printed, or with ``--out`` goes there, whatever the file is called."""
+    world.add_node(model=MODEL, task=Task.WHISPER, segments=SEGMENTS)
+    command = ["transcribe", str(wav), "--model", MODEL, "--format", form]
+    assert main(command) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith(kind)
+    assert main([*command, "--out", str(tmp_path / "a.srt")]) == 0
+    assert (tmp_path / "a.srt").read_text() == printed
+    assert capsys.readouterr().out == "Good morning.\nHow are you?\n"
+
+
 def test_a_missing_file_is_told_before_the_tracker_is_asked_for(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -34,7 +34,7 @@ def test_nothing_was_said() -> None:
 
 def test_json() -> None:
     """Words only where there are some."""
-    told = json.loads(to_json("Good morning.", "en", 3_662.0, SEGMENTS))
+    told = json.loads(to_json("Good morning.", language="en", duration_s=3_662.0, segments=SEGMENTS))
     assert (told["text"], told["language"], told["duration_s"]) == ("Good morning.", "en", 3_662.0)
     assert told["segments"][0] == {"start_s": 0.0, "end_s": 1.25, "text": "Good\n\nmorning."}
     assert told["segments"][1]["words"] == [{"start_s": 3_661.5, "end_s": 3_661.7, "word": "1"}]

@@ -120,4 +120,4 @@ class PullDaemon:
         """Tell the tracker how this worker stands, which is offline while it drains."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FAREWELL_TIMEOUT_S):
-                await parts.link.beat(await parts.vitals.now())
+                await parts.link.beat(await parts.vitals.between_polls())

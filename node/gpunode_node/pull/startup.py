@@ -74,7 +74,9 @@ class PullStartup:
         """
         settings, stack = self._settings, self._stack
         known = await self._introduce()
-        desk = AdmissionDesk(self._folder.admission, known.identity.peer_id, settings.exposure_microcredits)
+        desk = AdmissionDesk(
+            self._folder.admission, known.identity.peer_id, settings.exposure_microcredits, Delivery.WHOLE
+        )
         await desk.open(self._surroundings.unix_time())
         stack.push_async_callback(desk.close)
         outbox = CompletionOutbox(self._folder.completions)
@@ -93,6 +95,9 @@ class PullStartup:
 
         async def beat() -> bool:
             return await known.link.beat(await vitals.now())
+
+        async def beat_between_polls() -> bool:
+            return await known.link.beat(await vitals.between_polls())
 
         pause = Pause(
             PausedParts(
@@ -120,7 +125,7 @@ class PullStartup:
             memory=memory,
             bench=bench,
             vitals=vitals,
-            taker=Taker(known.link.next_job, vitals.offer, beat, bench.begin, bench.bell),
+            taker=Taker(known.link.next_job, vitals.offer, beat_between_polls, bench.begin, bench.bell),
             pause=pause,
             care=self._models.care(pause, pool, models),
             started_at=self._surroundings.unix_time(),

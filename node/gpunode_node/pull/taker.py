@@ -26,7 +26,7 @@ class Taker:
         next_job: the long poll, at most so many seconds; calls back when the answer begins to come; raises
             TrackerUnreachable or TrackerRefused.
         offer: what can be taken now; nothing while the worker pauses, drains or lacks memory or disk.
-        tell_offer: makes the tracker know what can be taken, before it is asked.
+        tell_offer: makes the tracker know what can be taken, and that no poll is under way; called between polls only.
         begin: takes a job.
         changed: rings when ``offer`` may have changed.
     """
@@ -69,11 +69,16 @@ class Taker:
         """Poll once."""
         offer = self._offer()
         if offer != self._told:
-            self._told = offer if await self._tell_offer() else None
+            await self._tell()
         clock = asyncio.get_running_loop().time
         asked_at = clock()
-        answer = await self._poll(offer)
+        try:
+            answer = await self._poll(offer)
+        except (TrackerUnreachable, TrackerRefused):
+            self._told = None  # a job may have been on its way
+            raise
         if answer is None:
+            await self._tell()  # likewise, and perhaps nothing is taken any more
             return
         self.reasons = dict(answer.reasons)
         if answer.job_id is not None:
@@ -81,11 +86,16 @@ class Taker:
         elif clock() - asked_at < QUICK_S:
             await asyncio.sleep(pause_s(1))
 
+    async def _tell(self) -> None:
+        offer = self._offer()
+        self._told = offer if await self._tell_offer() else None
+
     async def _poll(self, offer: Offer) -> NextJob | None:
         """Poll as long as the offer stands; None when it changed first.
 
-        The tracker puts a job back that it could not hand over; at worst its lease runs out. One that is on its way
-        is taken whatever changes: a file of megabytes takes minutes, and to leave it would cost it an attempt.
+        The tracker puts a job back that it could not hand over, or that is not held by what it is told next. One that
+        is on its way is taken whatever changes: a file of megabytes takes minutes, and to leave it would cost it an
+        attempt.
         """
         coming = asyncio.Event()
         polling = asyncio.ensure_future(self._next_job(POLL_S, coming.set))

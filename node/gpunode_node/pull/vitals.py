@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from gpunode_engines.devices import Machine
@@ -47,6 +48,10 @@ class Vitals:
             models=offer.models,
             holding=self._bench.holding,
         )
+
+    async def between_polls(self) -> WorkerVitals:
+        """Return the same while no call for a job is under way: the tracker gives others what it does not name."""
+        return replace(await self.now(), polling=False)
 
     def interval_s(self) -> float:
         """Return seconds to the next heartbeat: whoever holds a job is heard three times in a lease."""

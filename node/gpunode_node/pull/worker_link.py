@@ -42,13 +42,14 @@ class WorkerDescription:
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerVitals:
-    """What a heartbeat says. holding: attempts by job id, whose leases it renews."""
+    """What a heartbeat says. holding: attempts by job id, whose leases it renews. polling: see ``WorkerHeartbeat``."""
 
     status: api.WorkerStatusName = "online"
     gpu_info: api.GpuInfo = field(default_factory=api.GpuInfo)
     tasks: tuple[Task, ...] = ()
     models: tuple[str, ...] = ()
     holding: dict[str, int] = field(default_factory=dict)
+    polling: bool | None = None
 
 
 class WorkerLink(RegisteredContact[WorkerPass]):
@@ -181,6 +182,7 @@ class WorkerLink(RegisteredContact[WorkerPass]):
             supported_types=vitals.tasks or None,
             models=vitals.models if vitals.tasks else None,
             holding=vitals.holding,
+            polling=vitals.polling,
         )
         try:
             with self._noting_problems():

@@ -7,10 +7,12 @@ import subprocess
 import wave
 from pathlib import Path
 
+import av
 import numpy
 import pytest
 from gpunode_engines.backends.audio_files import SAMPLE_RATE, decode_audio
 from gpunode_engines.errors import InvalidParameters
+from gpunode_protocol.payloads import MAX_AUDIO_MS
 
 SECONDS = 2
 PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(100)
@@ -100,6 +102,33 @@ def test_more_than_is_paid_for() -> None:
         decode_audio(_wav(), start_ms=0, max_audio_ms=500)
     with pytest.raises(InvalidParameters, match=r"longer than 0\.01667 minutes"):
         decode_audio(_wav(), start_ms=900, max_audio_ms=1_000)
+
+
+def slow_bomb() -> bytes:
+    """Return a FLAC file of 8 KiB: three days of silence at one sample a second, whose length its header leaves out."""
+    file, block = io.BytesIO(), 65_535
+    with av.open(file, "w", format="flac") as container:
+        stream = container.add_stream("flac", rate=1, layout="mono", options={"frame_size": str(block)})
+        frame = av.AudioFrame.from_ndarray(numpy.zeros((1, 4 * block), numpy.int16), format="s16", layout="mono")
+        frame.sample_rate = 1
+        container.mux([*stream.encode(frame), *stream.encode(None)])
+    data = bytearray(file.getvalue())
+    data[21] &= 0xF0  # 36 bits: the number of samples (RFC 9639, section 8.2)
+    data[22:26] = bytes(4)
+    return bytes(data)
+
+
+def test_a_small_file_does_not_become_a_large_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How long a piece is, is known before it is brought to 16 kHz, where it would take 2 GiB."""
+
+    def refused(*_: object, **__: object) -> None:
+        pytest.fail("the piece was brought to 16 kHz")
+
+    data = slow_bomb()
+    assert len(data) < 10_000
+    monkeypatch.setattr(av.AudioResampler, "resample", refused)
+    with pytest.raises(InvalidParameters, match="longer than 240 minutes"):
+        decode_audio(data, start_ms=0, max_audio_ms=MAX_AUDIO_MS)
 
 
 def test_a_cancel_ends_the_decoding() -> None:

@@ -1,7 +1,10 @@
 """The real sentence model (all-MiniLM-L6-v2) in a real child process."""
 
 import array
+import asyncio
 import math
+import os
+import signal
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +15,7 @@ from gpunode_engines.base import Blob, Event, Finished
 from gpunode_engines.catalogue import resolve_model
 from gpunode_engines.config import EngineSettings
 from gpunode_engines.devices import detect_machine
-from gpunode_engines.errors import ContextOverflow
+from gpunode_engines.errors import ContextOverflow, EngineCrashed
 from gpunode_engines.media import EmbeddingRequest
 from gpunode_engines.plan import create_engine, plan_engine
 from gpunode_engines.supervisor import SupervisedEngine
@@ -83,6 +86,9 @@ async def test_a_text_longer_than_the_model_reads(engine: SupervisedEngine) -> N
     request = EmbeddingRequest(job_key="job", inputs=("fine", "word " * 300))
     with pytest.raises(ContextOverflow, match=r"Input 1 has 302 tokens; this model reads 256"):
         await engine.prepare(request)
+    with pytest.raises(ContextOverflow, match="Input 1 has 302 tokens"):
+        await _run(engine, *request.inputs)
+    assert engine.active_jobs == 0
 
 
 async def test_speed_is_measured_by_input(engine: SupervisedEngine) -> None:
@@ -91,6 +97,20 @@ async def test_speed_is_measured_by_input(engine: SupervisedEngine) -> None:
     assert speed.prefill_tokens_per_s > 0
     assert (speed.prompt_tokens > 100, speed.output_tokens) == (True, 0)
     assert engine.info.task is Task.EMBEDDING
+
+
+async def test_a_child_killed_in_the_middle_of_a_job(engine: SupervisedEngine) -> None:
+    """The job fails with the cause, and the next one works."""
+    pid = engine.pid
+    assert pid is not None
+    job = asyncio.create_task(_run(engine, *["word " * 200] * 200))
+    await asyncio.sleep(0)  # the job takes its slot before it first waits
+    os.kill(pid, signal.SIGKILL)
+    with pytest.raises(EngineCrashed, match="SIGKILL"):
+        await job
+    await engine.wait_healthy()
+    assert engine.restarts == 1
+    assert len(_vectors(await _run(engine, "a cat"), 1)) == 1
 
 
 async def test_the_model_is_small_enough_to_stay(tmp_path: Path) -> None:

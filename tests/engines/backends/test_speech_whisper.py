@@ -20,6 +20,7 @@ from gpunode_engines.media import SpeechRequest
 from gpunode_engines.plan import create_engine, plan_engine
 from gpunode_engines.supervisor import SupervisedEngine
 
+from tests.engines.backends.test_audio_files import slow_bomb
 from tests.engines.speech_samples import TEXT, spoken, three_times, word_error_rate
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -140,12 +141,34 @@ async def test_ten_hours_of_silence(engine: SupervisedEngine, tmp_path: Path) ->
     assert engine.restarts == 0
 
 
+async def test_silence_that_is_longer_than_it_says(engine: SupervisedEngine) -> None:
+    """A few KiB that would take gigabytes are refused before they do."""
+    before = _status_bytes(engine.pid, "VmHWM")
+    with pytest.raises(InvalidParameters, match="longer than 10 minutes"):
+        await _run(engine, _request(slow_bomb()))
+    assert _status_bytes(engine.pid, "VmHWM") < before + 256 * 1024**2
+    assert (engine.active_jobs, engine.restarts) == (0, 0)
+
+
 @pytest.mark.parametrize("audio", [b"no sound " * 50, b"", b"RIFF"], ids=["text", "empty", "truncated"])
 async def test_files_that_are_no_audio(engine: SupervisedEngine, audio: bytes) -> None:
     """The job is refused in words, and the slot is free."""
     with pytest.raises(InvalidParameters, match="wav, mp3, flac"):
         await _run(engine, _request(audio))
     assert engine.active_jobs == 0
+
+
+async def test_a_file_that_was_cut_off(engine: SupervisedEngine, speech: bytes) -> None:
+    """In its header it is refused; later, what is there is written down, and the time is that of what is there."""
+    with pytest.raises(InvalidParameters, match="wav, mp3, flac"):
+        await _run(engine, _request(speech[:30]))
+    events = await _run(engine, _request(speech[: len(speech) // 2]))
+    segments = _segments(events)
+    half = " ".join(TEXT.split()[: len(TEXT.split()) // 2])
+    assert word_error_rate(half, "".join(segment.text for segment in segments)) <= 0.5
+    whole_ms = 1_000 * (len(speech) - 44) / (2 * 22_050)
+    assert segments[-1].end_ms == pytest.approx(whole_ms / 2, abs=200)
+    assert (engine.active_jobs, engine.restarts) == (0, 0)
 
 
 async def test_what_the_model_cannot_do(engine: SupervisedEngine) -> None:

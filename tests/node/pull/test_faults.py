@@ -11,7 +11,7 @@ from gpunode_engines.errors import EngineCrashed
 from gpunode_node import first_contact
 from gpunode_node.errors import OtherNetwork, TrackerRefused, TrackerUnreachable
 from gpunode_node.sqlite_thread import SqliteThread
-from gpunode_protocol.grants import Confirmation
+from gpunode_protocol.grants import Cap, Confirmation
 from gpunode_protocol.signing import sign
 
 from tests.node.fake_tracker import network_info
@@ -244,6 +244,23 @@ async def test_an_engine_that_crashes(tmp_path: Path) -> None:
         queue.put(2)
         engine.step(20)
         assert (await queue.until_ended(2))[1].body.success
+
+
+async def test_the_same_worker_tries_again(tmp_path: Path) -> None:
+    """The job's grant is for what it costs once; an attempt that was cut takes nothing of it."""
+    engine = fake_engine(stepped=True)
+    async with running_queue() as queue, running_worker(worker_settings(tmp_path / "n", queue), Workshop([engine])):
+        once = token(grant(cap=Cap(open=600)))
+        first = queue.put(grant_token=once)
+        engine.step(3)
+        await queue.until(lambda: queue.text_of(first))
+        await engine.crash(EngineCrashed("The engine's process ended by signal SIGSEGV."))
+        (ended,) = await queue.until_ended()
+        assert "SIGSEGV" in ended.body.error
+        queue.put(2, grant_token=once, job=first, segment=1)
+        engine.step(20)
+        again = (await queue.until_ended(2))[1].body
+        assert again.success, again.error
 
 
 async def test_a_result_that_the_tracker_does_not_take(tmp_path: Path) -> None:

@@ -111,6 +111,15 @@ async def test_a_poll_is_left_when_the_offer_changes() -> None:
 
 
 @virtual_time
+async def test_a_poll_that_broke_is_told_of_before_the_next_one() -> None:
+    """Its answer may have been on the way: the tracker hears what is held, and that nobody waits for that answer."""
+    tracker = _Tracker(TrackerUnreachable("cut"), *_jobs(1))
+    await tracker.run(10)
+    assert tracker.log[:4] == ["beat", "poll", "beat", "poll"]
+    assert tracker.taken == [job_id(1)]
+
+
+@virtual_time
 async def test_a_job_that_is_on_its_way_is_taken_whatever_changes() -> None:
     """A large file takes minutes; a slot that becomes free meanwhile does not make the worker begin anew."""
     tracker = _Tracker(*_jobs(1))
@@ -125,7 +134,7 @@ async def test_a_poll_is_left_when_nothing_can_be_taken_any_more() -> None:
     """Whatever keeps jobs away is looked at again meanwhile."""
     tracker = _Tracker()
     await tracker.run(5, lambda: setattr(tracker, "offer", Offer()), 60)
-    assert (len(tracker.times), tracker.aborted) == (1, 1)
+    assert (tracker.log, tracker.aborted) == (["beat", "poll", "beat"], 1)
 
 
 @virtual_time

@@ -51,6 +51,14 @@ async def test_what_is_held_is_said() -> None:
     assert said.gpu_info.memory_total > 16
 
 
+async def test_whether_an_answer_may_be_on_its_way_is_said_by_who_knows() -> None:
+    """Heartbeats of the clock do not know."""
+    vitals = _vitals(_Bench(holding={"a": 2}))
+    assert (await vitals.now()).polling is None
+    said = await vitals.between_polls()
+    assert (said.polling, said.holding) == (False, {"a": 2})
+
+
 def test_who_holds_a_job_is_heard_more_often() -> None:
     """Three times in a lease, which a tracker may make shorter."""
     assert _vitals(_Bench()).interval_s() == 60

@@ -51,7 +51,7 @@ async def test_sync_answers_at_the_jobs_end(client: Client, end: str) -> None:
 
 
 async def test_sync_of_a_job_that_takes_too_long(client: Client) -> None:
-    """504 names the job, which goes on and can be asked for."""
+    """504 names the job, which goes on; its result is there when it has ended."""
     tracker = client.world.tracker
     tracker.settings = tracker.settings.model_copy(update={"sync_timeout_s": 0.05})
     response = await client.call("POST", SYNC_JOB_PATH, CHAT)
@@ -60,6 +60,10 @@ async def test_sync_of_a_job_that_takes_too_long(client: Client) -> None:
     assert (body["code"], body["status"]) == ("not_ended", 504)
     assert response.headers["Location"] == JOB_PATH.format(job=body["job_id"])
     assert (await client.view(body["job_id"])).status == "queued"
+    _, lease = await client.queue.claim()
+    await tracker.desk.complete(lease, ANSWER, processing_ms=61_000)
+    view = await client.view(body["job_id"])
+    assert (view.status, view.result) == ("completed", ANSWER)
 
 
 async def test_sync_with_a_key_that_is_revoked_meanwhile(client: Client) -> None:

@@ -86,13 +86,28 @@ def test_a_worker_that_lost_a_job_but_is_heard_stays(scene: Scene) -> None:
 
 
 def test_its_own_word(scene: Scene) -> None:
-    """Busy and offline count as said; who said goodbye and asks again is back."""
+    """Busy and offline count as said; who said goodbye and asks for a job again is back."""
     scene.presence.beat(scene.worker, _heartbeat("busy"))
     assert scene.status is BUSY
     scene.presence.beat(scene.worker, _heartbeat("offline"))
     assert scene.status is OFFLINE
-    scene.presence.hear(scene.worker)
+    scene.presence.asks(scene.worker)
     assert scene.status is ONLINE
+
+
+def test_who_said_goodbye_and_ends_its_jobs_stays_off(scene: Scene) -> None:
+    """Its tokens and results are no wish for more; a call for a job is."""
+    scene.presence.hold(scene.worker.id, "job", 1)
+    scene.presence.beat(scene.worker, _heartbeat("offline"))
+    scene.presence.hear(scene.worker)
+    assert scene.status is OFFLINE
+    scene.presence.beat(scene.worker, _heartbeat("offline"))
+    scene.presence.hear(scene.worker)
+    assert scene.status is OFFLINE
+    scene.presence.asks(scene.worker)
+    assert scene.status is BUSY
+    scene.presence.hear(scene.worker)
+    assert scene.status is BUSY
 
 
 def test_what_a_heartbeat_says(scene: Scene) -> None:

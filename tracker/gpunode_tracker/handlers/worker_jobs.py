@@ -20,10 +20,11 @@ EVENT_BODY_BYTES: Final = 640 * 1024
 async def get_next_job(request: web.Request) -> web.StreamResponse:
     """GET /api/v1/workers/{worker}/next-job?wait=: a job, waited for up to 30 s, or the counted reasons why not."""
     worker, taking = await worker_of(request), request.app[TRACKER].workers.taking
-    wait_s = read_number(request, "wait", 0, highest=api.LONG_POLL_MAX_S)
+    wait_s, left = read_number(request, "wait", 0, highest=api.LONG_POLL_MAX_S), worker.polls_left
 
     def is_gone() -> bool:
-        return request.transport is None or request.transport.is_closing() or is_shut_out(request, worker)
+        is_cut = request.transport is None or request.transport.is_closing()
+        return is_cut or worker.polls_left != left or is_shut_out(request, worker)
 
     with request[CALL].visit.waiting():
         found = await request.app[TRACKER].workers.next_job(worker, wait_s, is_gone)

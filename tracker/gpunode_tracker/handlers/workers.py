@@ -17,6 +17,7 @@ from gpunode_tracker.storage import workers
 from gpunode_tracker.tracker import Tracker
 from gpunode_tracker.worker_auth import worker_of
 from gpunode_tracker.workers.presence import Presence
+from gpunode_tracker.workers.unheld import give_to_others
 from gpunode_tracker.workers.worker import WORKER_ID_PATTERN, StoredWorker, WorkerStatus
 
 _WORKER_ID = re.compile(WORKER_ID_PATTERN)
@@ -44,6 +45,8 @@ async def post_worker_heartbeat(request: web.Request) -> web.Response:
     tracker.metrics.worker_heartbeats.inc()
     holding = body.holding if "holding" in body.model_fields_set else None
     lost = await tracker.workers.completing.renew(worker, holding)
+    if body.polling is False and holding is not None:
+        await give_to_others(tracker, worker, holding)
     return reply(api.WorkerHeartbeatReply(lost=lost, maintenance=worker.stored.maintenance, time=tracker.now))
 
 

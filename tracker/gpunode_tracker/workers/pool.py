@@ -116,6 +116,7 @@ class WorkerPool:
             is_gone: whether who asks has left.
         """
         news = self._tracker.news
+        self.presence.asks(worker)
         self.nearest.asks(worker)
         for _ in range(LOOKS):
             changes = news.changes

@@ -61,7 +61,7 @@ class LiveWorker:
         stored: what the database has of it, and what it said since.
         heard_at: monotonic seconds of its newest sign of life, here or at another replica.
         is_heard_here: which of both; another replica's word is its own to write.
-        stated: its own word.
+        stated: its own word. is_leaving: that was goodbye, in a heartbeat.
         holding: the jobs that it has, by id.
         released: when it was noted here that it has a job no more, monotonic seconds by id; for the next reading.
         ban: why it was shut out, None if it was not.
@@ -70,6 +70,7 @@ class LiveWorker:
         written_at: monotonic seconds of its last sign of life that went to the database.
         told_at: the same of the faster way to other trackers.
         lease_s: silent for so long while it holds a job, it has lost it.
+        polls_left: how often it said that it asks for no job; whoever asked before that is not there any more.
     """
 
     stored: StoredWorker
@@ -85,6 +86,8 @@ class LiveWorker:
     told_at: float = float("-inf")
     written_status: WorkerStatus = WorkerStatus.OFFLINE
     lease_s: float = SILENT_WITH_JOB_S
+    polls_left: int = 0
+    is_leaving: bool = False
 
     @property
     def id(self) -> str:
@@ -186,16 +189,21 @@ class Presence:
         return known is None or self._heard_at(last_heartbeat) > known.heard_at + _WHOLE_SECONDS_S
 
     def hear(self, worker: LiveWorker) -> None:
-        """Note a sign of life. Who had left and asks again is back."""
+        """Note a sign of life. Who was off is back, unless it said goodbye: it may be ending what it holds."""
         worker.heard_at, worker.is_heard_here = self.monotonic(), True
         was_lost, worker.is_lost = worker.is_lost, False
-        if worker.stated is WorkerStatus.OFFLINE:
+        if worker.stated is _OFFLINE and not worker.is_leaving:
             worker.stated = WorkerStatus.ONLINE
             self._touch(worker)
         elif was_lost or worker.heard_at - worker.written_at >= self._write_interval_s(worker):
             self._touch(worker)
         elif worker.heard_at - worker.told_at >= TELL_INTERVAL_S:
             self.on_sign(worker.id)
+
+    def asks(self, worker: LiveWorker) -> None:
+        """Note that a worker asks for a job: it is there, also if it had said goodbye."""
+        worker.is_leaving = False
+        self.hear(worker)
 
     def hear_elsewhere(self, sign: SignOfLife) -> None:
         """Note what another tracker heard of a worker, if it is the newest word. Who is unknown here stays so."""
@@ -210,6 +218,7 @@ class Presence:
             return
         worker.heard_at, worker.stated = max(heard_at, worker.heard_at), sign.status
         worker.is_heard_here = worker.is_lost = False
+        worker.is_leaving = sign.status is _OFFLINE
         stored, types, models = worker.stored, tuple(sign.supported_types), tuple(sign.models)
         said = (sign.gpu_memory_gb, sign.memory_used_gb, types, models)
         if said != (stored.gpu_memory_gb, stored.memory_used_gb, tuple(stored.supported_types), tuple(stored.models)):
@@ -239,6 +248,7 @@ class Presence:
                 models=models,
             )
             self._touch(worker)
+        worker.is_leaving = status is _OFFLINE
         if status is not worker.stated:
             worker.stated = status
             self._touch(worker)
