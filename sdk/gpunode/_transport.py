@@ -164,7 +164,7 @@ class JobLink:
         return self.job.receive_data(data, self.clock()) if data else self.job.receive_eof()
 
     async def _read_until(self, due_at: float | None) -> bytes:
-        """Read; raises TimeoutError at that instant, or a little after a time in which nothing ran, which does not count."""
+        """Read; raises TimeoutError at that instant, later if nothing ran meanwhile, which does not count."""
         begun_at = self.clock()
         wait_s = None if due_at is None else max(0.0, due_at - begun_at)
         try:
