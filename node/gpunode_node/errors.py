@@ -98,5 +98,9 @@ class StateUnwritable(NodeError):
     """The node's data directory cannot be written. Free some disk space, or check its permissions."""
 
 
+class NodeFolderLost(NodeError):
+    """The node's data directory was deleted, moved or replaced while the node ran, and so the node has ended."""
+
+
 class NodeMemoryFull(NodeError):
     """The node took more memory than it may, and ended. Start it again."""

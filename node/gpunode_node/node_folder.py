@@ -53,6 +53,8 @@ class NodeFolder:
         self.mesh = self.path / "mesh"
         self.run = self.path / "run.json"
         self._lock: BaseFileLock | None = None
+        self._lock_file = self.path / "lock"
+        self._lock_id: tuple[int, int] | None = None
 
     @property
     def control(self) -> Path:
@@ -75,8 +77,9 @@ class NodeFolder:
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.mesh.mkdir(mode=0o700, exist_ok=True)
-            lock = FileLock(self.path / "lock", mode=0o600)
+            lock = FileLock(self._lock_file, mode=0o600)
             lock.acquire(blocking=False)
+            self._lock_id = _file_id(self._lock_file)
         except Timeout as error:
             raise NodeFolderInUse(
                 f"Another node runs in {self.path}. Stop it, or choose another folder with --data-dir."
@@ -88,13 +91,31 @@ class NodeFolder:
         self._lock = lock
         self.run.unlink(missing_ok=True)  # of a daemon that was killed
 
+    def is_lost(self) -> bool:
+        """Whether the folder that was taken is no longer at its path: what a daemon writes there would be lost."""
+        if self._lock_id is None:
+            return False
+        try:
+            return _file_id(self._lock_file) != self._lock_id
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        except OSError:  # a disk that does not answer has not gone away for good
+            return False
+
     def mark_ready(self, content: Mapping[str, Any]) -> None:
         """Write ``run.json``: the daemon is ready. Its pid is added."""
         write_json(self.run, {"pid": os.getpid(), **content})
 
     def give_back(self) -> None:
         """Remove ``run.json`` and free the folder. May be called twice."""
-        self.run.unlink(missing_ok=True)
+        if not self.is_lost():  # else it is another daemon's, or nobody's
+            self.run.unlink(missing_ok=True)
+        self._lock_id = None
         lock, self._lock = self._lock, None
         if lock is not None:
             lock.release()
+
+
+def _file_id(path: Path) -> tuple[int, int]:
+    state = path.stat()
+    return state.st_dev, state.st_ino

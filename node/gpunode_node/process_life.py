@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 
 import stamina.instrumentation
 
+from gpunode_node.errors import NodeFolderLost
 from gpunode_node.node_folder import NodeFolder
 from gpunode_node.stop_signals import StopSignals
 
@@ -16,6 +17,9 @@ logger = logging.getLogger(__name__)
 
 EXIT_DRAINED = 0
 EXIT_AT_ONCE = 1
+
+FOLDER_INTERVAL_S = 5.0
+"""A look at the folder costs microseconds; a job that begins in between ends with an error."""
 
 P = TypeVar("P")
 
@@ -47,7 +51,7 @@ class ProcessLife(Generic[P]):
         self._folder = folder
         self._start = start
         self._serve = serve
-        self.asked = asyncio.Event()  #: the first signal came
+        self.asked = asyncio.Event()  #: the first signal came, or the folder is lost
 
     async def run(self) -> int:
         """Run until a signal; return the exit code: 0 after an orderly end, 1 when a second signal cut it short.
@@ -74,9 +78,27 @@ class ProcessLife(Generic[P]):
             async with AsyncExitStack() as stack:
                 parts = await self._start_or_stop(self._start(stack))
                 if parts is not None:
-                    await self._serve(parts, stack)
+                    await self._serve_watched(parts, stack)
         finally:
             self._folder.give_back()
+
+    async def _serve_watched(self, parts: P, stack: AsyncExitStack) -> None:
+        """Serve until the end that was asked for, or until the folder is lost: key, vouchers and sockets were there."""
+        watching = asyncio.create_task(self._watch_folder())
+        try:
+            await self._serve(parts, stack)
+        finally:
+            await end_tasks([watching])
+        if self._folder.is_lost():
+            raise NodeFolderLost(_lost(self._folder))
+
+    async def _watch_folder(self) -> None:
+        while True:
+            if self._folder.is_lost():
+                logger.error("%s", _lost(self._folder), extra={"event": "folder_lost"})
+                self.asked.set()
+                return
+            await asyncio.sleep(FOLDER_INTERVAL_S)
 
     async def _start_or_stop(self, start: Coroutine[Any, Any, P]) -> P | None:
         """Run the start; None when a signal came first."""
@@ -89,6 +111,13 @@ class ProcessLife(Generic[P]):
             return None
         finally:
             await end_tasks([starting, asked])
+
+
+def _lost(folder: NodeFolder) -> str:
+    return (
+        f"The data directory {folder.path} was deleted, moved or replaced while the node ran, so it ends. "
+        "Put it back before the next start: earnings belong to the key in it, and a new folder gets a new key."
+    )
 
 
 async def end_tasks(tasks: Sequence[asyncio.Task[Any]]) -> None:

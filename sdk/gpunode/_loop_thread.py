@@ -6,6 +6,8 @@ import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from gpunode.errors import BegunBeforeFork
+
 T = TypeVar("T")
 
 
@@ -13,12 +15,20 @@ class LoopThread:
     """An event loop in a thread of its own, so that it works beside a running loop (Jupyter) too."""
 
     def __init__(self) -> None:
+        self._pid = os.getpid()
         self.loop = _new_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, name="gpunode-client", daemon=True)
         self._thread.start()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine there and return its result; interrupting the wait cancels it."""
+        """Run a coroutine there and return its result; interrupting the wait cancels it.
+
+        Raises:
+            BegunBeforeFork: the thread is another process's: it does not survive a fork, and would never answer.
+        """
+        if self._pid != os.getpid():
+            work.close()
+            raise BegunBeforeFork
         if threading.current_thread() is self._thread:
             work.close()
             raise RuntimeError("InferenceClient was called from its own event loop; use AsyncInferenceClient there.")

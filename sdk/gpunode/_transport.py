@@ -21,6 +21,10 @@ WIND_DOWN_S: Final = 3.0
 """After ``cancel``, the node has this long to end the job properly."""
 HAND_OVER_S: Final = 2.0
 """A node says ``settled`` as soon as it has the final voucher on its disk; one that does not is waited for so long."""
+HELD_UP_S: Final = 0.5
+"""A timer that is later than this was held up: something blocked the event loop, or the process was stopped."""
+CATCH_UP_S: Final = 0.25
+"""Then what came meanwhile has this long to reach the one who reads, before the timer counts."""
 
 
 class ReadingClock:
@@ -37,7 +41,7 @@ class ReadingClock:
 
     @property
     def lost_s(self) -> float:
-        """How long it has stood still, pauses that are over."""
+        """How long it has stood still, in pauses that are over, and what was taken back."""
         return self._lost_s
 
     def pause(self) -> None:
@@ -50,6 +54,10 @@ class ReadingClock:
         if self._paused_at is not None:
             self._lost_s += self._monotonic() - self._paused_at
             self._paused_at = None
+
+    def lose(self, seconds: float) -> None:
+        """Take back time in which nobody could read, > 0; the clock must be going."""
+        self._lost_s += seconds
 
 
 class JobLink:
@@ -143,10 +151,8 @@ class JobLink:
             _log.debug("the stream was cut: %s", error, extra={"event": "stream_cut"})
 
     async def _read(self) -> list[JobEvent]:
-        due_at = self._next_timer()
         try:
-            async with asyncio.timeout(None if due_at is None else max(0.0, due_at - self.clock())):
-                data = await self.stream.read()
+            data = await self._read_until(self._next_timer())
         except TimeoutError:
             if self._knocker is not None:
                 self._knocker.on_timer(self.clock())
@@ -156,6 +162,21 @@ class JobLink:
                 return self.job.receive_refusal()
             self._knocker.heard(self.clock())
         return self.job.receive_data(data, self.clock()) if data else self.job.receive_eof()
+
+    async def _read_until(self, due_at: float | None) -> bytes:
+        """Read; raises TimeoutError at that instant, later if nothing ran meanwhile, which does not count."""
+        begun_at = self.clock()
+        wait_s = None if due_at is None else max(0.0, due_at - begun_at)
+        try:
+            async with asyncio.timeout(wait_s):
+                return await self.stream.read()
+        except TimeoutError:
+            held_up_s = self.clock() - begun_at - (wait_s or 0.0)
+            if held_up_s < HELD_UP_S:
+                raise
+        self.clock.lose(held_up_s)
+        async with asyncio.timeout(CATCH_UP_S):
+            return await self.stream.read()
 
     def _next_timer(self) -> float | None:
         knock_at = None if self._knocker is None else self._knocker.next_at()

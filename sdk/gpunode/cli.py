@@ -14,6 +14,7 @@ import typer
 
 from gpunode.failure_text import describe
 from gpunode.log_setup import LogFormat, LogLevel, configure_logging
+from gpunode.terminal_text import printable
 
 EXIT_OK: Final = 0
 EXIT_FAILURE: Final = 1
@@ -111,7 +112,7 @@ def _report_misuse(error: typer.TyperException) -> int:
 
 
 def _print_line(text: str) -> None:
-    sys.stderr.write(f"gpunode: {text}\n")
+    sys.stderr.write(f"gpunode: {printable(text)}\n")  # a tracker's words may be in it
 
 
 def _discard_output() -> None:

@@ -119,9 +119,10 @@ def stream_answer(
 def summary(result: "ChatResult") -> str:
     """Return one line: who answered, how fast, and the receipt."""
     route = result.route
+    speed = f"{result.tokens_per_s:.0f} tokens/s · " if result.tokens_per_s else ""  # one token has none
     return (
         f"[{result.model} · {short_id(route.node)} in {route.region} · {milliseconds(route.rtt_ms)} {route.path}, "
-        f"found by {route.source} · first token {milliseconds(result.ttft_ms)} · {result.tokens_per_s:.0f} tokens/s · "
+        f"found by {route.source} · first token {milliseconds(result.ttft_ms)} · {speed}"
         f"receipt {result.receipt.id} verified]"
     )
 

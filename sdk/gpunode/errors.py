@@ -18,7 +18,8 @@
         ├── RequestRefused       nodes refused what was asked for: two alike, or the only one that there was
         ├── AnswerInterrupted    the answer broke off after its beginning; ``text``, ``ids``, ``blobs``
         ├── AnswerUnusable       the whole answer is not the JSON, or the calls, that were asked for; ``text``
-        └── ClientClosed         the client was closed
+        ├── ClientClosed         the client was closed
+        └── BegunBeforeFork      a stream of the process from which this one was forked
 """
 
 from collections import Counter
@@ -163,6 +164,10 @@ class ClientClosed(ClientError):
     """This client is closed. Make a new one."""
 
 
+class BegunBeforeFork(ClientError):
+    """This stream belongs to the process that this one was forked from. Begin another one here."""
+
+
 def _counted(attempts: Sequence[Attempt], reasons: Mapping[str, int]) -> str:
     tried = Counter(reason for _, reason in dict.fromkeys((attempt.node, attempt.reason) for attempt in attempts))
     parts = [f"{count} x {reason}" for reason, count in (*tried.items(), *sorted(reasons.items()))]
@@ -172,6 +177,7 @@ def _counted(attempts: Sequence[Attempt], reasons: Mapping[str, int]) -> str:
 __all__ = [
     "AnswerInterrupted",
     "AnswerUnusable",
+    "BegunBeforeFork",
     "ClientClosed",
     "ClientError",
     "ClockOff",

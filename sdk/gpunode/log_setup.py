@@ -6,6 +6,7 @@ configures handlers, so that an application that uses the SDK keeps its own.
 
 import logging
 import sys
+import unicodedata
 from collections.abc import Mapping, MutableMapping
 from enum import StrEnum
 from typing import Any, Final, TextIO
@@ -69,12 +70,20 @@ def _renderers(log_format: LogFormat, stream: TextIO) -> list[structlog.typing.P
     if log_format is LogFormat.JSON:
         return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False)]
     return [
+        _on_one_line,
         structlog.dev.ConsoleRenderer(
             colors=stream.isatty(),
             event_key="message",
             exception_formatter=structlog.dev.plain_traceback,
-        )
+        ),
     ]
+
+
+def _on_one_line(_logger: object, _method: str, event_dict: MutableMapping[str, Any]) -> Mapping[str, Any]:
+    """Make control characters blanks: a sentence that quotes a stranger must not forge a line or steer a terminal."""
+    sentence = str(event_dict["message"])
+    event_dict["message"] = "".join(" " if unicodedata.category(char) == "Cc" else char for char in sentence)
+    return event_dict
 
 
 def _cut_secrets(_logger: object, _method: str, line: Any) -> str:

@@ -1,13 +1,14 @@
 """Streamed answers: iterators that cancel the job when they are closed early or forgotten."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from gpunode._chat import ChatState, chat_chunks
 from gpunode._job_run import JobRun
-from gpunode.errors import ClientError
+from gpunode.errors import BegunBeforeFork, ClientError
 from gpunode.types import ChatResult, Chunk, Route
 
 T = TypeVar("T")
@@ -49,6 +50,8 @@ class AsyncChatStream(AsyncIterator[Chunk]):
 
     async def _next(self) -> Chunk | None:
         """Return the next piece, None at the end, or when the stream is closed meanwhile."""
+        if self._reading is not None and not self._reading.done():
+            raise ClientError("A stream has one reader at a time, and this one is being read. Begin one for each task.")
         self._reading = asyncio.ensure_future(_next_or_none(self._chunks))  # so that closing can end it first
         try:
             return await self._reading
@@ -121,8 +124,9 @@ class ChatStream(Iterator[Chunk]):
         self.close()
 
     def close(self) -> None:
-        """Cancel the job unless it is over."""
-        self._run(self._stream.close())
+        """Cancel the job unless it is over, or another process's: a forked child leaves it to its parent."""
+        with contextlib.suppress(BegunBeforeFork):
+            self._run(self._stream.close())
 
     @property
     def route(self) -> Route | None:

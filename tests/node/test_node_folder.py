@@ -36,6 +36,27 @@ def test_run_file(tmp_path: Path) -> None:
     folder.give_back()
 
 
+@pytest.mark.parametrize("loss", ["deleted", "replaced", "file"])
+def test_a_folder_that_is_lost(tmp_path: Path, loss: str) -> None:
+    """Who has taken it notices, and does not touch what another daemon wrote in its place."""
+    folder, other = NodeFolder(tmp_path / "n"), NodeFolder(tmp_path / "n")
+    assert not folder.is_lost()
+    folder.take()
+    assert not folder.is_lost()
+    folder.path.rename(tmp_path / "moved")
+    if loss == "file":
+        folder.path.write_text("")
+    elif loss == "replaced":
+        other.take()
+        other.mark_ready({})
+    assert folder.is_lost()
+    folder.give_back()
+    assert not folder.is_lost()
+    assert other.run.exists() is (loss == "replaced")
+    if loss == "replaced":
+        other.give_back()
+
+
 def test_a_path_too_long_for_a_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The control socket goes to the runtime folder then, under a name of this folder's own."""
     monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/7")

@@ -8,9 +8,11 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
-from gpunode_node.errors import NodeFolderInUse, RegionUnknown
+from gpunode_node.errors import NodeFolderInUse, NodeFolderLost, RegionUnknown
 from gpunode_node.node_folder import NodeFolder
 from gpunode_node.process_life import EXIT_AT_ONCE, EXIT_DRAINED, ProcessLife, end_tasks, keep_for_good
+
+from tests.node.virtual_time import virtual_time
 
 
 class _Daemon:
@@ -61,6 +63,21 @@ async def test_an_end_at_once(tmp_path: Path) -> None:
     os.kill(os.getpid(), signal.SIGINT)
     assert await running == EXIT_AT_ONCE
     assert daemon.done == ["parts", "unwound"]
+
+
+@virtual_time
+async def test_a_folder_that_goes_away(tmp_path: Path) -> None:
+    """The daemon is asked to end in its own time, which is no success: its key and what it is owed were there."""
+    daemon = _Daemon(tmp_path / "n")
+    daemon.may_start.set()
+    running = asyncio.create_task(daemon.life.run())
+    await daemon.serving.wait()
+    daemon.folder.path.rename(tmp_path / "moved")
+    await daemon.life.asked.wait()
+    daemon.may_end.set()
+    with pytest.raises(NodeFolderLost, match=r"n was deleted, moved or replaced .* earnings belong to the key"):
+        await running
+    assert daemon.done == ["parts", "drained", "unwound"]
 
 
 async def test_a_signal_during_the_start(tmp_path: Path) -> None:

@@ -39,6 +39,10 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         """Return virtual seconds."""
         return self._jumping.now_s
 
+    def hold_up(self, seconds: float) -> None:
+        """Let time pass in which the loop runs nothing, as when somebody blocks it."""
+        self._jumping.now_s += seconds
+
     def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:
         """Stop the clock while a thread works."""
         self._jumping.threads_at_work += 1

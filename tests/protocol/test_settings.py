@@ -5,6 +5,7 @@ from typing import ClassVar
 import pytest
 from gpunode_protocol.errors import GpunodeError, InvalidSettings
 from gpunode_protocol.settings import LayeredSettings
+from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 
@@ -17,6 +18,7 @@ class Sample(LayeredSettings):
 
     port: int = 1
     name: str = ""
+    ports: dict[str, int] = Field(default_factory=dict)
 
 
 class Refused(GpunodeError):
@@ -66,7 +68,14 @@ def test_the_file_may_be_named(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(b"[sample", "Expected"), (b"\xff", "utf-8"), (b'[sample]\nport = "x"\n', "port")],
+    [
+        (b"[sample", "Expected"),
+        (b"\xff", "utf-8"),
+        (b'[sample]\nport = "x"\n', "port"),
+        (b"sample = 5", r"cannot be read: sample is no table; its settings stand below the line \[sample\]"),
+        (b"[[sample]]\nport = 2\n", "sample is no table"),
+        (b"sample = " + 5_000 * b"[", "nested too deeply"),
+    ],
 )
 def test_a_bad_file_is_refused_with_the_reason(folder: Path, content: bytes, words: str) -> None:
     """What cannot be parsed, and what has the wrong type."""
@@ -86,6 +95,15 @@ def test_a_file_that_cannot_be_parsed_is_named(folder: Path, monkeypatch: pytest
     monkeypatch.setenv("GPUNODE_CONFIG", str(named))
     with pytest.raises(InvalidSettings, match=re.escape(str(named))):
         Sample.load({})
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_variable_that_must_hold_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its setting is named, its value is not."""
+    monkeypatch.setenv("GPUNODE_SAMPLE_PORTS", "secret")
+    with pytest.raises(InvalidSettings) as raised:
+        Sample.load({})
+    assert str(raised.value) == "The sample's settings are not valid: ports: must be JSON in the environment."
 
 
 @pytest.mark.usefixtures("folder")

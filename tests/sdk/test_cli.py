@@ -72,6 +72,10 @@ def _refuse() -> NoReturn:
     raise GpunodeError("The tracker did not answer. Check its address.")
 
 
+def _refuse_in_colour() -> NoReturn:
+    raise GpunodeError("The tracker refused: \x1b[31mred\x07\nand more")
+
+
 def _interrupt() -> NoReturn:
     raise KeyboardInterrupt
 
@@ -104,6 +108,12 @@ def test_a_failure_is_one_line_without_traceback(run: Callable[..., int], capsys
     """Exit code 1, one line on standard error, nothing on standard output."""
     assert run(_refuse) == 1
     assert capsys.readouterr() == ("", "gpunode: The tracker did not answer. Check its address.\n")
+
+
+def test_a_failure_cannot_steer_the_terminal(run: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+    """Control characters in it come from the other side."""
+    assert run(_refuse_in_colour) == 1
+    assert capsys.readouterr().err == "gpunode: The tracker refused: [31mred and more\n"
 
 
 @pytest.mark.parametrize(("before", "after"), [(["--debug"], []), ([], ["--debug"])])

@@ -51,6 +51,13 @@ def test_an_answer_goes_to_standard_output(world: World, capsys: pytest.CaptureF
     assert re.search(r"receipt [0-9a-f]{64} verified", err)
 
 
+def test_one_token_has_no_speed(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing is said rather than "0 tokens/s"."""
+    world.add_node(words=("Paris",))
+    assert main(["chat", "What?"]) == 0
+    assert "tokens/s" not in capsys.readouterr().err
+
+
 def test_json_is_one_object(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     """Answer, route and receipt for programs; nothing else on standard output."""
     node = world.add_node()

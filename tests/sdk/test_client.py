@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from gpunode.client import InferenceClient
-from gpunode.errors import ClientClosed, NoNodeFound
+from gpunode.errors import ClientClosed, ClientError, NoNodeFound
+from gpunode.streaming import ChatStream
 from gpunode.types import ChatResult, Chunk
 
 from tests.sdk.world import HELLO, World, regions_reply
@@ -105,3 +106,31 @@ def test_a_forked_child_makes_its_own_connections(world: World, client: Inferenc
     finally:
         child.join(timeout=20)
     assert client.chat(messages=HELLO).response == "Paris is the capital."
+
+
+def _read_on_in_child(chunks: ChatStream, answers: Any) -> None:
+    with chunks:
+        try:
+            next(chunks)
+        except ClientError as error:
+            answers.put(str(error))
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_stream_stays_with_the_process_that_began_it(world: World, client: InferenceClient) -> None:
+    """A forked child is told so, and closing it there, as the end of a with block does, neither hangs nor ends it."""
+    world.add_node()
+    context = multiprocessing.get_context("fork")
+    answers = context.Queue()
+    with client.chat(messages=HELLO, stream=True) as chunks:
+        first = next(chunks)
+        child = context.Process(target=_read_on_in_child, args=(chunks, answers))
+        child.start()
+        try:
+            assert "forked from" in answers.get(timeout=20)
+            child.join(timeout=20)
+            assert child.exitcode == 0
+        finally:
+            child.kill()
+            child.join()
+        assert first.text + "".join(chunk.text for chunk in chunks) == "Paris is the capital."

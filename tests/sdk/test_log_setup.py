@@ -72,6 +72,15 @@ def test_people_read_a_plain_sentence_where_there_is_no_terminal() -> None:
     assert "\x1b" not in text
 
 
+def test_a_quoted_stranger_cannot_forge_lines() -> None:
+    """Control characters of a sentence are blanks: it stays on its line, and no terminal obeys it."""
+    stream = io.StringIO()
+    configure_logging(LogFormat.HUMAN, LogLevel.INFO, stream)
+    logging.getLogger("gpunode_node").info("refused: \x1b[31mred\r\n2026-01-01 all is well")
+    assert "refused:  [31mred  2026-01-01 all is well" in stream.getvalue()
+    assert stream.getvalue().count("\n") == 1
+
+
 def test_records_below_the_level_are_dropped() -> None:
     """A debug record appears only at the debug level."""
     assert "details" not in _logged(LogFormat.HUMAN, LogLevel.INFO)

@@ -105,6 +105,21 @@ async def test_a_stream_can_be_closed_while_its_reader_is_cancelled(world: World
             assert reading.cancelled() or len(await reading) <= 1
 
 
+@virtual_time
+async def test_a_stream_has_one_reader_at_a_time(world: World) -> None:
+    """A second one is told so; the first goes on, and closing still reaches it."""
+    world.add_node(endless=True, token_s=1.0)
+    async with world.client() as client:
+        chunks = await client.chat(messages=HELLO, stream=True)
+        await anext(chunks)
+        reading = asyncio.create_task(_rest(chunks))
+        await asyncio.sleep(1.5)
+        with pytest.raises(ClientError, match="one reader"):
+            await anext(chunks)
+        await chunks.close()
+        assert len(await reading) == 1
+
+
 async def _rest(chunks: AsyncChatStream) -> list[Chunk]:
     return [chunk async for chunk in chunks]
 

@@ -5,17 +5,17 @@ from typing import Any
 import pytest
 from gpunode._transport import JobLink, ReadingClock
 from gpunode_protocol.adverts import Speed
-from gpunode_protocol.client_job import ClientJob, Completed, Failed
+from gpunode_protocol.client_job import ClientJob, Completed, Failed, JobEvent
 from gpunode_protocol.errors import JobError
 from gpunode_protocol.grants import Cap, Confirmation, Grant, audience, issue_grant
 from gpunode_protocol.identity import Identity
-from gpunode_protocol.messages import SegmentFrame, TokensFrame
+from gpunode_protocol.messages import AcceptedFrame, SegmentFrame, TokensFrame
 from gpunode_protocol.payloads import ChatMessage, LlmParams
 from gpunode_protocol.requests import JobRequest
 from gpunode_protocol.signing import sign
 from gpunode_protocol.tasks import Task
 
-from tests.node.virtual_time import virtual_time
+from tests.node.virtual_time import VirtualTimeLoop, virtual_time
 from tests.sdk.memory_mesh import MemoryStream
 from tests.sdk.scripted_node import ScriptedNode
 from tests.sdk.world import EPOCH, MODEL, Keys, World
@@ -111,6 +111,36 @@ async def test_a_silent_node_is_given_up_after_five_seconds() -> None:
         (event,) = await line.link.next_events()
         assert isinstance(event, Failed)
         assert "silent for 5 s" in str(event.error)
+
+
+async def _block_the_loop(line: _Line) -> "asyncio.Task[list[JobEvent]]":
+    """Let the link wait for its node for 1 s, then let nothing run for 7 s; return the waiting."""
+    reading = asyncio.create_task(line.link.next_events())
+    await asyncio.sleep(1)
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualTimeLoop)
+    loop.hold_up(7)
+    return reading
+
+
+@virtual_time
+async def test_a_blocked_event_loop_does_not_make_the_node_late() -> None:
+    """What the node said while the caller's own code held the loop up is read before the node is called silent."""
+    async with _Line(hesitates_s=3.0) as line:
+        events = await (await _block_the_loop(line))
+        assert isinstance(events[0], AcceptedFrame)
+        assert line.link.clock.lost_s == 7
+
+
+@virtual_time
+async def test_a_node_that_is_silent_beside_a_blocked_loop_is_given_up() -> None:
+    """After five seconds in which it could have been heard."""
+    async with _Line(silent=True) as line:
+        started_at = asyncio.get_running_loop().time()
+        reading = await _block_the_loop(line)
+        (event,) = await reading
+        assert isinstance(event, Failed)
+        assert asyncio.get_running_loop().time() - started_at == 7 + 5
 
 
 @virtual_time

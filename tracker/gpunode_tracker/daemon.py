@@ -19,7 +19,7 @@ from gpunode_tracker.app import create_app
 from gpunode_tracker.app_keys import NO_ROUTE
 from gpunode_tracker.config import TrackerSettings
 from gpunode_tracker.connection_book import ConnectionBook
-from gpunode_tracker.data_folder import locked
+from gpunode_tracker.data_folder import FolderWatch, locked
 from gpunode_tracker.dispatch.dispatcher import Dispatcher
 from gpunode_tracker.errors import InvalidSettings
 from gpunode_tracker.http_protocol import HttpProtocol
@@ -90,8 +90,13 @@ def possible_limits(settings: TrackerSettings) -> Limits:
 
 
 async def serve(settings: TrackerSettings) -> None:
-    """Run the tracker in the running event loop until a signal comes."""
+    """Run the tracker, whose folder is locked, in the running event loop until a signal comes.
+
+    Raises:
+        GpunodeError: it cannot start, or its data folder is lost.
+    """
     stop = asyncio.Event()
+    folder = FolderWatch(settings.data_dir)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
@@ -99,10 +104,14 @@ async def serve(settings: TrackerSettings) -> None:
     tls = tls_context(certificate, key) if certificate is not None else None
     tracker = await Tracker.open(settings)
     async with serve_http(tracker, tls) as url:
+        watching = asyncio.create_task(folder.run(stop))
         try:
             await _with_mesh(tracker, url, stop)
         finally:
-            remove_run_file(settings.data_dir)
+            watching.cancel()
+            if not folder.is_lost():  # else it is another tracker's, or nobody's
+                remove_run_file(settings.data_dir)
+    folder.raise_if_lost()
     logger.info("The tracker has stopped", extra={"event": "tracker_stopped"})
 
 

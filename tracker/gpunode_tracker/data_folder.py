@@ -1,14 +1,19 @@
 """One tracker process for each data folder."""
 
+import asyncio
 import fcntl
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from gpunode_tracker.errors import DataFolderInUse, InvalidSettings
+from gpunode_tracker.errors import DataFolderInUse, DataFolderLost, InvalidSettings
+
+logger = logging.getLogger(__name__)
 
 LOCK_FILE = "tracker.lock"
+WATCH_INTERVAL_S = 5.0
 
 
 @contextmanager
@@ -36,3 +41,50 @@ def locked(data_dir: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+class FolderWatch:
+    """Notices that the folder is no longer at its path: SQLite would go on writing to a file that nobody sees again.
+
+    Args:
+        data_dir: locked.
+    """
+
+    def __init__(self, data_dir: Path) -> None:
+        self._data_dir = data_dir
+        self._lock_file = data_dir / LOCK_FILE
+        self._id = _file_id(self._lock_file)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Look until the folder is lost, and then set ``stop``."""
+        while True:
+            if self.is_lost():
+                logger.error("%s", self._told(), extra={"event": "data_folder_lost"})
+                stop.set()
+                return
+            await asyncio.sleep(WATCH_INTERVAL_S)
+
+    def is_lost(self) -> bool:
+        """Whether the folder was deleted, moved or replaced."""
+        try:
+            return _file_id(self._lock_file) != self._id
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        except OSError:  # a disk that does not answer has not gone away for good
+            return False
+
+    def raise_if_lost(self) -> None:
+        """Raise DataFolderLost if it was."""
+        if self.is_lost():
+            raise DataFolderLost(self._told())
+
+    def _told(self) -> str:
+        return (
+            f"The data folder {self._data_dir} was deleted, moved or replaced while the tracker ran, so it ends. Put "
+            "it back, or restore a backup ('gpunode tracker restore'): a new folder would begin a new network."
+        )
+
+
+def _file_id(path: Path) -> tuple[int, int]:
+    state = path.stat()
+    return state.st_dev, state.st_ino

@@ -55,6 +55,10 @@ class DataFolderInUse(TrackerError):
     """Another tracker runs on this data folder. Stop it, or choose another folder with --data-dir."""
 
 
+class DataFolderLost(TrackerError):
+    """The data folder was deleted, moved or replaced while the tracker ran, and so the tracker has ended."""
+
+
 class BackupUnusable(TrackerError):
     """The backup cannot be restored. Nothing was changed."""
 
