@@ -53,9 +53,9 @@ class Link:
         """
         life = next(lasting.lives)
         sockets = lasting.runtime_dir.restore()
-        with _with_key_file(config, lasting.identity, sockets) as config:
+        with _with_key_file(config, lasting.identity, sockets) as having_key:
             socket = sockets / f"d{life}.sock"
-            daemon = await P2pd.start(config, control_socket=socket, listen=listen, timeout_s=timeout_s)
+            daemon = await P2pd.start(having_key, control_socket=socket, listen=listen, timeout_s=timeout_s)
         try:
             p2p = await AttachedP2P.attach(
                 daemon.control_socket, sockets / f"c{life}.sock", max_message_bytes=MAX_MESSAGE_BYTES
