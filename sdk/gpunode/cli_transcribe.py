@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,13 +20,12 @@ from gpunode.cli_options import (
 )
 from gpunode.cli_out import check_out
 from gpunode.terminal_text import milliseconds, printable, short_id
+from gpunode.transcript_formats import TranscriptFormat
 
 if TYPE_CHECKING:
     from gpunode.client import InferenceClient
     from gpunode.transcripts import TranscriptResult
     from gpunode.types import SpokenSegment
-
-Form = Literal["text", "json", "verbose_json", "srt", "vtt"]
 
 
 @takes_limits
@@ -37,7 +36,7 @@ def transcribe(  # noqa: PLR0913 -- one parameter an option
         Path | None, typer.Option(help="File to write as well: .srt, .vtt, .json, or text.", show_default=False)
     ] = None,
     form: Annotated[
-        Form | None,
+        TranscriptFormat | None,
         typer.Option("--format", help="What is printed, or with --out written, whatever its name ends in."),
     ] = None,
     model: Annotated[str | None, typer.Option(help="Such as whisper-small; the network's default if left out.")] = None,
