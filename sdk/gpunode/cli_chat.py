@@ -97,7 +97,7 @@ def converse(client: "InferenceClient", messages: "list[Message]", options: dict
                 typer.echo(" [stopped]")
             except GpunodeError as error:
                 messages.pop()
-                typer.secho(f"\n{error}", fg="red", err=True)
+                typer.secho(printable(f"\n{error}"), fg="red", err=True)  # a tracker's words may be in it
     return result
 
 
