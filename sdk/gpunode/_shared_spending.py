@@ -45,6 +45,7 @@ class SharedSpending(Spending):
         super().__init__()
         self._path = path
         self._clock = clock
+        self._has_warned = False
 
     def left_microcredits(self, grant: Grant) -> int:
         """Return what an open grant has left for one more job of any client, may be < 0."""
@@ -90,5 +91,6 @@ class SharedSpending(Spending):
         except (OSError, sqlite3.Error) as error:
             if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
                 self._path.unlink(missing_ok=True)
-            _log.warning("what grants have cost is not shared: %s", error, extra={"event": "spending_not_shared"})
+            level, self._has_warned = logging.DEBUG if self._has_warned else logging.WARNING, True
+            _log.log(level, "what grants have cost is not shared: %s", error, extra={"event": "spending_not_shared"})
             return None

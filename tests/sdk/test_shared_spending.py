@@ -63,9 +63,10 @@ def test_a_damaged_file_is_begun_anew(clients: _Clients, caplog: pytest.LogCaptu
     assert clients.another().left_microcredits(GRANT) == 70
 
 
-def test_a_folder_that_cannot_be_used_is_no_failure(clients: _Clients) -> None:
-    """The client counts for itself."""
+def test_a_folder_that_cannot_be_used_is_no_failure(clients: _Clients, caplog: pytest.LogCaptureFixture) -> None:
+    """The client counts for itself, and says so once."""
     clients.path.mkdir(parents=True)
     spending = clients.another()
     spending.promise("one", 30)
     assert spending.left_microcredits(GRANT) == 70
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
