@@ -14,6 +14,7 @@ from gpunode_protocol.tasks import Task
 from gpunode_protocol.tracker_api import GrantReply, GrantRequest
 from gpunode_protocol.trust import Trust
 
+from gpunode._grants import KeptGrant
 from gpunode._state import read_json
 from gpunode._tracker import TrackerClient
 from gpunode.doctor.tracker_facts import TrackerFacts
@@ -63,12 +64,12 @@ def judge_trial(reply: GrantReply, trust: Trust, *, spendable_microcredits: int,
 
 
 def longest_grant(kept: object, trust: Trust, *, now: float) -> Grant | None:
-    """Return the grant that lasts longest of those in the client's file (a list of tokens); None = none is live."""
+    """Return the grant that lasts longest of those in the client's file; None = none is live."""
     live = []
-    for token in kept if isinstance(kept, list) else ():
+    for entry in kept if isinstance(kept, list) else ():
         try:
-            live.append(trust.open_grant(str(token), now=now))
-        except JobError:
+            live.append(trust.open_grant(KeptGrant.model_validate(entry).token, now=now))
+        except (JobError, ValueError):
             continue
     return max(live, key=lambda grant: grant.exp, default=None)
 
