@@ -156,6 +156,7 @@ class JobRun:
         except JobError as error:
             self._fail(error)
         except EngineError as error:
+            self._services.engine_losses.note(self.request.body, error)
             self._fail(job_error_of_engine(error))
         except Cancelled:  # before it was accepted: there is nothing to pay and no receipt
             self._fail(job_error(ErrorCode.CANCELLED, "The job was cancelled before it was accepted."))
