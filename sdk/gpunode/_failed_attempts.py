@@ -26,8 +26,8 @@ class FailedAttempts:
         services: of the client.
 
     ``is_only_load``: nobody failed; whoever was asked had no room, or was about to leave. ``excluded``: nodes
-    that are not asked again for this job: their frames or receipts do not verify, they cannot go on with its answer, they
-    say that others may be able, or they began it and then found fault with the request.
+    that are not asked again for this job: their frames or receipts do not verify, they cannot go on with its answer,
+    they say that others may be able, or they began it and then found fault with the request.
     """
 
     def __init__(self, services: JobServices) -> None:
