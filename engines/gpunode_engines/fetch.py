@@ -172,4 +172,9 @@ def _fetch(repo: str, revision: str, file: RemoteFile, folder: Path, remote: Rem
             f"{file.name} from {repo} has the SHA-256 {digest}, expected was {file.sha256}. It was deleted; "
             "pull again, and if it happens again, do not trust this source."
         )
-    return LockedFile(name=file.name, size_bytes=path.stat().st_size, sha256=digest)
+    if file.size_bytes not in {None, size := path.stat().st_size}:
+        path.unlink()
+        raise DownloadFailed(
+            f"{file.name} from {repo} has {size} bytes, announced were {file.size_bytes}. It was deleted; pull again."
+        )
+    return LockedFile(name=file.name, size_bytes=size, sha256=digest)

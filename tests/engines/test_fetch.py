@@ -21,6 +21,7 @@ class MemoryRemote:
         self.revision = revision
         self.downloads: list[tuple[str, str]] = []
         self.announced: dict[str, str] = {}
+        self.cut = 0  #: bytes that are missing at the end of each file
 
     def knows(self, revision: str) -> bool:
         """It is a hub."""
@@ -39,7 +40,7 @@ class MemoryRemote:
         assert repo.removesuffix("-GGUF") == "Qwen/Qwen2.5-7B-Instruct"
         self.downloads.append((revision, name))
         path = folder / name
-        path.write_bytes(self.content[name])
+        path.write_bytes(self.content[name][: len(self.content[name]) - self.cut])
         return path
 
 
@@ -97,6 +98,15 @@ def test_other_bytes_than_announced_are_refused(tmp_path: Path, remote: MemoryRe
     remote.announced[PARTS[0]] = "0" * 64
     with pytest.raises(DigestMismatch):
         pull(QWEN, tmp_path, remote)
+    assert ModelLock(tmp_path).get(QWEN.name) is None
+
+
+def test_another_length_than_announced_is_refused(tmp_path: Path, remote: MemoryRemote) -> None:
+    """Where a connection ends early and no digest is told, nothing else says that the file is not whole."""
+    remote.cut = 1
+    with pytest.raises(DownloadFailed, match="has 2 bytes, announced were 3"):
+        pull(QWEN, tmp_path, remote)
+    assert not list((tmp_path / QWEN.name).glob("*.gguf"))
     assert ModelLock(tmp_path).get(QWEN.name) is None
 
 
