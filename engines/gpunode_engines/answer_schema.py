@@ -21,6 +21,7 @@ def read_schema(text: str) -> Any:
 
     try:
         schema = json.loads(text)
+        json.dumps(schema, ensure_ascii=False).encode()  # half a character, which JSON can name, nothing can write
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:
         raise InvalidParameters(f"json_schema is not a JSON schema: {error.message[:200]}.") from error

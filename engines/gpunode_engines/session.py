@@ -182,6 +182,8 @@ class Session:
             raise await self._crashed() from None
         except FrameTooLong as error:
             raise InvalidParameters(f"The request is too large: {error}") from error
+        except (UnicodeError, OverflowError) as error:
+            raise InvalidParameters("The request has half a character, or a number beyond 64 bits, in it.") from error
 
     def _raise_if_lost(self) -> None:
         if self._cause.done():

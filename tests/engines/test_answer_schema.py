@@ -13,7 +13,7 @@ def test_a_schema_is_read() -> None:
     assert read_schema('{"type": "integer"}') == {"type": "integer"}
 
 
-@pytest.mark.parametrize("text", ["{", "[" * 100_000, '{"type": "nonsense"}', "3"])
+@pytest.mark.parametrize("text", ["{", "[" * 100_000, '{"type": "nonsense"}', "3", r'{"enum": ["\ud83d"]}'])
 def test_what_is_no_schema_is_refused(text: str) -> None:
     """Before anything is computed."""
     with pytest.raises(InvalidParameters, match="json_schema is not"):
