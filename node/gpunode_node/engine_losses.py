@@ -20,9 +20,17 @@ class EngineLosses:
     def __init__(self) -> None:
         self._lost: OrderedDict[tuple[PeerId, str], int] = OrderedDict()
 
-    def note(self, request: JobRequest, error: EngineError) -> None:
-        """Count an error with which a job ended, if its engine was lost with it."""
+    def note(self, request: JobRequest, job_key: str, error: EngineError) -> None:
+        """Count an error with which a job ended, if its engine was lost with it, and not by another job.
+
+        Args:
+            request: of the job.
+            job_key: by which the engine knows it.
+            error: with which it ended.
+        """
         if not isinstance(error, EngineLost) or isinstance(error, EngineStopped | EngineStartFailed):
+            return
+        if error.blamed not in {"", job_key}:
             return
         name = (request.client, request.job)
         self._lost[name] = self._lost.pop(name, 0) + 1

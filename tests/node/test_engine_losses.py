@@ -54,7 +54,22 @@ def test_what_counts(error: EngineError, *, counts: bool) -> None:
     """Only what became of the engine while it worked."""
     losses, asked = EngineLosses(), request().body
     for _ in range(2):
-        losses.note(asked, error)
+        losses.note(asked, "key", error)
+    if not counts:
+        losses.check(asked)
+        return
+    with pytest.raises(JobError):
+        losses.check(asked)
+
+
+@pytest.mark.parametrize(("blamed", "counts"), [("key", True), ("another", False)])
+def test_who_only_ran_beside_it_is_not_blamed(blamed: str, *, counts: bool) -> None:
+    """Where it is known which job stood still."""
+    losses, asked = EngineLosses(), request().body
+    hung = EngineHung("stood still")
+    hung.blamed = blamed
+    for _ in range(2):
+        losses.note(asked, "key", hung)
     if not counts:
         losses.check(asked)
         return
@@ -67,5 +82,5 @@ def test_it_does_not_grow() -> None:
     losses, first = EngineLosses(), request().body
     for asked in (first, *(request().body for _ in range(_MOST_REMEMBERED))):
         for _ in range(2):
-            losses.note(asked, EngineCrashed("gone"))
+            losses.note(asked, "key", EngineCrashed("gone"))
     losses.check(first)
