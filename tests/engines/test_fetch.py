@@ -1,5 +1,6 @@
 import hashlib
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ class MemoryRemote:
         self.downloads: list[tuple[str, str]] = []
         self.announced: dict[str, str] = {}
         self.cut = 0  #: bytes that are missing at the end of each file
+        self.on_first_download: Callable[[], None] = lambda: None
 
     def knows(self, revision: str) -> bool:
         """It is a hub."""
@@ -39,6 +41,8 @@ class MemoryRemote:
         """Write the file."""
         assert repo.removesuffix("-GGUF") == "Qwen/Qwen2.5-7B-Instruct"
         self.downloads.append((revision, name))
+        if len(self.downloads) == 1:
+            self.on_first_download()
         path = folder / name
         path.write_bytes(self.content[name][: len(self.content[name]) - self.cut])
         return path
@@ -99,6 +103,16 @@ def test_other_bytes_than_announced_are_refused(tmp_path: Path, remote: MemoryRe
     with pytest.raises(DigestMismatch):
         pull(QWEN, tmp_path, remote)
     assert ModelLock(tmp_path).get(QWEN.name) is None
+
+
+def test_a_pull_beside_another_one_waits_and_downloads_nothing(tmp_path: Path, remote: MemoryRemote) -> None:
+    """A node that starts pulls what its owner pulls already: gigabytes, and once is enough."""
+    second = threading.Thread(target=pull, args=(QWEN, tmp_path, remote))
+    remote.on_first_download = second.start
+    paths = pull(QWEN, tmp_path, remote)
+    second.join()
+    assert [name for _, name in remote.downloads] == PARTS
+    assert locate(QWEN, tmp_path) == paths
 
 
 def test_another_length_than_announced_is_refused(tmp_path: Path, remote: MemoryRemote) -> None:
