@@ -102,7 +102,7 @@ async def serve(settings: TrackerSettings) -> None:
         loop.add_signal_handler(number, stop.set)
     certificate, key = settings.tls_cert, settings.tls_key
     tls = tls_context(certificate, key) if certificate is not None else None
-    tracker = await Tracker.open(settings)
+    tracker = await _open(settings)
     async with serve_http(tracker, tls) as url:
         watching = asyncio.create_task(folder.run(stop))
         try:
@@ -113,6 +113,16 @@ async def serve(settings: TrackerSettings) -> None:
                 remove_run_file(settings.data_dir)
     folder.raise_if_lost()
     logger.info("The tracker has stopped", extra={"event": "tracker_stopped"})
+
+
+async def _open(settings: TrackerSettings) -> Tracker:
+    tracker = await Tracker.open(settings)
+    try:
+        await tracker.common_clock.follow(tracker)
+    except BaseException:
+        await tracker.close()
+        raise
+    return tracker
 
 
 async def _with_mesh(tracker: Tracker, url: str, stop: asyncio.Event) -> None:

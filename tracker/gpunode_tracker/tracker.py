@@ -47,6 +47,7 @@ from gpunode_tracker.sealing_watch import SealingWatch
 from gpunode_tracker.sequencer import Sequencer
 from gpunode_tracker.settling import Settling
 from gpunode_tracker.sharding import Sharding
+from gpunode_tracker.shared.common_clock import CommonClock
 from gpunode_tracker.shared.replica import Replica
 from gpunode_tracker.storage.bans import all_bans
 from gpunode_tracker.storage.database import Database
@@ -156,6 +157,16 @@ class Tracker:
         """Close files and connections."""
         self.geoip.close()
         await self.database.close()
+
+    @cached_property
+    def common_clock(self) -> CommonClock:
+        """Unix seconds by the clock that all trackers of the database share, for leases and for who lives."""
+        return CommonClock(self.clock)
+
+    @property
+    def lease_ends_in_s(self) -> int:
+        """Seconds until a lease ends that begins now, to be added to ``now``: leases end by the common clock."""
+        return self.settings.lease_s + int(self.common_clock()) - self.now
 
     @cached_property
     def desk(self) -> JobDesk:

@@ -264,7 +264,7 @@ class Dispatcher:
                 self._holder,
                 (lane,),
                 now=tracker.now,
-                lease_s=tracker.settings.lease_s,
+                lease_s=tracker.lease_ends_in_s,
                 shun_s=ALONE_SHUN_S,
                 tries=max(1, len(self._nodes_for(lane))),
                 older_only=nearest.older_only((lane,) if is_kept else ()),

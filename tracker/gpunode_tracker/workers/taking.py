@@ -169,7 +169,7 @@ class JobTaking:
                 holder,
                 lanes,
                 now=tracker.now,
-                lease_s=tracker.settings.lease_s,
+                lease_s=tracker.lease_ends_in_s,
                 most=self._most_jobs,
                 shun_s=shun_s,
                 older_only=older_only,
