@@ -25,6 +25,7 @@ from gpunode_tracker import Clock
 from gpunode_tracker.bans import BanKind, Bans
 from gpunode_tracker.challenges import SECRET_BYTES, Challenges
 from gpunode_tracker.config import TrackerSettings
+from gpunode_tracker.data_folder import refuse_half_restored
 from gpunode_tracker.errors import DatabaseUnusable, StorageDamaged
 from gpunode_tracker.geoip import GeoIp
 from gpunode_tracker.jobs.desk import JobDesk
@@ -316,6 +317,7 @@ async def open_database(settings: TrackerSettings) -> Database:
         StorageUnavailable, DatabaseTooNew, DatabaseUnusable: with what to do.
     """
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    refuse_half_restored(settings.data_dir)
     if settings.database_url is None:
         _refuse_lost(settings)
         settings.sqlite_path.touch(mode=0o600)  # SQLite gives its log files the same mode
