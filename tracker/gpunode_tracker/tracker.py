@@ -54,6 +54,7 @@ from gpunode_tracker.storage.bans import all_bans
 from gpunode_tracker.storage.database import Database
 from gpunode_tracker.storage.documents import constant, find_constant, replace_value
 from gpunode_tracker.storage.prices import ensure_prices, newest_prices
+from gpunode_tracker.storage.sqlite_connection import holds_something
 from gpunode_tracker.workers.capacity import WorkerCapacities
 from gpunode_tracker.workers.pool import WorkerPool
 
@@ -342,7 +343,7 @@ def _refuse_lost(settings: TrackerSettings) -> None:
     path = settings.sqlite_path
     is_there = path.exists()
     left = [name for name in (SEALING_KEYS_FILE, DISPATCH_KEY_FILE) if (settings.data_dir / name).exists()]
-    if left and not (is_there and path.stat().st_size):
+    if left and not (is_there and holds_something(path)):
         raise DatabaseUnusable(
             f"{path} is {'empty' if is_there else 'missing'}, but {' and '.join(left)} beside it tell that there was a "
             "ledger. Put it back, or restore the newest backup into a new data folder (gpunode tracker restore). For a "
