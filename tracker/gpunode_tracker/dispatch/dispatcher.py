@@ -179,6 +179,7 @@ class Dispatcher:
         self._refresh_abilities()
         if not self._abilities.served:
             return _Found.NOTHING
+        self._tracker.keys.signer(self._tracker.now)  # without one no node can be paid, and every attempt would fail
         self._forget_old()
         async with self._tracker.database.read() as connection:
             heads = await queue_heads(connection)
