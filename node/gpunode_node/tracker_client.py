@@ -27,6 +27,8 @@ MAX_RETRY_AFTER_S = 10.0
 """A tracker that wants to be left alone for longer is not waited for: whoever calls tries again later."""
 _MAX_REPLY_BYTES = 8 * 1024 * 1024
 _TOO_MANY_REQUESTS = 429
+_OFTEN_OTHERS = frozenset({401, 403, 404, 405, 407, 410, 451})
+"""What proxies and sign-in pages answer by themselves, without a problem body. Not 413, which would come every time."""
 
 R = TypeVar("R", bound=WireModel)
 
@@ -204,7 +206,13 @@ class TrackerClient:
                 retry_after_s=float(retry_after) if retry_after.isascii() and retry_after.isdecimal() else None,
             )
         if status >= 300:
-            raise TrackerRefused(status, _detail(answer))
+            problem = _problem(answer)
+            if problem is None and (status < 400 or status in _OFTEN_OTHERS):
+                raise TrackerUnreachable(
+                    f"Something else than the tracker answered for {self.url} ({status}): a proxy, or a network that "
+                    "wants a sign-in. Check the tracker's address."
+                )
+            raise TrackerRefused(status, (problem.detail or problem.title) if problem is not None else "")
         return answer
 
 
@@ -232,12 +240,12 @@ async def _read(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
     return bytes(data)
 
 
-def _detail(answer: bytes) -> str:
+def _problem(answer: bytes) -> api.Problem | None:
+    """Return the tracker's words of a refusal; None: there are none, and so it may be somebody else's."""
     try:
-        problem = api.Problem.model_validate_json(answer)
+        return api.Problem.model_validate_json(answer)
     except ValidationError:
-        return ""
-    return problem.detail or problem.title
+        return None
 
 
 def _ssl_context(ca_file: Path | None) -> ssl.SSLContext | bool:

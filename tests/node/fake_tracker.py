@@ -131,7 +131,8 @@ class FakeTracker:
 
     async def _link(self, request: web.Request) -> web.Response:
         if request.headers.get("Authorization") != "Bearer good-key":
-            raise web.HTTPForbidden(text="no")
+            problem = api.Problem(title="Forbidden", status=403, detail="Bring another key.")
+            raise web.HTTPForbidden(text=problem.model_dump_json(), content_type="application/problem+json")
         envelope = api.LinkRequest.model_validate_json(await request.read()).link
         open_signed(api.Link, envelope, public_key_of(NODE.peer_id))
         return _reply(api.LinkReply(account=CLIENT.peer_id[:8], moved_microcredits=42))

@@ -109,6 +109,22 @@ async def test_something_else_than_a_tracker(monkeypatch: pytest.MonkeyPatch) ->
         await client.close()
 
 
+@pytest.mark.parametrize("status", [302, 401, 403, 404])
+async def test_somebody_between_who_answers(status: int) -> None:
+    """The page of a proxy, or of a network that wants a sign-in, is no refusal of the tracker's: it is asked again."""
+
+    async def page(_request: web.Request) -> web.Response:
+        return web.Response(status=status, text="<html>Sign in</html>", content_type="text/html")
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", page)
+    async with TestServer(app) as server:
+        client = TrackerClient(str(server.make_url("")).rstrip("/"), attempts=1)
+        with pytest.raises(TrackerUnreachable, match=f"Something else than the tracker.*{status}"):
+            await client.network()
+        await client.close()
+
+
 def test_a_bad_authority_file(tmp_path: Path) -> None:
     """The file is named."""
     (tmp_path / "ca.pem").write_text("no certificate")
