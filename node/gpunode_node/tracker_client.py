@@ -15,6 +15,7 @@ from gpunode_protocol.errors import BadTrackerAddress
 from gpunode_protocol.identity import PeerId
 from gpunode_protocol.jobs_api import SLOW_LINE_BYTES_PER_S
 from gpunode_protocol.signing import Envelope, WireModel
+from gpunode_protocol.tracker_url import redirect_text
 from pydantic import ValidationError
 
 from gpunode_node.errors import TrackerBusy, TrackerRefused, TrackerUnreachable, TrackerUntrusted
@@ -189,6 +190,7 @@ class TrackerClient:
                 call.on_answer()
                 answer = await _read(response, call.answer_bytes)
                 status, retry_after = response.status, response.headers.get("Retry-After", "")
+                location = response.headers.get("Location", "")
         except aiohttp.ClientConnectorCertificateError as error:
             raise TrackerUntrusted(
                 f"The certificate of {self.url} is not trusted: {error.certificate_error}. "
@@ -204,7 +206,7 @@ class TrackerClient:
                 retry_after_s=float(retry_after) if retry_after.isascii() and retry_after.isdecimal() else None,
             )
         if status >= 300:
-            raise TrackerRefused(status, _detail(answer))
+            raise TrackerRefused(status, redirect_text(location) if status < 400 else _detail(answer))
         return answer
 
 

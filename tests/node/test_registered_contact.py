@@ -9,6 +9,7 @@ import pytest
 from gpunode_node.errors import TrackerRefused, TrackerUnreachable
 from gpunode_node.network_state import NetworkState
 from gpunode_node.registered_contact import RETRY_S, RegisteredContact, pause_s
+from gpunode_node.token_losses import KEY_ELSEWHERE, LOSSES
 
 from tests.node.world import EPOCH, NODE
 
@@ -59,6 +60,20 @@ async def test_a_token_that_is_not_known_any_more(tmp_path: Path) -> None:
     contact = _Contact(tmp_path, _Given("old"))
     assert await asyncio.gather(*(contact.call() for _ in range(3))) == ["1"] * 3
     assert contact.registrations == 1
+
+
+async def test_a_key_that_somebody_else_uses(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Each of them takes the token from the other one, for ever: that is told, and logged once."""
+    contact = _Contact(tmp_path)
+    for _ in range(LOSSES):
+        await contact.call()
+        assert contact.key_problem == ""
+        contact.registrations += 1  # the other one's
+    for _ in range(2):
+        await contact.call()
+        contact.registrations += 1
+        assert contact.key_problem == KEY_ELSEWHERE
+    assert [record.message for record in caplog.records] == [KEY_ELSEWHERE]
 
 
 async def test_another_refusal(tmp_path: Path) -> None:
