@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Final, Generic, Protocol, TypeVar
 
+from gpunode_protocol.errors import GpunodeError
 from gpunode_protocol.identity import Identity
 from gpunode_protocol.signing import sign
 from gpunode_protocol.tracker_api import BalanceReply, Link, LinkReply
@@ -97,12 +98,21 @@ class RegisteredContact(TrackerContact, ABC, Generic[G]):
                     raise
         async with self._registering:
             if self._given is used or self._given is None:
-                await self.register()
+                await self._register_again()
                 if used is not None:
                     self._note_loss()
         if self._given is None:
             raise TrackerUnreachable("This node is not registered yet.")
         return await call(self._given)
+
+    async def _register_again(self) -> None:
+        """Register; callers, who go on without a tracker's answer, need not know why there is none."""
+        try:
+            await self.register()
+        except (TrackerUnreachable, TrackerRefused):
+            raise
+        except GpunodeError as error:  # the disk is full, or a certificate does not verify
+            raise TrackerUnreachable(f"This node could not register again. {error}") from error
 
     def _note_loss(self) -> None:
         if self._losses.note(asyncio.get_running_loop().time()):
