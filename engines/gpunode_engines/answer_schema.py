@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from gpunode_engines.bounded_schema import TooManySteps, follows
 from gpunode_engines.errors import InvalidParameters, SchemaNotHeld
 
 
@@ -25,21 +26,20 @@ def read_schema(text: str) -> Any:
 
 
 def check_answer(answer: str, schema: Any) -> None:
-    """Check a whole answer.
+    """Check a whole answer, as far as ``bounded_schema`` does.
 
     llama.cpp answers freely, without a word, to schemas with keywords that its grammar does not know.
 
     Raises:
         SchemaNotHeld: the answer does not follow the schema.
     """
-    from jsonschema import Draft202012Validator  # noqa: PLC0415 -- keep the command quick
     from referencing.exceptions import Unresolvable  # noqa: PLC0415 -- comes with jsonschema
 
     try:
-        follows = Draft202012Validator(schema).is_valid(json.loads(answer))
-    except (ValueError, RecursionError, Unresolvable):
-        follows = False
-    if not follows:
+        is_held = follows(json.loads(answer), schema)
+    except (ValueError, RecursionError, Unresolvable, TooManySteps):
+        is_held = False
+    if not is_held:
         raise SchemaNotHeld(
             "The answer does not follow json_schema: this engine cannot hold a model to a schema of this kind. "
             "Use plain types, enum, properties, required and items."

@@ -35,3 +35,11 @@ def test_a_reference_that_leads_nowhere_fails_the_job() -> None:
     """Nothing is fetched from anywhere."""
     with pytest.raises(SchemaNotHeld):
         check_answer("1", {"$ref": "https://schemas.example/other.json"})
+
+
+def test_a_schema_that_would_take_for_ever_fails_the_job() -> None:
+    """It must not keep the engine from answering everybody else."""
+    chain = {f"s{n}": {"allOf": [{"$ref": f"#/$defs/s{n + 1}"}] * 2} for n in range(40)}
+    with pytest.raises(SchemaNotHeld):
+        check_answer("1", {"$ref": "#/$defs/s0", "$defs": {**chain, "s40": {}}})
+    check_answer(f'"{"a" * 40}!"', {"pattern": "^(a+)+$"})
