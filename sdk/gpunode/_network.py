@@ -77,7 +77,8 @@ class NetworkKeeper:
     @property
     def is_stale(self) -> bool:
         """Whether it is time to ask the tracker again."""
-        return self._clock() - self._fetched_at > REFRESH_INTERVAL_S
+        # a clock that was set back is no reason to wait for hours
+        return abs(self._clock() - self._fetched_at) > REFRESH_INTERVAL_S
 
     def current(self) -> Network | None:
         """Return what is known now, from this run or from the last one; None before first contact.

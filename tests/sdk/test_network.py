@@ -125,3 +125,11 @@ async def test_after_five_minutes_it_is_time_to_ask_again(world: World) -> None:
     assert not keeper.is_stale
     world.now += 1
     assert keeper.is_stale
+
+
+async def test_a_clock_that_was_set_back(world: World) -> None:
+    """It is time to ask again, not only when the old time is reached once more."""
+    keeper = _keeper(world)
+    await keeper.fetch()
+    world.now -= 3_600
+    assert keeper.is_stale
