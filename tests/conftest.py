@@ -1,7 +1,10 @@
 """Settings for all tests: no test sees the user's configuration, folders or keys."""
 
+import asyncio.selector_events
 import importlib.util
 import os
+import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +69,29 @@ def _isolated_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setenv(name, str(tmp_path / name.lower()))
     # A test's folder is too deep for the 108 bytes of a Unix socket's path: let programs choose their own short one.
     monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _closed_servers_accept_nobody() -> Iterator[None]:
+    """Close connections that asyncio had just accepted when its server was closed.
+
+    asyncio of Python 3.11 begins to make a transport of them, fails half-way, and leaves it: a ResourceWarning in
+    whatever test runs when it is collected.
+    """
+    loop: Any = asyncio.selector_events.BaseSelectorEventLoop
+    accept = loop._accept_connection2
+
+    async def accept_if_serving(
+        self: Any, factory: Any, conn: socket.socket, extra: Any, sslcontext: Any, server: asyncio.Server, *rest: Any
+    ) -> None:
+        if server.is_serving():
+            await accept(self, factory, conn, extra, sslcontext, server, *rest)
+        else:
+            conn.close()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "_accept_connection2", accept_if_serving)
+        yield
 
 
 @pytest.fixture(scope="session")

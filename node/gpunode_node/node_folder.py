@@ -26,6 +26,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gpunode_protocol.file_place import FilePlace
+
 from gpunode_node.errors import NodeFolderInUse, StateUnwritable
 from gpunode_node.state_files import write_json
 
@@ -54,7 +56,7 @@ class NodeFolder:
         self.run = self.path / "run.json"
         self._lock: BaseFileLock | None = None
         self._lock_file = self.path / "lock"
-        self._lock_id: tuple[int, int] | None = None
+        self._lock_place: FilePlace | None = None
 
     @property
     def control(self) -> Path:
@@ -79,7 +81,7 @@ class NodeFolder:
             self.mesh.mkdir(mode=0o700, exist_ok=True)
             lock = FileLock(self._lock_file, mode=0o600)
             lock.acquire(blocking=False)
-            self._lock_id = _file_id(self._lock_file)
+            self._lock_place = FilePlace(self._lock_file)
         except Timeout as error:
             raise NodeFolderInUse(
                 f"Another node runs in {self.path}. Stop it, or choose another folder with --data-dir."
@@ -93,14 +95,7 @@ class NodeFolder:
 
     def is_lost(self) -> bool:
         """Whether the folder that was taken is no longer at its path: what a daemon writes there would be lost."""
-        if self._lock_id is None:
-            return False
-        try:
-            return _file_id(self._lock_file) != self._lock_id
-        except (FileNotFoundError, NotADirectoryError):
-            return True
-        except OSError:  # a disk that does not answer has not gone away for good
-            return False
+        return self._lock_place is not None and self._lock_place.is_lost()
 
     def mark_ready(self, content: Mapping[str, Any]) -> None:
         """Write ``run.json``: the daemon is ready. Its pid is added."""
@@ -110,12 +105,7 @@ class NodeFolder:
         """Remove ``run.json`` and free the folder. May be called twice."""
         if not self.is_lost():  # else it is another daemon's, or nobody's
             self.run.unlink(missing_ok=True)
-        self._lock_id = None
+        self._lock_place = None
         lock, self._lock = self._lock, None
         if lock is not None:
             lock.release()
-
-
-def _file_id(path: Path) -> tuple[int, int]:
-    state = path.stat()
-    return state.st_dev, state.st_ino

@@ -67,9 +67,13 @@ def redirect_text(location: str) -> str:
 def is_loopback_url(url: str) -> bool:
     """Whether a URL leads to this machine."""
     try:
-        host = urlsplit(url).hostname or ""
+        return is_loopback_host(urlsplit(url).hostname or "")
     except ValueError:
         return False
+
+
+def is_loopback_host(host: str) -> bool:
+    """Whether a host, by name or address, is this machine."""
     if host == "localhost":
         return True
     try:

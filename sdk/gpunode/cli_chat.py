@@ -18,7 +18,8 @@ from gpunode.cli_options import (
     TrackerOption,
     open_client,
 )
-from gpunode.terminal_text import milliseconds, printable, short_id
+from gpunode.job_line import job_line
+from gpunode.terminal_text import milliseconds, printable
 
 if TYPE_CHECKING:
     from gpunode.client import InferenceClient
@@ -97,7 +98,7 @@ def converse(client: "InferenceClient", messages: "list[Message]", options: dict
                 typer.echo(" [stopped]")
             except GpunodeError as error:
                 messages.pop()
-                typer.secho(f"\n{error}", fg="red", err=True)
+                typer.secho(printable(f"\n{error}"), fg="red", err=True)  # a tracker's words may be in it
     return result
 
 
@@ -118,13 +119,8 @@ def stream_answer(
 
 def summary(result: "ChatResult") -> str:
     """Return one line: who answered, how fast, and the receipt."""
-    route = result.route
-    speed = f"{result.tokens_per_s:.0f} tokens/s · " if result.tokens_per_s else ""  # one token has none
-    return (
-        f"[{result.model} · {short_id(route.node)} in {route.region} · {milliseconds(route.rtt_ms)} {route.path}, "
-        f"found by {route.source} · first token {milliseconds(result.ttft_ms)} · {speed}"
-        f"receipt {result.receipt.id} verified]"
-    )
+    speed = [f"{result.tokens_per_s:.0f} tokens/s"] if result.tokens_per_s else []  # one token has none
+    return job_line(result, f"first token {milliseconds(result.ttft_ms)}", *speed)
 
 
 def result_as_json(result: "ChatResult") -> dict[str, Any]:

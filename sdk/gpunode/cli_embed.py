@@ -18,7 +18,7 @@ from gpunode.cli_options import (
     TrackerOption,
     open_client,
 )
-from gpunode.terminal_text import milliseconds, short_id
+from gpunode.job_line import job_line
 
 if TYPE_CHECKING:
     from gpunode.types import EmbeddingResult
@@ -78,9 +78,4 @@ def _lines_of(file: Path | None) -> list[str]:
 
 
 def _summary(result: "EmbeddingResult") -> str:
-    route = result.route
-    return (
-        f"[{result.model} · {short_id(route.node)} in {route.region} · {milliseconds(route.rtt_ms)} {route.path}, "
-        f"found by {route.source} · {len(result.vectors[0])} dimensions, {result.tokens} tokens · "
-        f"receipt {result.receipt.id} verified]"
-    )
+    return job_line(result, f"{len(result.vectors[0])} dimensions, {result.tokens} tokens")

@@ -21,7 +21,7 @@ from gpunode.cli_options import (
     open_client,
 )
 from gpunode.cli_out import check_out
-from gpunode.terminal_text import milliseconds, short_id
+from gpunode.job_line import job_line
 
 if TYPE_CHECKING:
     from gpunode.client import InferenceClient
@@ -130,12 +130,7 @@ class _Bar:
 
 def summary(result: "ImageResult") -> str:
     """Return one line: who drew, how long it took, and the receipt."""
-    route = result.route
-    return (
-        f"[{result.model} · {short_id(route.node)} in {route.region} · {milliseconds(route.rtt_ms)} {route.path}, "
-        f"found by {route.source} · {result.duration_ms / 1000:.1f} s · seed {result.seed} · "
-        f"receipt {result.receipt.id} verified]"
-    )
+    return job_line(result, f"{result.duration_ms / 1000:.1f} s", f"seed {result.seed}")
 
 
 def result_as_json(result: "ImageResult", paths: "tuple[Path, ...]") -> dict[str, Any]:

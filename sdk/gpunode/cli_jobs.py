@@ -18,6 +18,7 @@ from gpunode.cli_options import (
     open_client,
 )
 from gpunode.cli_out import check_out
+from gpunode.cli_region import known_region
 from gpunode.terminal_table import Column, fitting_table
 from gpunode.terminal_text import printable
 
@@ -52,7 +53,9 @@ def submit(  # noqa: PLR0913 -- one parameter an option
     file: Annotated[Path | None, typer.Option(help="Audio to write down, or a picture to begin with.")] = None,
     params: Annotated[str | None, typer.Option(help="Further parameters as JSON, or @FILE with them.")] = None,
     model: Annotated[str | None, typer.Option(help="The network's default if left out.")] = None,
-    within: Annotated[str | None, typer.Option("--within", help="Only workers and nodes of this region.")] = None,
+    within: Annotated[
+        str | None, typer.Option("--within", callback=known_region, help="Only workers and nodes of this region.")
+    ] = None,
     priority: Annotated[int, typer.Option(help="9 goes first.", min=0, max=9)] = 0,
     webhook: Annotated[str | None, typer.Option(help="An https address that is told of the job's end.")] = None,
     wait_for: Annotated[bool, typer.Option("--wait", help="Wait for the result and print it.")] = False,

@@ -7,7 +7,9 @@ from typing import Annotated, Final, TypedDict
 
 import typer
 
-WithinOption = Annotated[str | None, typer.Option("--in", help="Only nodes in this region.")]
+from gpunode.cli_region import known_region
+
+WithinOption = Annotated[str | None, typer.Option("--in", callback=known_region, help="Only nodes in this region.")]
 
 
 class LimitSettings(TypedDict, total=False):
@@ -52,6 +54,17 @@ def _limit_settings(
     }
 
 
+def _check(settings: LimitSettings) -> None:
+    """Raise BadParameter for what no node could fulfil."""
+    from gpunode.errors import InvalidRequest  # noqa: PLC0415 -- --help stays light
+    from gpunode.routing import Limits  # noqa: PLC0415 -- as above
+
+    try:
+        Limits(**{name: value for name, value in settings.items() if value is not None})  # type: ignore[arg-type]  # -- by the same names
+    except InvalidRequest as error:
+        raise typer.BadParameter(str(error)) from error
+
+
 _OPTIONS: Final = signature(_limit_settings).parameters
 _LIMITS: Final = "limits"
 
@@ -66,6 +79,7 @@ def takes_limits(command: Callable[..., None]) -> Callable[..., None]:
     @wraps(command)
     def run(**given: object) -> None:
         settings = _limit_settings(**{name: given.pop(name) for name in _OPTIONS})  # type: ignore[arg-type]  # -- typer checked them
+        _check(settings)
         command(**given, limits=settings)
 
     kept = [parameter for name, parameter in own.parameters.items() if name != _LIMITS]

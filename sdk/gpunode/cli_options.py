@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gpunode.cli_region import known_region
+
 if TYPE_CHECKING:
     from gpunode.cli_limits import LimitSettings
     from gpunode.client import InferenceClient
@@ -21,7 +23,8 @@ StateDirOption = Annotated[
     Path | None, typer.Option("--state-dir", help="Where key, pinned network and grants are kept.")
 ]
 RegionOption = Annotated[
-    str | None, typer.Option("--region", help="Where you are: asia, europe, america, africa or oceania.")
+    str | None,
+    typer.Option("--region", callback=known_region, help="Where you are: asia, europe, america, africa or oceania."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

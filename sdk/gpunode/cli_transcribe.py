@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,14 +19,14 @@ from gpunode.cli_options import (
     open_client,
 )
 from gpunode.cli_out import check_out
-from gpunode.terminal_text import milliseconds, printable, short_id
+from gpunode.job_line import job_line
+from gpunode.terminal_text import printable
+from gpunode.transcript_formats import TranscriptFormat
 
 if TYPE_CHECKING:
     from gpunode.client import InferenceClient
     from gpunode.transcripts import TranscriptResult
     from gpunode.types import SpokenSegment
-
-Form = Literal["text", "json", "verbose_json", "srt", "vtt"]
 
 
 @takes_limits
@@ -37,7 +37,7 @@ def transcribe(  # noqa: PLR0913 -- one parameter an option
         Path | None, typer.Option(help="File to write as well: .srt, .vtt, .json, or text.", show_default=False)
     ] = None,
     form: Annotated[
-        Form | None,
+        TranscriptFormat | None,
         typer.Option("--format", help="What is printed, or with --out written, whatever its name ends in."),
     ] = None,
     model: Annotated[str | None, typer.Option(help="Such as whisper-small; the network's default if left out.")] = None,
@@ -92,13 +92,8 @@ def write_down(client: "InferenceClient", file: Path, options: dict[str, Any], *
 
 def summary(result: "TranscriptResult") -> str:
     """Return one line: who wrote it down, how fast, and the receipt."""
-    route = result.route
     speed = result.duration_s / (result.duration_ms / 1000) if result.duration_ms else 0.0
-    return (
-        f"[{result.model} · {short_id(route.node)} in {route.region} · {milliseconds(route.rtt_ms)} {route.path}, "
-        f"found by {route.source} · {result.duration_s:.1f} s of audio at {speed:.1f} times its speed · "
-        f"receipt {result.receipt.id} verified]"
-    )
+    return job_line(result, f"{result.duration_s:.1f} s of audio at {speed:.1f} times its speed")
 
 
 def result_as_json(result: "TranscriptResult") -> dict[str, Any]:

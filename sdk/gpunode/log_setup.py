@@ -6,13 +6,14 @@ configures handlers, so that an application that uses the SDK keeps its own.
 
 import logging
 import sys
-import unicodedata
 from collections.abc import Mapping, MutableMapping
 from enum import StrEnum
 from typing import Any, Final, TextIO
 
 import structlog
 from gpunode_protocol.secret_texts import without_secrets
+
+from gpunode.terminal_text import is_control
 
 
 class LogFormat(StrEnum):
@@ -80,9 +81,12 @@ def _renderers(log_format: LogFormat, stream: TextIO) -> list[structlog.typing.P
 
 
 def _on_one_line(_logger: object, _method: str, event_dict: MutableMapping[str, Any]) -> Mapping[str, Any]:
-    """Make control characters blanks: a sentence that quotes a stranger must not forge a line or steer a terminal."""
+    """Make control characters blanks: a sentence that quotes a stranger must not forge a line or steer a terminal.
+
+    Not ``printable``: that keeps line breaks, and here what they part must not become one word.
+    """
     sentence = str(event_dict["message"])
-    event_dict["message"] = "".join(" " if unicodedata.category(char) == "Cc" else char for char in sentence)
+    event_dict["message"] = "".join(" " if is_control(char) else char for char in sentence)
     return event_dict
 
 

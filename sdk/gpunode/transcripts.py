@@ -1,21 +1,13 @@
 """What ``transcribe`` returns, and the forms in which it is shown and kept."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
-from typing import Final, Literal
 
 from gpunode.errors import InvalidRequest
 from gpunode.subtitles import to_json, to_srt, to_vtt
+from gpunode.transcript_formats import TranscriptFormat, format_of
 from gpunode.types import JobResult, SpokenSegment
-
-TranscriptFormat = Literal["text", "json", "verbose_json", "srt", "vtt"]
-"""json: an object with the text alone. verbose_json: also language, duration and segments, with their words if any."""
-
-_OF_SUFFIX: Final[Mapping[str, TranscriptFormat]] = MappingProxyType(
-    {".srt": "srt", ".vtt": "vtt", ".json": "verbose_json"}
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,5 +59,5 @@ class TranscriptResult(JobResult):
             InvalidRequest: there is no such form; nothing is written.
         """
         path = Path(path)
-        content = self.render(form or _OF_SUFFIX.get(path.suffix.lower(), "text"))
+        content = self.render(form or format_of(path))
         path.write_text(content, encoding="utf-8")

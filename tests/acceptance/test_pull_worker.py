@@ -5,7 +5,9 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -148,15 +150,7 @@ def test_a_cancelled_job(queue: JobQueue, worker: Daemon) -> None:
 def test_a_worker_that_is_killed_in_the_middle(queue: JobQueue, worker: Daemon) -> None:
     """When its lease is over another one does the job, from its beginning; the job tells of both attempts."""
     doomed = queue.add_worker("doomed", "--slots", "1")
-    doomed.wait_ready()
-    _pause(worker)
-    job_id = queue.submit(STORY, max_tokens=200)
-    with queue.events(job_id) as events:
-        next(data for name, data in events if name == "tokens")
-        engines = doomed.family()
-        doomed.process.send_signal(signal.SIGKILL)
-        doomed.process.wait()
-        psutil.wait_procs(engines, timeout=20)
+    with _killed_in_the_middle(queue, doomed, beside=worker) as (job_id, events):
         _resume(worker)
         told = list(events)
     assert (told[-1][0], told[-1][1]["status"]) == ("done", "completed")
@@ -169,15 +163,7 @@ def test_a_worker_that_is_killed_in_the_middle(queue: JobQueue, worker: Daemon) 
 def test_a_killed_worker_that_is_started_anew(queue: JobQueue, worker: Daemon) -> None:
     """It says that it has not got the job any more, and does it again itself, where there is nobody else."""
     alone = queue.add_worker("alone", "--slots", "1")
-    alone.wait_ready()
-    _pause(worker)
-    job_id = queue.submit(STORY, max_tokens=200)
-    with queue.events(job_id) as events:
-        next(data for name, data in events if name == "tokens")
-        engines = alone.family()
-        alone.process.send_signal(signal.SIGKILL)
-        alone.process.wait()
-        psutil.wait_procs(engines, timeout=20)
+    with _killed_in_the_middle(queue, alone, beside=worker) as (job_id, events):
         alone.start()
         told = list(events)
     assert (told[-1][0], told[-1][1]["status"]) == ("done", "completed")
@@ -198,6 +184,26 @@ def test_a_drain(queue: JobQueue, worker: Daemon) -> None:
     assert worker.terminate() == 0
     assert queue.job(job_id)["status"] == "completed"
     assert queue.call("GET", f"/api/v1/workers/{worker_id}")["status"] == "offline"
+
+
+@contextmanager
+def _killed_in_the_middle(
+    queue: JobQueue, doomed: Daemon, *, beside: Daemon
+) -> Iterator[tuple[str, Iterator[tuple[str, Any]]]]:
+    """Kill a new worker and its engines in the middle of a job, while the one beside it is paused.
+
+    Yields the job and the events that follow.
+    """
+    doomed.wait_ready()
+    _pause(beside)
+    job_id = queue.submit(STORY, max_tokens=200)
+    with queue.events(job_id) as events:
+        next(data for name, data in events if name == "tokens")
+        engines = doomed.family()
+        doomed.process.send_signal(signal.SIGKILL)
+        doomed.process.wait()
+        psutil.wait_procs(engines, timeout=20)
+        yield job_id, events
 
 
 def _pause(worker: Daemon) -> None:

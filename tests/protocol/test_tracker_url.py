@@ -2,7 +2,7 @@
 
 import pytest
 from gpunode_protocol.errors import BadTrackerAddress
-from gpunode_protocol.tracker_url import is_loopback_url, redirect_text, tracker_url
+from gpunode_protocol.tracker_url import is_loopback_host, is_loopback_url, redirect_text, tracker_url
 
 
 @pytest.mark.parametrize(
@@ -57,3 +57,19 @@ def test_loopback() -> None:
     """Names and addresses of this machine."""
     assert is_loopback_url("http://127.9.9.9:1")
     assert not is_loopback_url("http://10.0.0.1")
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("localhost", True),
+        ("127.0.0.9", True),
+        ("::1", True),
+        ("10.0.0.1", False),
+        ("0.0.0.0", False),
+        ("x.org", False),
+    ],
+)
+def test_hosts_of_this_machine(host: str, expected: bool) -> None:
+    """By name or address; all interfaces are more than loopback."""
+    assert is_loopback_host(host) is expected

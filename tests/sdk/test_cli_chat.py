@@ -8,6 +8,7 @@ import pytest
 from gpunode import cli_chat
 from gpunode.cli import main
 from gpunode.client import InferenceClient
+from gpunode.errors import GpunodeError
 
 from tests.sdk.world import World
 
@@ -128,6 +129,20 @@ def test_a_failure_does_not_end_a_conversation(
     assert main(["chat"]) == 0
     assert "No live node serves" in capsys.readouterr().err
     assert world.nodes == []
+
+
+def test_a_failure_in_a_conversation_cannot_steer_the_terminal(
+    type_in: Callable[..., None], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Control characters in it come from the other side."""
+
+    def fail(*_: object) -> None:
+        raise GpunodeError("The tracker refused: \x1b[2J\u202ered")
+
+    monkeypatch.setattr(cli_chat, "stream_answer", fail)
+    type_in("anybody?", "/quit")
+    assert main(["chat"]) == 0
+    assert "The tracker refused: [2Jred" in capsys.readouterr().err
 
 
 def test_a_failure_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,9 +2,13 @@ from typing import Annotated, Any
 
 import pytest
 import typer
+from gpunode.cli import main
 from gpunode.cli_limits import LimitSettings, takes_limits
 from gpunode.routing import MAX_SANDBOX_LEVEL
+from gpunode_protocol.identity import Identity
 from typer.testing import CliRunner
+
+A, B, C = (Identity.generate().peer_id for _ in range(3))
 
 _seen: list[tuple[Any, ...]] = []
 
@@ -26,13 +30,13 @@ def _command(
         (["hi"], ("hi", False, {})),
         (["hi", "--loud", "--own-nodes"], ("hi", True, {"own_nodes": True})),
         (
-            ["hi", "--allow-node", "a", "--allow-node", "b", "--deny-node", "c", "--no-widen"],
-            ("hi", False, {"allow_nodes": ["a", "b"], "deny_nodes": ["c"], "widen": False}),
+            ["hi", "--allow-node", A, "--allow-node", B, "--deny-node", C, "--no-widen"],
+            ("hi", False, {"allow_nodes": [A, B], "deny_nodes": [C], "widen": False}),
         ),
         (["hi", "--exclude-doubtful-places"], ("hi", False, {"exclude_doubtful_places": True})),
         (
-            ["hi", "--max-price", "0.5", "--min-sandbox", "2", "--fingerprint", "f"],
-            ("hi", False, {"max_price_credits": 0.5, "min_sandbox": 2, "fingerprint": "f"}),
+            ["hi", "--max-price", "0.5", "--min-sandbox", "2", "--fingerprint", "f" * 64],
+            ("hi", False, {"max_price_credits": 0.5, "min_sandbox": 2, "fingerprint": "f" * 64}),
         ),
     ],
 )
@@ -55,6 +59,22 @@ def test_what_no_node_could_meet_is_an_error_of_usage(arguments: tuple[str, str]
     refused = CliRunner().invoke(app, ["hi", *arguments])
     assert (refused.exit_code, arguments[0] in refused.stderr) == (2, True)
     assert CliRunner().invoke(app, ["hi", "--min-sandbox", str(MAX_SANDBOX_LEVEL)]).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--fingerprint", "zz", "A fingerprint has 64 hex digits"),
+        ("--allow-node", "12D3KooW", "'12D3KooW' is no whole node id; 'gpunode nodes --json'"),
+        ("--deny-node", "zz", "'zz' is no whole node id"),
+    ],
+)
+def test_what_cannot_be_an_id_is_an_error_of_usage(
+    option: str, value: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It says what one looks like, before anybody is asked."""
+    assert main(["route", option, value]) == 2
+    assert words in capsys.readouterr().err
 
 
 def test_help_knows_both() -> None:

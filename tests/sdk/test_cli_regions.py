@@ -97,5 +97,5 @@ def test_a_tracker_that_is_away(world: World, capsys: pytest.CaptureFixture[str]
     world.tracker.down = True
     assert main(["regions"]) == 1
     assert "The tracker does not answer" in capsys.readouterr().err
-    assert main(["regions", "--region", "mars"]) == 1
+    assert main(["regions", "--region", "mars"]) == 2
     assert "asia" in capsys.readouterr().err

@@ -76,8 +76,8 @@ def test_a_quoted_stranger_cannot_forge_lines() -> None:
     """Control characters of a sentence are blanks: it stays on its line, and no terminal obeys it."""
     stream = io.StringIO()
     configure_logging(LogFormat.HUMAN, LogLevel.INFO, stream)
-    logging.getLogger("gpunode_node").info("refused: \x1b[31mred\r\n2026-01-01 all is well")
-    assert "refused:  [31mred  2026-01-01 all is well" in stream.getvalue()
+    logging.getLogger("gpunode_node").info("refused: \x1b[31mred\r\n2026-01-01 all \u202eis well")
+    assert "refused:  [31mred  2026-01-01 all  is well" in stream.getvalue()
     assert stream.getvalue().count("\n") == 1
 
 

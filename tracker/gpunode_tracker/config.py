@@ -1,6 +1,5 @@
 """Settings of the tracker: option > ``GPUNODE_TRACKER_*`` > ``[tracker]`` in TOML > default."""
 
-import ipaddress
 import os
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Self
@@ -11,6 +10,7 @@ from gpunode_protocol.errors import GpunodeError
 from gpunode_protocol.jobs_api import LEASE_S, SYNC_TIMEOUT_S
 from gpunode_protocol.settings import LayeredSettings
 from gpunode_protocol.tasks import Task
+from gpunode_protocol.tracker_url import is_loopback_host
 from gpunode_protocol.validation import Name
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import (
@@ -145,7 +145,7 @@ class TrackerSettings(LayeredSettings):
         if self.redis_url is not None:
             check_redis_url(self.redis_url.get_secret_value())
         host, _ = self.http_address
-        if not self.tls and not self.insecure and not _is_loopback(host):
+        if not self.tls and not self.insecure and not is_loopback_host(host):
             raise InvalidSettings(
                 f"The tracker would listen on {host} with plain http, so anyone in between could read API keys. Give "
                 "--tls-cert and --tls-key, or listen on 127.0.0.1 behind a proxy with TLS, or accept it by --insecure."
@@ -192,12 +192,3 @@ class TrackerSettings(LayeredSettings):
     def sqlite_path(self) -> Path:
         """The database file, if no URL is set."""
         return self.data_dir / "tracker.db"
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from gpunode_protocol.file_place import FilePlace
+
 from gpunode_tracker.errors import DataFolderInUse, DataFolderLost, InvalidSettings
 
 logger = logging.getLogger(__name__)
@@ -52,8 +54,7 @@ class FolderWatch:
 
     def __init__(self, data_dir: Path) -> None:
         self._data_dir = data_dir
-        self._lock_file = data_dir / LOCK_FILE
-        self._id = _file_id(self._lock_file)
+        self._lock_place = FilePlace(data_dir / LOCK_FILE)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Look until the folder is lost, and then set ``stop``."""
@@ -66,12 +67,7 @@ class FolderWatch:
 
     def is_lost(self) -> bool:
         """Whether the folder was deleted, moved or replaced."""
-        try:
-            return _file_id(self._lock_file) != self._id
-        except (FileNotFoundError, NotADirectoryError):
-            return True
-        except OSError:  # a disk that does not answer has not gone away for good
-            return False
+        return self._lock_place.is_lost()
 
     def raise_if_lost(self) -> None:
         """Raise DataFolderLost if it was."""
@@ -83,8 +79,3 @@ class FolderWatch:
             f"The data folder {self._data_dir} was deleted, moved or replaced while the tracker ran, so it ends. Put "
             "it back, or restore a backup ('gpunode tracker restore'): a new folder would begin a new network."
         )
-
-
-def _file_id(path: Path) -> tuple[int, int]:
-    state = path.stat()
-    return state.st_dev, state.st_ino

@@ -78,6 +78,8 @@ def measures_of(truth: Truth) -> Iterator[Measure]:
     yield from _of_phase("", "all jobs", [regret for of_phase in regrets for regret in of_phase])
     for name, of_phase in zip(PHASES, regrets, strict=True):
         yield from _of_phase(f"{name}_", f"{name} world", of_phase)
+    hindsight = [truth.hindsight_regret_ms(job) for job in judged if job.phase >= 0]
+    yield from _of_phase("hindsight_", "counting jobs that were on their way when it chose", hindsight)
     calm = [job for job in judged if job.phase == 0]
     yield _times("over_floor", "first token beyond round trip, queue and prompt", map(truth.over_floor_ms, calm))
     yield _times("found", "of it, choosing", (job.found_ms for job in calm))

@@ -48,8 +48,19 @@ class Truth:
     detours: Sequence[Detour] = ()
 
     def regret_ms(self, job: DoneJob) -> float:
-        """Return how much later the answer was due from the node that was chosen than from the best one, >= 0."""
+        """Return how much later the answer was due from the node that was chosen than from the best one, >= 0.
+
+        Due by the queues as they were at the nodes when the client chose.
+        """
         return self.cost_ms(job, job.node) - min(self.cost_ms(job, node) for node in self.paces)
+
+    def hindsight_regret_ms(self, job: DoneJob) -> float:
+        """Return the same by the queues as the job found them, or would have: others' jobs were on their way to them.
+
+        Nobody could know of those: where two clients far apart choose one node at the same instant, one regrets it.
+        """
+        found = {node: self._rest_ms(job, node) + self._wait_ms(job, node) for node in self.paces}
+        return found[job.node] - min(found.values())
 
     def over_floor_ms(self, job: DoneJob) -> float:
         """Return what the first token took beyond one round trip, the queue, and reading the prompt."""
@@ -64,8 +75,11 @@ class Truth:
         return job.ttft_ms - self._wait_ms(job, job.node) - self._prefill_ms(job, job.node)
 
     def cost_ms(self, job: DoneJob, node: str) -> float:
-        """Return when the whole answer was due from a node, in ms after the choice."""
-        return self._rtt_ms(job, node) + self._wait_ms(job, node) + self._work_ms(job, node)
+        """Return when the whole answer was due from a node, in ms after the choice, as the queues were then."""
+        return self._rest_ms(job, node) + self._queue_ms(job, node, job.chosen_at)
+
+    def _rest_ms(self, job: DoneJob, node: str) -> float:
+        return self._rtt_ms(job, node) + self._work_ms(job, node)
 
     def _prefill_ms(self, job: DoneJob, node: str) -> float:
         return job.prompt_tokens * self.paces[node].prefill_ms
@@ -83,10 +97,14 @@ class Truth:
 
     def _wait_ms(self, job: DoneJob, node: str) -> float:
         """Return how long the jobs that were there before it would have kept it waiting."""
+        return self._queue_ms(job, node, self._arrival(job, node))
+
+    def _queue_ms(self, job: DoneJob, node: str, until: float) -> float:
+        """Return how long the jobs that had come to the node until an instant would have kept it waiting."""
         arrival = self._arrival(job, node)
         before = (
             other.ended_at
             for other in self.jobs
-            if other.node == node and other is not job and self._arrival(other, node) < arrival
+            if other.node == node and other is not job and self._arrival(other, node) < until
         )
         return 1000 * max(0.0, max(before, default=arrival) - arrival)

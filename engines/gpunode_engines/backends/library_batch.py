@@ -82,7 +82,7 @@ class LibraryBatch:
         threading.Thread(target=self._watch, name="library-batch", daemon=True).start()
 
     def run(self, job: TokenJob) -> None:
-        """Run a job to its end. Raises what it failed with."""
+        """See ``Batch``."""
         ids = [*job.request.prompt_ids, *job.request.resume_ids]
         job.progress(0, len(ids))
         # Never a key again: the library applies cancels after new requests, so a late one would hit its namesake.

@@ -51,7 +51,7 @@ class PackedBatch:
         threading.Thread(target=self._serve, name="packed-batch", daemon=True).start()
 
     def run(self, job: TokenJob) -> None:
-        """Run a job to its end. Raises what it failed with."""
+        """See ``Batch``."""
         ids = [*job.request.prompt_ids, *job.request.resume_ids]
         with self._slots.lease(job.request.cache_owner) as lease:
             known = self._row_ids[lease.slot] if lease.reuse_cache else []

@@ -37,7 +37,7 @@ class Batch(Protocol):
     """Runs the jobs of one model together."""
 
     def run(self, job: TokenJob) -> None:
-        """Run a job to its end. Called from a thread a job. Raises what the job failed with."""
+        """Run a job to its end, but for its last event. Called from a thread a job. Raises what the job failed with."""
         ...
 
 
@@ -96,6 +96,7 @@ class TransformersBackend:
         job.replay()
         if not job.ended:
             self._batch.run(job)
+        job.conclude()
 
 
 def _load_model(order: Load, folder: Path, *, on_cuda: bool) -> Any:

@@ -13,7 +13,7 @@ from gpunode_engines.vocabulary import Vocabulary
 
 
 class TokenJob:
-    """Belongs to the thread that runs the model, but for ``wait``; ends exactly once.
+    """Belongs to the thread that runs the model, but for ``wait`` and ``conclude``; ends exactly once.
 
     end_ids: tokens with which the model ends an answer; they are not delivered.
     """
@@ -35,6 +35,7 @@ class TokenJob:
         self._text = TextAssembler(request.stop)
         self._ids = 0
         self._ended = threading.Event()
+        self._finished: Finished | None = None
         self._failure: Exception | None = None
 
     @property
@@ -83,6 +84,15 @@ class TokenJob:
         if self._failure is not None:
             raise self._failure
 
+    def conclude(self) -> None:
+        """Tell of the end of a job that has not failed; once, when whatever was held for it is free.
+
+        Whoever hears of it may send the next job at once, which shall find its row and what that has cached.
+        """
+        if self._finished is None:
+            raise RuntimeError("The job has not ended well.")
+        self._emit(self._finished)
+
     def _report(self, token_id: int, logprob: TokenLogprob | None) -> None:
         self._ids += 1
         text = self._text.push(self._vocabulary.piece(token_id))
@@ -95,5 +105,5 @@ class TokenJob:
     def _finish(self, reason: FinishReason) -> None:
         if not self._text.stopped and reason != "cancelled" and (rest := self._text.finish()):
             self._emit(Tokens(ids=(), text=rest))
-        self._emit(Finished(reason=reason, prompt_tokens=len(self.request.prompt_ids), output_tokens=self._ids))
+        self._finished = Finished(reason=reason, prompt_tokens=len(self.request.prompt_ids), output_tokens=self._ids)
         self._ended.set()

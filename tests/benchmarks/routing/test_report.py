@@ -19,6 +19,7 @@ def test_an_operator_finds_what_was_asked_for() -> None:
     told = to_routing_json(result, {"cores": 2})
     assert (told["jobs"], told["calm"]["jobs"], told["crowded"]["jobs"]) == (3, 2, 1)
     assert told["crowded"] == {"jobs": 1, "within_20ms": 1.0, "regret_ms": {"median": 0, "p95": 0}}
+    assert told["hindsight"] == {name: told[name] for name in ("jobs", "within_20ms", "regret_ms")}
     assert (told["disturbed"], told["settings"]) == (0, settings)
     assert told["first_contact_round_trips"] == {"median": 4, "max": 4}
     assert told["first_job_ms"]["whole"] == {"median": 900, "max": 900}

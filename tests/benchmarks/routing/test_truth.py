@@ -45,10 +45,21 @@ def test_who_came_before_is_waited_for() -> None:
     assert truth.cost_ms(JOB, "near") == pytest.approx(200 + 1000 * (100.5 - arrival))
 
 
+@pytest.mark.parametrize(("chosen_at", "seen"), [(99.89, 1), (99.905, 0)])
+def test_what_was_on_its_way_is_regretted_in_hindsight_only(chosen_at: float, seen: int) -> None:
+    """A job that had not come to the node when the client chose was in no queue that anyone could have told of."""
+    other = replace(JOB, host="there", chosen_at=chosen_at, ended_at=100.5)  # 100 ms away
+    truth = Truth(RTT_MS, PACES, [JOB, other])
+    waits = pytest.approx(200 + 1000 * (100.5 - 100.010) - 240)
+    assert truth.regret_ms(JOB) == (waits if seen else 0)
+    assert truth.hindsight_regret_ms(JOB) == waits
+
+
 def test_a_job_that_was_sent_before_can_come_after() -> None:
-    """It has the longer way."""
+    """It has the longer way, and is not regretted in hindsight either."""
     slower = replace(JOB, host="there", chosen_at=99.95, ended_at=101.0)
-    assert Truth(RTT_MS, PACES, [JOB, slower]).cost_ms(JOB, "near") == 200
+    truth = Truth(RTT_MS, PACES, [JOB, slower])
+    assert (truth.cost_ms(JOB, "near"), truth.hindsight_regret_ms(JOB)) == (200, 0)
 
 
 def test_who_went_elsewhere_first_comes_later_than_it_chose() -> None:

@@ -72,10 +72,16 @@ class Running:
         return [token for event in self.events if isinstance(event, Tokens) for token in event.ids]
 
 
+def run(batch: LibraryBatch, running: Running) -> None:
+    """Run a job as the backend does."""
+    batch.run(running.job)
+    running.job.conclude()
+
+
 def run_all(batch: LibraryBatch, jobs: list[Running]) -> None:
     """Run jobs at once."""
     with ThreadPoolExecutor(len(jobs)) as pool:
-        list(pool.map(lambda running: batch.run(running.job), jobs))
+        list(pool.map(lambda running: run(batch, running), jobs))
 
 
 def test_each_job_is_sampled_by_its_own_rules(expected: list[int], batch: LibraryBatch) -> None:
@@ -88,7 +94,7 @@ def test_each_job_is_sampled_by_its_own_rules(expected: list[int], batch: Librar
     assert (len(seeded.ids), len(reported.ids)) == (9, 2)
     assert all(event.logprobs for event in reported.events if isinstance(event, Tokens))
     again = Running((4, 5), temperature=1.5, seed=3, max_tokens=9)
-    batch.run(again.job)
+    run(batch, again)
     assert again.ids == seeded.ids
 
 
@@ -112,14 +118,14 @@ def test_closing_fails_the_jobs_that_run(model: LlamaForCausalLM) -> None:
     batch = LibraryBatch(model, jobs=1, job_tokens=256)
     running = Running((1, 2), max_tokens=250)
     with ThreadPoolExecutor(1) as pool:
-        job = pool.submit(batch.run, running.job)
+        job = pool.submit(run, batch, running)
         while not running.ids:
             assert not job.done()
         batch.close()
         with pytest.raises(BackendFailed, match="transformers failed"):
             job.result()
     with pytest.raises(BackendFailed):
-        batch.run(Running((1, 2)).job)
+        run(batch, Running((1, 2)))
 
 
 def test_the_end_of_its_thread_fails_the_jobs(model: LlamaForCausalLM, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,7 +138,7 @@ def test_the_end_of_its_thread_fails_the_jobs(model: LlamaForCausalLM, monkeypat
 
         patch.setattr(model, "forward", fail)
         with pytest.raises(BackendFailed, match="transformers failed with") as caught:
-            broken.run(Running((1, 2)).job)
+            run(broken, Running((1, 2)))
     assert "secret" not in str(caught.value)
     with pytest.raises(BackendFailed):
-        broken.run(Running((1, 2)).job)
+        run(broken, Running((1, 2)))

@@ -44,11 +44,17 @@ def job_of(prompt: tuple[int, ...], events: list[Event], **fields: object) -> To
     return TokenJob(request, VOCABULARY, {0}, events.append, threading.Event())
 
 
+def run(batch: PackedBatch, job: TokenJob) -> None:
+    """Run a job as the backend does."""
+    batch.run(job)
+    job.conclude()
+
+
 def run_all(batch: PackedBatch, prompts: list[tuple[int, ...]]) -> list[list[int]]:
     """Run one job a prompt, all at once, and return their ids."""
     events: list[list[Event]] = [[] for _ in prompts]
     with ThreadPoolExecutor(len(prompts)) as pool:
-        list(pool.map(lambda pair: batch.run(job_of(*pair)), zip(prompts, events, strict=True)))
+        list(pool.map(lambda pair: run(batch, job_of(*pair)), zip(prompts, events, strict=True)))
     return [[token for event in each if isinstance(event, Tokens) for token in event.ids] for each in events]
 
 
@@ -105,9 +111,9 @@ def test_a_failing_pass_fails_its_jobs_and_the_next_works(
 
         patch.setattr(model, "forward", fail)
         with pytest.raises(BackendFailed, match=r"failed with RuntimeError; try again\."):
-            batch.run(job_of((1, 2), []))
+            run(batch, job_of((1, 2), []))
     events: list[Event] = []
-    batch.run(job_of((1, 2), events))
+    run(batch, job_of((1, 2), events))
     assert isinstance(events[-1], Finished)
 
 
@@ -124,7 +130,7 @@ def test_a_failing_client_harms_nobody_else(model: LlamaForCausalLM) -> None:
         GenerateRequest(job_key="a", prompt_ids=(1,), max_tokens=6), VOCABULARY, {0}, emit, threading.Event()
     )
     with ThreadPoolExecutor(2) as pool:
-        failed, fine = pool.submit(batch.run, broken), pool.submit(batch.run, job_of((1, 2), events))
+        failed, fine = pool.submit(run, batch, broken), pool.submit(run, batch, job_of((1, 2), events))
         with pytest.raises(BrokenPipeError):
             failed.result()
         fine.result()

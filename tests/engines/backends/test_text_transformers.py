@@ -226,8 +226,7 @@ async def test_cached_prompts_stay_with_their_client(engine: SupervisedEngine) -
     """A client's repeated prompt is not computed again; another client's identical one is."""
     text = "The same long question about ships and shoes and sealing wax, of cabbages and kings?"
     assert await _reused_tokens(engine, text, "alice") == 0
-    # twice: the first row is free a moment after its answer's end, and until then she gets another one
-    assert max([await _reused_tokens(engine, text, "alice") for _ in range(2)]) > 20
+    assert await _reused_tokens(engine, text, "alice") > 20
     assert await _reused_tokens(engine, text, "bob") == 0
     assert await _reused_tokens(engine, text, "") == 0
 

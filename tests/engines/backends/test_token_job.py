@@ -28,6 +28,11 @@ class Started:
         request = GenerateRequest(**values)  # type: ignore[arg-type]  # -- tests pass fields of the request
         self.job = TokenJob(request, VOCABULARY, {END}, self.events.append, self.cancelled)
 
+    def conclude(self) -> None:
+        """Wait as a batch does, then have the end told."""
+        self.job.wait()
+        self.job.conclude()
+
     def feed(self, token_id: int) -> None:
         """Have the model want exactly this token."""
         logits = torch.zeros(256)
@@ -45,10 +50,19 @@ def test_tokens_are_reported_until_the_model_ends() -> None:
     started = Started()
     for token_id in (*b"hi", END):
         started.feed(token_id)
+    assert started.job.ended
+    started.conclude()
     assert started.events[0] == Tokens(ids=(ord("h"),), text="h")
     assert started.events[-1] == Finished(reason="stop", prompt_tokens=2, output_tokens=2)
-    assert started.job.ended
-    started.job.wait()
+
+
+def test_the_end_is_told_when_everything_is_free() -> None:
+    """Not by the thread that runs the model: the job's row would still be taken when its client sends the next one."""
+    started = Started(max_tokens=1)
+    started.feed(ord("a"))
+    assert (started.job.ended, [type(event) for event in started.events]) == (True, [Tokens])
+    started.conclude()
+    assert [type(event) for event in started.events] == [Tokens, Finished]
 
 
 def test_the_last_token_ends_the_job() -> None:
@@ -58,6 +72,7 @@ def test_the_last_token_ends_the_job() -> None:
     started.feed(ord("d"))
     assert not started.job.ended
     started.feed(ord("e"))
+    started.conclude()
     assert started.text == "de"
     assert started.events[-1] == Finished(reason="length", prompt_tokens=2, output_tokens=2)
 
@@ -67,6 +82,7 @@ def test_a_stop_text_ends_the_job_in_the_middle() -> None:
     started = Started(stop=("xy",))
     for token_id in b"axy":
         started.feed(token_id)
+    started.conclude()
     assert started.text == "a"
     assert started.events[-1] == Finished(reason="stop", prompt_tokens=2, output_tokens=3)
 
@@ -83,6 +99,7 @@ def test_replayed_tokens_can_end_the_job() -> None:
     """The stop text came before the cut; the client has not seen the text before it."""
     started = Started(stop=("b",), resume_ids=tuple(b"ab"), text_offset=0)
     started.job.replay()
+    started.conclude()
     assert started.text == "a"
     assert started.events[-1] == Finished(reason="stop", prompt_tokens=2, output_tokens=0)
 
@@ -95,6 +112,7 @@ def test_a_cancelled_job_says_so_once() -> None:
     started.cancelled.set()
     assert started.job.end_if_cancelled()
     assert started.job.end_if_cancelled()
+    started.conclude()
     assert started.text == ""
     assert [type(event) for event in started.events].count(Finished) == 1
 
@@ -105,4 +123,5 @@ def test_a_failure_reaches_who_waits() -> None:
     started.job.fail(BackendFailed("out of memory"))
     started.job.fail(BackendFailed("later"))
     with pytest.raises(BackendFailed, match="out of memory"):
-        started.job.wait()
+        started.conclude()
+    assert started.events == []

@@ -19,8 +19,10 @@ EVENT_BODY_BYTES: Final = 640 * 1024
 
 async def get_next_job(request: web.Request) -> web.StreamResponse:
     """GET /api/v1/workers/{worker}/next-job?wait=: a job, waited for up to 30 s, or the counted reasons why not."""
-    worker, taking = await worker_of(request), request.app[TRACKER].workers.taking
-    wait_s, left = read_number(request, "wait", 0, highest=api.LONG_POLL_MAX_S), worker.polls_left
+    worker = await worker_of(request)
+    wait_s = read_number(request, "wait", 0, highest=api.LONG_POLL_MAX_S)
+    taking = request.app[TRACKER].workers.taking
+    left = worker.polls_left
 
     def is_gone() -> bool:
         is_cut = request.transport is None or request.transport.is_closing()
@@ -32,7 +34,8 @@ async def get_next_job(request: web.Request) -> web.StreamResponse:
         await taking.undo(worker, found)  # nobody was told of the job
         refuse_shut_out(request, worker)
         return reply(api.NextJob(reasons=found.reasons), no_store=True)
-    body, freely = to_json(found), request.app[GUARD].limits.body_bytes
+    body = to_json(found)
+    freely = request.app[GUARD].limits.body_bytes
     if len(body) > freely:
         try:
             hold_body(request, len(body) - freely)
