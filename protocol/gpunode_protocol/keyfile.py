@@ -31,7 +31,7 @@ def load_or_create_identity(path: Path) -> Identity:
         pass
     identity = Identity.generate()
     try:
-        _write_new(path, identity.to_libp2p())
+        write_identity(path, identity)
     except FileExistsError:  # another process was first: its key counts
         return load_identity(path)
     except OSError as error:
@@ -69,8 +69,17 @@ def load_identity(path: Path) -> Identity:
         ) from error
 
 
+def write_identity(path: Path, identity: Identity) -> None:
+    """Write an identity to a file that must not exist, mode 0600, whole or not at all.
+
+    Raises:
+        FileExistsError: there is one. OSError: it cannot be written.
+    """
+    _write_new(path, identity.to_libp2p())
+
+
 def _write_new(path: Path, data: bytes) -> None:
-    """Write a file that must not exist: under a temporary name first, then linked to its own."""
+    """Write under a temporary name first, then link to the file's own."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
     descriptor = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _FILE_MODE)

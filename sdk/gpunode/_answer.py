@@ -27,6 +27,7 @@ class Answer:
         job: what was asked for.
 
     ``is_shown``: the caller sees it grow. If not, one that is begun anew may be another, and takes its place.
+    ``has_grown``: the last part brought something that no earlier one had.
     """
 
     def __init__(self, job: Job) -> None:
@@ -40,6 +41,8 @@ class Answer:
         self._order = Order(job.params, fingerprint=job.fingerprint)
         self._accepted: AcceptedFrame | None = None
         self.is_shown = True
+        self.has_grown = False
+        self._most_ids = 0
         self._seen: SeenPrefix | None = None
         self._is_outdated = False
 
@@ -100,6 +103,9 @@ class Answer:
 
     def part_over(self, part: RouteSegment, voucher: Signed[Voucher] | None) -> None:
         """Note that a node gives no more. voucher: the last one that it got."""
+        is_text = isinstance(self.job.params, LlmParams)
+        self.has_grown = len(self.ids) > self._most_ids if is_text else part.output_units > 0
+        self._most_ids = max(self._most_ids, len(self.ids))
         if part.output_units or part.ended == "done":
             self.parts.append(part)
         if voucher is not None and voucher.body.count:

@@ -26,6 +26,7 @@ class Background:
         tasks = self._unhurried if can_wait else self._tasks
         tasks.add(task)
         task.add_done_callback(tasks.discard)
+        task.add_done_callback(lambda _: work.close())  # it may have been cancelled before its first step
         return task
 
     async def close(self, deadline_s: float = CLOSE_DEADLINE_S) -> None:

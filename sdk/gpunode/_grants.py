@@ -14,7 +14,7 @@ from gpunode_protocol.tasks import Task
 from gpunode_protocol.tracker_api import BalanceReply, GrantReply, GrantRequest
 from gpunode_protocol.trust import Trust
 
-from gpunode._spending import Spending
+from gpunode._shared_spending import SharedSpending
 from gpunode._state import read_json, write_json
 from gpunode.errors import ClientError, InsufficientCredits, TrackerError
 
@@ -94,7 +94,7 @@ class GrantStore:
 
     Args:
         source: the tracker.
-        path: file that keeps them, mode 0600.
+        path: file that keeps them, mode 0600; what they have cost is kept beside it (``.db``).
         terms: see ``GrantTerms``.
         trust: returns the newest trust, to verify them.
         clock: Unix seconds.
@@ -117,7 +117,7 @@ class GrantStore:
         self._trust = trust
         self._clock = clock
         self._spawn = spawn
-        self._spending = Spending()
+        self._spending = SharedSpending(path.with_suffix(".db"), clock=clock)
         self._held: dict[Task, HeldGrant] | None = None
         self._locks: dict[Task, asyncio.Lock] = {}
         self._renewing: set[Task] = set()

@@ -160,7 +160,7 @@ class HomeKeeper:
         if self._kept_now is None:
             try:
                 self._kept_now = _from_json(read_json(self._path))
-            except (TypeError, ValueError, KeyError):
+            except (TypeError, ValueError, KeyError, OverflowError):
                 self._kept_now = _Kept()  # missing or damaged
         return self._kept_now
 

@@ -8,7 +8,7 @@ from gpunode_protocol.identity import PeerId
 
 from gpunode._grants import GrantSupply, HeldGrant
 from gpunode._job_requests import Job
-from gpunode.errors import TrackerUnreachable
+from gpunode.errors import ClientError, TrackerUnreachable
 
 _log = logging.getLogger(__name__)
 
@@ -30,6 +30,8 @@ class JobGrants:
         store: where they come from.
         job: what they are for.
         grant: to show first.
+
+    ``problem``: why there was none when one was refused, a sentence; empty while none was wanted in vain.
     """
 
     def __init__(self, store: GrantSupply, job: Job, grant: HeldGrant) -> None:
@@ -39,6 +41,7 @@ class JobGrants:
         self._named: dict[PeerId, HeldGrant] = {}
         self._promised = job.cost_microcredits
         self._replaced = 0
+        self.problem = ""
 
     def for_node(self, node: PeerId) -> HeldGrant:
         """Return what a node is shown."""
@@ -58,7 +61,10 @@ class JobGrants:
             return False
         try:
             return await self._replace(node, code)
-        except TrackerUnreachable as error:
+        except ClientError as error:
+            self.problem = str(error)
+            if not isinstance(error, TrackerUnreachable):
+                raise
             _log.warning("the grant was not replaced: %s", error, extra={"event": "grant_not_replaced"})
             return False
 

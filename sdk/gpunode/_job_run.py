@@ -128,7 +128,7 @@ class JobRun:
                 return part
         if self.answer.has_begun:
             last = self._failed.attempts[-1].reason if self._failed.attempts else "Nobody is left to ask."
-            self._interrupt(f"{self._limit_reached()} {last}".strip())
+            self._interrupt(" ".join(filter(None, (self._limit_reached(), last, self._grants.problem))))
         others_left = self._nodes.has(lambda _: True)
         limit = self._limit_reached() or self._seats.in_vain
         raise unanswered(self._failed, limit, others_left=others_left, searches=self._searches.count)
@@ -319,7 +319,7 @@ class JobRun:
             self._failed_at(part, error)
             raise error
         self._part_over(part, str(error))
-        if self._cut_at is None or part.link.job.output.count:
+        if self._cut_at is None or self.answer.has_grown:
             self._cut_at = self._services.monotonic()
             self._nodes.shorten_pauses()
         try:
@@ -330,6 +330,8 @@ class JobRun:
         if await self._has_new_grant(part, error):
             self._nodes.put_first(part.choice)
             return
+        if part.link.job.output.count and not self.answer.has_grown:
+            self._failed.excluded.add(part.choice.node)  # it would be paid for the same beginning again and again
         self._failed_at(part, error)
         if self._left_s() <= 0:
             self._interrupt(str(error))

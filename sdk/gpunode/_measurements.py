@@ -29,6 +29,9 @@ SAVE_INTERVAL_S: Final = 30.0
 SUMMARY_S: Final = 10.0
 """What old jobs tell is reckoned anew this often, and at each new job: a choice among many nodes takes no time then."""
 
+_MOST: Final = 1e15
+"""More than any measurement; beyond it floats could not be reckoned with."""
+
 _Rtt = tuple[float, float]
 """Unix seconds, and ms."""
 
@@ -173,7 +176,7 @@ class Measurements:
             for node, value in kept.items() if isinstance(kept, dict) else ():
                 try:
                     self._known[node] = _from_json(value, now=self._clock())
-                except (TypeError, ValueError, KeyError, AttributeError):
+                except (TypeError, ValueError, KeyError, AttributeError, OverflowError):
                     continue  # a damaged entry counts as absent
         return self._known
 
@@ -202,6 +205,6 @@ def _from_json(value: Any, *, now: float) -> _Node:
 
 
 def _positive(number: Any) -> Any:
-    if not isinstance(number, int | float) or not 0 <= number < math.inf:
+    if not isinstance(number, int | float) or not 0 <= number < _MOST:
         raise ValueError(number)
     return number

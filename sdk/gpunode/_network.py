@@ -1,5 +1,7 @@
 """What the client believes of its network: the pinned root key, and the tracker's last word verified against it."""
 
+import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,6 +29,9 @@ _log = logging.getLogger(__name__)
 
 REFRESH_INTERVAL_S: Final = 300.0
 """A client in use asks the tracker this often: shard bits are read in both versions for 5 min after a change."""
+
+JUMP_PATIENCE_S: Final = 2.0
+"""A call that finds that the clock has jumped waits so long for the tracker; who slept may have none yet."""
 
 
 @dataclass(frozen=True)
@@ -60,25 +65,39 @@ class NetworkKeeper:
         tracker: asked first.
         state: keeps pin and last info.
         network_id: the network that the user expects, if they said.
-        clock: Unix seconds.
+        clock: Unix seconds. monotonic: seconds, whatever the clock is set to.
     """
 
     def __init__(
-        self, tracker: NetworkSource, state: TrackerState, *, network_id: str | None, clock: Callable[[], float]
+        self,
+        tracker: NetworkSource,
+        state: TrackerState,
+        *,
+        network_id: str | None,
+        clock: Callable[[], float],
+        monotonic: Callable[[], float],
     ) -> None:
         self._tracker = tracker
         self._state = state
         self._network_id = network_id
         self._clock = clock
-        self._fetched_at = 0.0
+        self._monotonic = monotonic
+        self._asked: tuple[float, float] | None = None  # by monotonic and by clock
         self._network: Network | None = None
         self._clock_offset_s: float | None = None
 
     @property
     def is_stale(self) -> bool:
         """Whether it is time to ask the tracker again."""
-        # a clock that was set back is no reason to wait for hours
-        return abs(self._clock() - self._fetched_at) > REFRESH_INTERVAL_S
+        return self._asked is None or self._monotonic() - self._asked[0] > REFRESH_INTERVAL_S
+
+    @property
+    def _has_clock_jumped(self) -> bool:
+        """Whether the clock was set since, or the computer has slept."""
+        if self._asked is None:
+            return False
+        gone_s, by_clock_s = self._monotonic() - self._asked[0], self._clock() - self._asked[1]
+        return is_beyond_tolerance(by_clock_s - gone_s)
 
     def current(self) -> Network | None:
         """Return what is known now, from this run or from the last one; None before first contact.
@@ -102,7 +121,10 @@ class NetworkKeeper:
             TrackerUnreachable, TrackerError: no answer, and nothing known from before.
         """
         asked_at = self._clock()
-        self._fetched_at = asked_at  # also after a failure: a tracker that is down is not asked at every call
+        self._asked = (
+            self._monotonic(),
+            asked_at,
+        )  # also after a failure: a tracker that is down is not asked at every call
         try:
             info = await self._tracker.network()
         except (TrackerUnreachable, TrackerBusy) as error:
@@ -118,13 +140,17 @@ class NetworkKeeper:
         return self._network
 
     async def require_right_clock(self) -> None:
-        """Refuse to go on with a clock that makes everything fail; it is measured again, because it may be set now.
+        """Refuse to go on with a clock that makes everything fail; it is measured again where it may have been set.
 
         Raises:
             ClockOff: it is more than a minute away from the tracker's. WrongNetwork, TrackerError: see ``fetch``.
         """
         if is_beyond_tolerance(self._clock_offset_s):
             await self.fetch()
+        elif self._has_clock_jumped:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(JUMP_PATIENCE_S):
+                    await self.fetch()
         offset_s = self._clock_offset_s
         if offset_s is not None and is_beyond_tolerance(offset_s):
             told = describe_offset(offset_s, f"that of the tracker at {self._tracker.url}")

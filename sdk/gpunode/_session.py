@@ -88,20 +88,21 @@ class Session:
         self.tracker = tracker or self._surroundings.create_tracker(config)
         self._state_dir = StateDir(config.state_dir)
         self._state = self._state_dir.tracker(self.tracker.url)
+        clock, monotonic = self._surroundings.clock, self._surroundings.monotonic
         self._keeper = NetworkKeeper(
-            self.tracker, self._state, network_id=config.network_id, clock=self._surroundings.clock
+            self.tracker, self._state, network_id=config.network_id, clock=clock, monotonic=monotonic
         )
-        self._good_nodes = GoodNodes(self._state.nodes_path, clock=self._surroundings.clock)
-        self._measurements = Measurements(self._state.measurements_path, clock=self._surroundings.clock)
+        self._good_nodes = GoodNodes(self._state.nodes_path, clock=clock)
+        self._measurements = Measurements(self._state.measurements_path, clock=clock)
         self._home = HomeKeeper(
             config.region,
             self.tracker,
             self._state.home_path,
             rtts_ms=self._measurements.rtts_ms,
-            clock=self._surroundings.clock,
+            clock=clock,
         )
-        self._index = IndexAhead(self._fetch_index, monotonic=self._surroundings.monotonic)
-        own_nodes = OwnNodes(self._ask_own_nodes, monotonic=self._surroundings.monotonic)
+        self._index = IndexAhead(self._fetch_index, monotonic=monotonic)
+        own_nodes = OwnNodes(self._ask_own_nodes, monotonic=monotonic)
         self._placer = Placer(self._home, config.limits(), own_nodes)
         self._background = Background()
         self._lock = asyncio.Lock()

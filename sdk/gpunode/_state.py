@@ -9,6 +9,7 @@
         ├── pin.json              root key, pinned at first contact
         ├── network.json          the tracker's last network info
         ├── grants-<…>.json       live grants of one API key (mode 0600: they spend)
+        ├── grants-<…>.db         what these have cost, for all clients that share them
         ├── home.json             the client's region, where the settings name none
         ├── measurements.json     round trips, speeds and failures of nodes
         ├── nodes.json            adverts of nodes that answered well

@@ -1,4 +1,5 @@
 import asyncio
+import inspect
 import logging
 
 import pytest
@@ -67,3 +68,16 @@ async def test_failures_are_logged(caplog: pytest.LogCaptureFixture) -> None:
         await background.close()
     assert [record.exc_info is not None for record in caplog.records] == [False, True]
     assert "nobody there" in caplog.text
+
+
+async def test_what_is_cancelled_before_its_first_step_leaves_no_warning() -> None:
+    """A client that is closed as soon as it was opened."""
+    background = Background()
+    never_begun = _sleep()
+    background.spawn(never_begun, can_wait=True)
+    await background.close()
+    assert inspect.getcoroutinestate(never_begun) == inspect.CORO_CLOSED
+
+
+async def _sleep() -> None:
+    await asyncio.sleep(1)

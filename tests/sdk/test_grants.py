@@ -267,3 +267,11 @@ async def test_jobs_at_several_nodes_stay_within_what_is_reserved(world: World) 
                 signed[answer.receipt.voucher.body.jti] += cost
     assert sum(signed.values()) == 120 * cost > 8_000
     assert max(signed.values()) <= 8_000
+
+
+async def test_what_a_kept_grant_has_cost_is_not_forgotten(desk: _Desk) -> None:
+    """The next run takes another one when it is used up: the tracker pays nodes no more than was reserved."""
+    cap = (await desk.store.get(Task.LLM)).grant.cap.open or 0
+    desk.store.spend("grant-1", cap - 5)
+    assert (await desk.reopened().get(Task.LLM, cost_microcredits=5)).grant.jti == "grant-1"
+    assert (await desk.reopened().get(Task.LLM, cost_microcredits=1)).grant.jti == "grant-2"

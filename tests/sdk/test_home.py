@@ -180,6 +180,7 @@ async def test_who_cannot_go_on_waits_some_seconds_only(tmp_path: Path) -> None:
         '{"region": "mars", "from": "rtt", "learned_at": 1, "asked_at": 1}',
         '{"region": "asia", "from": "dream", "learned_at": 1, "asked_at": 1}',
         '{"region": "asia", "from": "geoip", "learned_at": null, "asked_at": 1}',
+        f'{{"region": "asia", "from": "geoip", "learned_at": 1{400 * "0"}, "asked_at": 1}}',
     ],
 )
 def test_a_damaged_file_counts_as_absent(client: _Client, content: str) -> None:

@@ -18,6 +18,8 @@ from gpunode._observed import NOTHING_OBSERVED, Timing
 from gpunode_protocol.regions import Region
 
 MODEL = "m"
+HUGE = "1" + 400 * "0"
+"""An integer that is no float."""
 
 
 class _Book:
@@ -130,6 +132,12 @@ def test_jobs_are_forgotten_after_an_hour(book: _Book) -> None:
         '{"n": {"region": "mars", "rtts": [[1, 1]], "services": {}}}',
         '{"n": {"rtts": [[1, 1e400]], "services": {}}}',
         '{"n": {"rtts": [], "services": {"m": {"timings": [[1, 0]], "outcomes": []}}}}',
+        f'{{"n": {{"rtts": [[-{HUGE}, 1]], "services": {{}}}}}}',
+        f'{{"n": {{"rtts": [[1, {HUGE}]], "services": {{}}}}}}',
+        f'{{"n": {{"rtts": [], "services": {{"m": {{"timings": [[1, 0, {HUGE}, 1, 99, 1]], "outcomes": []}}}}}}}}',
+        '{"n": {"rtts": [], "services": {"m": {"timings": [[1, 1e308, 9, 9, 99, 9], [1, 0, 9, 9, 99, 9]], '
+        '"outcomes": []}}}}',
+        f'{{"n": {{"rtts": [], "services": {{"m": {{"timings": [], "outcomes": [[-{HUGE}, true]]}}}}}}}}',
     ],
 )
 def test_a_damaged_file_counts_as_absent(book: _Book, content: str) -> None:

@@ -1,4 +1,6 @@
+import asyncio
 import logging
+from typing import NoReturn
 
 import pytest
 from gpunode._network import NetworkKeeper
@@ -7,11 +9,14 @@ from gpunode.errors import ClockOff, InvalidSettings, TrackerError, TrackerUnrea
 from gpunode_protocol.identity import Identity
 from gpunode_protocol.tracker_api import NetworkInfo
 
+from tests.node.virtual_time import virtual_time
 from tests.sdk.world import EPOCH, Keys, World
 
 
 def _keeper(world: World, network_id: str | None = None) -> NetworkKeeper:
-    return NetworkKeeper(world.tracker, _state(world), network_id=network_id, clock=world.clock)
+    return NetworkKeeper(
+        world.tracker, _state(world), network_id=network_id, clock=world.clock, monotonic=lambda: world.elapsed_s
+    )
 
 
 def _state(world: World) -> TrackerState:
@@ -121,15 +126,39 @@ async def test_after_five_minutes_it_is_time_to_ask_again(world: World) -> None:
     """Shard bits and revocations change."""
     keeper = _keeper(world)
     await keeper.fetch()
-    world.now += 300
+    world.elapsed_s += 300
     assert not keeper.is_stale
-    world.now += 1
+    world.elapsed_s += 1
     assert keeper.is_stale
 
 
-async def test_a_clock_that_was_set_back(world: World) -> None:
-    """It is time to ask again, not only when the old time is reached once more."""
+@pytest.mark.parametrize(("jump_s", "words"), [(3600, "3600 s ahead of"), (-3600, "3600 s behind")])
+async def test_a_clock_that_jumps_is_compared_at_once(world: World, jump_s: int, words: str) -> None:
+    """Not minutes later, or, after a jump back, as much later as it went back; a silent tracker is not waited for."""
     keeper = _keeper(world)
     await keeper.fetch()
-    world.now -= 3_600
-    assert keeper.is_stale
+    world.now += jump_s
+    with pytest.raises(ClockOff, match=words):
+        await keeper.require_right_clock()
+
+
+@virtual_time
+async def test_a_silent_tracker_is_asked_once_about_a_clock_that_jumped(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A computer that slept looks the same, and may be without a network yet."""
+    keeper = _keeper(world)
+    await keeper.fetch()
+    asked = 0
+
+    async def say_nothing() -> NoReturn:
+        nonlocal asked
+        asked += 1
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr(world.tracker, "network", say_nothing)
+    world.now += 3600
+    for _ in range(2):
+        await keeper.require_right_clock()
+    assert asked == 1

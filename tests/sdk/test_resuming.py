@@ -7,7 +7,7 @@ import pytest
 from gpunode import AsyncInferenceClient
 from gpunode._job_requests import JobSigner
 from gpunode._probing import OwnJob, Prober
-from gpunode.errors import AnswerInterrupted, InsufficientCredits
+from gpunode.errors import AnswerInterrupted, ClientError, InsufficientCredits, TrackerUnreachable
 from gpunode.streaming import AsyncChatStream
 from gpunode.types import Chunk
 from gpunode_protocol.errors import ErrorCode, JobError, job_error
@@ -121,3 +121,36 @@ async def test_a_request_that_cannot_be_made_leaves_no_stream(world: World, monk
         assert len(over) == 1
         assert world.mesh.opened[world.nodes[0].peer_id, JOB_PROTOCOL] == 1
         assert len(aborted) == 2, "the probe's, and the job's"
+
+
+@virtual_time
+async def test_a_node_is_not_paid_again_and_again_for_the_same_beginning(world: World) -> None:
+    """An answer that cannot be resumed is begun anew: who breaks off twice at one place is left, and 15 s are 15 s."""
+    node = world.add_node(words=[f" {number}" for number in range(300)], cut_after=100)
+    surroundings = world.surroundings(resume_for_s=15.0)
+    async with AsyncInferenceClient.from_config(world.config(), surroundings) as client:
+        stream = await client.chat(messages=HELLO, max_tokens=300, logprobs=0, stream=True)
+        with pytest.raises(AnswerInterrupted, match="after 100 tokens"):
+            await _read(stream, lambda _: None)
+        assert len(node.requests) == 2
+        with pytest.raises(AnswerInterrupted, match="after 100 tokens"):
+            await client.chat(messages=HELLO, max_tokens=300, logprobs=0)
+        assert len(node.requests) == 4
+
+
+@pytest.mark.parametrize("error", [InsufficientCredits("No credits are left."), TrackerUnreachable("No tracker.")])
+@virtual_time
+async def test_why_there_is_no_other_grant_is_told(
+    world: World, monkeypatch: pytest.MonkeyPatch, error: ClientError
+) -> None:
+    """The node says only that it takes no more under this one."""
+
+    async def refuse(_request: object) -> NoReturn:
+        raise error
+
+    world.add_node(cut_after=2, cut_with=_error(ErrorCode.GRANT_EXHAUSTED))
+    async with world.client() as client:
+        stream = await client.chat(messages=HELLO, stream=True)
+        with pytest.raises(AnswerInterrupted, match=str(error)) as caught:
+            await _read(stream, lambda _: monkeypatch.setattr(world.tracker, "grant", refuse))
+    assert caught.value.text == "Paris is"

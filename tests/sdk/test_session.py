@@ -76,7 +76,8 @@ async def test_a_failed_start_leaves_nothing_and_may_be_repeated(world: World) -
 
 async def test_new_keys_and_revocations_reach_the_validator(world: World) -> None:
     """The network is asked again after five minutes, in the background."""
-    session = Session(world.config(), world.surroundings())
+    monotonic = asyncio.get_running_loop().time
+    session = Session(world.config(), world.surroundings(monotonic=lambda: monotonic() + world.now - EPOCH))
     await session.ready()
     world.now += 301
     newer = world.keys.revocations("bad", sequence=2).envelope

@@ -233,11 +233,15 @@ class FakeTracker:
 
 
 class World:
-    """Everything around a client. The clock stands still unless a test moves ``now``."""
+    """Everything around a client. The clock stands still unless a test moves ``now``.
+
+    ``elapsed_s``: monotonic seconds for whoever is made without ``surroundings``.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.now = float(EPOCH)
+        self.elapsed_s = 0.0
         self.keys = Keys()
         self.mesh = MemoryNetwork()
         self.tracker = FakeTracker(self.keys, self.clock)

@@ -15,6 +15,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
+from gpunode_node.control_client import ask_daemon
+from gpunode_node.node_folder import NodeFolder
+
 from gpunode_benchmarks.lab.errors import LabFailed
 from gpunode_benchmarks.lab.lab import Lab
 from gpunode_benchmarks.lab.light_host import RUN_FILE
@@ -143,6 +146,10 @@ class LabNetwork:
             program = self.lab.begin(host, call, url=self.url, region=region, folder=str(folder))
             started.append((host, self._stack.enter_context(program), folder))
         return self._add(started)
+
+    def status_of(self, host: str) -> dict[str, Any]:
+        """Return what a host's whole node says of itself, as ``gpunode status --json`` does."""
+        return ask_daemon(NodeFolder(self.lab.folder_of(host) / _NODE_FOLDER).control, "status")
 
     def client_of(self, host: str) -> dict[str, Any]:
         """Return arguments of ``AsyncInferenceClient`` for a client on a host; ``state_dir`` is a text."""

@@ -126,7 +126,13 @@ class HivemindMesh:
         ends_at_s = asyncio.get_running_loop().time() + self._config.startup_timeout_s
         self._runtime_dir = RuntimeDir.create(default_parents(self._config.state_dir))
         lasting = Lasting(
-            self._runtime_dir, self._store, self._validator, ReplicaMemory(), itertools.count(), self._rejected
+            self.identity,
+            self._runtime_dir,
+            self._store,
+            self._validator,
+            ReplicaMemory(),
+            itertools.count(),
+            self._rejected,
         )
         self._keeper = LinkKeeper(self._config, lasting, self._prepare, self._wake.set)
         try:
@@ -196,7 +202,7 @@ class HivemindMesh:
             for _ in range(OPEN_RETRIES):
                 with contextlib.suppress(StreamDropped):
                     return await open_once()
-                await retry_delay()
+                await self._recover()
             return await open_once()
 
         async def open_in_time() -> OpenedStream:
@@ -282,8 +288,17 @@ class HivemindMesh:
         try:
             return await question(await self._link())
         except StreamDropped:
-            await retry_delay()  # until its death is noticed
+            await self._recover()
             return await question(await self._link())
+
+    async def _recover(self) -> None:
+        """Wait until p2pd's death is noticed. Where its sockets were deleted, a client's is started again.
+
+        Not a p2pd that serves: its streams live on, and what becomes of a node without its folder the node decides.
+        """
+        if self._keeper is not None and not self._handlers:
+            await self._keeper.replace_cut_off()
+        await retry_delay()
 
     async def _link(self, timeout_s: float = _LINK_WAIT_S) -> Link:
         if self._keeper is None:

@@ -85,6 +85,14 @@ class LinkKeeper:
             raise MeshUnavailable from error
         return self.link
 
+    async def replace_cut_off(self) -> None:
+        """End a p2pd whose socket was deleted, so that the next one takes its place: no stream goes through it."""
+        link = self.link
+        if link is not None and not link.daemon.control_socket.exists():
+            _log.warning("p2pd's socket was deleted; starting it again", extra={"event": "p2pd_cut_off"})
+            link.daemon.kill()
+            await link.daemon.wait()  # the watch has waited longer, and has taken the link away by now
+
     async def _connect(self, timeout_s: float) -> Link:
         link = await Link.open(self._config, self._lasting, listen=self._listen, timeout_s=timeout_s)
         try:

@@ -1,11 +1,15 @@
 """One life of p2pd: the process, the attachment to it, and the DHT node on top."""
 
 import asyncio
+import contextlib
 import itertools
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
+from gpunode_protocol.identity import Identity
+from gpunode_protocol.keyfile import write_identity
 from gpunode_protocol.mesh._dht_node import RecordNode, ReplicaMemory
 from gpunode_protocol.mesh._dht_protocol import RecordProtocol
 from gpunode_protocol.mesh._hivemind_api import P2PDaemonError
@@ -20,8 +24,9 @@ from gpunode_protocol.mesh.runtime_dir import RuntimeDir
 
 @dataclass(frozen=True, slots=True)
 class Lasting:
-    """What outlives p2pd: where the sockets go, records kept for others, the replicas of our own, the counters."""
+    """What outlives p2pd: our key, where sockets go, records kept for others, the replicas of our own, the counters."""
 
+    identity: Identity
     runtime_dir: RuntimeDir
     store: RecordStore
     validator: RecordValidator
@@ -47,8 +52,10 @@ class Link:
             P2pdFailed, MeshUnavailable: it did not start or does not answer.
         """
         life = next(lasting.lives)
-        sockets = lasting.runtime_dir.path
-        daemon = await P2pd.start(config, control_socket=sockets / f"d{life}.sock", listen=listen, timeout_s=timeout_s)
+        sockets = lasting.runtime_dir.restore()
+        with _with_key_file(config, lasting.identity, sockets) as having_key:
+            socket = sockets / f"d{life}.sock"
+            daemon = await P2pd.start(having_key, control_socket=socket, listen=listen, timeout_s=timeout_s)
         try:
             p2p = await AttachedP2P.attach(
                 daemon.control_socket, sockets / f"c{life}.sock", max_message_bytes=MAX_MESSAGE_BYTES
@@ -80,3 +87,19 @@ class Link:
         await self.protocol.shutdown()
         await self.p2p.detach()
         await self.daemon.stop()
+
+
+@contextlib.contextmanager
+def _with_key_file(config: MeshConfig, identity: Identity, folder: Path) -> Iterator[MeshConfig]:
+    """Give p2pd the key to read while it starts, also if its file was deleted: then a copy that does not stay."""
+    if config.identity_path.exists():
+        yield config
+        return
+    path = folder / "identity.key"
+    try:
+        write_identity(path, identity)
+        yield replace(config, identity_path=path)
+    except OSError as error:
+        raise MeshUnavailable(f"p2pd cannot be given its key: {error}") from error
+    finally:
+        path.unlink(missing_ok=True)

@@ -21,9 +21,10 @@ _LONGEST_NAME_BYTES = 24  # "/", the random name, "/", the longest socket name
 class RuntimeDir:
     """A directory that exists until ``remove``; left-overs of killed processes are removed by later ones."""
 
-    def __init__(self, path: Path, lock_descriptor: int) -> None:
+    def __init__(self, path: Path, lock_descriptor: int, parents: Sequence[Path]) -> None:
         self.path = path
         self._lock_descriptor = lock_descriptor
+        self._parents = parents
 
     @classmethod
     def create(cls, parents: Sequence[Path]) -> "RuntimeDir":
@@ -32,19 +33,34 @@ class RuntimeDir:
         Raises:
             MeshError: none of them will do.
         """
-        for parent in parents:
-            if len(os.fsencode(parent)) + _LONGEST_NAME_BYTES > MAX_SOCKET_PATH_BYTES or not os.access(parent, os.W_OK):
-                continue
-            _remove_left_overs(parent)
-            return cls(*_make_locked(parent))
-        raise MeshError(
-            f"No directory for p2pd's sockets: none of {', '.join(map(str, parents))} is writable and has a short path."
-        )
+        return cls(*_make_in_first(parents), parents)
+
+    def restore(self) -> Path:
+        """Make another directory if this one was deleted with the folder that it lay in; return where it is now.
+
+        Raises:
+            MeshError: see ``create``.
+        """
+        if not self.path.exists():
+            old, (self.path, self._lock_descriptor) = self._lock_descriptor, _make_in_first(self._parents)
+            os.close(old)
+        return self.path
 
     def remove(self) -> None:
         """Delete the directory with everything in it."""
         shutil.rmtree(self.path, ignore_errors=True)
         os.close(self._lock_descriptor)
+
+
+def _make_in_first(parents: Sequence[Path]) -> tuple[Path, int]:
+    for parent in parents:
+        if len(os.fsencode(parent)) + _LONGEST_NAME_BYTES > MAX_SOCKET_PATH_BYTES or not os.access(parent, os.W_OK):
+            continue
+        _remove_left_overs(parent)
+        return _make_locked(parent)
+    raise MeshError(
+        f"No directory for p2pd's sockets: none of {', '.join(map(str, parents))} is writable and has a short path."
+    )
 
 
 def default_parents(state_dir: Path | None) -> list[Path]:

@@ -1,14 +1,17 @@
 import asyncio
 import os
+import shutil
 import signal
+from pathlib import Path
 
 import pytest
 from gpunode_protocol.mesh import MeshState, MeshStream, MeshUnavailable, PortInUse, _hivemind
 from gpunode_protocol.mesh._hivemind import HivemindMesh
 from gpunode_protocol.mesh._hivemind_keeper import LinkKeeper
 from gpunode_protocol.mesh._hivemind_link import Link
+from gpunode_protocol.mesh.errors import StreamDropped
 
-from tests.protocol.mesh.conftest import MeshFactory, Network, link_of, tcp_address
+from tests.protocol.mesh.conftest import MeshFactory, Network, fresh, link_of, tcp_address
 from tests.protocol.mesh.plain_records import plain_record
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -31,6 +34,13 @@ async def kill_p2pd(mesh: HivemindMesh) -> None:
     link = link_of(mesh)
     os.kill(link.daemon.pid, signal.SIGKILL)
     await link.daemon.wait()
+
+
+def delete_folder(mesh: HivemindMesh, folder: Path) -> None:
+    """Delete its folder with p2pd's sockets, which lie elsewhere if the path is long."""
+    assert mesh._runtime_dir is not None
+    shutil.rmtree(mesh._runtime_dir.path)
+    shutil.rmtree(folder)
 
 
 async def test_mesh_survives_the_death_of_its_p2pd(network: Network, make_mesh: MeshFactory) -> None:
@@ -140,3 +150,29 @@ async def test_waiting_for_a_link_has_a_deadline(make_mesh: MeshFactory) -> None
     await keeper.stop()
     with pytest.raises(MeshUnavailable):
         await keeper.current(0.01)
+
+
+async def test_a_client_whose_state_folder_is_deleted_goes_on(
+    network: Network, make_mesh: MeshFactory, tmp_path: Path
+) -> None:
+    """Its p2pd's sockets and its key lay there: p2pd is started again with the same key, and the folder stays away."""
+    bootstrap = (await tcp_address(network.bootstrap),)
+    client = await make_mesh("deleted", bootstrap=bootstrap, client_mode=True)
+    delete_folder(client, tmp_path / "deleted")
+    async with asyncio.timeout(15):
+        addresses = await network.bob.addresses()
+        stream = await client.open_stream(network.bob.peer_id, "/gpunode/1/dialback", addresses)
+        assert await client.wait_joined(15)
+        assert (await client.find(fresh("nobody's"))).replicas_answered
+    stream.abort()
+    assert client.status.restarts == 1
+    assert not (tmp_path / "deleted" / "identity.key").exists()
+
+
+async def test_who_serves_streams_is_not_restarted_for_its_folder(make_mesh: MeshFactory, tmp_path: Path) -> None:
+    """Jobs run over them; what becomes of a node whose folder is gone is for the node to say."""
+    server = await make_mesh("serving")
+    delete_folder(server, tmp_path / "serving")
+    with pytest.raises(StreamDropped):
+        await server.addresses()
+    assert server.status.restarts == 0

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from gpunode_protocol.identity import Identity
 from gpunode_protocol.mesh import MeshUnavailable, load_or_create_identity
 from gpunode_protocol.mesh._dht_node import ReplicaMemory
 from gpunode_protocol.mesh._hivemind_attach import AttachedP2P
@@ -21,7 +22,9 @@ from tests.protocol.mesh.plain_records import PlainValidator
 def lasting() -> Iterator[Lasting]:
     """What outlives a link."""
     directory = RuntimeDir.create(default_parents(None))
-    yield Lasting(directory, RecordStore(), PlainValidator(), ReplicaMemory(), itertools.count(), Counter())
+    yield Lasting(
+        Identity.generate(), directory, RecordStore(), PlainValidator(), ReplicaMemory(), itertools.count(), Counter()
+    )
     directory.remove()
 
 

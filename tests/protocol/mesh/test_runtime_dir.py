@@ -1,4 +1,5 @@
 import os
+import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,3 +67,17 @@ def test_foreign_directory_is_left_alone(short_parent: Path) -> None:
     foreign.mkdir()
     RuntimeDir.create([short_parent]).remove()
     assert foreign.exists()
+
+
+def test_deleted_directory_is_made_again_elsewhere(short_parent: Path) -> None:
+    """It went away with the folder that it lay in; what is still there stays."""
+    folder = short_parent / "f"
+    folder.mkdir()
+    directory = RuntimeDir.create([folder, short_parent])
+    assert directory.restore() == directory.path
+    assert directory.path.parent == folder
+    shutil.rmtree(folder)
+    assert directory.restore() == directory.path
+    assert directory.path.parent == short_parent
+    directory.remove()
+    assert not directory.path.exists()
