@@ -1,9 +1,14 @@
 """JSON schemas that an answer must follow: checked before the job, and the answer against them after it."""
 
 import json
-from typing import Any
+from typing import Any, Final
 
 from gpunode_engines.errors import InvalidParameters, SchemaNotHeld
+from gpunode_engines.schema_check import CheckTooLong, follows
+from gpunode_engines.schema_parts import parts_of
+
+_UNCHECKED: Final = "patternProperties"
+"""Its patterns cannot be given up while they are tried; llama.cpp does not know it anyway."""
 
 
 def read_schema(text: str) -> Any:
@@ -16,11 +21,24 @@ def read_schema(text: str) -> Any:
 
     try:
         schema = json.loads(text)
+        json.dumps(schema, ensure_ascii=False).encode()  # half a character, which JSON can name, nothing can write
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:
         raise InvalidParameters(f"json_schema is not a JSON schema: {error.message[:200]}.") from error
     except (ValueError, RecursionError) as error:
         raise InvalidParameters("json_schema is not valid JSON, or nested too deeply.") from error
+    return schema
+
+
+def read_answer_schema(text: str) -> Any:
+    """Return a schema against which an answer can be checked.
+
+    Raises:
+        InvalidParameters: see ``read_schema``, or it has patterns of property names.
+    """
+    schema = read_schema(text)
+    if any(_UNCHECKED in part for part in parts_of(schema)):
+        raise InvalidParameters(f"json_schema has {_UNCHECKED}, to which no engine holds a model; name properties.")
     return schema
 
 
@@ -30,17 +48,21 @@ def check_answer(answer: str, schema: Any) -> None:
     llama.cpp answers freely, without a word, to schemas with keywords that its grammar does not know.
 
     Raises:
-        SchemaNotHeld: the answer does not follow the schema.
+        SchemaNotHeld: the answer does not follow the schema, or that cannot be found out in reasonable time.
     """
-    from jsonschema import Draft202012Validator  # noqa: PLC0415 -- keep the command quick
     from referencing.exceptions import Unresolvable  # noqa: PLC0415 -- comes with jsonschema
 
     try:
-        follows = Draft202012Validator(schema).is_valid(json.loads(answer))
+        if follows(json.loads(answer), schema):
+            return
     except (ValueError, RecursionError, Unresolvable):
-        follows = False
-    if not follows:
+        pass
+    except CheckTooLong as error:
         raise SchemaNotHeld(
-            "The answer does not follow json_schema: this engine cannot hold a model to a schema of this kind. "
-            "Use plain types, enum, properties, required and items."
-        )
+            "The answer takes too long to check: json_schema names the same parts again and again, or has a pattern "
+            "with many ways to match. Make it simpler."
+        ) from error
+    raise SchemaNotHeld(
+        "The answer does not follow json_schema: this engine cannot hold a model to a schema of this kind. "
+        "Use plain types, enum, properties, required and items."
+    )

@@ -6,17 +6,20 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt, MinLen
+from annotated_types import Ge, Gt, Le, MinLen
 from gpunode_protocol.tasks import Task
 from gpunode_protocol.validation import Name, TaskField
-from pydantic import BaseModel, ConfigDict, Discriminator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, model_validator
 
 from gpunode_engines.errors import ModelNotFound
+from gpunode_engines.registry import has_backend
 
 CATALOGUE_PATH = Path(__file__).with_name("models.toml")
 
 
 Patterns = Annotated[tuple[str, ...], MinLen(1)]
+Package = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.\w+)*$")]
+Bits = Annotated[float, Gt(0), Le(64)]
 
 
 class PackageSource(BaseModel):
@@ -29,7 +32,7 @@ class PackageSource(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["package"]
-    package: str
+    package: Package
     distribution: str
     folder: str = ""
     patterns: Patterns
@@ -64,7 +67,7 @@ class ImageDefaults(BaseModel):
     width: Annotated[int, Gt(0)]
     height: Annotated[int, Gt(0)]
     steps: Annotated[int, Gt(0)]
-    guidance: Annotated[float, Ge(0)]
+    guidance: Annotated[float, Ge(0), Le(100)]
 
 
 Source = Annotated[PackageSource | HubSource | ServerSource, Discriminator("kind")]
@@ -76,7 +79,7 @@ class CudaWeights(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     backend: str
-    bits_per_weight: Annotated[float, Gt(0)]
+    bits_per_weight: Bits
     gated: bool = False
     source: Source
 
@@ -87,21 +90,28 @@ class CatalogueEntry(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: Name
-    aliases: tuple[str, ...] = ()
+    aliases: tuple[Name, ...] = ()
     task: TaskField
     backend: str
     licence: str
     gated: bool = False
-    parameters: Annotated[int, Gt(0)]
-    bits_per_weight: Annotated[float, Gt(0)]
-    kv_bytes_per_token: Annotated[int, Ge(0)] = 0
-    context_tokens: Annotated[int, Ge(0)] = 0
-    slots: Annotated[int, Gt(0)]
+    parameters: Annotated[int, Gt(0), Le(10**15)]
+    bits_per_weight: Bits
+    kv_bytes_per_token: Annotated[int, Ge(0), Le(10**12)] = 0
+    context_tokens: Annotated[int, Ge(0), Le(10**9)] = 0
+    slots: Annotated[int, Gt(0), Le(1024)]
     chat_template: str = ""
     defaults: ImageDefaults | None = None
     source: Source
     cuda: CudaWeights | None = None
-    folder: str = ""
+    folder: Name | Literal[""] = ""
+
+    @model_validator(mode="after")
+    def _check_backend(self) -> "CatalogueEntry":
+        for backend in (self.backend, self.cuda.backend if self.cuda is not None else self.backend):
+            if not has_backend(self.task, backend):
+                raise ValueError(f"There is no backend {backend!r} for {self.task}.")
+        return self
 
     @property
     def stored_as(self) -> str:
@@ -142,8 +152,16 @@ class Catalogue:
     @classmethod
     def read(cls, path: Path) -> "Catalogue":
         """Read a catalogue file. Raises ValueError when it is not one."""
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-        return cls(tuple(CatalogueEntry.model_validate(entry) for entry in content.get("model", ())))
+        try:
+            content = tomllib.loads(path.read_text(encoding="utf-8"))
+        except RecursionError as error:
+            raise ValueError("It is nested too deeply.") from error
+        if unknown := sorted(content.keys() - {"model"}):
+            raise ValueError(f"{unknown[0]} is not known; each model is a [[model]] table.")
+        models = content.get("model", [])
+        if not isinstance(models, list) or not all(isinstance(model, dict) for model in models):
+            raise ValueError("Models must be [[model]] tables.")
+        return cls(tuple(CatalogueEntry.model_validate(entry) for entry in models))
 
     def resolve(self, name: str, task: Task | None = None) -> CatalogueEntry:
         """Return the model of a name or alias.

@@ -103,14 +103,14 @@ def _resolved(model: str) -> "tuple[CatalogueEntry, EngineSettings, Machine]":
 
 def _described(entry: "CatalogueEntry", settings: "EngineSettings", machine: "Machine") -> dict[str, object]:
     """Return one model as the JSON output shows it. Sizes in bytes; estimates until the files are here."""
-    from gpunode_engines.errors import ModelNotPulled  # noqa: PLC0415 -- keep `gpunode --help` quick
+    from gpunode_engines.errors import ModelNotPulled, UnreadableWeights  # noqa: PLC0415 -- keep `gpunode --help` quick
     from gpunode_engines.fetch import locate  # noqa: PLC0415 -- keep `gpunode --help` quick
     from gpunode_engines.plan import wanted_memory_bytes  # noqa: PLC0415 -- keep `gpunode --help` quick
 
     try:
         files = [str(path) for path in locate(entry, settings.models_dir)]
         size = sum(path.stat().st_size for path in locate(entry, settings.models_dir))
-    except ModelNotPulled:
+    except (ModelNotPulled, UnreadableWeights):
         files, size = [], entry.weights_bytes()
     return {
         "name": entry.name,

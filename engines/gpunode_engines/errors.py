@@ -35,7 +35,7 @@
 """
 
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from gpunode_protocol.errors import ErrorCode, GpunodeError
 
@@ -62,6 +62,14 @@ class EngineOverloaded(EngineUnavailable):
 
 class EngineLost(EngineError):
     """The engine's process is gone and the jobs that ran in it are lost; they can be sent again."""
+
+    blamed: str = ""  #: key of the job that is known to have brought it about, empty = nobody knows
+
+    def copy(self) -> Self:
+        """Return the same for another job: an error object that is raised twice mixes up its tracebacks."""
+        error = type(self)(*self.args)
+        error.blamed = self.blamed
+        return error
 
 
 class EngineStartFailed(EngineLost):

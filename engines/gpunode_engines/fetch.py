@@ -37,7 +37,7 @@ class Remote(Protocol):
         ...
 
     def download(self, repo: str, revision: str, name: str, folder: Path) -> Path:
-        """Place a file in ``folder`` and return its path. Raises DownloadFailed."""
+        """Place a file in ``folder`` and return its path; nobody else does meanwhile. Raises DownloadFailed."""
         ...
 
 
@@ -76,7 +76,8 @@ def locate(entry: CatalogueEntry, models_dir: Path) -> tuple[Path, ...]:
 def pull(entry: CatalogueEntry, models_dir: Path, remote: Remote) -> tuple[Path, ...]:
     """Download a model, or what is missing of it, and verify every file.
 
-    The first pull records revision and digests; later ones fetch that revision and must find those digests.
+    The first pull records revision and digests; later ones fetch that revision and must find those digests. One pull
+    of a model at a time: others, of other processes too, wait for it and find its files.
 
     Raises:
         DownloadFailed: the source cannot be reached or has no such files. NotEnoughDisk: before anything is
@@ -86,14 +87,18 @@ def pull(entry: CatalogueEntry, models_dir: Path, remote: Remote) -> tuple[Path,
         return packaged_files(entry.source)
     if isinstance(entry.source, ServerSource):
         return ()
+    from filelock import FileLock  # noqa: PLC0415 -- an optional dependency
+
     lock = ModelLock(models_dir)
-    locked = lock.get(entry.stored_as)
-    if locked is None:
-        locked = _first_pull(entry.stored_as, entry.source, models_dir, remote)
-        lock.put(entry.stored_as, locked)
-    else:
-        _repair(entry, locked, models_dir, remote)
-    shutil.rmtree(models_dir / entry.stored_as / PARTIAL_FOLDER, ignore_errors=True)  # of other revisions
+    models_dir.mkdir(parents=True, exist_ok=True)
+    with FileLock(models_dir / f".{entry.stored_as}.pull.lock"):
+        locked = lock.get(entry.stored_as)
+        if locked is None:
+            locked = _first_pull(entry.stored_as, entry.source, models_dir, remote)
+            lock.put(entry.stored_as, locked)
+        else:
+            _repair(entry, locked, models_dir, remote)
+        shutil.rmtree(models_dir / entry.stored_as / PARTIAL_FOLDER, ignore_errors=True)  # of other revisions
     return locate(entry, models_dir)
 
 
@@ -172,4 +177,9 @@ def _fetch(repo: str, revision: str, file: RemoteFile, folder: Path, remote: Rem
             f"{file.name} from {repo} has the SHA-256 {digest}, expected was {file.sha256}. It was deleted; "
             "pull again, and if it happens again, do not trust this source."
         )
-    return LockedFile(name=file.name, size_bytes=path.stat().st_size, sha256=digest)
+    if file.size_bytes not in {None, size := path.stat().st_size}:
+        path.unlink()
+        raise DownloadFailed(
+            f"{file.name} from {repo} has {size} bytes, announced were {file.size_bytes}. It was deleted; pull again."
+        )
+    return LockedFile(name=file.name, size_bytes=size, sha256=digest)

@@ -46,6 +46,7 @@ class RangeDownload:
         self._partial = partial
         self._watch = watch
         self._sleep = sleep
+        self._has_ranges = True  # of the server, until it shows otherwise
 
     def run(self) -> Path:
         """Download what is missing and return the target.
@@ -74,11 +75,12 @@ class RangeDownload:
     def _here(self) -> int:
         return self._partial.stat().st_size if self._partial.exists() else 0
 
-    def _go_on(self, start: int) -> None:
+    def _go_on(self, here: int) -> None:
         """Take one connection to its end. Raises TransportError when it breaks before."""
         import httpx2  # noqa: PLC0415 -- huggingface_hub's HTTP client
         from huggingface_hub import get_session, hf_raise_for_status  # noqa: PLC0415 -- slow to import, and optional
 
+        start = here if self._has_ranges else 0
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
         timeout = httpx2.Timeout(_SILENCE_S)
         with get_session().stream("GET", self._url, headers=headers, timeout=timeout) as response:
@@ -90,6 +92,9 @@ class RangeDownload:
             hf_raise_for_status(response)
             if response.status_code != HTTPStatus.PARTIAL_CONTENT:
                 start = 0
+            elif _start_of(response) not in {None, start}:
+                self._has_ranges = False
+                raise httpx2.ReadError("Another piece came than was asked for.")
             self._store(response, start)
 
     def _store(self, response: "Response", start: int) -> None:
@@ -113,6 +118,12 @@ class RangeDownload:
 def partial_path(folder: Path, revision: str, name: str) -> Path:
     """Return where an unfinished file of a model's folder lies."""
     return folder / PARTIAL_FOLDER / hashlib.sha256(f"{revision}/{name}".encode()).hexdigest()[:32]
+
+
+def _start_of(response: Any) -> int | None:
+    """Return where a piece begins, as ``Content-Range: bytes START-END/SIZE`` names it."""
+    start = str(response.headers.get("Content-Range", "")).removeprefix("bytes ").partition("-")[0]
+    return int(start) if start.isdecimal() else None
 
 
 def _total_of(response: Any) -> int | None:

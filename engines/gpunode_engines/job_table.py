@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import assert_never
 
 from gpunode_engines.base import Blob, Event, Finished, Progress, Segment, TokenLogprob, Tokens, Word
-from gpunode_engines.errors import EngineError, EngineOverloaded, OutputLimit
+from gpunode_engines.errors import EngineError, EngineLost, EngineOverloaded, OutputLimit
 
 _BYTES_PER_ID = 8
 
@@ -82,10 +82,10 @@ class JobTable:
         if (job := self._jobs.pop(key, None)) is not None:
             job.confirmed.set()
 
-    def fail_all(self, error: EngineError) -> None:
+    def fail_all(self, error: EngineLost) -> None:
         """The child is gone: fail every job, each with an error object of its own, and free the slots."""
         for job in self:
-            job.fail(type(error)(*error.args))
+            job.fail(error.copy())
             self.confirm(job.key)
 
 

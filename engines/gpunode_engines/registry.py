@@ -29,6 +29,11 @@ BACKEND_EXTRAS: dict[str, str] = {
 """Backend name to the extra of gpunode that installs it."""
 
 
+def has_backend(task: Task, backend: str) -> bool:
+    """Whether a name can be given to ``create_backend``; its library may still be missing."""
+    return (task, backend) in _BACKENDS or ":" in backend
+
+
 def create_backend(task: Task, backend: str) -> "Backend[Any, Any]":
     """Return a new backend object. Imports the ML library: call it in a child process only.
 

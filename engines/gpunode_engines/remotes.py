@@ -11,8 +11,6 @@ from gpunode_engines.folder_copy import copy_file
 from gpunode_engines.hub_download import RangeDownload, partial_path
 from gpunode_engines.model_lock import LOCAL_REVISION
 
-_PULL_LOCK = ".pull.lock"
-
 
 class FolderRemote:
     """A folder that mirrors repositories. Implements ``Remote``."""
@@ -37,14 +35,11 @@ class FolderRemote:
         ]
 
     def download(self, repo: str, revision: str, name: str, folder: Path) -> Path:
-        """See ``Remote``. One process at a time for each folder; what an earlier one copied is gone on with."""
-        from filelock import FileLock  # noqa: PLC0415 -- an optional dependency
-
+        """See ``Remote``. What an earlier process copied is gone on with."""
         watch = _watch(self._progress, name)
         try:
-            with FileLock(folder / _PULL_LOCK):
-                source, partial = self._root / repo / name, partial_path(folder, revision, name)
-                return copy_file(source, folder / name, partial, watch)
+            source, partial = self._root / repo / name, partial_path(folder, revision, name)
+            return copy_file(source, folder / name, partial, watch)
         except OSError as error:
             raise DownloadFailed(f"{name} cannot be copied from the mirror {self._root}: {error.strerror}.") from error
 
@@ -80,16 +75,12 @@ class HubRemote:
             ]
 
     def download(self, repo: str, revision: str, name: str, folder: Path) -> Path:
-        """See ``Remote``. One process at a time for each folder; the others wait and find the file.
-
-        What an earlier process left unfinished is gone on with.
-        """
-        from filelock import FileLock  # noqa: PLC0415 -- comes with huggingface_hub
+        """See ``Remote``. What an earlier process left unfinished is gone on with."""
         from huggingface_hub import hf_hub_url  # noqa: PLC0415 -- slow to import, and an optional dependency
 
         url = hf_hub_url(repo, name, revision=revision, endpoint=self._endpoint)
         watch = _watch(self._progress, name)
-        with _download_errors(repo), FileLock(folder / _PULL_LOCK):
+        with _download_errors(repo):
             return RangeDownload(url, folder / name, partial_path(folder, revision, name), watch).run()
 
 

@@ -119,7 +119,7 @@ class Session:
         self.jobs.fail_all(cause)
         for call in self._calls.values():
             if not call.done():
-                call.set_exception(type(cause)(*cause.args))
+                call.set_exception(cause.copy())
 
     async def end(self) -> None:
         """End the tasks and the child."""
@@ -182,11 +182,12 @@ class Session:
             raise await self._crashed() from None
         except FrameTooLong as error:
             raise InvalidParameters(f"The request is too large: {error}") from error
+        except (UnicodeError, OverflowError) as error:
+            raise InvalidParameters("The request has half a character, or a number beyond 64 bits, in it.") from error
 
     def _raise_if_lost(self) -> None:
         if self._cause.done():
-            cause = self._cause.result()
-            raise type(cause)(*cause.args)
+            raise self._cause.result().copy()
 
     async def _crashed(self) -> EngineLost:
         """Declare the child crashed, once it has ended, and return the cause that counts."""
@@ -302,10 +303,16 @@ class Session:
             )
         for job in self.jobs:
             if now - job.last_event_at > limits.stall_s:
-                return EngineHung(f"A job made no progress for {limits.stall_s:g} s; the engine was restarted.")
+                return _hung_in(job, f"A job made no progress for {limits.stall_s:g} s; the engine was restarted.")
             if job.cancelled_at is not None and now - job.cancelled_at > limits.cancel_s:
-                return EngineHung(f"A job was not cancelled within {limits.cancel_s:g} s; the engine was restarted.")
+                return _hung_in(job, f"A job was not cancelled within {limits.cancel_s:g} s; the engine was restarted.")
         return None
+
+
+def _hung_in(job: Job, message: str) -> EngineHung:
+    error = EngineHung(message)
+    error.blamed = job.key
+    return error
 
 
 async def open_session(spawn: Coroutine[Any, Any, ChildProcess], order: Load, limits: EngineLimits) -> Session:

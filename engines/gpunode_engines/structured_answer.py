@@ -4,18 +4,25 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from gpunode_engines.answer_schema import check_answer, read_schema
+from gpunode_engines.answer_schema import check_answer, read_answer_schema, read_schema
 from gpunode_engines.base import Event, Finished, GenerateRequest, Tokens
+from gpunode_engines.schema_items import within_reach
 from gpunode_engines.tool_calls import ToolCallReader, encode_calls
 from gpunode_engines.tools import read_tools
 
 
 def constraint_of(request: GenerateRequest) -> Any | None:
-    """Return the JSON schema that the backend must hold the answer to, None if there is none."""
+    """Return the JSON schema that the backend must hold the answer to, None if there is none.
+
+    Raises:
+        InvalidParameters: it is none, or asks for more than an answer has room for.
+    """
     if request.tools is not None:
-        schema = read_tools(request.tools, request.tool_choice).call_schema()
-        return None if schema is None else read_schema(schema)
-    return None if request.json_schema is None else read_schema(request.json_schema)
+        text = read_tools(request.tools, request.tool_choice).call_schema()
+        schema = None if text is None else read_schema(text)
+    else:
+        schema = None if request.json_schema is None else read_answer_schema(request.json_schema)
+    return None if schema is None else within_reach(schema, request.max_tokens)
 
 
 def structured(request: GenerateRequest, emit: Callable[[Event], None]) -> Callable[[Event], None]:
@@ -23,7 +30,7 @@ def structured(request: GenerateRequest, emit: Callable[[Event], None]) -> Calla
     if request.tools is not None:
         return _ToolAnswer(request, emit)
     if request.json_schema is not None:
-        return _SchemaAnswer(read_schema(request.json_schema), emit)
+        return _SchemaAnswer(read_answer_schema(request.json_schema), emit)
     return emit
 
 

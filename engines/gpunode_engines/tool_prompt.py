@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gpunode_engines.answer_schema import read_schema
+from gpunode_engines.answer_schema import read_answer_schema
 from gpunode_engines.base import ChatMessage, PrepareRequest
 from gpunode_engines.errors import InvalidParameters
 from gpunode_engines.tools import ToolSet, read_tools
@@ -36,7 +36,7 @@ def conversation_of(request: PrepareRequest, *, template_knows_tools: bool) -> C
     if request.json_schema is not None:
         if tools is not None:
             raise InvalidParameters("json_schema and tools exclude each other; leave one out.")
-        read_schema(request.json_schema)
+        read_answer_schema(request.json_schema)
     if not template_knows_tools:
         return Conversation(plain_messages(request.messages, tools))
     shown = tools.definitions if tools is not None and tools.choice != "none" else ()

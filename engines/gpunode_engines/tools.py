@@ -85,6 +85,8 @@ def _call_of(function: dict[str, Any]) -> dict[str, Any]:
 
 def _json(text: str, name: str) -> Any:
     try:
-        return json.loads(text)
+        value = json.loads(text)
+        json.dumps(value, ensure_ascii=False).encode()  # half a character, which JSON can name, nothing can write
     except (ValueError, RecursionError) as error:
         raise InvalidParameters(f"{name} is not valid JSON, or nested too deeply.") from error
+    return value

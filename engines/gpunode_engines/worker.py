@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 from gpunode_engines.base import Event
 from gpunode_engines.channel import ChildChannel
 from gpunode_engines.child_call import call_parent
-from gpunode_engines.errors import BackendFailed, EngineError, OutOfMemory
+from gpunode_engines.errors import BackendFailed, EngineError, InvalidParameters, OutOfMemory
 from gpunode_engines.ipc import (
     CallFailure,
     Cancel,
@@ -98,7 +98,7 @@ class Worker:
         try:
             prompt = self._backend.prepare(message.request)
             self._channel.send(Prepared(call=message.call, prompt=prompt))
-        except Exception as error:  # noqa: BLE001 -- thread boundary: every failure is reported to the parent
+        except BaseException as error:  # noqa: BLE001 -- thread boundary: panics of Rust are no Exception; silence costs the engine
             self._report_denial(error)
             name, text = _described(error)
             self._channel.send(CallFailure(call=message.call, error=name, message=text))
@@ -111,7 +111,7 @@ class Worker:
 
         try:
             self._backend.generate(message.request, emit, cancelled)
-        except Exception as error:  # noqa: BLE001 -- thread boundary: every failure is reported to the parent
+        except BaseException as error:  # noqa: BLE001 -- thread boundary: panics of Rust are no Exception; silence costs the engine
             self._report_denial(error)
             name, text = _described(error)
             self._channel.send(JobFailure(job_key=job_key, error=name, message=text))
@@ -128,10 +128,12 @@ class Worker:
             error = error.__cause__ or error.__context__
 
 
-def _described(error: Exception) -> tuple[str, str]:
+def _described(error: BaseException) -> tuple[str, str]:
     """Return class name and text of an EngineError; of anything else the type only, its text may quote a prompt."""
     if isinstance(error, EngineError):
-        return type(error).__name__, str(error)
+        return type(error).__name__, str(error).encode(errors="backslashreplace").decode()
+    if isinstance(error, UnicodeEncodeError):
+        return InvalidParameters.__name__, "The request has half a character in its tools, schema or calls."
     if ran_out(error):
         return OutOfMemory.__name__, str(OutOfMemory())
     return BackendFailed.__name__, f"The backend failed with {type(error).__name__}; try another node."

@@ -62,6 +62,7 @@ class JobIntake:
         view, now = services.network(), services.unix_time()
         request = open_request(envelope, RequestChecks(view.trust.network, services.identity.peer_id, peer, now))
         grant = check_grant_of(request, view.trust, view.revocations, now=now)
+        services.engine_losses.check(request.body)
         model = self._model_of(request.body)
         check_weights(request.body, model.info)
         work = work_of(request.body, model.info)

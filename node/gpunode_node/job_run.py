@@ -69,6 +69,11 @@ class JobRun:
         self._books_closed = False
 
     @property
+    def _job_key(self) -> str:
+        """What the engine calls it."""
+        return f"{self.key.client}/{self.key.job}/{self.key.segment}"
+
+    @property
     def has_whole_context(self) -> bool:
         """See ``ServedModel``."""
         return self._model.has_whole_context
@@ -156,6 +161,7 @@ class JobRun:
         except JobError as error:
             self._fail(error)
         except EngineError as error:
+            self._services.engine_losses.note(self.request.body, self._job_key, error)
             self._fail(job_error_of_engine(error))
         except Cancelled:  # before it was accepted: there is nothing to pay and no receipt
             self._fail(job_error(ErrorCode.CANCELLED, "The job was cancelled before it was accepted."))
@@ -214,9 +220,8 @@ class JobRun:
         if not engine.healthy:
             await self._until_deadline(engine.wait_healthy())
         limit_s = min(self._left_s(), self._work.time_limit_s(self._services.job_time_limit_s))
-        job_key = f"{self.key.client}/{self.key.job}/{self.key.segment}"
         inputs = await self._inputs.wait()
-        order = self._work.order(JobOrder(job_key=job_key, deadline_s=limit_s, inputs=inputs))
+        order = self._work.order(JobOrder(job_key=self._job_key, deadline_s=limit_s, inputs=inputs))
         self._inputs.forget()
         relay = OutputRelay(
             job=self.job,

@@ -17,6 +17,7 @@ from gpunode_protocol.vouchers import Voucher
 from gpunode_node.admission import JobKey
 from gpunode_node.admission_desk import AdmissionDesk
 from gpunode_node.delivery import Delivery
+from gpunode_node.engine_losses import EngineLosses
 from gpunode_node.job_inputs import DEFAULT_INPUT_LIMIT_BYTES, InputBudget
 from gpunode_node.memory_watch import MemoryWatch
 
@@ -79,6 +80,7 @@ class JobServices:
         delivery: of all jobs.
         job_time_limit_s: longest time that a text job may hold a slot, seconds.
         input_limit_bytes: of the files that one job brings. input_budget: of those of all jobs.
+        engine_losses: which jobs cost an engine.
         unix_time: seconds.
     """
 
@@ -92,4 +94,5 @@ class JobServices:
     job_time_limit_s: float = DEFAULT_JOB_TIME_LIMIT_S
     input_limit_bytes: int = DEFAULT_INPUT_LIMIT_BYTES
     input_budget: InputBudget = field(default_factory=lambda: InputBudget(DEFAULT_INPUT_BUDGET_BYTES))
+    engine_losses: EngineLosses = field(default_factory=EngineLosses)
     unix_time: Callable[[], float]

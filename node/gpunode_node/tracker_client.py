@@ -15,6 +15,7 @@ from gpunode_protocol.errors import BadTrackerAddress
 from gpunode_protocol.identity import PeerId
 from gpunode_protocol.jobs_api import SLOW_LINE_BYTES_PER_S
 from gpunode_protocol.signing import Envelope, WireModel
+from gpunode_protocol.tracker_url import redirect_text
 from pydantic import ValidationError
 
 from gpunode_node.errors import TrackerBusy, TrackerRefused, TrackerUnreachable, TrackerUntrusted
@@ -27,6 +28,8 @@ MAX_RETRY_AFTER_S = 10.0
 """A tracker that wants to be left alone for longer is not waited for: whoever calls tries again later."""
 _MAX_REPLY_BYTES = 8 * 1024 * 1024
 _TOO_MANY_REQUESTS = 429
+_OFTEN_OTHERS = frozenset({401, 403, 404, 405, 407, 410, 451})
+"""What proxies and sign-in pages answer by themselves, without a problem body. Not 413, which would come every time."""
 
 R = TypeVar("R", bound=WireModel)
 
@@ -189,6 +192,7 @@ class TrackerClient:
                 call.on_answer()
                 answer = await _read(response, call.answer_bytes)
                 status, retry_after = response.status, response.headers.get("Retry-After", "")
+                location = response.headers.get("Location", "")
         except aiohttp.ClientConnectorCertificateError as error:
             raise TrackerUntrusted(
                 f"The certificate of {self.url} is not trusted: {error.certificate_error}. "
@@ -204,7 +208,14 @@ class TrackerClient:
                 retry_after_s=float(retry_after) if retry_after.isascii() and retry_after.isdecimal() else None,
             )
         if status >= 300:
-            raise TrackerRefused(status, _detail(answer))
+            problem = _problem(answer)
+            if problem is None and (status < 400 or status in _OFTEN_OTHERS):
+                told = f": {redirect_text(location)}" if status < 400 else ". Check the tracker's address."
+                raise TrackerUnreachable(
+                    f"Something else than the tracker answered for {self.url} ({status}), a proxy, or a network that "
+                    f"wants a sign-in{told}"
+                )
+            raise TrackerRefused(status, (problem.detail or problem.title) if problem is not None else "")
         return answer
 
 
@@ -232,12 +243,12 @@ async def _read(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
     return bytes(data)
 
 
-def _detail(answer: bytes) -> str:
+def _problem(answer: bytes) -> api.Problem | None:
+    """Return the tracker's words of a refusal; None: there are none, and so it may be somebody else's."""
     try:
-        problem = api.Problem.model_validate_json(answer)
+        return api.Problem.model_validate_json(answer)
     except ValidationError:
-        return ""
-    return problem.detail or problem.title
+        return None
 
 
 def _ssl_context(ca_file: Path | None) -> ssl.SSLContext | bool:

@@ -26,8 +26,8 @@ class FailedAttempts:
         services: of the client.
 
     ``is_only_load``: nobody failed; whoever was asked had no room, or was about to leave. ``excluded``: nodes
-    that are not asked again for this job: their frames or receipts do not verify, they cannot go on with its answer, or
-    they began it and then found fault with the request.
+    that are not asked again for this job: their frames or receipts do not verify, they cannot go on with its answer,
+    they say that others may be able, or they began it and then found fault with the request.
     """
 
     def __init__(self, services: JobServices) -> None:
@@ -88,7 +88,7 @@ class FailedAttempts:
         elif isinstance(error, JobError):
             if blame is Blame.REQUEST:
                 self._refusals.append((choice, error))
-                if job.accepted is not None:  # it will end there again, as often as it is paid for
+                if error.retryable or job.accepted is not None:  # it will end there again, as often as it is asked
                     self.excluded.add(choice.node)
             elif blame in {Blame.LOAD, Blame.GRANT}:
                 services.breakers.busy(choice.node, services.monotonic(), error.retry_after_s)

@@ -1,7 +1,8 @@
 """Schemas before a job, answers after it."""
 
 import pytest
-from gpunode_engines.answer_schema import check_answer, read_schema
+from gpunode_engines import schema_check
+from gpunode_engines.answer_schema import check_answer, read_answer_schema, read_schema
 from gpunode_engines.errors import InvalidParameters, SchemaNotHeld
 
 SCHEMA = {"type": "object", "properties": {"age": {"type": "integer"}}, "required": ["age"]}
@@ -12,7 +13,7 @@ def test_a_schema_is_read() -> None:
     assert read_schema('{"type": "integer"}') == {"type": "integer"}
 
 
-@pytest.mark.parametrize("text", ["{", "[" * 100_000, '{"type": "nonsense"}', "3"])
+@pytest.mark.parametrize("text", ["{", "[" * 100_000, '{"type": "nonsense"}', "3", r'{"enum": ["\ud83d"]}'])
 def test_what_is_no_schema_is_refused(text: str) -> None:
     """Before anything is computed."""
     with pytest.raises(InvalidParameters, match="json_schema is not"):
@@ -35,3 +36,22 @@ def test_a_reference_that_leads_nowhere_fails_the_job() -> None:
     """Nothing is fetched from anywhere."""
     with pytest.raises(SchemaNotHeld):
         check_answer("1", {"$ref": "https://schemas.example/other.json"})
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give up soon."""
+    monkeypatch.setattr(schema_check, "_MOST_STEPS", 1_000)
+
+
+@pytest.mark.usefixtures("hasty")
+def test_a_check_without_end_fails_the_job() -> None:
+    """The caller learns that its schema is the reason."""
+    with pytest.raises(SchemaNotHeld, match="takes too long to check"):
+        check_answer("[" * 60 + "]" * 60, {"items": {"allOf": [{"$ref": "#"}, {"$ref": "#"}]}})
+
+
+def test_patterns_of_names_are_refused_by_name() -> None:
+    """No engine holds a model to them, and they cannot be given up."""
+    with pytest.raises(InvalidParameters, match="patternProperties"):
+        read_answer_schema('{"prefixItems": [{"type": "object", "patternProperties": {"^x": {}}}]}')

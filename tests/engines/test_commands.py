@@ -89,6 +89,16 @@ def test_a_pulled_model_is_verified(app: typer.Typer, pulled: Path) -> None:
     assert json.loads(as_json.stdout)["files"][0]["ok"] is False
 
 
+def test_a_model_that_cannot_be_read_hides_no_other_one(app: typer.Typer, pulled: Path, tmp_path: Path) -> None:
+    """Its file was replaced by a link to somewhere else, which is not followed."""
+    elsewhere = pulled.replace(tmp_path / "elsewhere.gguf")
+    pulled.symlink_to(elsewhere)
+    result = CliRunner().invoke(app, ["models", "list", "--json"])
+    rows = {row["name"]: row for row in json.loads(result.stdout)}
+    assert rows["qwen2.5-0.5b-instruct"]["pulled"] is False
+    assert rows["smollm2-135m"]["pulled"] is True
+
+
 def test_a_pulled_model_is_removed(app: typer.Typer, pulled: Path) -> None:
     """What it took is told."""
     result = CliRunner().invoke(app, ["models", "remove", "qwen2.5-0.5b", "--json"])

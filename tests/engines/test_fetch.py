@@ -1,5 +1,6 @@
 import hashlib
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,8 @@ class MemoryRemote:
         self.revision = revision
         self.downloads: list[tuple[str, str]] = []
         self.announced: dict[str, str] = {}
+        self.cut = 0  #: bytes that are missing at the end of each file
+        self.on_first_download: Callable[[], None] = lambda: None
 
     def knows(self, revision: str) -> bool:
         """It is a hub."""
@@ -38,8 +41,10 @@ class MemoryRemote:
         """Write the file."""
         assert repo.removesuffix("-GGUF") == "Qwen/Qwen2.5-7B-Instruct"
         self.downloads.append((revision, name))
+        if len(self.downloads) == 1:
+            self.on_first_download()
         path = folder / name
-        path.write_bytes(self.content[name])
+        path.write_bytes(self.content[name][: len(self.content[name]) - self.cut])
         return path
 
 
@@ -97,6 +102,25 @@ def test_other_bytes_than_announced_are_refused(tmp_path: Path, remote: MemoryRe
     remote.announced[PARTS[0]] = "0" * 64
     with pytest.raises(DigestMismatch):
         pull(QWEN, tmp_path, remote)
+    assert ModelLock(tmp_path).get(QWEN.name) is None
+
+
+def test_a_pull_beside_another_one_waits_and_downloads_nothing(tmp_path: Path, remote: MemoryRemote) -> None:
+    """A node that starts pulls what its owner pulls already: gigabytes, and once is enough."""
+    second = threading.Thread(target=pull, args=(QWEN, tmp_path, remote))
+    remote.on_first_download = second.start
+    paths = pull(QWEN, tmp_path, remote)
+    second.join()
+    assert [name for _, name in remote.downloads] == PARTS
+    assert locate(QWEN, tmp_path) == paths
+
+
+def test_another_length_than_announced_is_refused(tmp_path: Path, remote: MemoryRemote) -> None:
+    """Where a connection ends early and no digest is told, nothing else says that the file is not whole."""
+    remote.cut = 1
+    with pytest.raises(DownloadFailed, match="has 2 bytes, announced were 3"):
+        pull(QWEN, tmp_path, remote)
+    assert not list((tmp_path / QWEN.name).glob("*.gguf"))
     assert ModelLock(tmp_path).get(QWEN.name) is None
 
 

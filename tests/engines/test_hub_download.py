@@ -135,6 +135,20 @@ async def test_a_part_that_is_whole_or_too_long(tmp_path: Path, here: bytes, ask
     assert (path.read_bytes(), len(requests)) == (b"123", asked)
 
 
+async def test_another_piece_than_was_asked_for_is_not_put_in_its_place(tmp_path: Path) -> None:
+    """Some caches answer with the piece that they have; the file is begun anew."""
+    (tmp_path / "part").write_bytes(b"123")
+
+    async def wrong_piece(request: web.Request) -> web.Response:
+        if request.headers.get("Range"):
+            return web.Response(status=206, body=b"1234", headers={"Content-Range": "bytes 0-3/6"})
+        return web.Response(body=b"123456")
+
+    async with _server(wrong_piece) as server:
+        path = await asyncio.to_thread(_download(server, tmp_path).run)
+    assert path.read_bytes() == b"123456"
+
+
 async def test_a_refusal_is_not_tried_again(tmp_path: Path) -> None:
     """It is the caller's to explain."""
 

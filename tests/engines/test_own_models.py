@@ -1,5 +1,6 @@
 """The user's own models beside the shipped ones."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,16 @@ def test_without_a_file_the_shipped_ones_are_known() -> None:
         (MINE.replace("slots = 2", "slots = 0") % ("mine", "a"), "slots"),
         (MINE.replace("hub", "ftp") % ("mine", "a"), "source"),
         ("[[model", "is not TOML"),
+        ("model = 5", r"Models must be \[\[model\]\] tables"),
+        (MINE.replace("[[model]]", "[model]") % ("mine", "a"), r"Models must be \[\[model\]\] tables"),
+        (MINE.replace("[[model]]", "[[models]]") % ("mine", "a"), "models is not known"),
+        ("x = " + "[" * 5000 + "]" * 5000, "nested too deeply"),
+        (MINE.replace("llamacpp", "llamacp") % ("mine", "a"), "no backend 'llamacp' for llm"),
+        (MINE.replace("llamacpp", "faster-whisper") % ("mine", "a"), "no backend 'faster-whisper' for llm"),
+        (MINE % ("mine", "../a"), "aliases"),
+        (MINE.replace("[[model]]", '[[model]]\nfolder = ".."') % ("mine", "a"), "folder"),
+        (re.sub(r"bits_per_weight = .*", "bits_per_weight = inf", MINE) % ("mine", "a"), "bits_per_weight"),
+        (re.sub(r"parameters = .*", "parameters = 1" + "0" * 400, MINE) % ("mine", "a"), "parameters"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, content: str, named: str) -> None:

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 from gpunode_engines.errors import EngineStartFailed
-from gpunode_engines.registry import create_backend
+from gpunode_engines.registry import create_backend, has_backend
 from gpunode_protocol.tasks import Task
 
 
@@ -27,6 +27,15 @@ def test_a_backend_of_another_task_is_unknown() -> None:
     """llama.cpp paints no pictures."""
     with pytest.raises(EngineStartFailed, match="no backend 'llamacpp' for image_gen"):
         create_backend(Task.IMAGE_GEN, "llamacpp")
+
+
+@pytest.mark.parametrize(
+    ("task", "backend", "expected"),
+    [(Task.LLM, "llamacpp", True), (Task.WHISPER, "llamacpp", False), (Task.LLM, "mine:Backend", True)],
+)
+def test_backends_are_known_without_their_library(task: Task, backend: str, *, expected: bool) -> None:
+    """The catalogue is checked where no library may be imported."""
+    assert has_backend(task, backend) is expected
 
 
 def test_a_missing_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,7 +34,15 @@ from gpunode_engines.out_of_memory import is_out_of_memory
 from gpunode_engines.scratch_use import ScratchUse
 from gpunode_engines.session import Session, open_session
 
-from tests.engines.scripted_engine import CHILD_PATH, QUICK_LIMITS, SCRIPTED_PLAN, ask, prepare, running_scripted_engine
+from tests.engines.scripted_engine import (
+    CHILD_PATH,
+    QUICK_LIMITS,
+    SCRIPTED_PLAN,
+    ask,
+    collect,
+    prepare,
+    running_scripted_engine,
+)
 
 ORDER = Load(
     task=SCRIPTED_PLAN.task,
@@ -170,6 +178,17 @@ async def test_a_request_that_is_too_large_takes_no_slot() -> None:
         with pytest.raises(InvalidParameters, match="too large"):
             await prepare(engine, "x" * MAX_PARENT_FRAME_BYTES)
         assert engine.healthy
+
+
+@pytest.mark.parametrize("unwritable", [{"stop": ("\ud83d",)}, {"prompt_ids": (2**70,)}])
+async def test_a_request_that_cannot_be_written_takes_no_slot(unwritable: dict[str, object]) -> None:
+    """The child never hears of it, so nobody waits for its word."""
+    async with running_scripted_engine() as engine:
+        with pytest.raises(InvalidParameters, match="half a character"):
+            await collect(engine, ask("hi", **unwritable))
+        assert (engine.active_jobs, engine.healthy) == (0, True)
+        with pytest.raises(InvalidParameters, match="half a character"):
+            await prepare(engine, "\ud83d")
 
 
 async def test_a_process_that_cannot_start_is_reported() -> None:

@@ -81,6 +81,14 @@ async def test_a_job_without_progress_counts_as_hung() -> None:
             await collect(engine, ask("hang"))
 
 
+async def test_who_stood_still_is_told_to_all_who_lost_by_it() -> None:
+    """The others did nothing wrong, and may come again."""
+    async with running_scripted_engine(replace(QUICK_LIMITS, stall_s=0.2, output_bytes=10**9)) as engine:
+        endless = collect(engine, ask("endless", job_key="innocent", max_tokens=900))
+        lost = await asyncio.gather(endless, collect(engine, ask("hang", job_key="culprit")), return_exceptions=True)
+    assert [(type(error), getattr(error, "blamed", None)) for error in lost] == [(EngineHung, "culprit")] * 2
+
+
 async def test_a_cancel_that_is_not_obeyed_counts_as_hung() -> None:
     """Closing a job returns within the limit, whatever the backend does."""
     async with running_scripted_engine(replace(QUICK_LIMITS, cancel_s=0.2)) as engine:

@@ -40,6 +40,7 @@ def test_a_named_function_is_forced_with_its_parameters() -> None:
         ("{", None, "tools is not valid JSON"),
         ("[]", None, "list of 1 to 128"),
         ("[" * 100_000, None, "nested too deeply"),
+        (json.dumps([tool("\ud83d")]), None, "tools is not valid JSON"),
         ("[1]", None, "must look like"),
         (json.dumps([tool("")]), None, "name of 1 to 64"),
         (json.dumps([tool("a", [])]), None, "parameters is a JSON schema"),

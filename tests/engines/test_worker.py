@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import pytest
 from gpunode_engines.base import ChatMessage, Finished, PreparedPrompt, PrepareRequest, Tokens
 from gpunode_engines.channel import ChildChannel
+from gpunode_engines.errors import InvalidParameters
 from gpunode_engines.ipc import (
     MAX_CHILD_FRAME_BYTES,
     CallFailure,
@@ -129,6 +130,40 @@ def test_a_failed_job_is_reported(parent: ParentSide) -> None:
     """An EngineError keeps its class and its text."""
     parent.send(Generate(request=ask("overflow")))
     assert until_end(parent)[-1] == JobFailure(job_key="job", error="ContextOverflow", message="too long")
+
+
+class _PanicException(BaseException):
+    """As Rust's, of tokenizers and safetensors."""
+
+
+@pytest.mark.parametrize(
+    ("raised", "name", "text"),
+    [
+        (_PanicException("index out of bounds"), "BackendFailed", "failed with _PanicException"),
+        (InvalidParameters("no tool \ud83d"), "InvalidParameters", r"no tool \ud83d"),
+        (UnicodeEncodeError("utf-8", "\ud83d", 0, 1, "surrogates"), "InvalidParameters", "half a character"),
+    ],
+    ids=["a panic", "a text that cannot be sent", "a request that cannot be written"],
+)
+def test_no_failure_is_kept_silent(
+    parent: ParentSide, monkeypatch: pytest.MonkeyPatch, raised: BaseException, name: str, text: str
+) -> None:
+    """The parent would wait for the job's end, and take the engine for hung."""
+
+    def fail(*_: object) -> None:
+        raise raised
+
+    monkeypatch.setattr(ScriptedBackend, "generate", fail)
+    monkeypatch.setattr(ScriptedBackend, "prepare", fail)
+    parent.send(Generate(request=ask("hi")))
+    failure = parent.receive()
+    assert isinstance(failure, JobFailure)
+    assert failure.error == name
+    assert text in failure.message
+    parent.send(Prepare(call=1, request=PrepareRequest(messages=(ChatMessage(role="user", content="hi"),))))
+    refused = parent.receive()
+    assert isinstance(refused, CallFailure)
+    assert refused.error == name
 
 
 def test_pings_are_answered_while_a_job_runs_and_cancel_ends_it(parent: ParentSide) -> None:

@@ -46,6 +46,7 @@ class FakeTracker:
         self.info = network_info()
         self.asked: list[str] = []  #: paths
         self.down = False  #: answer 503 to everything
+        self.refuses = 0  #: status to answer everything with, 0 = none
         self.region: Region | None = Region.EUROPE
         self.seen: api.SeenPlace | None = None
         self.tokens: list[str] = []  #: valid ones
@@ -75,6 +76,8 @@ class FakeTracker:
         self.asked.append(request.path)
         if self.down:
             return web.Response(status=503)
+        if self.refuses:
+            return web.Response(status=self.refuses, headers={"Location": "https://login.example/"})
         return await handler(request)
 
     def _check_token(self, request: web.Request) -> None:
@@ -131,7 +134,8 @@ class FakeTracker:
 
     async def _link(self, request: web.Request) -> web.Response:
         if request.headers.get("Authorization") != "Bearer good-key":
-            raise web.HTTPForbidden(text="no")
+            problem = api.Problem(title="Forbidden", status=403, detail="Bring another key.")
+            raise web.HTTPForbidden(text=problem.model_dump_json(), content_type="application/problem+json")
         envelope = api.LinkRequest.model_validate_json(await request.read()).link
         open_signed(api.Link, envelope, public_key_of(NODE.peer_id))
         return _reply(api.LinkReply(account=CLIENT.peer_id[:8], moved_microcredits=42))

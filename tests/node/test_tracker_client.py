@@ -35,6 +35,16 @@ async def test_a_refusal_tells_the_trackers_words() -> None:
         await client.close()
 
 
+async def test_an_address_that_redirects() -> None:
+    """It is not followed; where it leads to is told."""
+    async with running_tracker() as tracker:
+        tracker.refuses = 302
+        client = TrackerClient(tracker.url, attempts=1)
+        with pytest.raises(TrackerUnreachable, match=r"\(302\).*: it redirects to https://login.example, which"):
+            await client.network()
+        await client.close()
+
+
 async def test_a_tracker_that_is_down() -> None:
     """No listener, and a server that answers 503, are both unreachable."""
     async with running_tracker() as tracker:
@@ -105,6 +115,22 @@ async def test_something_else_than_a_tracker(monkeypatch: pytest.MonkeyPatch) ->
     async with running_tracker() as tracker:
         client = TrackerClient(tracker.url, attempts=1)
         with pytest.raises(TrackerUnreachable, match="something else"):
+            await client.network()
+        await client.close()
+
+
+@pytest.mark.parametrize("status", [302, 401, 403, 404])
+async def test_somebody_between_who_answers(status: int) -> None:
+    """The page of a proxy, or of a network that wants a sign-in, is no refusal of the tracker's: it is asked again."""
+
+    async def page(_request: web.Request) -> web.Response:
+        return web.Response(status=status, text="<html>Sign in</html>", content_type="text/html")
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", page)
+    async with TestServer(app) as server:
+        client = TrackerClient(str(server.make_url("")).rstrip("/"), attempts=1)
+        with pytest.raises(TrackerUnreachable, match=f"Something else than the tracker.*{status}"):
             await client.network()
         await client.close()
 

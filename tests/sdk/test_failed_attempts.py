@@ -1,6 +1,7 @@
 """What is held against nodes, and what they are believed, in whole jobs."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -227,3 +228,27 @@ async def test_what_a_node_began_and_cannot_do_another_may(world: World, blamed:
     assert answer.parsed == "Paris"
     assert [part.node for part in answer.route.segments] == [unable.peer_id, able.peer_id]
     assert blamed == []
+
+
+@virtual_time
+async def test_a_job_that_a_node_does_not_try_again_is_not_sent_there(world: World) -> None:
+    """Its engine broke twice at it. The caller learns why, where nobody else is there."""
+    node = world.add_node(cut_after=1, cut_with=job_error(ErrorCode.ENGINE_FAILED, "crashed"))
+    not_again = JobError(ErrorCode.INVALID_PARAMETERS, "not tried again", retryable=True)
+    node.refuse = _Later(node, after=2, errors=[not_again] * 9)
+    surroundings = world.surroundings(resume_for_s=15.0)
+    async with AsyncInferenceClient.from_config(world.config(), surroundings) as client:
+        with pytest.raises(AnswerInterrupted, match="not tried again"):
+            await client.chat(messages=HELLO)
+    assert len(node.requests) == 3
+
+
+class _Later(list[JobError]):
+    """Refusals that begin after a number of requests."""
+
+    def __init__(self, node: ScriptedNode, *, after: int, errors: Sequence[JobError]) -> None:
+        super().__init__(errors)
+        self._node, self._after = node, after
+
+    def __bool__(self) -> bool:
+        return len(self._node.requests) > self._after

@@ -1,7 +1,6 @@
 """The real process: ready, reachable, stopped cleanly."""
 
 import asyncio
-import contextlib
 import json
 import os
 import resource
@@ -20,7 +19,6 @@ import pytest
 from gpunode_protocol import tracker_api as api
 from gpunode_tracker import daemon
 from gpunode_tracker.config import TrackerSettings
-from gpunode_tracker.daemon import tls_context
 from gpunode_tracker.limits import Limits
 from gpunode_tracker.run_file import RunInfo, read_run_file
 
@@ -105,37 +103,6 @@ async def test_tls(tmp_path: Path) -> None:
         assert await _get(info.url + api.HEALTH_PATH, context) == {"status": "ok"}
         with pytest.raises(aiohttp.ClientConnectorCertificateError):
             await _get(info.url + api.HEALTH_PATH)
-
-
-def _handshake(server: ssl.SSLContext, client: ssl.SSLContext) -> str | None:
-    """Let two sides agree in memory; return the version of TLS that they speak."""
-    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
-    sides = [client.wrap_bio(to_client, to_server), server.wrap_bio(to_server, to_client, server_side=True)]
-    for side in sides * 3:
-        with contextlib.suppress(ssl.SSLWantReadError):
-            side.do_handshake()
-    return sides[0].version()
-
-
-@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated:DeprecationWarning")
-def test_old_tls_is_refused(tmp_path: Path) -> None:
-    """1.3 and 1.2 are spoken; 1.1 is not, although this client would, and a server without that rule too."""
-    ours = tls_context(*self_signed(tmp_path))
-    lax = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    lax.load_cert_chain(tmp_path / "certificate.pem", tmp_path / "key.pem")
-    lax.set_ciphers("DEFAULT:@SECLEVEL=0")
-    lax.minimum_version = ssl.TLSVersion.TLSv1_1
-    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
-    client.set_ciphers("DEFAULT:@SECLEVEL=0")
-    client.minimum_version = ssl.TLSVersion.TLSv1_1
-    assert _handshake(ours, client) == "TLSv1.3"
-    client.maximum_version = ssl.TLSVersion.TLSv1_2
-    assert _handshake(ours, client) == "TLSv1.2"
-    client.maximum_version = ssl.TLSVersion.TLSv1_1
-    assert _handshake(lax, client) == "TLSv1.1"
-    with pytest.raises(ssl.SSLError, match="UNSUPPORTED_PROTOCOL"):
-        _handshake(ours, client)
 
 
 async def test_an_unusable_certificate(tmp_path: Path) -> None:

@@ -173,3 +173,21 @@ async def test_a_client_that_leaves_is_no_failure(
     await runner.cleanup()
     assert b'http_requests_total{path="/stream",status="499"} 1.0' in tracker.metrics.render()
     assert not [record for record in caplog.records if record.name.startswith("gpunode")]
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status", "says"),
+    [
+        pytest.param(b"no gzip", {"Content-Encoding": "gzip"}, 400, "close", id="not-to-be-unpacked"),
+        pytest.param(b" " * (64 * 1024 + 1), {}, 413, "close", id="too-large"),
+        pytest.param(b"{", {}, 400, None, id="read-to-its-end"),
+    ],
+)
+async def test_a_connection_that_ends_says_so(
+    world: World, body: bytes, headers: dict[str, str], status: int, says: str | None
+) -> None:
+    """Where a body was not read to its end: else the client would send its next request into a closed one."""
+    _, key = await world.account()
+    headers = {"Authorization": f"Bearer {key}", **headers}
+    response = await world.http.post(api.GRANTS_PATH, data=body, headers=headers, compress=False)
+    assert (response.status, response.headers.get("Connection")) == (status, says)

@@ -1,5 +1,8 @@
 """Opening and closing a tracker."""
 
+import contextlib
+import shutil
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -87,6 +90,23 @@ async def test_a_lost_database_is_not_made_anew(is_there: bool, settings: Tracke
     ):
         await Tracker.open(settings)
     assert sorted(settings.data_dir.iterdir()) == before
+
+
+@ON_SQLITE
+async def test_a_database_without_its_write_ahead_log_is_not_filled_anew(
+    settings: TrackerSettings, tmp_path: Path
+) -> None:
+    """As after a copy of ``tracker.db`` alone: the file is not empty, but all that was in it is."""
+    await (await Tracker.open(settings)).close()
+    settings.sqlite_path.unlink()
+    source = sqlite3.connect(tmp_path / "new.db", isolation_level=None)
+    with contextlib.closing(source):
+        source.execute("PRAGMA journal_mode = WAL")
+        source.execute("CREATE TABLE accounts (id)")
+        shutil.copy(tmp_path / "new.db", settings.sqlite_path)
+    assert settings.sqlite_path.stat().st_size > 0
+    with pytest.raises(DatabaseUnusable, match=r"tracker\.db is empty, .*tracker restore"):
+        await Tracker.open(settings)
 
 
 @ON_SQLITE

@@ -10,7 +10,6 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
-from pathlib import Path
 from typing import cast
 
 from aiohttp import web, web_protocol
@@ -21,12 +20,13 @@ from gpunode_tracker.config import TrackerSettings
 from gpunode_tracker.connection_book import ConnectionBook
 from gpunode_tracker.data_folder import FolderWatch, locked
 from gpunode_tracker.dispatch.dispatcher import Dispatcher
-from gpunode_tracker.errors import InvalidSettings
 from gpunode_tracker.http_protocol import HttpProtocol
 from gpunode_tracker.limits import Limits
 from gpunode_tracker.listener import Listener
 from gpunode_tracker.mesh_peer import MeshPeer, create_mesh_peer
+from gpunode_tracker.repeating import every
 from gpunode_tracker.run_file import RunInfo, remove_run_file, write_run_file
+from gpunode_tracker.tls_certificate import CERTIFICATE_INTERVAL_S, TlsCertificate
 from gpunode_tracker.tracker import Tracker
 
 logger = logging.getLogger(__name__)
@@ -101,18 +101,31 @@ async def serve(settings: TrackerSettings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     certificate, key = settings.tls_cert, settings.tls_key
-    tls = tls_context(certificate, key) if certificate is not None else None
-    tracker = await Tracker.open(settings)
-    async with serve_http(tracker, tls) as url:
-        watching = asyncio.create_task(folder.run(stop))
+    tls = TlsCertificate(certificate, key) if certificate is not None else None
+    tracker = await _open(settings)
+    async with serve_http(tracker, tls.context if tls is not None else None) as url:
+        watching = [asyncio.create_task(folder.run(stop))]
+        if tls is not None:
+            watching.append(asyncio.create_task(every(CERTIFICATE_INTERVAL_S, tls.look, "certificate_unusable")))
         try:
             await _with_mesh(tracker, url, stop)
         finally:
-            watching.cancel()
+            for task in watching:
+                task.cancel()
             if not folder.is_lost():  # else it is another tracker's, or nobody's
                 remove_run_file(settings.data_dir)
     folder.raise_if_lost()
     logger.info("The tracker has stopped", extra={"event": "tracker_stopped"})
+
+
+async def _open(settings: TrackerSettings) -> Tracker:
+    tracker = await Tracker.open(settings)
+    try:
+        await tracker.common_clock.follow(tracker)
+    except BaseException:
+        await tracker.close()
+        raise
+    return tracker
 
 
 async def _with_mesh(tracker: Tracker, url: str, stop: asyncio.Event) -> None:
@@ -186,18 +199,3 @@ async def serve_http(tracker: Tracker, tls: ssl.SSLContext | None) -> AsyncItera
     finally:
         await listener.stop()
         await runner.cleanup()
-
-
-def tls_context(certificate: Path, key: Path | None) -> ssl.SSLContext:
-    """Return the TLS settings of a certificate: version 1.2 or later.
-
-    Raises:
-        InvalidSettings: the files cannot be used.
-    """
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2  # RFC 8996; Python's own choice, but the system may set another
-    try:
-        context.load_cert_chain(certificate, key)
-    except OSError as error:  # ssl.SSLError is one
-        raise InvalidSettings(f"The certificate {certificate} or its key {key} cannot be used: {error}.") from error
-    return context

@@ -10,11 +10,12 @@ from pathlib import Path
 
 from gpunode_protocol.file_place import FilePlace
 
-from gpunode_tracker.errors import DataFolderInUse, DataFolderLost, InvalidSettings
+from gpunode_tracker.errors import DatabaseUnusable, DataFolderInUse, DataFolderLost, InvalidSettings
 
 logger = logging.getLogger(__name__)
 
 LOCK_FILE = "tracker.lock"
+UNFINISHED_RESTORE = "restore.unfinished"
 WATCH_INTERVAL_S = 5.0
 
 
@@ -41,6 +42,39 @@ def locked(data_dir: Path) -> Iterator[None]:
                 f"Another tracker runs on {data_dir}. Stop it, or choose another folder with --data-dir."
             ) from error
         yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def being_restored(data_dir: Path) -> Iterator[None]:
+    """Mark a locked folder as half restored until the end; the mark stays if the process or the machine ends first."""
+    mark = data_dir / UNFINISHED_RESTORE
+    _write_through(mark, os.O_CREAT | os.O_WRONLY)
+    _write_through(data_dir, os.O_RDONLY)
+    try:
+        yield
+    finally:
+        mark.unlink(missing_ok=True)
+
+
+def refuse_half_restored(data_dir: Path) -> None:
+    """Refuse a folder whose restore was cut off: its keys may be there and its ledger not.
+
+    Raises:
+        DatabaseUnusable: it is one.
+    """
+    if (data_dir / UNFINISHED_RESTORE).exists():
+        raise DatabaseUnusable(
+            f"A restore into {data_dir} was cut off, or is still going on. If it does not run any more, delete the "
+            "folder, make a new database if a URL names one, and restore again."
+        )
+
+
+def _write_through(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags, 0o600)
+    try:
+        os.fsync(descriptor)
     finally:
         os.close(descriptor)
 

@@ -67,6 +67,8 @@ class Front:
                     response = await handler(request)
             except Exception as error:  # the boundary of a request; what is unforeseen is logged below
                 response = self._answer_to(error, request, call)
+                if _is_left_unread(error, request):  # aiohttp ends the connection then, and does not say so
+                    response.force_close()
                 if request.writer.output_size > 0:  # what comes now would be read as more of the answer that has begun
                     count_request(path, response.status)
                     raise ConnectionResetError("the answer has begun") from error
@@ -108,6 +110,12 @@ def _call(request: web.Request, path: str, guard: RequestGuard) -> Call:
 
 def _has_left(request: web.Request) -> bool:
     return request.transport is None or request.transport.is_closing()
+
+
+def _is_left_unread(error: Exception, request: web.Request) -> bool:
+    """Whether the rest of a body cannot be read, or is not waited for."""
+    is_refused = isinstance(error, web.HTTPRequestEntityTooLarge | web.HTTPRequestTimeout)
+    return is_refused or request.content.exception() is not None
 
 
 def _refused_for(error: Exception) -> str | None:

@@ -59,6 +59,14 @@ class KeyRing:
             )
         return key.kid, self.private_keys[key.kid]
 
+    def can_sign(self, now: float) -> bool:
+        """Return whether ``signer`` has a key."""
+        try:
+            self.signer(now)
+        except KeysUnusable:
+            return False
+        return True
+
     def missing(self, now: float) -> frozenset[str]:
         """Return ``kid``s of keys that sign now or will, whose files are not here."""
         needed = {key.kid for key in self.keyset.body.keys if key.retired_at is None or now < key.retired_at}

@@ -25,6 +25,7 @@ from gpunode_tracker import Clock
 from gpunode_tracker.bans import BanKind, Bans
 from gpunode_tracker.challenges import SECRET_BYTES, Challenges
 from gpunode_tracker.config import TrackerSettings
+from gpunode_tracker.data_folder import refuse_half_restored
 from gpunode_tracker.errors import DatabaseUnusable, StorageDamaged
 from gpunode_tracker.geoip import GeoIp
 from gpunode_tracker.jobs.desk import JobDesk
@@ -47,11 +48,13 @@ from gpunode_tracker.sealing_watch import SealingWatch
 from gpunode_tracker.sequencer import Sequencer
 from gpunode_tracker.settling import Settling
 from gpunode_tracker.sharding import Sharding
+from gpunode_tracker.shared.common_clock import CommonClock
 from gpunode_tracker.shared.replica import Replica
 from gpunode_tracker.storage.bans import all_bans
 from gpunode_tracker.storage.database import Database
 from gpunode_tracker.storage.documents import constant, find_constant, replace_value
 from gpunode_tracker.storage.prices import ensure_prices, newest_prices
+from gpunode_tracker.storage.sqlite_connection import holds_something
 from gpunode_tracker.workers.capacity import WorkerCapacities
 from gpunode_tracker.workers.pool import WorkerPool
 
@@ -156,6 +159,16 @@ class Tracker:
         """Close files and connections."""
         self.geoip.close()
         await self.database.close()
+
+    @cached_property
+    def common_clock(self) -> CommonClock:
+        """Unix seconds by the clock that all trackers of the database share, for leases and for who lives."""
+        return CommonClock(self.clock)
+
+    @property
+    def lease_ends_in_s(self) -> int:
+        """Seconds until a lease ends that begins now, to be added to ``now``: leases end by the common clock."""
+        return self.settings.lease_s + int(self.common_clock()) - self.now
 
     @cached_property
     def desk(self) -> JobDesk:
@@ -305,6 +318,7 @@ async def open_database(settings: TrackerSettings) -> Database:
         StorageUnavailable, DatabaseTooNew, DatabaseUnusable: with what to do.
     """
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    refuse_half_restored(settings.data_dir)
     if settings.database_url is None:
         _refuse_lost(settings)
         settings.sqlite_path.touch(mode=0o600)  # SQLite gives its log files the same mode
@@ -329,7 +343,7 @@ def _refuse_lost(settings: TrackerSettings) -> None:
     path = settings.sqlite_path
     is_there = path.exists()
     left = [name for name in (SEALING_KEYS_FILE, DISPATCH_KEY_FILE) if (settings.data_dir / name).exists()]
-    if left and not (is_there and path.stat().st_size):
+    if left and not (is_there and holds_something(path)):
         raise DatabaseUnusable(
             f"{path} is {'empty' if is_there else 'missing'}, but {' and '.join(left)} beside it tell that there was a "
             "ledger. Put it back, or restore the newest backup into a new data folder (gpunode tracker restore). For a "

@@ -9,6 +9,7 @@ from gpunode_tracker.jobs.retention import delete_old, fail_stale
 from gpunode_tracker.repeating import attempt, every
 from gpunode_tracker.resealing import Resealing
 from gpunode_tracker.sequencer import NotTheSequencer
+from gpunode_tracker.shared.common_clock import LOOK_INTERVAL_S
 from gpunode_tracker.storage import ledger
 from gpunode_tracker.storage.bans import forget_bans
 from gpunode_tracker.storage.checkpoints import (
@@ -115,6 +116,10 @@ class Upkeep:
             asyncio.create_task(every(READ_INTERVAL_S, workers.sync.read, _FAILED, at_once=True)),
             asyncio.create_task(workers.waiting.run()),
         ]
+        clock = tracker.common_clock
+        if clock.is_followed:
+            looking = every(LOOK_INTERVAL_S, lambda: clock.look(tracker), "clock_not_compared")
+            self._tasks.append(asyncio.create_task(looking))
 
     async def stop(self) -> None:
         """Stop the tasks, then number what was written last."""

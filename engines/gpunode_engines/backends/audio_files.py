@@ -21,6 +21,9 @@ _FULL_SCALE = 32_768.0
 _INEXACT_S = 1.0
 """What a container says of its length is an estimate."""
 
+_NOTHING_ELSE = {"protocol_whitelist": "none"}
+"""Some containers are lists of addresses, which FFmpeg would open or wait at; not every platform refuses it sockets."""
+
 _MAX_BAD_PACKETS = 100
 """Broken places in a file that are skipped; beyond it the rest is not worth waiting for."""
 
@@ -78,7 +81,7 @@ def _decoded(data: bytes, most_s: float, max_audio_ms: int) -> Iterator[Any]:
     before it is brought to 16 kHz: of few samples a second this makes very many.
     """
     try:
-        with av.open(io.BytesIO(data), mode="r", metadata_errors="ignore") as container:
+        with av.open(io.BytesIO(data), mode="r", metadata_errors="ignore", options=_NOTHING_ELSE) as container:
             if not container.streams.audio:
                 raise InvalidParameters("The file has no audio in it; send wav, mp3, flac, ogg, m4a or webm.")
             if container.duration is not None and container.duration / av.time_base > most_s:

@@ -56,7 +56,7 @@ def read_picture(data: bytes, name: str, size: tuple[int, int], mode: Literal["R
             with Image.open(io.BytesIO(data), formats=_INPUT_FORMATS) as opened:
                 _check_pixels(opened, name)
                 opened.load()
-                upright = _upright(opened)
+                upright = _upright(_in_eight_bits(opened))
     except UnidentifiedImageError as error:
         raise InvalidParameters(f"{name} is no PNG, JPEG or WebP file.") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -86,6 +86,15 @@ def _exif(text: str, facts: Mapping[str, Any]) -> Image.Exif:
         text = json.dumps({name: value for name, value in facts.items() if not isinstance(value, str)})
     exif[ExifTags.Base.ImageDescription] = text
     return exif
+
+
+def _in_eight_bits(picture: Picture) -> Picture:
+    """Return grey of 16 bits in 8. Pillow itself cuts: all that is not nearly black becomes white."""
+    if not picture.mode.startswith("I"):
+        return picture
+    grey = picture.convert("I").point(lambda value: value * (1 / 256)).convert("L")
+    grey.info = {name: value for name, value in picture.info.items() if name != "transparency"}  # a shade of 16 bits
+    return grey
 
 
 def _upright(picture: Picture) -> Picture:

@@ -87,6 +87,13 @@ def test_what_is_no_audio(data: bytes, said: str) -> None:
         decode_audio(data, start_ms=0, max_audio_ms=10_000)
 
 
+def test_a_file_of_addresses_is_not_followed() -> None:
+    """FFmpeg would listen where it says and run into a TimeoutError, wherever the sandbox does not refuse sockets."""
+    session = b"v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=audio 5004 RTP/AVP 0\n"
+    with pytest.raises(InvalidParameters, match=r"cannot be read as audio \(InvalidDataError"):
+        decode_audio(session, start_ms=0, max_audio_ms=10_000)
+
+
 def test_a_cut_off_file_gives_what_is_there() -> None:
     """A download that broke off is still worth something."""
     whole = tone()

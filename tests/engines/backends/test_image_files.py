@@ -81,6 +81,15 @@ def test_an_odd_tag_beside_the_orientation_does_no_harm() -> None:
     assert (turned.getpixel((4, 16)), turned.getpixel((28, 16))) == ((255,) * 3, (0,) * 3)
 
 
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_grey_of_16_bits_keeps_its_shades(mode: Literal["RGB", "L"]) -> None:
+    """Scanners and depth cameras write it; Pillow makes everything above 255 of 65,535 white, also of a mask."""
+    grey = Image.new("I;16", (32, 32), 0x4040)
+    grey.paste(0xC8C8, (16, 0, 32, 32))
+    read = read_picture(_file(grey, "PNG"), "mask", (32, 32), mode)
+    assert [read.convert("L").getpixel((x, 16)) for x in (4, 28)] == [0x40, 0xC8]
+
+
 @pytest.mark.parametrize(
     ("data", "said"),
     [

@@ -16,7 +16,14 @@ from gpunode_engines.base import ChatMessage, Finished, GenerateRequest, Prepare
 from gpunode_engines.catalogue import resolve_model
 from gpunode_engines.config import EngineSettings
 from gpunode_engines.devices import detect_machine
-from gpunode_engines.errors import ContextOverflow, EngineCrashed, EngineOverloaded, ResumeRefused, SchemaNotHeld
+from gpunode_engines.errors import (
+    ContextOverflow,
+    EngineCrashed,
+    EngineOverloaded,
+    InvalidParameters,
+    ResumeRefused,
+    SchemaNotHeld,
+)
 from gpunode_engines.gguf import read_gguf_header
 from gpunode_engines.plan import create_engine, plan_engine
 from gpunode_engines.speed import LONG, SHORT
@@ -308,6 +315,29 @@ async def test_a_schema_that_cannot_be_held_fails_the_job(engine: SupervisedEngi
     request = await request_of(engine, "What is the capital of France?", json_schema=schema)
     with pytest.raises(SchemaNotHeld, match="does not follow json_schema"):
         await collect(engine, request)
+
+
+async def test_a_schema_of_a_billion_items_costs_nothing(engine: SupervisedEngine) -> None:
+    """llama.cpp would write a grammar of as many rules, until its process is ended. A bound without effect is none."""
+    bomb = await request_of(engine, "hi", json_schema='{"type": "array", "minItems": 1000000000}')
+    with pytest.raises(InvalidParameters, match="asks for 1000000000 items"):
+        await collect(engine, bomb)
+    schema = {"type": "array", "items": {"enum": [7]}, "minItems": 1, "maxItems": 10**9}
+    events = await collect(engine, await request_of(engine, "hi", json_schema=json.dumps(schema)))
+    assert text_of(events).startswith("[")
+
+
+@pytest.mark.full
+async def test_a_schema_that_takes_long_to_check_costs_its_own_job(engine: SupervisedEngine) -> None:
+    """The engine lives, and with it everybody else's jobs."""
+    parts: dict[str, object] = {"p0": {"enum": [7]}}
+    for number in range(1, 40):
+        parts[f"p{number}"] = {"allOf": [{"$ref": f"#/$defs/p{number - 1}"}] * 2}
+    restarts = engine.restarts
+    job = await request_of(engine, "hi", json_schema=json.dumps({"$defs": parts, "$ref": "#/$defs/p39"}))
+    with pytest.raises(SchemaNotHeld, match="takes too long to check"):
+        await collect(engine, job)
+    assert (engine.healthy, engine.restarts) == (True, restarts)
 
 
 async def test_a_forced_call(engine: SupervisedEngine) -> None:

@@ -284,6 +284,23 @@ async def test_a_result_that_the_tracker_does_not_take(tmp_path: Path) -> None:
             }
 
 
+@pytest.mark.parametrize("status", [302, 404])
+async def test_a_page_from_somebody_between(tmp_path: Path, status: int) -> None:
+    """It is no word of the tracker's: the result is kept, and delivered when the tracker answers itself."""
+    async with running_queue() as queue:
+
+        def page() -> web.Response:
+            del queue.answers["complete"]
+            return web.Response(status=status, text="<html>Sign in</html>", content_type="text/html")
+
+        queue.answers["complete"] = page
+        async with running_worker(worker_settings(tmp_path / "n", queue)) as worker:
+            job = queue.put()
+            (ended,) = await queue.until_ended()
+            assert (ended.job_id, ended.body.success) == (job, True)
+            await worker.parts.bench.wait_idle(10)
+
+
 async def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The result is delivered from memory; no new job is taken until the disk takes something again."""
     import sqlite3

@@ -12,8 +12,9 @@ from gpunode_protocol.regions import Region
 from gpunode_protocol.tasks import Task
 from gpunode_tracker.dispatch import dispatcher
 from gpunode_tracker.dispatch.join_ahead import JoinAhead
-from gpunode_tracker.errors import StorageUnavailable
+from gpunode_tracker.errors import KeysUnusable, StorageUnavailable
 from gpunode_tracker.jobs.job import JobStatus, StoredJob
+from gpunode_tracker.keys import KeyRing
 from gpunode_tracker.storage.claim_statements import ALONE_SHUN_S
 from gpunode_tracker.storage.queue_heads import Head
 from gpunode_tracker.tracker import Tracker
@@ -251,6 +252,23 @@ async def test_it_goes_on_after_a_failure(mesh: MeshWorld, monkeypatch: pytest.M
     await mesh.add_node()
     async with mesh.dispatcher():
         job = await mesh.submit()
+        await mesh.until_done(job)
+
+
+async def test_a_tracker_that_cannot_sign_sends_nothing(mesh: MeshWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No attempt is lost to it: the job is sent when there is a key again."""
+    monkeypatch.setattr(dispatcher, "FAILURE_PAUSE_S", 0.0)
+
+    def no_key(*_: object) -> Any:
+        raise KeysUnusable("The file is missing.")
+
+    await mesh.add_node()
+    async with mesh.dispatcher() as sending:
+        with monkeypatch.context() as without:
+            without.setattr(KeyRing, "signer", no_key)
+            job = await mesh.submit()
+            assert await sending._look() is dispatcher._Found.FAILURE
+            assert (await mesh.find(job)).attempt == 0
         await mesh.until_done(job)
 
 

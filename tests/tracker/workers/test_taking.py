@@ -151,6 +151,20 @@ async def test_maintenance_gives_no_jobs(world: World) -> None:
     assert (await worker.next_job()).job_id is not None
 
 
+async def test_a_tracker_that_cannot_sign_gives_keyed_workers_nothing(world: World, clock: TestClock) -> None:
+    """As where the file of a new signing key was not copied, or the clock was set back: no job is lost to it."""
+    keyed, plain = await pull_worker(world, identity=Identity.generate()), await pull_worker(world)
+    first = await submit(world, await _owner(world))
+    clock.advance(1)
+    second = await submit(world, await _owner(world))
+    clock.advance(-86_400)
+    assert (await keyed.next_job()).reasons == {"tracker_cannot_sign": 2}
+    assert (await plain.next_job()).job_id == first
+    clock.advance(86_400)
+    assert (await keyed.next_job()).job_id == second
+    assert await _failures(world, second) == []
+
+
 async def test_leaving_with_a_job(world: World) -> None:
     """Others get it at once."""
     owner, worker, other = await _owner(world), await pull_worker(world), await pull_worker(world)

@@ -28,7 +28,7 @@ from gpunode_tracker.backup.key_files import is_key_file, write_key_file
 from gpunode_tracker.backup.manifest import Manifest
 from gpunode_tracker.backup.table_rows import insert_rows, reflected_tables
 from gpunode_tracker.config import TrackerSettings
-from gpunode_tracker.data_folder import LOCK_FILE, locked
+from gpunode_tracker.data_folder import LOCK_FILE, being_restored, locked
 from gpunode_tracker.entries import Bookkeeper
 from gpunode_tracker.errors import BackupUnusable, StorageUnavailable
 from gpunode_tracker.keys import ROOT_PUBLIC_KEY
@@ -61,7 +61,11 @@ async def restore(settings: TrackerSettings, path: Path, clock: Clock, *, sha256
             )
         _check_folder(settings.data_dir)
         await _check_database(settings)
-        with locked(settings.data_dir), _written_key_files(archive, settings.data_dir):
+        with (
+            locked(settings.data_dir),
+            being_restored(settings.data_dir),
+            _written_key_files(archive, settings.data_dir),
+        ):
             await _restore_database(settings, archive, int(clock()))
     return {
         "network": manifest.network,

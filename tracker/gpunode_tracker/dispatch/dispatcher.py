@@ -179,6 +179,7 @@ class Dispatcher:
         self._refresh_abilities()
         if not self._abilities.served:
             return _Found.NOTHING
+        self._tracker.keys.signer(self._tracker.now)  # without one no node can be paid, and every attempt would fail
         self._forget_old()
         async with self._tracker.database.read() as connection:
             heads = await queue_heads(connection)
@@ -264,7 +265,7 @@ class Dispatcher:
                 self._holder,
                 (lane,),
                 now=tracker.now,
-                lease_s=tracker.settings.lease_s,
+                lease_s=tracker.lease_ends_in_s,
                 shun_s=ALONE_SHUN_S,
                 tries=max(1, len(self._nodes_for(lane))),
                 older_only=nearest.older_only((lane,) if is_kept else ()),

@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from types import TracebackType
 from typing import Any, Final
 
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from gpunode_tracker.errors import InvalidSettings, StorageUnavailable, TrackerError
@@ -20,6 +21,7 @@ from gpunode_tracker.storage.sqlite_connection import begin_sqlite
 
 logger = logging.getLogger(__name__)
 
+_TIME: Final = text("SELECT extract(epoch FROM clock_timestamp())")
 _SNAPSHOT: Final[dict[str, Any]] = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 
 
@@ -52,6 +54,15 @@ class Database:
     def is_shared(self) -> bool:
         """Whether several trackers may use it at once."""
         return self._is_postgresql
+
+    async def time(self) -> float:
+        """Return the time on the clock of the database's machine, Unix seconds; for one that ``is_shared``.
+
+        Raises:
+            StorageUnavailable: the database does not answer.
+        """
+        async with self.read() as connection:
+            return float((await connection.execute(_TIME)).scalar_one())
 
     async def migrate(self) -> None:
         """Bring the schema up to date; of several replicas one does it, and the others wait for that.

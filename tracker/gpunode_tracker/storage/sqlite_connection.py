@@ -6,8 +6,10 @@ a transaction is sent with its first statement.
 """
 
 import asyncio
+import contextlib
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
 import aiosqlite
@@ -175,3 +177,19 @@ def begin_sqlite(connection: AsyncConnection, *, writing: bool) -> None:
     raw = connection.sync_connection
     if raw is not None and isinstance(raw.connection.driver_connection, SqliteConnection):
         raw.connection.driver_connection.begin("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+
+def holds_something(path: Path) -> bool:
+    """Return whether a file may be a database that has tables; also if it is damaged, which opening it will tell.
+
+    A file that was copied without the log beside it (``-wal``) may have its head only.
+    """
+    log = path.with_name(f"{path.name}-wal")
+    if path.stat().st_size == 0 or (log.exists() and log.stat().st_size > 0):
+        return path.stat().st_size > 0
+    try:
+        # immutable: nothing is locked, and no file is made beside it
+        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True)) as connection:
+            return connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is not None
+    except sqlite3.Error:
+        return True

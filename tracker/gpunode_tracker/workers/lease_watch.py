@@ -25,7 +25,7 @@ _LOOKED_AT: Final = "leases_looked_at"
 class LeaseWatch:
     """Looks for leases that are over.
 
-    Leases end at instants of the wall clock, which replicas share. When that was set, or when nobody looked for a while
+    Leases end at instants of a wall clock that replicas share. When that was set, or when nobody looked for a while
     (this process was started, or the database did not answer, and no other replica looked meanwhile), all leases begin
     anew: holders that live could perhaps not be heard, and a job whose holder is gone is found out at most one lease's
     time later.
@@ -36,7 +36,7 @@ class LeaseWatch:
 
     def __init__(self, tracker: "Tracker") -> None:
         self._tracker = tracker
-        self._jumps = ClockJumps(tracker.clock, tracker.monotonic)
+        self._jumps = ClockJumps(tracker.common_clock, tracker.monotonic)
         self._looked_at = float("-inf")
 
     async def look(self) -> int:
@@ -58,13 +58,17 @@ class LeaseWatch:
         self._looked_at = self._tracker.monotonic()
         return expired
 
+    @property
+    def _now(self) -> int:
+        return int(self._tracker.common_clock())
+
     async def _others_looked(self) -> bool:
         """Return whether another replica has just looked, so that holders could be heard there."""
         if not self._tracker.database.is_shared:
             return False
         async with self._tracker.database.read() as connection:
             looked_at = await find_constant(connection, _LOOKED_AT)
-        return looked_at is not None and abs(self._tracker.now - int(looked_at)) <= LOOKED_LATELY_S
+        return looked_at is not None and abs(self._now - int(looked_at)) <= LOOKED_LATELY_S
 
     async def _say_looked(self) -> None:
         if self._tracker.database.is_shared:
@@ -74,11 +78,11 @@ class LeaseWatch:
     async def _begin_anew(self, why: str) -> None:
         lease_s = self._tracker.settings.lease_s
         async with self._tracker.database.write() as connection:
-            count = await renew_all_leases(connection, now=self._tracker.now, lease_s=lease_s)
+            count = await renew_all_leases(connection, now=self._now, lease_s=lease_s)
             await self._note_look(connection)
         if count:
             logger.warning("%s: %d leases begin anew", why, count, extra={"event": "leases_begin_anew"})
 
     async def _note_look(self, connection: AsyncConnection) -> None:
         if self._tracker.database.is_shared:
-            await replace_value(connection, _LOOKED_AT, str(self._tracker.now).encode())
+            await replace_value(connection, _LOOKED_AT, str(self._now).encode())

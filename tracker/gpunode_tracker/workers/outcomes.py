@@ -86,7 +86,7 @@ class Outcomes:
         expired = 0
         while True:
             async with self._tracker.database.read() as connection:
-                batch = await expired_leases(connection, now=self._tracker.now, limit=EXPIRED_BATCH)
+                batch = await expired_leases(connection, now=int(self._tracker.common_clock()), limit=EXPIRED_BATCH)
             taken = [lease for lease in batch if await self._expire(lease)]
             expired += len(taken)
             if not taken:

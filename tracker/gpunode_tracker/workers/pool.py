@@ -40,12 +40,12 @@ class WorkerPool:
 
     def __init__(self, tracker: "Tracker", rng: random.Random) -> None:
         self._tracker = tracker
-        self.presence = Presence(tracker.monotonic, tracker.clock, lease_s=tracker.settings.lease_s)
+        self.presence = Presence(tracker.monotonic, tracker.common_clock, lease_s=tracker.settings.lease_s)
         self.tokens = TokenCache()
         self.sync = LiveSync(tracker.database, self.presence, self.tokens)
         self.registrar = WorkerRegistrar(tracker.database, tracker.challenges)
         self.renewals = LeaseRenewals(
-            tracker.database, lambda: tracker.now, tracker.monotonic, lease_s=tracker.settings.lease_s
+            tracker.database, lambda: int(tracker.common_clock()), tracker.monotonic, lease_s=tracker.settings.lease_s
         )
         self.outcomes = Outcomes(tracker)
         self.completing = Completing(tracker)
@@ -65,13 +65,13 @@ class WorkerPool:
     async def find(self, token: str) -> LiveWorker | None:
         """Return the worker that a token belongs to, None if it is not valid (any more)."""
         token_hash, tracker = secret_hash(token), self._tracker
-        worker_id = self.tokens.find(token_hash, tracker.clock())
+        worker_id = self.tokens.find(token_hash, tracker.common_clock())
         known = self.presence.find(worker_id) if worker_id is not None else None
         if known is not None:
             return known
         read_at = self.presence.monotonic()
         async with tracker.database.read() as connection:
-            found = await workers.worker_of_token(connection, token_hash, now=tracker.now)
+            found = await workers.worker_of_token(connection, token_hash, now=int(tracker.common_clock()))
             if found is None:
                 return None
             held = await held_by(connection, worker_holder(found.worker.id))
@@ -85,7 +85,8 @@ class WorkerPool:
         Raises:
             Forbidden: that one was rotated before.
         """
-        new, hashes = await self.registrar.rotate(worker.id, secret_hash(token), address=address, now=self._tracker.now)
+        now = int(self._tracker.common_clock())
+        new, hashes = await self.registrar.rotate(worker.id, secret_hash(token), address=address, now=now)
         self.tokens.put(worker.id, hashes)
         return new
 

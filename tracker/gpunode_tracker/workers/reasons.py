@@ -15,6 +15,8 @@ class Reason(StrEnum):
 
     MAINTENANCE = "maintenance"
     """It is in maintenance; what it could do otherwise counts."""
+    CANNOT_SIGN = "tracker_cannot_sign"
+    """The tracker has no signing key now, and the worker, which has a key, would not be paid."""
     HOLDS_ENOUGH = "holds_enough_jobs"
     """It holds as many as one worker may; what it could do otherwise counts."""
     FAILED_HERE = "failed_here_before"

@@ -56,6 +56,8 @@ class JobTaking:
         """Return why a worker is given nothing now, whatever there is."""
         if not worker.may_work:
             return Reason.MAINTENANCE
+        if worker.stored.peer is not None and not self._tracker.keys.can_sign(self._tracker.now):
+            return Reason.CANNOT_SIGN  # a job that was claimed for it would fail
         return Reason.HOLDS_ENOUGH if len(worker.holding) >= self._most_jobs else None
 
     def may_take(self, worker: LiveWorker) -> bool:
@@ -169,7 +171,7 @@ class JobTaking:
                 holder,
                 lanes,
                 now=tracker.now,
-                lease_s=tracker.settings.lease_s,
+                lease_s=tracker.lease_ends_in_s,
                 most=self._most_jobs,
                 shun_s=shun_s,
                 older_only=older_only,
