@@ -127,8 +127,8 @@ class Session:
         """Find nodes and a grant for a job; the first request goes out when its events are asked for.
 
         Raises:
-            NoNodeFound: nobody serves it, or not for what it may cost. ClientError: no grant could be had, or the network
-                is not reachable.
+            NoNodeFound: nobody serves it, or not for what it may cost. ClientError: no grant could be had, or the
+                network is not reachable.
         """
         asked_at = self._surroundings.monotonic()
         ready = await self.ready(wish)
