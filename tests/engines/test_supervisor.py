@@ -151,6 +151,15 @@ async def test_a_failed_start_tells_why_and_leaves_nothing(model: str, message: 
     assert not engine.healthy
 
 
+async def test_a_child_that_is_stopped_while_it_loads_is_given_up() -> None:
+    """As soon as one that serves, long before the time for loading is over; none is left."""
+    engine = scripted_engine(replace(QUICK_LIMITS, load_s=30.0, silence_s=0.2), model="stops")
+    before = {child.pid for child in psutil.Process().children()}
+    with pytest.raises(EngineStartFailed, match=r"stopped for 0\.2 s while it loaded stops"):
+        await engine.start()
+    assert {child.pid for child in psutil.Process().children()} <= before
+
+
 async def test_an_unknown_backend_is_named() -> None:
     """A typo in a catalogue shows at the start."""
     with pytest.raises(EngineStartFailed, match="no backend 'abacus'"):
