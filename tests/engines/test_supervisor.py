@@ -92,9 +92,13 @@ async def test_who_stood_still_is_told_to_all_who_lost_by_it() -> None:
 async def test_a_cancel_that_is_not_obeyed_counts_as_hung() -> None:
     """Closing a job returns within the limit, whatever the backend does."""
     async with running_scripted_engine(replace(QUICK_LIMITS, cancel_s=0.2)) as engine:
-        async with aclosing(engine.generate(ask("hang"))) as events:
+        assert engine.last_loss is None
+        async with aclosing(engine.generate(ask("hang", job_key="culprit"))) as events:
             await anext(events)
+        assert engine.last_loss is not None
+        assert engine.last_loss.blamed == "culprit"
         await engine.wait_healthy()
+        assert engine.last_loss.blamed == "culprit"
         assert engine.restarts == 1
 
 
