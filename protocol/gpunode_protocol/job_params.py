@@ -185,13 +185,15 @@ class LlmJobParams(JobParams):
             "now": now,
         }
         if self.json_schema is not None:
-            _check_schema(self.json_schema)
             value["json_schema"] = _as_json(self.json_schema, "json_schema")
         if self.tools is not None:
             value["tools"] = _as_json(list(self.tools), "tools")
         if self.tool_choice is not None:
             value["tool_choice"] = _as_json(self.tool_choice, "tool_choice")
-        return JobOrder(LlmParams.from_map(value))
+        params = LlmParams.from_map(value)
+        if self.json_schema is not None:
+            _check_schema(self.json_schema)  # now that it is known not to be so long that this takes minutes
+        return JobOrder(params)
 
 
 class ImageJobParams(JobParams):
