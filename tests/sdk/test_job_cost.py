@@ -155,16 +155,16 @@ async def test_cheaper_prices_let_no_kept_grant_be_overspent(world: World) -> No
     """It is still charged by the old ones."""
     for _ in range(3):
         world.add_node()
-    cost = 10 * PROMPT_TOKENS + 30 * 4
+    cost, reserved = 10 * PROMPT_TOKENS + 30 * 4, 2 * SHORT.at(DEFAULT_PRICES)
     signed = Counter[str]()
-    async with world.client(grant_microcredits=2 * WORST) as client:
-        for _ in range(2 * WORST // cost + 5):
+    async with world.client(grant_microcredits=reserved) as client:
+        for _ in range(reserved // cost + 5):
             answer = await client.chat(messages=HELLO, max_tokens=8)
             signed[answer.receipt.voucher.body.jti] += cost
             if world.tracker.info is None:
                 _change_prices(world, 0.1)
                 await _learn_prices(client)
-    assert signed["grant-1"] <= 2 * WORST
+    assert signed["grant-1"] <= reserved
     assert len(signed) == 2
 
 
