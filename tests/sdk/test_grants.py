@@ -155,6 +155,7 @@ async def test_a_refused_grant_is_replaced_once_for_all(desk: _Desk) -> None:
     assert (first.grant.jti, second.grant.jti) == ("grant-2", "grant-2")
 
 
+@virtual_time
 async def test_a_poor_account_reserves_what_it_has(desk: _Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Less than the usual reservation is fine if the job fits."""
     issue, desk.tracker.spendable_microcredits = desk.tracker.grant, 3_000_000
