@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from gpunode_node.config import NodeSettings
 from gpunode_node.control_client import ask_daemon
-from gpunode_node.errors import DaemonNotRunning, TrackerUnreachable
+from gpunode_node.errors import DaemonNotRunning, TrackerRefused, TrackerUnreachable
 from gpunode_node.node_folder import NodeFolder
 from gpunode_node.state_files import read_json
 from gpunode_node.tracker_client import TrackerClient, trusted_by
@@ -87,15 +87,17 @@ class NodeFacts:
     def network(self) -> NetworkInfo | None:
         """Return the tracker's network info, else the kept one; unverified. None = neither is there.
 
+        Why the tracker does not tell it is told by another check, of the tracker itself.
+
         Raises:
-            TrackerRefused, BadTrackerAddress: the tracker's address leads elsewhere.
+            BadTrackerAddress: the tracker's address, or its file of authorities, cannot be used.
         """
         settings = self.settings()
         if not settings.bootstrap:
             return self.kept_network()
         try:
             return asyncio.run(_asked(TrackerClient(settings.tracker, ca_file=settings.ca_file, attempts=1)))
-        except TrackerUnreachable:
+        except (TrackerUnreachable, TrackerRefused):
             return self.kept_network()
 
 

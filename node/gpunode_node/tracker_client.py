@@ -15,6 +15,7 @@ from gpunode_protocol.errors import BadTrackerAddress
 from gpunode_protocol.identity import PeerId
 from gpunode_protocol.jobs_api import SLOW_LINE_BYTES_PER_S
 from gpunode_protocol.signing import Envelope, WireModel
+from gpunode_protocol.tracker_url import redirect_text
 from pydantic import ValidationError
 
 from gpunode_node.errors import TrackerBusy, TrackerRefused, TrackerUnreachable, TrackerUntrusted
@@ -191,6 +192,7 @@ class TrackerClient:
                 call.on_answer()
                 answer = await _read(response, call.answer_bytes)
                 status, retry_after = response.status, response.headers.get("Retry-After", "")
+                location = response.headers.get("Location", "")
         except aiohttp.ClientConnectorCertificateError as error:
             raise TrackerUntrusted(
                 f"The certificate of {self.url} is not trusted: {error.certificate_error}. "
@@ -208,9 +210,10 @@ class TrackerClient:
         if status >= 300:
             problem = _problem(answer)
             if problem is None and (status < 400 or status in _OFTEN_OTHERS):
+                told = f": {redirect_text(location)}" if status < 400 else ". Check the tracker's address."
                 raise TrackerUnreachable(
-                    f"Something else than the tracker answered for {self.url} ({status}): a proxy, or a network that "
-                    "wants a sign-in. Check the tracker's address."
+                    f"Something else than the tracker answered for {self.url} ({status}), a proxy, or a network that "
+                    f"wants a sign-in{told}"
                 )
             raise TrackerRefused(status, (problem.detail or problem.title) if problem is not None else "")
         return answer

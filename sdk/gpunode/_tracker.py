@@ -15,6 +15,7 @@ import aiohttp
 from gpunode_protocol import tracker_api as api
 from gpunode_protocol.ledger_proofs import ReceiptProof
 from gpunode_protocol.signing import WireModel
+from gpunode_protocol.tracker_url import redirect_text
 from pydantic import ValidationError
 
 from gpunode._retry import Patience, read_retry_after
@@ -282,6 +283,9 @@ class TrackerClient:
                 if response.status >= 300:
                     data = await self._read(response, _MAX_REPLY_BYTES)
                     retry_after_s = read_retry_after(response.headers.get("Retry-After"))
+                    if response.status < 400:
+                        told = redirect_text(response.headers.get("Location", ""))
+                        raise TrackerError(f"{self.url} answers as no tracker does: {told}", status=response.status)
                     raise _refusal(self.url, response.status, data, retry_after_s)
                 yield response
         except aiohttp.ClientConnectorCertificateError as error:

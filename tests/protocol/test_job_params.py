@@ -198,6 +198,11 @@ def test_speech() -> None:
         (Task.LLM, {"tools": [{"description": "x" * 400_000}]}, "tools: must have at most 400,000"),
         (Task.LLM, {"json_schema": {"type": "nonsense"}}, "json_schema: is not a JSON schema"),
         (Task.LLM, {"json_schema": {"allOf": [{}] * 2_000}}, "json_schema: has more than 2,000 schemas"),
+        (
+            Task.LLM,
+            {"json_schema": {"type": "nonsense", "title": "x" * 100_000}},
+            "json_schema: must have at most",
+        ),
         (Task.LLM, {"json_schema": {"const": float("nan")}}, "json_schema: cannot be written as JSON"),
         (Task.LLM, {"messages": [{"role": "user", "content": "x" * 600_000}] * 2}, "about 1 MiB can be sent"),
         (Task.LLM, {"modle": "x"}, "no parameter 'modle'; it has messages, max_tokens"),

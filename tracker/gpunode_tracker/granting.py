@@ -28,10 +28,11 @@ async def issue(
 
     Raises:
         InvalidRequest: both kinds of cap, or nothing to reserve.
-        InsufficientCredits: the account has less.
+        InsufficientCredits: the account has less. KeysUnusable: nothing can be signed now.
     """
     if request.open_microcredits is not None and request.nodes is not None:
         raise InvalidRequest("Give either open_microcredits or nodes, not both.")
+    kid, signer = keys.signer(now)  # before anything is reserved: without a key there is no grant
     async with database.write() as connection:
         await find_account(connection, account.id, lock=True)
         balance = await ledger.balance(connection, account_name(account.id))
@@ -42,7 +43,6 @@ async def issue(
             raise InsufficientCredits(balance_microcredits=balance, wanted_microcredits=wanted)
         await add_grant(connection, stored(grant, account))
         await ledger.append(connection, Bookkeeper(keys.network, now).reserve(account.id, grant.jti, wanted))
-    kid, signer = keys.signer(now)
     token = issue_grant(grant, signer=signer, kid=kid)
     return GrantReply(grant=token, jti=grant.jti, expires_at=grant.exp, reserved_microcredits=wanted)
 

@@ -17,7 +17,7 @@ from gpunode_protocol.trust import Trust
 from gpunode._state import read_json
 from gpunode._tracker import TrackerClient
 from gpunode.doctor.tracker_facts import TrackerFacts
-from gpunode.errors import InsufficientCredits, TrackerUnreachable
+from gpunode.errors import InsufficientCredits, TrackerError, TrackerUnreachable
 
 TRIAL_LIFETIME_S = 60
 """Of the grant that is asked for as a trial: the shortest that there is."""
@@ -34,8 +34,8 @@ def check_grant(facts: TrackerFacts, clock: Callable[[], float] = time.time) -> 
         return skipped("No API key is set; only clients need one.", _SET_A_KEY)
     try:
         answer = facts.answer()
-    except TrackerUnreachable:
-        return skipped("The tracker does not answer, so no grant can be had now.")
+    except (TrackerUnreachable, TrackerError):  # the check of the tracker tells why
+        return skipped("The tracker gave no usable answer, so no grant can be had now.")
     trust = Trust.from_keyset(answer.info.root_public_key, answer.info.keyset)
     spendable = facts.ask(lambda tracker: tracker.balance()).spendable_microcredits
     folder, state = facts.state()

@@ -55,6 +55,11 @@ class TestWithTheRightKey:
         assert tracker.asked[1:] == [BALANCE_PATH, GRANTS_PATH]
         assert not (tmp_path / "state").exists()
 
+    def test_an_address_that_is_no_trackers(self, facts: TrackerFacts, tracker: TrackerServer) -> None:
+        """The check of the tracker tells it."""
+        tracker.status = 302
+        assert check_grant(facts).status == "skipped"
+
     def test_a_kept_grant_is_enough(self, facts: TrackerFacts, tracker: TrackerServer) -> None:
         """No other one is asked for."""
         now = int(time.time())
