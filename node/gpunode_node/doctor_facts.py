@@ -15,7 +15,7 @@ from gpunode_node.control_client import ask_daemon
 from gpunode_node.errors import DaemonNotRunning, TrackerRefused, TrackerUnreachable
 from gpunode_node.node_folder import NodeFolder
 from gpunode_node.state_files import read_json
-from gpunode_node.tracker_client import TrackerClient
+from gpunode_node.tracker_client import TrackerClient, trusted_by
 
 
 class NodeFacts:
@@ -50,7 +50,7 @@ class NodeFacts:
         )
 
     def usable_settings(self) -> NodeSettings:
-        """Return the node's settings, with a tracker's address that can be used if one is set.
+        """Return the node's settings, whose address of a tracker and file of authorities can be used, if set.
 
         Raises:
             InvalidSettings, BadTrackerAddress: they cannot be used.
@@ -58,6 +58,7 @@ class NodeFacts:
         settings = self.settings()
         if settings.bootstrap:
             _ = settings.tracker
+        trusted_by(settings.ca_file)
         return settings
 
     def folder(self) -> NodeFolder:

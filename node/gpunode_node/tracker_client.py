@@ -68,7 +68,7 @@ class TrackerClient:
 
     def __init__(self, url: str, *, ca_file: Path | None = None, attempts: int = ATTEMPTS) -> None:
         self.url = url
-        self._ssl = _ssl_context(ca_file)
+        self._ssl = trusted_by(ca_file)
         self._attempts = attempts
         self._session: aiohttp.ClientSession | None = None
 
@@ -251,10 +251,14 @@ def _problem(answer: bytes) -> api.Problem | None:
         return None
 
 
-def _ssl_context(ca_file: Path | None) -> ssl.SSLContext | bool:
+def trusted_by(ca_file: Path | None) -> ssl.SSLContext | bool:
+    """Return whom connections to a tracker trust; None and True: the system's authorities. Raises BadTrackerAddress."""
     if ca_file is None:
         return True
     try:
         return ssl.create_default_context(cafile=ca_file)
-    except (OSError, ssl.SSLError) as error:
-        raise BadTrackerAddress(f"The file of certificate authorities {ca_file} cannot be used: {error}.") from error
+    except OSError as error:  # those of ssl are, too
+        raise BadTrackerAddress(
+            f"The file of certificate authorities {ca_file} cannot be used: {error.strerror}. Name a PEM file with "
+            "--ca-file or GPUNODE_CA_FILE, or none."
+        ) from error

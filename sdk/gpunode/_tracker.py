@@ -7,6 +7,7 @@ import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from random import SystemRandom
 from typing import Any, Final, Protocol, TypeVar
 
@@ -125,7 +126,10 @@ class TrackerClient:
     def from_config(cls, config: ClientConfig, *, attempts: int = ATTEMPTS) -> "TrackerClient":
         """Return the client of the tracker that the settings name."""
         return cls(
-            config.tracker_url(), api_key=config.read_api_key(), ssl_context=_ssl_context(config), attempts=attempts
+            config.tracker_url(),
+            api_key=config.read_api_key(),
+            ssl_context=trusted_by(config.ca_file),
+            attempts=attempts,
         )
 
     async def close(self) -> None:
@@ -357,10 +361,14 @@ def _meaning(status: int) -> tuple[type[TrackerError], str]:
             return TrackerError, "Check that both sides run compatible versions."
 
 
-def _ssl_context(config: ClientConfig) -> ssl.SSLContext | None:
-    if config.ca_file is None:
+def trusted_by(ca_file: Path | None) -> ssl.SSLContext | None:
+    """Return whom connections to a tracker trust; None: the system's authorities. Raises InvalidSettings."""
+    if ca_file is None:
         return None
     try:
-        return ssl.create_default_context(cafile=config.ca_file)
-    except (OSError, ssl.SSLError) as error:
-        raise InvalidSettings(f"The CA file {config.ca_file} cannot be used: {error}.") from error
+        return ssl.create_default_context(cafile=ca_file)
+    except OSError as error:  # those of ssl are, too
+        raise InvalidSettings(
+            f"The file of certificate authorities {ca_file} cannot be used: {error.strerror}. Name a PEM file with "
+            "--ca-file or GPUNODE_CA_FILE, or none."
+        ) from error

@@ -59,3 +59,9 @@ def test_an_address_of_the_tracker_that_cannot_be_used(tmp_path: Path) -> None:
     assert NodeFacts(Subject(data_dir=tmp_path)).usable_settings().data_dir == tmp_path
     with pytest.raises(BadTrackerAddress):
         NodeFacts(Subject(tracker="http://tracker.example", data_dir=tmp_path)).usable_settings()
+
+
+def test_a_file_of_authorities_that_is_not_there(tmp_path: Path) -> None:
+    """It is a fault of the settings too, told once."""
+    with pytest.raises(BadTrackerAddress, match=r"none\.pem cannot be used: No such file or directory\. Name"):
+        NodeFacts(Subject(data_dir=tmp_path, ca_file=tmp_path / "none.pem")).usable_settings()
