@@ -9,9 +9,9 @@ from gpunode_protocol import tracker_api as api
 from gpunode_tracker.app import create_app
 from gpunode_tracker.app_keys import GUARD
 from gpunode_tracker.config import TrackerSettings
-from gpunode_tracker.daemon import tls_context
 from gpunode_tracker.front import Front
 from gpunode_tracker.reply_headers import HSTS
+from gpunode_tracker.tls_certificate import tls_context
 from gpunode_tracker.tracker import Tracker
 
 from tests.tracker.certificates import self_signed
