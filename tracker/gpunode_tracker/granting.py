@@ -29,9 +29,11 @@ async def issue(
     Raises:
         InvalidRequest: both kinds of cap, or nothing to reserve.
         InsufficientCredits: the account has less.
+        NoSigningKey: nothing can be signed now; nothing was reserved.
     """
     if request.open_microcredits is not None and request.nodes is not None:
         raise InvalidRequest("Give either open_microcredits or nodes, not both.")
+    kid, signer = keys.signer(now)
     async with database.write() as connection:
         await find_account(connection, account.id, lock=True)
         balance = await ledger.balance(connection, account_name(account.id))
@@ -42,7 +44,6 @@ async def issue(
             raise InsufficientCredits(balance_microcredits=balance, wanted_microcredits=wanted)
         await add_grant(connection, stored(grant, account))
         await ledger.append(connection, Bookkeeper(keys.network, now).reserve(account.id, grant.jti, wanted))
-    kid, signer = keys.signer(now)
     token = issue_grant(grant, signer=signer, kid=kid)
     return GrantReply(grant=token, jti=grant.jti, expires_at=grant.exp, reserved_microcredits=wanted)
 
