@@ -13,6 +13,7 @@ from gpunode_protocol.signing import Envelope, WireModel
 from gpunode_protocol.tracker_api import API, Problem
 from gpunode_protocol.validation import (
     Count,
+    JobId,
     Latitude,
     Longitude,
     Name,
@@ -198,12 +199,12 @@ class NextJob(WireModel):
     reasons: for each reason how many queued jobs it kept from this worker.
     """
 
-    job_id: str | None = None
+    job_id: JobId | None = None
     type: TaskField | None = None
     params: JsonObject | None = None
     model: str | None = None
-    attempt: int | None = None
-    lease_s: int | None = None
+    attempt: PositiveCount | None = None
+    lease_s: PositiveCount | None = None
     request: Envelope | None = None
     reasons: dict[str, Count] = Field(default_factory=dict)
 
