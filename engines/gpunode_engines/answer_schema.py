@@ -1,14 +1,13 @@
 """JSON schemas that an answer must follow: checked before the job, and the answer against them after it."""
 
+import functools
 import json
-from typing import Any, Final
+from typing import Any
+
+from gpunode_protocol.schema_check import UNCHECKED, CheckTooLong, follows, schema_problem
+from gpunode_protocol.schema_parts import parts_of
 
 from gpunode_engines.errors import InvalidParameters, SchemaNotHeld
-from gpunode_engines.schema_check import CheckTooLong, follows
-from gpunode_engines.schema_parts import parts_of
-
-_UNCHECKED: Final = "patternProperties"
-"""Its patterns cannot be given up while they are tried; llama.cpp does not know it anyway."""
 
 
 def read_schema(text: str) -> Any:
@@ -17,17 +16,20 @@ def read_schema(text: str) -> Any:
     Raises:
         InvalidParameters: not JSON, or not a schema.
     """
-    from jsonschema import Draft202012Validator, SchemaError  # noqa: PLC0415 -- keep the command quick
+    problem = _problem_of(text)
+    if problem is not None:
+        raise InvalidParameters(f"json_schema {problem}.")
+    return json.loads(text)
 
+
+@functools.lru_cache(maxsize=64)  # each job reads its schema and tools three times
+def _problem_of(text: str) -> str | None:
     try:
         schema = json.loads(text)
         json.dumps(schema, ensure_ascii=False).encode()  # half a character, which JSON can name, nothing can write
-        Draft202012Validator.check_schema(schema)
-    except SchemaError as error:
-        raise InvalidParameters(f"json_schema is not a JSON schema: {error.message[:200]}.") from error
-    except (ValueError, RecursionError) as error:
-        raise InvalidParameters("json_schema is not valid JSON, or nested too deeply.") from error
-    return schema
+    except (ValueError, RecursionError):
+        return "is not valid JSON, or nested too deeply"
+    return schema_problem(schema)
 
 
 def read_answer_schema(text: str) -> Any:
@@ -37,8 +39,8 @@ def read_answer_schema(text: str) -> Any:
         InvalidParameters: see ``read_schema``, or it has patterns of property names.
     """
     schema = read_schema(text)
-    if any(_UNCHECKED in part for part in parts_of(schema)):
-        raise InvalidParameters(f"json_schema has {_UNCHECKED}, to which no engine holds a model; name properties.")
+    if any(UNCHECKED in part for part in parts_of(schema)):
+        raise InvalidParameters(f"json_schema has {UNCHECKED}, to which no engine holds a model; name properties.")
     return schema
 
 

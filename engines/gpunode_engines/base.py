@@ -8,6 +8,7 @@ from gpunode_protocol.tasks import Task
 
 from gpunode_engines.abilities import Ability
 from gpunode_engines.confinement import NOTHING, Confinement
+from gpunode_engines.errors import EngineLost
 from gpunode_engines.media import MediaRequest
 
 
@@ -264,6 +265,11 @@ class Engine(Protocol):
     @property
     def restarts(self) -> int:
         """How often the engine was lost and started again."""
+        ...
+
+    @property
+    def last_loss(self) -> EngineLost | None:
+        """Why the engine was lost the last time, None = never. A job that had ended otherwise may be to blame."""
         ...
 
     @property

@@ -2,6 +2,7 @@
 
 import difflib
 import tomllib
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
@@ -9,10 +10,11 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Gt, Le, MinLen
 from gpunode_protocol.tasks import Task
 from gpunode_protocol.validation import Name, TaskField
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, field_validator, model_validator
 
-from gpunode_engines.errors import ModelNotFound
-from gpunode_engines.registry import has_backend
+from gpunode_engines.errors import EngineStartFailed, ModelNotFound
+from gpunode_engines.model_server import read_server
+from gpunode_engines.registry import SERVER_BACKEND, has_backend
 
 CATALOGUE_PATH = Path(__file__).with_name("models.toml")
 
@@ -57,6 +59,15 @@ class ServerSource(BaseModel):
     url: str
     model: str
     api_key: str = ""
+
+    @field_validator("url")
+    @classmethod
+    def _check_url(cls, url: str) -> str:
+        try:
+            read_server(url, model="")
+        except EngineStartFailed as error:
+            raise ValueError(str(error)) from error
+        return url
 
 
 class ImageDefaults(BaseModel):
@@ -108,9 +119,9 @@ class CatalogueEntry(BaseModel):
 
     @model_validator(mode="after")
     def _check_backend(self) -> "CatalogueEntry":
-        for backend in (self.backend, self.cuda.backend if self.cuda is not None else self.backend):
-            if not has_backend(self.task, backend):
-                raise ValueError(f"There is no backend {backend!r} for {self.task}.")
+        for weights in (self, self.cuda):
+            if weights is not None:
+                _check_weights(self.task, weights.backend, weights.source)
         return self
 
     @property
@@ -143,6 +154,7 @@ class Catalogue:
         self._by_name = {name.lower(): entry for entry in entries for name in (entry.name, *entry.aliases)}
         if len(self._by_name) < sum(len({name.lower() for name in (e.name, *e.aliases)}) for e in entries):
             raise ValueError("Two models of the catalogue share a name or an alias.")
+        _check_folders(entries)
 
     @property
     def names(self) -> frozenset[str]:
@@ -176,6 +188,30 @@ class Catalogue:
         close = difflib.get_close_matches(name.lower(), names, n=1)
         hint = f" Did you mean {close[0]}?" if close else ""
         raise ModelNotFound(f"There is no model {name!r}.{hint} Known models: {', '.join(names) or 'none'}.")
+
+
+def _check_weights(task: Task, backend: str, source: Source) -> None:
+    """Raise ValueError where a backend cannot use weights from a source."""
+    if not has_backend(task, backend):
+        raise ValueError(f"There is no backend {backend!r} for {task}.")
+    if backend == SERVER_BACKEND and source.kind != "server":
+        raise ValueError(f"The backend {backend} needs a source of the kind server, not {source.kind}.")
+    if source.kind == "server" and backend != SERVER_BACKEND:
+        raise ValueError(f"The backend {backend} cannot use a source of the kind server; {SERVER_BACKEND} can.")
+
+
+def _check_folders(entries: Iterable[CatalogueEntry]) -> None:
+    """Raise ValueError where two models' pulled files would lie in one folder; some disks do not tell case apart."""
+    users: dict[str, str] = {}
+    for entry in entries:
+        for weights in (entry, entry.for_cuda()):
+            if weights is None or not isinstance(weights.source, HubSource):
+                continue
+            if (other := users.setdefault(weights.stored_as.lower(), entry.name)) != entry.name:
+                raise ValueError(
+                    f"The models {other!r} and {entry.name!r} are kept in one folder, {weights.stored_as}; give one "
+                    "another folder."
+                )
 
 
 @cache

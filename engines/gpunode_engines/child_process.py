@@ -146,6 +146,14 @@ class ChildProcess:
         except psutil.Error:
             return 0
 
+    @property
+    def is_stopped(self) -> bool:
+        """Whether the system lets the child do nothing until somebody lets it go on (SIGSTOP, a debugger)."""
+        try:
+            return psutil.Process(self.pid).status() in {psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP}
+        except psutil.Error:
+            return False
+
     def scratch_use(self, most_files: int) -> ScratchUse:
         """Return what the child keeps in its scratch folder; see there. May take a while: for a thread."""
         return scratch_use(self._parts.scratch.path, self.pid, most_files)

@@ -73,6 +73,11 @@ def locate(entry: CatalogueEntry, models_dir: Path) -> tuple[Path, ...]:
     return paths
 
 
+def pull_lock_path(entry: CatalogueEntry, models_dir: Path) -> Path:
+    """Return the file that is locked by whoever changes a model's files."""
+    return models_dir / f".{entry.stored_as}.pull.lock"
+
+
 def pull(entry: CatalogueEntry, models_dir: Path, remote: Remote) -> tuple[Path, ...]:
     """Download a model, or what is missing of it, and verify every file.
 
@@ -91,7 +96,7 @@ def pull(entry: CatalogueEntry, models_dir: Path, remote: Remote) -> tuple[Path,
 
     lock = ModelLock(models_dir)
     models_dir.mkdir(parents=True, exist_ok=True)
-    with FileLock(models_dir / f".{entry.stored_as}.pull.lock"):
+    with FileLock(pull_lock_path(entry, models_dir)):
         locked = lock.get(entry.stored_as)
         if locked is None:
             locked = _first_pull(entry.stored_as, entry.source, models_dir, remote)

@@ -17,9 +17,10 @@ class EngineLimits:
     load_s: loading the model. job_s: wall clock of one job. stall_s: a job without any event (token or prompt
     progress) means that the engine hangs. cancel_s: from a cancel to its confirmation, else it hangs.
     heartbeat_s: interval of pings and of the looks at memory and scratch folder. silence_s: no sign of life for so long
-    means that it hangs. rss_bytes: resident memory. scratch_bytes, scratch_files: of the scratch folder, which needs
-    next to nothing; some graphics drivers keep compiled kernels there. output_bytes: of one job. backoff_s,
-    backoff_max_s: pause before a restart, doubled after each failure that comes within ``stable_s`` of the start.
+    means that it hangs; while it loads, when it cannot answer, being stopped for so long. rss_bytes: resident memory.
+    scratch_bytes, scratch_files: of the scratch folder, which needs next to nothing; some graphics drivers keep
+    compiled kernels there. output_bytes: of one job. backoff_s, backoff_max_s: pause before a restart, doubled after
+    each failure that comes within ``stable_s`` of the start.
     """
 
     load_s: float = 300.0

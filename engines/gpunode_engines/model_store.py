@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gpunode_engines.catalogue import CatalogueEntry, HubSource, PackageSource, ServerSource
-from gpunode_engines.errors import ModelNotPulled
+from gpunode_engines.errors import ModelError, ModelNotPulled
+from gpunode_engines.fetch import pull_lock_path
 from gpunode_engines.file_digests import compute_digest
 from gpunode_engines.model_lock import LockedFile, ModelLock
 from gpunode_engines.packaged_files import distribution_name, packaged_root, recorded_files
@@ -23,14 +24,28 @@ def remove(entry: CatalogueEntry, models_dir: Path) -> int:
     """Delete a model's files, parts of unfinished pulls too, and forget what was recorded; return the bytes freed.
 
     Raises:
-        ModelNotPulled: nothing of it is here, or it is not gpunode's to delete.
+        ModelNotPulled: nothing of it is here, or it is not gpunode's to delete. ModelError: it is being pulled.
     """
+    from filelock import FileLock, Timeout  # noqa: PLC0415 -- an optional dependency
+
     if not isinstance(entry.source, HubSource):
         raise ModelNotPulled(f"{entry.name} was not pulled. {_whose(entry)}")
     folder, lock = models_dir / entry.stored_as, ModelLock(models_dir)
     if not folder.exists() and lock.get(entry.stored_as) is None:
         raise ModelNotPulled(f"Nothing of {entry.name} is in {models_dir}.")
-    lock.drop(entry.stored_as)  # first: a model whose removal was cut short counts as not pulled
+    try:
+        with FileLock(pull_lock_path(entry, models_dir), timeout=0):
+            lock.drop(entry.stored_as)  # first: a model whose removal was cut short counts as not pulled
+            return _delete(folder)
+    except Timeout as error:
+        raise ModelError(
+            f"{entry.name} is being pulled by another program (a node that starts pulls what it serves). End that, or "
+            "wait for it, and remove it then."
+        ) from error
+
+
+def _delete(folder: Path) -> int:
+    """Delete a model's folder, or the link to it; return the bytes freed."""
     freed = sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
     if folder.is_symlink():
         folder.unlink()

@@ -9,7 +9,7 @@ from typing import Final, Literal, TypeVar
 
 from gpunode_engines.base import EngineInfo, Event, MeasuredSpeed, PreparableRequest, PreparedPrompt, WorkRequest
 from gpunode_engines.engine_pool import EnginePool
-from gpunode_engines.errors import EngineError, EngineNotReady, EngineStartFailed, MemoryLimit
+from gpunode_engines.errors import EngineError, EngineLost, EngineNotReady, EngineStartFailed, MemoryLimit
 from gpunode_engines.media import ImageRequest, SpeechRequest
 from gpunode_engines.media_checks import check_media
 from gpunode_engines.memory_plan import Need, Resident
@@ -110,6 +110,11 @@ class OnDemandEngine:
     def restarts(self) -> int:
         """See ``Engine``."""
         return self._earlier_restarts + (self._engine.restarts if self._engine else 0)
+
+    @property
+    def last_loss(self) -> EngineLost | None:
+        """See ``Engine``; since it was loaded."""
+        return None if self._engine is None else self._engine.last_loss
 
     @property
     def denials(self) -> int:

@@ -14,7 +14,8 @@ def known_models(settings: EngineSettings) -> Catalogue:
     """Return the shipped models and the user's.
 
     Raises:
-        ModelsFileUnusable: the file that the settings name is missing or wrong, or takes a shipped model's name.
+        ModelsFileUnusable: the file that the settings name is missing or wrong, or takes a shipped model's name or
+            folder.
     """
     path = settings.models_file
     return default_catalogue() if path is None else with_own(default_catalogue(), path)
@@ -39,4 +40,7 @@ def with_own(shipped: Catalogue, path: Path) -> Catalogue:
             f"The models file {path} uses names of shipped models: {', '.join(taken)}. Receipts name models, so a name "
             "must mean the same everywhere; take others."
         )
-    return Catalogue((*shipped.entries, *own.entries))
+    try:
+        return Catalogue((*shipped.entries, *own.entries))
+    except ValueError as error:
+        raise ModelsFileUnusable(f"In the models file {path}: {error}") from error

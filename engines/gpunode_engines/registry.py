@@ -1,7 +1,7 @@
 """Which class serves which backend name; imported by name, in the child only."""
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from gpunode_protocol.tasks import Task
 
@@ -10,10 +10,13 @@ from gpunode_engines.errors import EngineStartFailed
 if TYPE_CHECKING:
     from gpunode_engines.backends import Backend
 
+SERVER_BACKEND: Final = "openai"
+"""Speaks to servers; all others load files."""
+
 _BACKENDS: dict[tuple[Task, str], str] = {
     (Task.LLM, "llamacpp"): "gpunode_engines.backends.text_llamacpp:LlamaCppBackend",
     (Task.LLM, "transformers"): "gpunode_engines.backends.text_transformers:TransformersBackend",
-    (Task.LLM, "openai"): "gpunode_engines.backends.text_openai:OpenAiBackend",
+    (Task.LLM, SERVER_BACKEND): "gpunode_engines.backends.text_openai:OpenAiBackend",
     (Task.WHISPER, "faster-whisper"): "gpunode_engines.backends.speech_whisper:WhisperBackend",
     (Task.EMBEDDING, "transformers"): "gpunode_engines.backends.embedding_transformers:EmbeddingBackend",
     (Task.IMAGE_GEN, "diffusers"): "gpunode_engines.backends.image_diffusers:ImageBackend",
@@ -21,7 +24,7 @@ _BACKENDS: dict[tuple[Task, str], str] = {
 
 BACKEND_EXTRAS: dict[str, str] = {
     "llamacpp": "llamacpp",
-    "openai": "vllm",
+    SERVER_BACKEND: "vllm",
     "faster-whisper": "whisper",
     "transformers": "transformers",
     "diffusers": "diffusers",

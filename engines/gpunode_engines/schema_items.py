@@ -3,8 +3,9 @@
 import copy
 from typing import Any, Final
 
+from gpunode_protocol.schema_parts import parts_of
+
 from gpunode_engines.errors import InvalidParameters
-from gpunode_engines.schema_parts import parts_of
 
 _MOST_HELD: Final = 10_000
 """Upper bounds beyond it are left to the check of the answer: llama.cpp, told of 100,000, holds it to nothing."""

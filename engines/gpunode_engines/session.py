@@ -42,6 +42,7 @@ from gpunode_engines.ipc import (
 from gpunode_engines.job_deadline import JobDeadline
 from gpunode_engines.job_table import Job, JobTable
 from gpunode_engines.limits import EngineLimits
+from gpunode_engines.load_watch import first_answer
 
 logger = logging.getLogger(__name__)
 
@@ -74,8 +75,7 @@ class Session:
         """
         try:
             async with asyncio.timeout(limits.load_s):
-                await child.channel.send(order)
-                answer = await child.channel.receive()
+                answer = await first_answer(child, order, limits)
         except TimeoutError as error:
             raise EngineStartFailed(f"{order.model} was not loaded within {limits.load_s:g} s.") from error
         except (OSError, EOFError, ProtocolError) as error:

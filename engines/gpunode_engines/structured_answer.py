@@ -1,10 +1,11 @@
 """Answers that are more than text: held to a JSON schema, or with calls of functions in them."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from gpunode_engines.answer_schema import check_answer, read_answer_schema, read_schema
+from gpunode_engines.answer_schema import check_answer, read_answer_schema
 from gpunode_engines.base import Event, Finished, GenerateRequest, Tokens
 from gpunode_engines.schema_items import within_reach
 from gpunode_engines.tool_calls import ToolCallReader, encode_calls
@@ -19,7 +20,7 @@ def constraint_of(request: GenerateRequest) -> Any | None:
     """
     if request.tools is not None:
         text = read_tools(request.tools, request.tool_choice).call_schema()
-        schema = None if text is None else read_schema(text)
+        schema = None if text is None else json.loads(text)
     else:
         schema = None if request.json_schema is None else read_answer_schema(request.json_schema)
     return None if schema is None else within_reach(schema, request.max_tokens)

@@ -127,6 +127,11 @@ class SupervisedEngine:
         return self._restarts
 
     @property
+    def last_loss(self) -> EngineLost | None:
+        """See ``Engine``."""
+        return (self._session.cause if self._session is not None else None) or self._lost_by
+
+    @property
     def denials(self) -> int:
         """See ``Engine``."""
         return self._denials.total

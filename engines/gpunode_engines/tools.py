@@ -4,6 +4,9 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from gpunode_protocol.schema_check import MOST_PARTS
+from gpunode_protocol.schema_parts import count_parts
+
 from gpunode_engines.answer_schema import read_schema
 from gpunode_engines.errors import InvalidParameters
 
@@ -42,6 +45,8 @@ def read_tools(tools: str, choice: str | None) -> ToolSet:
     definitions = _json(tools, "tools")
     if not isinstance(definitions, list) or not 1 <= len(definitions) <= _MAX_TOOLS:
         raise InvalidParameters(f"tools must be a list of 1 to {_MAX_TOOLS} functions.")
+    if count_parts(definitions) > MOST_PARTS:
+        raise InvalidParameters(f"tools have more than {MOST_PARTS:,} schemas in them.")
     names = tuple(_name_of(definition) for definition in definitions)
     if len(set(names)) < len(names):
         raise InvalidParameters("Two tools have the same name.")

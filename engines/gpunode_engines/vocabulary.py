@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
-from gpunode_engines.errors import UnreadableWeights
+from gpunode_engines.errors import InvalidParameters, UnreadableWeights
 from gpunode_engines.gguf import GgufHeader
 
 # enum llama_token_type: https://github.com/ggml-org/llama.cpp/blob/master/include/llama.h
@@ -92,6 +92,15 @@ class Vocabulary:
 
     def __len__(self) -> int:
         return len(self._pieces)
+
+    def check(self, token_ids: Iterable[int]) -> None:
+        """Refuse ids that no token has: a client may send any to resume from, and libraries cut them to 32 bits.
+
+        Raises:
+            InvalidParameters: there is one.
+        """
+        if not all(0 <= token_id < len(self._pieces) for token_id in token_ids):
+            raise InvalidParameters("The request has token ids that are not in the model's vocabulary.")
 
     def piece(self, token_id: int) -> bytes:
         """Return the bytes of a token, b"" for an id outside the vocabulary."""

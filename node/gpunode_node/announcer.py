@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 from gpunode_protocol.adverts import ANNOUNCE_INTERVAL_S, Advert
 from gpunode_protocol.dht_keys import keys_of_advert
@@ -22,6 +23,11 @@ WITHDRAW_DEADLINE_S = 5.0
 
 Build = Callable[[bool], Awaitable[list[Signed[Advert]]]]
 """Returns fresh adverts of all models; True: tombstones."""
+
+_NOBODY: Final = (
+    "Nobody keeps this node's adverts, so clients do not find it in the mesh. See that the firewall lets it connect to "
+    "others, and that its clock is right; 'gpunode doctor' checks both."
+)
 
 
 class Announcer:
@@ -106,7 +112,7 @@ class Announcer:
             if not isinstance(error, GpunodeError | TimeoutError):
                 raise error
         self.stored = sum(result for result in results if isinstance(result, int))
-        problem = str(errors[0]) if errors else ""
+        problem = str(errors[0]) if errors else _NOBODY if records and not self.stored else ""
         if problem and not self.problem:
             logger.warning("announcement failed: %s", problem, extra={"event": "announce_failed"})
         elif adverts and not problem and self.problem:

@@ -12,10 +12,10 @@ from pydantic import ValidationError
 
 from gpunode_node.config import NodeSettings
 from gpunode_node.control_client import ask_daemon
-from gpunode_node.errors import DaemonNotRunning, TrackerUnreachable
+from gpunode_node.errors import DaemonNotRunning, TrackerRefused, TrackerUnreachable
 from gpunode_node.node_folder import NodeFolder
 from gpunode_node.state_files import read_json
-from gpunode_node.tracker_client import TrackerClient
+from gpunode_node.tracker_client import TrackerClient, trusted_by
 
 
 class NodeFacts:
@@ -50,7 +50,7 @@ class NodeFacts:
         )
 
     def usable_settings(self) -> NodeSettings:
-        """Return the node's settings, with a tracker's address that can be used if one is set.
+        """Return the node's settings, whose address of a tracker and file of authorities can be used, if set.
 
         Raises:
             InvalidSettings, BadTrackerAddress: they cannot be used.
@@ -58,6 +58,7 @@ class NodeFacts:
         settings = self.settings()
         if settings.bootstrap:
             _ = settings.tracker
+        trusted_by(settings.ca_file)
         return settings
 
     def folder(self) -> NodeFolder:
@@ -86,15 +87,17 @@ class NodeFacts:
     def network(self) -> NetworkInfo | None:
         """Return the tracker's network info, else the kept one; unverified. None = neither is there.
 
+        Why the tracker does not tell it is told by another check, of the tracker itself.
+
         Raises:
-            TrackerRefused, BadTrackerAddress: the tracker's address leads elsewhere.
+            BadTrackerAddress: the tracker's address, or its file of authorities, cannot be used.
         """
         settings = self.settings()
         if not settings.bootstrap:
             return self.kept_network()
         try:
             return asyncio.run(_asked(TrackerClient(settings.tracker, ca_file=settings.ca_file, attempts=1)))
-        except TrackerUnreachable:
+        except (TrackerUnreachable, TrackerRefused):
             return self.kept_network()
 
 

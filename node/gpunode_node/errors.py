@@ -61,7 +61,7 @@ class TrackerRefused(NodeError):
     """The tracker refused a request.
 
     Args:
-        status: HTTP status, 400 to 599.
+        status: HTTP status, 300 to 499.
         detail: the tracker's words.
     """
 

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Coroutine
 from typing import Any, Protocol, TypeVar
 
-from gpunode_engines.errors import EngineError
+from gpunode_engines.errors import EngineError, EngineLost
 from gpunode_protocol.errors import ErrorCode, JobError, job_error
 from gpunode_protocol.grants import Grant
 from gpunode_protocol.messages import AcceptedFrame, BlobFrame
@@ -156,18 +156,20 @@ class JobRun:
 
     async def run(self) -> None:
         """Prepare, queue, generate, settle. Ends with ``done`` or ``error`` among the frames."""
+        loss: EngineError | None = None
         try:
             await self._serve()
         except JobError as error:
             self._fail(error)
         except EngineError as error:
-            self._services.engine_losses.note(self.request.body, self._job_key, error)
+            loss = error
             self._fail(job_error_of_engine(error))
         except Cancelled:  # before it was accepted: there is nothing to pay and no receipt
             self._fail(job_error(ErrorCode.CANCELLED, "The job was cancelled before it was accepted."))
         except Exception:
             logger.exception("job failed", extra={"event": "job_crashed", "job_id": self.key.job})
             self._fail(job_error(ErrorCode.INTERNAL, "The node failed; try another one."))
+        self._note_loss(loss)
         for timer in (self._leaving, self._deadline):
             if timer is not None:
                 timer.cancel()
@@ -176,6 +178,14 @@ class JobRun:
             self._books_closed = True
         else:
             await self._services.desk.forget(self.key)
+
+    def _note_loss(self, loss: EngineError | None) -> None:
+        """Count an engine that this job cost: with which it ended, or that was lost as the job did not obey its end."""
+        last = self._model.engine.last_loss
+        if not isinstance(loss, EngineLost) and last is not None and last.blamed == self._job_key:
+            loss = last
+        if loss is not None:
+            self._services.engine_losses.note(self.request.body, self._job_key, loss)
 
     async def _serve(self) -> None:
         prepared = await self._until_deadline(self._work.prepare(self._model.engine))

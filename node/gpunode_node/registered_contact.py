@@ -1,19 +1,24 @@
 """A registration at the tracker, of whatever kind: calls with what it gave, and those that every kind makes alike."""
 
 import asyncio
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Final, Generic, Protocol, TypeVar
 
+from gpunode_protocol.errors import GpunodeError
 from gpunode_protocol.identity import Identity
 from gpunode_protocol.signing import sign
 from gpunode_protocol.tracker_api import BalanceReply, Link, LinkReply
 
 from gpunode_node.errors import TrackerRefused, TrackerUnreachable
 from gpunode_node.network_state import NetworkState
+from gpunode_node.token_losses import TokenLosses
 from gpunode_node.tracker_client import TrackerClient
 from gpunode_node.tracker_contact import TrackerContact
+
+logger = logging.getLogger(__name__)
 
 UNAUTHORIZED: Final = HTTPStatus.UNAUTHORIZED
 RETRY_S: Final = 2.0
@@ -56,6 +61,12 @@ class RegisteredContact(TrackerContact, ABC, Generic[G]):
         self._identity = identity
         self._given = given
         self._registering = asyncio.Lock()
+        self._losses = TokenLosses()
+
+    @property
+    def key_problem(self) -> str:
+        """Why this key seems to be in use elsewhere too, and what to do; empty when it does not."""
+        return self._losses.problem(asyncio.get_running_loop().time())
 
     @abstractmethod
     async def register(self) -> G:
@@ -87,10 +98,25 @@ class RegisteredContact(TrackerContact, ABC, Generic[G]):
                     raise
         async with self._registering:
             if self._given is used or self._given is None:
-                await self.register()
+                await self._register_again()
+                if used is not None:
+                    self._note_loss()
         if self._given is None:
             raise TrackerUnreachable("This node is not registered yet.")
         return await call(self._given)
+
+    async def _register_again(self) -> None:
+        """Register; callers, who go on without a tracker's answer, need not know why there is none."""
+        try:
+            await self.register()
+        except (TrackerUnreachable, TrackerRefused):
+            raise
+        except GpunodeError as error:  # the disk is full, or a certificate does not verify
+            raise TrackerUnreachable(f"This node could not register again. {error}") from error
+
+    def _note_loss(self) -> None:
+        if self._losses.note(asyncio.get_running_loop().time()):
+            logger.error("%s", self.key_problem, extra={"event": "key_elsewhere"})
 
 
 def pause_s(failures: int, interval_s: float) -> float:

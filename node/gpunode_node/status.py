@@ -72,6 +72,7 @@ def _problems(parts: NodeParts) -> list[str]:
     problems = [
         parts.link.problem,
         parts.link.clock_problem,
+        parts.link.key_problem,
         parts.link.place_problem,
         parts.link.watch.problem,
         parts.membership.mesh.status.problem,

@@ -15,6 +15,7 @@ from gpunode_protocol.errors import BadTrackerAddress
 from gpunode_protocol.identity import PeerId
 from gpunode_protocol.jobs_api import SLOW_LINE_BYTES_PER_S
 from gpunode_protocol.signing import Envelope, WireModel
+from gpunode_protocol.tracker_url import redirect_text
 from pydantic import ValidationError
 
 from gpunode_node.errors import TrackerBusy, TrackerRefused, TrackerUnreachable, TrackerUntrusted
@@ -71,7 +72,7 @@ class TrackerClient:
 
     def __init__(self, url: str, *, ca_file: Path | None = None, attempts: int = ATTEMPTS) -> None:
         self.url = url
-        self._ssl = _ssl_context(ca_file)
+        self._ssl = trusted_by(ca_file)
         self._attempts = attempts
         self._session: aiohttp.ClientSession | None = None
 
@@ -195,6 +196,7 @@ class TrackerClient:
                 call.on_answer()
                 answer = await _read(response, call.answer_bytes)
                 status, retry_after = response.status, response.headers.get("Retry-After", "")
+                location = response.headers.get("Location", "")
         except aiohttp.ClientConnectorCertificateError as error:
             raise TrackerUntrusted(
                 f"The certificate of {self.url} is not trusted: {error.certificate_error}. "
@@ -212,9 +214,10 @@ class TrackerClient:
         if status >= 300:
             problem = _problem(answer)
             if problem is None and (status < 400 or status in _OFTEN_OTHERS):
+                told = f": {redirect_text(location)}" if status < 400 else ". Check the tracker's address."
                 raise TrackerUnreachable(
-                    f"Something else than the tracker answered for {self.url} ({status}): a proxy, or a network that "
-                    "wants a sign-in. Check the tracker's address."
+                    f"Something else than the tracker answered for {self.url} ({status}), a proxy, or a network that "
+                    f"wants a sign-in{told}"
                 )
             words = "" if problem is None else problem.detail or problem.title
             raise TrackerRefused(status, words[:MAX_DETAIL_CHARS])
@@ -260,10 +263,14 @@ def _problem(answer: bytes) -> api.Problem | None:
         return None
 
 
-def _ssl_context(ca_file: Path | None) -> ssl.SSLContext | bool:
+def trusted_by(ca_file: Path | None) -> ssl.SSLContext | bool:
+    """Return whom connections to a tracker trust; None and True: the system's authorities. Raises BadTrackerAddress."""
     if ca_file is None:
         return True
     try:
         return ssl.create_default_context(cafile=ca_file)
-    except (OSError, ssl.SSLError) as error:
-        raise BadTrackerAddress(f"The file of certificate authorities {ca_file} cannot be used: {error}.") from error
+    except OSError as error:  # those of ssl are, too
+        raise BadTrackerAddress(
+            f"The file of certificate authorities {ca_file} cannot be used: {error.strerror}. Name a PEM file with "
+            "--ca-file or GPUNODE_CA_FILE, or none."
+        ) from error

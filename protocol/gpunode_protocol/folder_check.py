@@ -9,18 +9,24 @@ from pathlib import Path
 
 from gpunode_protocol.diagnosis import Finding, failure, ok, warning
 
-GIB = 1024**3
+MIB, GIB = 1024**2, 1024**3
+FULL_BYTES = MIB
+"""Less takes neither a key nor a database: whatever would be kept there fails."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FolderState:
-    """exists: else it would be made below ``at``. writable: the folder, or where it would be made."""
+    """exists: else it would be made below ``at``. writable: the folder, or where it would be made.
+
+    is_folder: ``at`` is one, and no file.
+    """
 
     path: Path
     exists: bool
     at: Path
     writable: bool
     free_bytes: int
+    is_folder: bool = True
 
 
 def look_at_folder(path: Path) -> FolderState:
@@ -33,6 +39,7 @@ def look_at_folder(path: Path) -> FolderState:
         at=at,
         writable=at.is_dir() and os.access(at, os.W_OK | os.X_OK) and _takes_folders(at),
         free_bytes=shutil.disk_usage(at).free,
+        is_folder=at.is_dir(),
     )
 
 
@@ -49,18 +56,25 @@ def judge_folder(state: FolderState, *, needed_bytes: int, needed_for: str, move
     """Judge a folder.
 
     Args:
-        needed_bytes: less free space than this is worth a warning. needed_for: what takes it.
+        needed_bytes: less free space than this is worth a warning, a full disk is a failure. needed_for: what takes it.
         move_with: the setting that names another folder.
     """
+    if not state.is_folder:
+        return failure(f"{state.at} is no folder.", f"Set {move_with} to one.")
     if not state.writable:
         return failure(
             f"{state.at} cannot be written to.",
             f"Correct its owner and permissions, or set {move_with} to another one.",
         )
-    free = f"{state.free_bytes / GIB:.1f} GiB free"
+    free = f"{_size(state.free_bytes)} free"
     if state.free_bytes < needed_bytes:
-        return warning(
-            f"{free} at {state.path}; {needed_for} takes {needed_bytes / GIB:.1f} GiB.",
+        judged = failure if state.free_bytes < FULL_BYTES else warning
+        return judged(
+            f"{free} at {state.path}; {needed_for} takes {_size(needed_bytes)}.",
             f"Free some disk space, or set {move_with} to a folder on another disk.",
         )
     return ok(f"{free} at {state.path}{'' if state.exists else ', which the first start makes'}.")
+
+
+def _size(count: int) -> str:
+    return f"{count / GIB:.1f} GiB" if count >= GIB / 10 else f"{count // MIB} MiB"

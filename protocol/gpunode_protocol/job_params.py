@@ -33,6 +33,7 @@ from gpunode_protocol.payloads import (
     Text,
 )
 from gpunode_protocol.safe_msgpack import pack
+from gpunode_protocol.schema_check import schema_problem
 from gpunode_protocol.signing import WireModel
 from gpunode_protocol.tasks import Task
 from gpunode_protocol.validation import first_problem
@@ -124,6 +125,13 @@ class JobParams(WireModel):
             raise _invalid(f"without their files they have {size:,} bytes, and about 1 MiB can be sent")
         return order
 
+    def check(self) -> None:
+        """Check what takes too long for each ``to_order``: once, when the job is handed in.
+
+        Raises:
+            JobError: ``invalid_parameters``.
+        """
+
     @abstractmethod
     def _order(self, salt: bytes, now: int) -> JobOrder:
         """Return what a node is asked for. Raises MalformedMessage."""
@@ -169,6 +177,12 @@ class LlmJobParams(JobParams):
     tools: Annotated[tuple[JsonObject, ...], MinLen(1), MaxLen(1024), _AS_TUPLE] | None = None
     tool_choice: Annotated[str, MaxLen(64)] | JsonObject | None = None
 
+    def check(self) -> None:
+        """Check the schema. Raises JobError."""
+        problem = None if self.json_schema is None else schema_problem(self.json_schema)
+        if problem is not None:
+            raise _invalid(f"json_schema: {problem}")
+
     def _order(self, salt: bytes, now: int) -> JobOrder:  # noqa: ARG002 -- a chat has no files
         value: JsonObject = {
             "messages": tuple(message.to_wire() for message in self.messages),
@@ -185,7 +199,6 @@ class LlmJobParams(JobParams):
             "now": now,
         }
         if self.json_schema is not None:
-            _check_schema(self.json_schema)
             value["json_schema"] = _as_json(self.json_schema, "json_schema")
         if self.tools is not None:
             value["tools"] = _as_json(list(self.tools), "tools")
@@ -358,15 +371,6 @@ def _as_json(value: Any, name: str) -> str:
         return json.dumps(value, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
         raise _invalid(f"{name}: cannot be written as JSON") from error
-
-
-def _check_schema(schema: JsonObject) -> None:
-    from jsonschema import Draft202012Validator, SchemaError  # noqa: PLC0415 -- slow to import, seldom needed
-
-    try:
-        Draft202012Validator.check_schema(schema)
-    except (SchemaError, RecursionError) as error:
-        raise _invalid(f"json_schema: is not a JSON schema: {getattr(error, 'message', 'too deep'):.200}") from error
 
 
 def _picture(name: str, blob_id: int, data: bytes) -> Blob:

@@ -5,6 +5,8 @@ from urllib.parse import urlsplit
 
 from gpunode_protocol.errors import BadTrackerAddress
 
+_MAX_SHOWN_CHARS = 200
+
 
 def tracker_url(text: str, *, insecure: bool = False) -> str:
     """Return the URL of ``HOST[:PORT]`` or of a full ``http[s]://HOST[:PORT]``.
@@ -45,6 +47,21 @@ def _is_usable(url: str) -> bool:
         )
     except ValueError:
         return False
+
+
+def redirect_text(location: str) -> str:
+    """Return what to say of a tracker's address that answers with a redirect, which is not followed.
+
+    Args:
+        location: where to, as the answer's header says; "" = nowhere.
+    """
+    try:
+        parts = urlsplit(location)
+        host = f"{parts.scheme}://{parts.netloc}" if _is_usable(f"{parts.scheme}://{parts.netloc}") else ""
+    except ValueError:
+        host = ""
+    where = f"it redirects to {host[:_MAX_SHOWN_CHARS]}" if host else "it redirects elsewhere"
+    return f"{where}, which is not followed. Check the address; the tracker's own one redirects nowhere."
 
 
 def is_loopback_url(url: str) -> bool:

@@ -1,10 +1,8 @@
 """What the client tells the tracker about a job's end: vouchers that no node can deliver, and complaints."""
 
-from collections.abc import Callable
 from typing import Final, Protocol
 
 from gpunode_protocol.errors import VerificationFailed
-from gpunode_protocol.prices import PriceTable
 from gpunode_protocol.receipts import Receipt
 from gpunode_protocol.requests import JobRequest
 from gpunode_protocol.signing import Signed
@@ -28,10 +26,6 @@ class ReportTarget(Protocol):
 class JobAccounts(Protocol):
     """Who is told what a job's nodes are owed."""
 
-    def signed(self, voucher: Signed[Voucher]) -> None:
-        """Note a node's last voucher as soon as it is signed; ``submit`` or ``handed_over`` follows."""
-        ...
-
     def submit(self, voucher: Signed[Voucher] | None, receipt: Signed[Receipt] | None = None) -> None:
         """Hand in what no node will; None: nothing was received."""
         ...
@@ -52,29 +46,12 @@ class Accounting:
         tracker: gets the complaints.
         handing_in: gets the vouchers.
         background: sends complaints.
-        prices: the network's, now.
-        spend: learns what each grant (``jti``) was signed for, in micro-credits.
     """
 
-    def __init__(
-        self,
-        tracker: ReportTarget,
-        handing_in: HandingIn,
-        background: Background,
-        *,
-        prices: Callable[[], PriceTable],
-        spend: Callable[[str, int], None],
-    ) -> None:
+    def __init__(self, tracker: ReportTarget, handing_in: HandingIn, background: Background) -> None:
         self._tracker = tracker
         self._handing_in = handing_in
         self._background = background
-        self._prices = prices
-        self._spend = spend
-
-    def signed(self, voucher: Signed[Voucher]) -> None:
-        """Count it."""
-        body = voucher.body
-        self._spend(body.jti, cost_of(body, self._prices()))
 
     def submit(self, voucher: Signed[Voucher] | None, receipt: Signed[Receipt] | None = None) -> None:
         """Submit a voucher (None: nothing was received) and the receipt that it agrees with."""
@@ -88,16 +65,6 @@ class Accounting:
     def report(self, request: Signed[JobRequest], error: VerificationFailed) -> None:
         """Complain about an answer that did not verify."""
         self._background.spawn(self._tracker.report(complaint(request, error)))
-
-
-def cost_of(voucher: Voucher, prices: PriceTable) -> int:
-    """Return what a voucher promises, in micro-credits; 0 where the network has no price for the task."""
-    try:
-        return prices.cost_microcredits(
-            voucher.task, voucher.model, input_units=voucher.input_count, output_units=voucher.count
-        )
-    except KeyError:
-        return 0
 
 
 def complaint(request: Signed[JobRequest], error: VerificationFailed) -> ReportRequest:

@@ -1,5 +1,6 @@
 """Chat: the caller's arguments to signed parameters, and a job's events to chunks and a result."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -141,7 +142,7 @@ async def chat_chunks(
             elif isinstance(event, AcceptedFrame) and not is_shown:
                 logprobs.clear()  # answers with entries are begun anew
             elif isinstance(event, Completed):
-                state.result = _result(run, event, logprobs, started_at=started_at, now=monotonic())
+                state.result = await _result(run, event, logprobs, started_at=started_at, now=monotonic())
 
 
 def _params(run: JobRun) -> LlmParams:
@@ -153,7 +154,7 @@ def _entries(event: TokensFrame) -> Iterator[tuple[int, float, tuple[tuple[int, 
     return ((entry.id, entry.logprob, entry.top) for entry in event.logprobs or ())
 
 
-def _result(
+async def _result(
     run: JobRun, done: Completed, logprobs: Sequence[TokenLogprob], *, started_at: float, now: float
 ) -> ChatResult:
     """Return the result. Raises AnswerUnusable: not the JSON, or not the calls, that were asked for."""
@@ -161,13 +162,15 @@ def _result(
     calls: tuple[ToolCall, ...] = ()
     if params.tools is not None and done.finish_reason == "tool_calls":
         text, calls = split_calls(text)
-    is_whole = params.json_schema is not None and done.finish_reason == "stop"
+    parsed = None
+    if params.json_schema is not None and done.finish_reason == "stop":
+        parsed = await asyncio.to_thread(parse_answer, text, params.json_schema)  # others' answers go on meanwhile
     return ChatResult(
         response=text,
         ids=tuple(run.answer.ids),
         usage=Usage(prompt_tokens=done.usage.input_tokens, completion_tokens=len(run.answer.ids)),
         tool_calls=calls,
-        parsed=parse_answer(text, params.json_schema or "") if is_whole else None,
+        parsed=parsed,
         logprobs=None if params.logprobs is None else tuple(logprobs),
         **job_facts(run, done, started_at=started_at, now=now),
     )

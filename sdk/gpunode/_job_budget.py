@@ -1,33 +1,32 @@
-"""What a job has cost so far, and what its rest may cost: the caller's limit holds for all parts together. Pure."""
+"""What a job has cost so far, and what its rest may cost: the caller's limit holds for all parts together."""
 
-from collections.abc import Callable
+from dataclasses import replace
 
 from gpunode_protocol.payloads import input_tokens_bound, worst_case_output_units
-from gpunode_protocol.prices import MICROCREDITS_PER_CREDIT, PriceTable
 from gpunode_protocol.vouchers import Voucher
 
-from gpunode._accounting import cost_of
+from gpunode._job_cost import JobCost, cost_of
+from gpunode._job_grants import JobGrants
 from gpunode._job_requests import Job, Order
-from gpunode._placing import cost_microcredits
+from gpunode._selection import Choice
 
 
 class JobBudget:
     """The money of one job.
 
     Args:
-        job: with its limit.
-        prices: the network's, now.
+        job: with what it may cost, and its limit.
+        grants: the job's; each is charged by prices of its own.
     """
 
-    def __init__(self, job: Job, prices: Callable[[], PriceTable]) -> None:
-        self._job = job
-        self._prices = prices
-        self._spent_microcredits = 0
-        self._units: tuple[int, int] | None = None
+    def __init__(self, job: Job, grants: JobGrants) -> None:
+        self._rest = job.cost
+        self._grants = grants
 
     def spend(self, voucher: Voucher) -> None:
         """Note a node's last voucher: it is owed, whoever finishes the job."""
-        self._spent_microcredits += cost_of(voucher, self._prices())
+        spent = self._rest.spent_microcredits + cost_of(voucher, self._grants.prices_of(voucher.jti))
+        self._rest = replace(self._rest, spent_microcredits=spent)
 
     def plan(self, order: Order, prompt_tokens: int | None) -> None:
         """Note what the next node is asked for.
@@ -36,28 +35,24 @@ class JobBudget:
         """
         counted = input_tokens_bound(order.params) if prompt_tokens is None else prompt_tokens
         replayed = 0 if order.resume is None else len(order.resume.ids)
-        self._units = counted + replayed, worst_case_output_units(order.params)
+        output_units = worst_case_output_units(order.params)
+        self._rest = replace(self._rest, input_units=counted + replayed, output_units=output_units)
 
-    def rest_microcredits(self, model: str) -> int:
-        """Return what the rest may cost at a node that advertises the model so; before ``plan``, the job's cost."""
-        if self._units is None:
-            return self._job.cost_microcredits
-        return cost_microcredits(self._prices(), self._job.task, model, *self._units)
+    def rest(self, model: str | None = None) -> JobCost:
+        """Return what the rest may cost at a node that advertises the model so; before ``plan``, the whole job.
 
-    def allows(self, model: str) -> bool:
-        """Return whether the limit lets such a node do the rest."""
-        return not self.problem(model)
+        model: None = at whichever of those that were ranked for the job.
+        """
+        return self._rest if model is None else replace(self._rest, models=frozenset({model}))
 
-    def problem(self, model: str) -> str:
-        """Return why it does not, a sentence; empty if it does. Before anything was spent the ranking sees to it."""
-        limit, spent = self._job.limit_microcredits, self._spent_microcredits
-        if limit is None or not spent or spent + (rest := self.rest_microcredits(model)) <= limit:
-            return ""
-        return (
-            f"Of the limit of {_credits(limit)} credits, {_credits(spent)} are spent, and the rest may cost "
-            f"{_credits(rest)}: nobody was asked for it."
-        )
+    def problem(self, choice: Choice) -> str:
+        """Return why the limit does not let a node do the rest, by the prices of its grant; empty if it does."""
+        return self.rest(choice.model).problem(self._grants.for_node(choice.node).prices)
 
+    def allows(self, choice: Choice) -> bool:
+        """Return whether it does."""
+        return not self.problem(choice)
 
-def _credits(microcredits: int) -> str:
-    return f"{microcredits / MICROCREDITS_PER_CREDIT:g}"
+    def covers(self, choice: Choice) -> bool:
+        """Return whether a node may do the rest for what was promised for the job."""
+        return self.allows(choice) and self._grants.has_promised(self.rest(choice.model))

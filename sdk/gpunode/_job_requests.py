@@ -8,14 +8,13 @@ from typing import Final
 from gpunode_protocol.digests import SALT_BYTES
 from gpunode_protocol.identity import Identity
 from gpunode_protocol.patience import Patience, expected_units_per_s, patience_for
-from gpunode_protocol.payloads import ImageParams, Params, SpeechParams, input_tokens_bound, worst_case_output_units
-from gpunode_protocol.prices import PriceTable
+from gpunode_protocol.payloads import ImageParams, Params, SpeechParams, input_tokens_bound
 from gpunode_protocol.requests import JobRequest, Resume
 from gpunode_protocol.signing import Signed, sign
 from gpunode_protocol.tasks import Task
 
 from gpunode._grants import HeldGrant
-from gpunode._placing import cost_microcredits
+from gpunode._job_cost import JobCost
 from gpunode._selection import Choice
 
 _MILLI: Final = 1000
@@ -31,20 +30,18 @@ _WINDOWS_OF_PATIENCE: Final = 4
 class Job:
     """A job, whichever node does it.
 
-    id: UUIDv7. cost_microcredits: at most. ends_at: monotonic seconds; deadline_at: the same instant in Unix seconds.
-    salt: 32 random bytes. fingerprint: of the weights that are required, None = any. limit_microcredits: the caller's,
-    for all its parts together, None = none.
+    id: UUIDv7. cost: at most, at the nodes that were ranked for it. ends_at: monotonic seconds; deadline_at: the same
+    instant in Unix seconds. salt: 32 random bytes. fingerprint: of the weights that are required, None = any.
     """
 
     id: str
     task: Task
     params: Params
-    cost_microcredits: int
+    cost: JobCost
     ends_at: float
     deadline_at: int
     salt: bytes = field(repr=False)
     fingerprint: bytes | None = None
-    limit_microcredits: int | None = None
 
 
 @dataclass(frozen=True)
@@ -99,11 +96,6 @@ class JobSigner:
 def new_salt() -> bytes:
     """Return a job's salt, under which all its digests are made."""
     return secrets.token_bytes(SALT_BYTES)
-
-
-def worst_cost_microcredits(prices: PriceTable, task: Task, model: str, params: Params) -> int:
-    """Return what a job can cost at most, in micro-credits; 0 where the network has no price for the task."""
-    return cost_microcredits(prices, task, model, input_tokens_bound(params), worst_case_output_units(params))
 
 
 def patience_with(choice: Choice, job: Job) -> Patience:

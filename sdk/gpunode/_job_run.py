@@ -73,12 +73,13 @@ class JobRun:
         self._inputs = inputs
         self._numbers = SegmentNumbers()
         self._seats = Seats(services, nodes)
-        self._budget = JobBudget(job, services.prices)
+        self._budget = JobBudget(job, self._grants)
         self._has_hedged = False
         self._cut_at: float | None = None
         self._failed = FailedAttempts(services)
-        self._searches = Searches(services, job, nodes, self._failed)
-        self._leaving = Leaving(services.background, services.accounting)
+        self._searches = Searches(services, job, nodes, self._failed, self._budget.covers)
+        self._leaving = Leaving(services.background, services.accounting, self._grants.signed)
+        self._nodes.keep(self._budget.allows)  # they were ranked by the newest prices, the grant may be older
 
     async def events(self) -> AsyncGenerator[JobEvent, None]:
         """Yield the job's events up to ``Completed``; closing the generator early cancels the job.
@@ -234,7 +235,7 @@ class JobRun:
 
     def _can_finish(self, choice: Choice) -> bool:
         has_weights = self.answer.fingerprint in {None, choice.candidate.body.model.fingerprint}
-        return has_weights and choice.node not in self._failed.excluded and self._budget.allows(choice.model)
+        return has_weights and choice.node not in self._failed.excluded and self._budget.allows(choice)
 
     def _link(self, choice: Choice, stream: MeshStream) -> JobLink:
         services = self._services
@@ -310,6 +311,7 @@ class JobRun:
             await self._go_on_elsewhere(part, error)
         elif await self._has_new_grant(part, error):
             self._nodes.put_first(part.choice)
+            self._nodes.keep(self._budget.allows)
         elif self._failed_at(part, error) is Blame.REQUEST and isinstance(error, JobError):
             self._failed.consider_refusal(part.choice, error, self._nodes)
 
@@ -341,11 +343,10 @@ class JobRun:
 
     async def _plan_rest(self, part: Part) -> None:
         """See that the rest can be asked for, and paid. Raises CannotGoOn, or ClientError: there is no grant for it."""
-        model = part.choice.model
         self._budget.plan(self.answer.next_order(), self.answer.prompt_tokens)
-        if (problem := self._budget.problem(model)) and not self._nodes.has(self._can_finish):
+        if (problem := self._budget.problem(part.choice)) and not self._nodes.has(self._can_finish):
             raise CannotGoOn(problem)
-        await self._grants.cover(self._budget.rest_microcredits(model))
+        await self._grants.cover(self._budget.rest(part.choice.model))
 
     def _is_one_too_many(self, part: Part, error: GpunodeError) -> bool:
         """See that the job waits for another one of this client to end, if that is all that keeps a node from it."""
@@ -359,8 +360,9 @@ class JobRun:
     async def _has_new_grant(self, part: Part, error: GpunodeError) -> bool:
         """Replace the grant if that helps. An answer that has begun is not lost because there is none to be had."""
         code = error.code if isinstance(error, JobError) else None
+        model = part.choice.model if self.answer.has_begun else None
         try:
-            return await self._grants.replace(part.choice.node, code)
+            return await self._grants.replace(part.choice.node, code, self._budget.rest(model))
         except ClientError:
             if not self.answer.has_begun:
                 raise

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from gpunode_protocol.mesh.interface import Mesh
 from gpunode_protocol.mesh.knock import Door
 from gpunode_protocol.patience import Patience
-from gpunode_protocol.prices import PriceTable
 
 from gpunode._accounting import JobAccounts
 from gpunode._background import Background
@@ -25,11 +24,11 @@ from gpunode._turns import Turns
 class JobServices:
     """What every job of a client shares.
 
-    patience: deadlines at a node. monotonic: seconds; clock: Unix seconds. prices: the network's, now. max_attempts:
-    nodes that are asked between two searches before an answer begins. resume_for_s: how long somebody is looked for who
-    can finish an answer that broke off, or begin one where all have failed. all_refuse: see
-    ``gpunode_protocol.mesh.knock``. may_wait: whether a job that has not begun waits for others of this client to end,
-    where a node takes no more of them at once, and for other nodes; if not, it fails for load.
+    patience: deadlines at a node. monotonic: seconds; clock: Unix seconds. max_attempts: nodes that are asked between
+    two searches before an answer begins. resume_for_s: how long somebody is looked for who can finish an answer that
+    broke off, or begin one where all have failed. all_refuse: see ``gpunode_protocol.mesh.knock``. may_wait: whether
+    a job that has not begun waits for others of this client to end, where a node takes no more of them at once, and
+    for other nodes; if not, it fails for load.
     """
 
     mesh: Mesh
@@ -45,7 +44,6 @@ class JobServices:
     patience: Callable[[Choice, Job], Patience]
     monotonic: Callable[[], float]
     clock: Callable[[], float]
-    prices: Callable[[], PriceTable]
     max_attempts: int
     resume_for_s: float
     all_refuse: Callable[[Sequence[Door]], Awaitable[bool]]

@@ -21,18 +21,22 @@ class Leaving:
     Args:
         background: closes the streams.
         accounts: are told what is owed.
+        signed: is told a node's last voucher as soon as it is signed; then the accounts are.
     """
 
-    def __init__(self, background: Background, accounts: JobAccounts) -> None:
+    def __init__(
+        self, background: Background, accounts: JobAccounts, signed: Callable[[Signed[Voucher]], None]
+    ) -> None:
         self._background = background
         self._accounts = accounts
+        self._signed = signed
         self._tasks: list[asyncio.Task[None]] = []
         self._unsigned: list[asyncio.Task[None]] = []
 
     def leave(self, link: JobLink, failure: GpunodeError | None, then: Callable[[], None]) -> None:
         """Pay what is owed and close the stream; a job that is not over is cancelled first. then: once it is closed."""
         if link.completed is not None:
-            self._accounts.signed(link.completed.voucher)
+            self._signed(link.completed.voucher)
             self._spawn(self._hand_over(link, link.completed), then)
         elif link.job.is_over:  # what is owed is known, and the next node's part may depend on it
             self._spawn(self._tell(link, failure, self._sign(link, failure)), then)
@@ -42,7 +46,7 @@ class Leaving:
     def withdraw(self, link: JobLink, then: Callable[[], None]) -> None:
         """Leave a node whose output was not needed: nothing more is signed for. then: once the stream is closed."""
         if link.job.last_voucher is not None:
-            self._accounts.signed(link.job.last_voucher)
+            self._signed(link.job.last_voucher)
         self._spawn(link.withdraw(), then)
 
     def when_signed(self, call: Callable[[], None]) -> None:
@@ -87,7 +91,7 @@ class Leaving:
         keeps_last = link.completed is not None or voids_answer(failure)
         voucher = link.job.last_voucher if keeps_last else link.job.closing_voucher()
         if voucher is not None:
-            self._accounts.signed(voucher)  # also a liar's: it has what was signed before
+            self._signed(voucher)  # also a liar's: it has what was signed before
         return voucher
 
     async def _tell(self, link: JobLink, failure: GpunodeError | None, voucher: Signed[Voucher] | None) -> None:

@@ -13,6 +13,7 @@ from gpunode_protocol.tracker_api import NetworkInfo
 from gpunode._cost import TYPICAL_SIZE, JobSize, size_of
 from gpunode._finder import Objection, Placement, no_objection
 from gpunode._home import HomeKeeper
+from gpunode._job_cost import cost_microcredits
 from gpunode._own_nodes import OwnNodes
 from gpunode._selection import Candidate, Wanted
 from gpunode.errors import InvalidRequest
@@ -125,11 +126,3 @@ def _price_list(demand: Demand, prices: PriceTable, size: JobSize) -> Callable[[
     else:
         units = input_tokens_bound(demand.params), worst_case_output_units(demand.params)
     return lambda model: cost_microcredits(prices, demand.task, model, *units)
-
-
-def cost_microcredits(prices: PriceTable, task: Task, model: str, input_units: int, output_units: int) -> int:
-    """Return a job's cost in micro-credits; 0 where the network has no price for the task."""
-    try:
-        return prices.cost_microcredits(task, model, input_units=input_units, output_units=output_units)
-    except KeyError:
-        return 0

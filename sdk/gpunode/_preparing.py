@@ -10,7 +10,7 @@ from gpunode_protocol.tasks import Task
 
 from gpunode._grants import GrantStore
 from gpunode._index_ahead import IndexAhead
-from gpunode._job_requests import worst_cost_microcredits
+from gpunode._job_cost import JobCost
 from gpunode._job_wish import JobWish
 from gpunode._network import Network
 from gpunode._placing import Demand, Placer
@@ -61,19 +61,18 @@ def ask_early(grants: GrantStore, wish: JobWish, network: Network) -> "asyncio.T
     The tracker may be far away: one after the other, a client's first job would wait for both.
     """
     cost = _cost_known_early(wish, network)
-    if cost is None or grants.holds(wish.task, cost_microcredits=cost):
+    if cost is None or grants.holds(wish.task, cost=cost):
         return None
-    return asyncio.create_task(grants.hold(wish.task, cost_microcredits=cost))
+    return asyncio.create_task(grants.hold(wish.task, cost=cost))
 
 
-def _cost_known_early(wish: JobWish, network: Network) -> int | None:
-    """Return what a job can cost at most, in micro-credits; None: somebody else pays, or only its node will tell."""
-    prices = network.info.prices
-    if wish.errand is not None or prices.models:
+def _cost_known_early(wish: JobWish, network: Network) -> JobCost | None:
+    """Return what a job can cost at most; None: somebody else pays, or only its node will tell."""
+    if wish.errand is not None or network.info.prices.models:
         return None
-    return worst_cost_microcredits(prices, wish.task, "", wish.params)
+    return JobCost.of(wish.task, wish.params)
 
 
-async def _hold_one(grants: GrantStore, task: Task, cost_microcredits: int) -> None:
+async def _hold_one(grants: GrantStore, task: Task, cost: JobCost) -> None:
     with contextlib.suppress(GpunodeError):  # the job asks again, and its caller hears why there is none
-        await grants.hold(task, cost_microcredits=cost_microcredits)
+        await grants.hold(task, cost=cost)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Final
 
 from gpunode._failed_attempts import FailedAttempts
-from gpunode._job_requests import Job, worst_cost_microcredits
+from gpunode._job_requests import Job
 from gpunode._job_services import JobServices
 from gpunode._node_queue import NodeQueue
 from gpunode._selection import Choice
@@ -25,13 +25,22 @@ class Searches:
         job: of which this is.
         nodes: its queue, which is filled.
         failed: its attempts so far.
+        is_covered: whether its grant is enough for all of it at a node.
     """
 
-    def __init__(self, services: JobServices, job: Job, nodes: NodeQueue, failed: FailedAttempts) -> None:
+    def __init__(
+        self,
+        services: JobServices,
+        job: Job,
+        nodes: NodeQueue,
+        failed: FailedAttempts,
+        is_covered: Callable[[Choice], bool],
+    ) -> None:
         self._services = services
         self._job = job
         self._nodes = nodes
         self._failed = failed
+        self._is_covered = is_covered
         self._began_at: float | None = None
         self._failures_before = 0
 
@@ -90,8 +99,7 @@ class Searches:
             return False
         if self._failed.is_request_in_doubt and choice.probe is None and self._failed.has_tried(choice.node):
             return False
-        cost = worst_cost_microcredits(self._services.prices(), self._job.task, choice.model, self._job.params)
-        return cost <= self._job.cost_microcredits
+        return self._is_covered(choice)
 
     def _until(self, since: float) -> float:
         return min(since + self._services.resume_for_s, self._job.ends_at)

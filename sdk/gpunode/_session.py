@@ -13,7 +13,6 @@ from gpunode_protocol.job_ids import new_job_id
 from gpunode_protocol.keyfile import load_or_create_identity
 from gpunode_protocol.mesh import Mesh, MeshConfig
 from gpunode_protocol.mesh.advert_records import AdvertValidator
-from gpunode_protocol.prices import PriceTable
 from gpunode_protocol.tracker_api import NodesReply
 
 from gpunode._accounting import Accounting
@@ -28,12 +27,14 @@ from gpunode._grants import GrantStore, GrantTerms
 from gpunode._handing_in import HandingIn
 from gpunode._home import HomeKeeper
 from gpunode._index_ahead import IndexAhead
-from gpunode._job_requests import Job, JobSigner, worst_cost_microcredits
+from gpunode._job_cost import JobCost
+from gpunode._job_requests import Job, JobSigner
 from gpunode._job_run import JobRun
 from gpunode._job_services import JobServices
 from gpunode._job_wish import JobWish
 from gpunode._measurements import Measurements
 from gpunode._network import Network, NetworkKeeper
+from gpunode._network_prices import NetworkPrices
 from gpunode._node_places import NodePlaces
 from gpunode._node_queue import NodeQueue
 from gpunode._own_nodes import OwnNodes
@@ -126,7 +127,8 @@ class Session:
         """Find nodes and a grant for a job; the first request goes out when its events are asked for.
 
         Raises:
-            NoNodeFound: nobody serves it. ClientError: no grant could be had, or the network is not reachable.
+            NoNodeFound: nobody serves it, or not for what it may cost. ClientError: no grant could be had, or the
+                network is not reachable.
         """
         asked_at = self._surroundings.monotonic()
         ready = await self.ready(wish)
@@ -156,28 +158,25 @@ class Session:
 
         nodes = NodeQueue(choices, counted, find_again, monotonic=self._surroundings.monotonic)
         ready.warmth.used(choices)
-        cost = max(  # by the advertised names: a wish may have a shorter name, or none
-            worst_cost_microcredits(self._current().info.prices, wish.task, name, wish.params)
-            for name in {choice.model for choice in choices}
-        )
+        limits = placement.wanted.limits
+        models = {choice.model for choice in choices}  # a wish may have a shorter name, or none
+        cost = JobCost.of(wish.task, wish.params, models, limit=limits.max_price_microcredits)
         try:
             if early_grant is not None:
                 await early_grant
-            grant = await services.grants.get(wish.task, cost_microcredits=cost)
+            grant = await services.grants.get(wish.task, cost=cost)
         except BaseException:
             prober.job_over(counted)
             raise
-        limits = placement.wanted.limits
         job = Job(
             id=new_job_id(now),
             task=wish.task,
             params=wish.params,
-            cost_microcredits=cost,
+            cost=cost,
             ends_at=monotonic + self.config.job_timeout_s,
             deadline_at=int(now + self.config.job_timeout_s) + 1,
             salt=wish.salt,
             fingerprint=None if limits.fingerprint is None else bytes.fromhex(limits.fingerprint),
-            limit_microcredits=limits.max_price_microcredits,
         )
         run = JobRun(services, job, nodes, grant, wish.inputs)
         instants = (asked_at, monotonic, ranking.looked_up_at, nodes.made_at, self._surroundings.monotonic())
@@ -336,6 +335,7 @@ class Session:
             self._state.grants_path(self.tracker.api_key or ""),
             terms=GrantTerms(load_or_create_identity(self._identity_path).peer_id, self.config.grant_microcredits),
             trust=lambda: self._current().trust,
+            prices=NetworkPrices(self._current, self._keeper.fetch),
             clock=self._surroundings.clock,
             spawn=self._background.spawn,
         )
@@ -365,12 +365,11 @@ class Session:
             measurements=self._measurements,
             prober=prober,
             places=NodePlaces(),
-            accounting=Accounting(self.tracker, handing_in, background, prices=self._prices, spend=grants.spend),
+            accounting=Accounting(self.tracker, handing_in, background),
             background=background,
             patience=around.patience,
             monotonic=around.monotonic,
             clock=around.clock,
-            prices=self._prices,
             max_attempts=self.config.max_attempts,
             resume_for_s=around.resume_for_s,
             all_refuse=around.all_refuse,
@@ -387,9 +386,6 @@ class Session:
             monotonic=around.monotonic,
         )
         return _Open(mesh, validator, finder, services, grants, Warmth(prober, monotonic=around.monotonic))
-
-    def _prices(self) -> PriceTable:
-        return self._current().info.prices
 
     async def _fetch_index(self, wanted: Wanted) -> NodesReply:
         return await self.tracker.nodes(task=wanted.task, model=wanted.model, region=wanted.region)

@@ -8,7 +8,7 @@
     └── trackers/<16 hex of SHA-256(URL)>/
         ├── pin.json              root key, pinned at first contact
         ├── network.json          the tracker's last network info
-        ├── grants-<…>.json       live grants of one API key (mode 0600: they spend)
+        ├── grants-<…>.json       live grants of one API key and their prices (mode 0600: they spend)
         ├── grants-<…>.db         what these have cost, for all clients that share them
         ├── home.json             the client's region, where the settings name none
         ├── measurements.json     round trips, speeds and failures of nodes

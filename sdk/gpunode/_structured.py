@@ -4,6 +4,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from gpunode_protocol.schema_check import UNCHECKED, CheckTooLong, mismatch, schema_problem
+from gpunode_protocol.schema_parts import parts_of
 from pydantic import TypeAdapter, ValidationError
 
 from gpunode.errors import AnswerUnusable, InvalidRequest
@@ -41,14 +43,12 @@ def schema_of(json_schema: Any, response_format: Any) -> Any:
 
 def check_schema(schema: Any) -> None:
     """Check a schema before it is sent. Raises InvalidRequest."""
-    from jsonschema import Draft202012Validator, SchemaError  # noqa: PLC0415 -- keep `gpunode --help` quick
-
-    try:
-        Draft202012Validator.check_schema(schema)
-    except SchemaError as error:
-        raise InvalidRequest(f"json_schema is not a JSON schema, nothing was sent: {error.message}.") from error
-    except RecursionError as error:
-        raise InvalidRequest("json_schema is nested too deeply, nothing was sent.") from error
+    as_json(schema, "json_schema")  # what contains itself has parts without end
+    problem = schema_problem(schema)
+    if problem is not None:
+        raise InvalidRequest(f"json_schema {problem}. Nothing was sent.")
+    if any(UNCHECKED in part for part in parts_of(schema)):
+        raise InvalidRequest(f"json_schema has {UNCHECKED}, which no node takes; name properties. Nothing was sent.")
 
 
 def as_json(value: Any, name: str) -> str:
@@ -70,21 +70,23 @@ def parse_answer(text: str, schema_text: str) -> Any:
     """Return the value of a whole answer.
 
     Raises:
-        AnswerUnusable: it does not follow the schema, whatever the node said.
+        AnswerUnusable: it does not follow the schema, whatever the node said, or that takes too long to find out.
     """
-    from jsonschema import Draft202012Validator  # noqa: PLC0415 -- keep `gpunode --help` quick
-    from jsonschema import ValidationError as Mismatch  # noqa: PLC0415 -- as above
-    from referencing.exceptions import Unresolvable  # noqa: PLC0415 -- as above
+    from referencing.exceptions import Unresolvable  # noqa: PLC0415 -- keep `gpunode --help` quick
 
     try:
         value = json.loads(text)
-        Draft202012Validator(json.loads(schema_text)).validate(value)
-    except Mismatch as error:
+        problem = mismatch(value, json.loads(schema_text))
+    except CheckTooLong as error:
         raise AnswerUnusable(
-            f"The answer does not follow the JSON schema: {error.message[:200]}.", text=text
+            "It takes too long to find out whether the answer follows the JSON schema: the schema names the same parts "
+            "again and again, or has a pattern with many ways to match. Make it simpler.",
+            text=text,
         ) from error
     except (ValueError, RecursionError, Unresolvable) as error:
         raise AnswerUnusable("The answer is not the JSON that was asked for; try again.", text=text) from error
+    if problem is not None:
+        raise AnswerUnusable(f"The answer does not follow the JSON schema: {problem[:200]}.", text=text)
     return value
 
 

@@ -7,6 +7,7 @@ import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from random import SystemRandom
 from typing import Any, Final, Protocol, TypeVar
 
@@ -14,6 +15,7 @@ import aiohttp
 from gpunode_protocol import tracker_api as api
 from gpunode_protocol.ledger_proofs import ReceiptProof
 from gpunode_protocol.signing import WireModel
+from gpunode_protocol.tracker_url import redirect_text
 from pydantic import ValidationError
 
 from gpunode._retry import Patience, read_retry_after
@@ -124,7 +126,10 @@ class TrackerClient:
     def from_config(cls, config: ClientConfig, *, attempts: int = ATTEMPTS) -> "TrackerClient":
         """Return the client of the tracker that the settings name."""
         return cls(
-            config.tracker_url(), api_key=config.read_api_key(), ssl_context=_ssl_context(config), attempts=attempts
+            config.tracker_url(),
+            api_key=config.read_api_key(),
+            ssl_context=trusted_by(config.ca_file),
+            attempts=attempts,
         )
 
     async def close(self) -> None:
@@ -278,6 +283,9 @@ class TrackerClient:
                 if response.status >= 300:
                     data = await self._read(response, _MAX_REPLY_BYTES)
                     retry_after_s = read_retry_after(response.headers.get("Retry-After"))
+                    if response.status < 400:
+                        told = redirect_text(response.headers.get("Location", ""))
+                        raise TrackerError(f"{self.url} answers as no tracker does: {told}", status=response.status)
                     raise _refusal(self.url, response.status, data, retry_after_s)
                 yield response
         except aiohttp.ClientConnectorCertificateError as error:
@@ -353,10 +361,14 @@ def _meaning(status: int) -> tuple[type[TrackerError], str]:
             return TrackerError, "Check that both sides run compatible versions."
 
 
-def _ssl_context(config: ClientConfig) -> ssl.SSLContext | None:
-    if config.ca_file is None:
+def trusted_by(ca_file: Path | None) -> ssl.SSLContext | None:
+    """Return whom connections to a tracker trust; None: the system's authorities. Raises InvalidSettings."""
+    if ca_file is None:
         return None
     try:
-        return ssl.create_default_context(cafile=config.ca_file)
-    except (OSError, ssl.SSLError) as error:
-        raise InvalidSettings(f"The CA file {config.ca_file} cannot be used: {error}.") from error
+        return ssl.create_default_context(cafile=ca_file)
+    except OSError as error:  # those of ssl are, too
+        raise InvalidSettings(
+            f"The file of certificate authorities {ca_file} cannot be used: {error.strerror}. Name a PEM file with "
+            "--ca-file or GPUNODE_CA_FILE, or none."
+        ) from error

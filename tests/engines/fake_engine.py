@@ -27,6 +27,7 @@ from gpunode_engines.confinement import Confinement
 from gpunode_engines.errors import (
     EngineCrashed,
     EngineError,
+    EngineLost,
     EngineNotReady,
     EngineStopped,
     InvalidParameters,
@@ -68,6 +69,7 @@ class FakeEngine:
         self._jobs = JobTable(slots)
         self._producers: set[asyncio.Task[None]] = set()
         self._started = False
+        self.loss: EngineLost | None = None
         self._restarts = 0
         self._info = EngineInfo(
             abilities=ALL_ABILITIES,
@@ -101,6 +103,11 @@ class FakeEngine:
     def restarts(self) -> int:
         """See ``Engine``."""
         return self._restarts
+
+    @property
+    def last_loss(self) -> EngineLost | None:
+        """See ``Engine``; what a test has set."""
+        return self.loss
 
     @property
     def denials(self) -> int:

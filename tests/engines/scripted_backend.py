@@ -5,6 +5,7 @@ The child imports it by path (``PYTHONPATH`` is this folder); it needs no ML lib
 
 import errno
 import os
+import signal
 import threading
 import time
 from pathlib import Path
@@ -46,6 +47,8 @@ class ScriptedBackend:
             os._exit(7)
         if order.model == "sleeps":
             threading.Event().wait()
+        if order.model == "stops":
+            os.kill(os.getpid(), signal.SIGSTOP)
         return Loaded(
             backend_version="1.2.3",
             context_tokens=order.options.context_tokens,

@@ -1,9 +1,9 @@
 """Schemas before a job, answers after it."""
 
 import pytest
-from gpunode_engines import schema_check
 from gpunode_engines.answer_schema import check_answer, read_answer_schema, read_schema
 from gpunode_engines.errors import InvalidParameters, SchemaNotHeld
+from gpunode_protocol import schema_check
 
 SCHEMA = {"type": "object", "properties": {"age": {"type": "integer"}}, "required": ["age"]}
 

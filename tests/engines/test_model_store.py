@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from gpunode_engines.catalogue import resolve_model
-from gpunode_engines.errors import ModelNotPulled, UnreadableWeights
+from gpunode_engines.errors import ModelError, ModelNotPulled, UnreadableWeights
 from gpunode_engines.fetch import locate, pull
 from gpunode_engines.model_lock import ModelLock
 from gpunode_engines.model_store import FileState, remove, repair_command, verify
@@ -16,14 +16,19 @@ QWEN = resolve_model("qwen2.5-7b")
 PARTS = [f"qwen2.5-7b-instruct-q4_k_m-0000{number}-of-00002.gguf" for number in (1, 2)]
 
 
-@pytest.fixture
-def models(tmp_path: Path) -> Path:
-    """A folder with one pulled model of two files."""
+def _mirror(tmp_path: Path) -> Path:
+    """Return a folder from which a model of two files can be pulled."""
     repo = tmp_path / "mirror" / "Qwen" / "Qwen2.5-7B-Instruct-GGUF"
     repo.mkdir(parents=True)
     for name in PARTS:
         (repo / name).write_bytes(name.encode())
-    pull(QWEN, tmp_path / "models", FolderRemote(tmp_path / "mirror"))
+    return tmp_path / "mirror"
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    """A folder with one pulled model."""
+    pull(QWEN, tmp_path / "models", FolderRemote(_mirror(tmp_path)))
     return tmp_path / "models"
 
 
@@ -36,6 +41,24 @@ def test_a_removed_model_is_gone(models: Path) -> None:
     assert ModelLock(models).get(QWEN.stored_as) is None
     with pytest.raises(ModelNotPulled, match="Nothing of"):
         remove(QWEN, models)
+
+
+def test_a_model_that_is_being_pulled_is_not_removed(tmp_path: Path) -> None:
+    """Its record would tell of files that are gone; afterwards it can be removed."""
+    refusals: list[str] = []
+
+    class Remote(FolderRemote):
+        def download(self, repo: str, revision: str, name: str, folder: Path) -> Path:
+            with pytest.raises(ModelError, match="is being pulled") as caught:
+                remove(QWEN, tmp_path / "models")
+            refusals.append(str(caught.value))
+            return super().download(repo, revision, name, folder)
+
+    paths = pull(QWEN, tmp_path / "models", Remote(_mirror(tmp_path)))
+    assert len(refusals) == len(paths) == len(PARTS)
+    assert all(path.is_file() for path in paths)
+    remove(QWEN, tmp_path / "models")
+    assert not any(path.exists() for path in paths)
 
 
 def test_a_removed_link_takes_nothing_with_it(models: Path, tmp_path: Path) -> None:

@@ -63,6 +63,7 @@ class PuppetChild:
         self.pid = 0
         self.last_words = ""
         self.passed_memory_limit = False
+        self.is_stopped = False
         self.ended = asyncio.Event()
 
     def rss_bytes(self) -> int:

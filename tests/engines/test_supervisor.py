@@ -92,9 +92,13 @@ async def test_who_stood_still_is_told_to_all_who_lost_by_it() -> None:
 async def test_a_cancel_that_is_not_obeyed_counts_as_hung() -> None:
     """Closing a job returns within the limit, whatever the backend does."""
     async with running_scripted_engine(replace(QUICK_LIMITS, cancel_s=0.2)) as engine:
-        async with aclosing(engine.generate(ask("hang"))) as events:
+        assert engine.last_loss is None
+        async with aclosing(engine.generate(ask("hang", job_key="culprit"))) as events:
             await anext(events)
+        assert engine.last_loss is not None
+        assert engine.last_loss.blamed == "culprit"
         await engine.wait_healthy()
+        assert engine.last_loss.blamed == "culprit"
         assert engine.restarts == 1
 
 
@@ -149,6 +153,15 @@ async def test_a_failed_start_tells_why_and_leaves_nothing(model: str, message: 
         await engine.start()
     assert {child.pid for child in psutil.Process().children()} <= before
     assert not engine.healthy
+
+
+async def test_a_child_that_is_stopped_while_it_loads_is_given_up() -> None:
+    """As soon as one that serves, long before the time for loading is over; none is left."""
+    engine = scripted_engine(replace(QUICK_LIMITS, load_s=30.0, silence_s=0.2), model="stops")
+    before = {child.pid for child in psutil.Process().children()}
+    with pytest.raises(EngineStartFailed, match=r"stopped for 0\.2 s while it loaded stops"):
+        await engine.start()
+    assert {child.pid for child in psutil.Process().children()} <= before
 
 
 async def test_an_unknown_backend_is_named() -> None:

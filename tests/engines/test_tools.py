@@ -39,6 +39,7 @@ def test_a_named_function_is_forced_with_its_parameters() -> None:
     [
         ("{", None, "tools is not valid JSON"),
         ("[]", None, "list of 1 to 128"),
+        (json.dumps([tool(parameters={"allOf": [{}] * 2_000})]), None, "more than 2,000 schemas"),
         ("[" * 100_000, None, "nested too deeply"),
         (json.dumps([tool("\ud83d")]), None, "tools is not valid JSON"),
         ("[1]", None, "must look like"),

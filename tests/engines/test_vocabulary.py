@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from gpunode_engines.errors import UnreadableWeights
+from gpunode_engines.errors import InvalidParameters, UnreadableWeights
 from gpunode_engines.gguf import GgufHeader, read_gguf_header
 from gpunode_engines.vocabulary import VOCABULARY_KEYS, Vocabulary
 
@@ -33,6 +33,15 @@ def test_sentencepiece_pieces_are_decoded() -> None:
 def test_ids_outside_the_vocabulary_have_no_bytes(token_id: int) -> None:
     """A client may send any id to resume from."""
     assert Vocabulary([b"a"]).piece(token_id) == b""
+
+
+@pytest.mark.parametrize("token_id", [-1, 1, 2**32, 2**40])
+def test_ids_outside_the_vocabulary_are_refused(token_id: int) -> None:
+    """Those within it are not."""
+    vocabulary = Vocabulary([b"a"])
+    vocabulary.check((0, 0))
+    with pytest.raises(InvalidParameters, match="vocabulary"):
+        vocabulary.check((0, token_id))
 
 
 def test_bytes_are_split_into_tokens() -> None:

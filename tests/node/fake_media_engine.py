@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 
 from gpunode_engines.base import EngineInfo, Event, MeasuredSpeed, PreparedPrompt
-from gpunode_engines.errors import EngineError
+from gpunode_engines.errors import EngineError, EngineLost
 from gpunode_engines.media import MediaRequest
 from gpunode_protocol.tasks import Task
 
@@ -19,6 +19,7 @@ class FakeMediaEngine:
     prompt_tokens: int = 0
     refuse: EngineError | None = None
     healthy: bool = True
+    last_loss: EngineLost | None = None
     asked: list[MediaRequest] = field(default_factory=list)
 
     def __post_init__(self) -> None:

@@ -46,6 +46,7 @@ class FakeTracker:
         self.info = network_info()
         self.asked: list[str] = []  #: paths
         self.down = False  #: answer 503 to everything
+        self.refuses = 0  #: status to answer everything with, 0 = none
         self.region: Region | None = Region.EUROPE
         self.seen: api.SeenPlace | None = None
         self.tokens: list[str] = []  #: valid ones
@@ -75,6 +76,8 @@ class FakeTracker:
         self.asked.append(request.path)
         if self.down:
             return web.Response(status=503)
+        if self.refuses:
+            return web.Response(status=self.refuses, headers={"Location": "https://login.example/"})
         return await handler(request)
 
     def _check_token(self, request: web.Request) -> None:

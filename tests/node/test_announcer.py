@@ -24,6 +24,7 @@ class _World:
         self.sequence = 0
         self.certified = True
         self.broken = False
+        self.kept_by = 4
         self.alone_s = 0.0
         self.announced: list[tuple[float, DhtRecord]] = []
         self.announcer = Announcer(self.announce, self.build, lambda: (0, 1), self.wait_for_peers)
@@ -35,7 +36,7 @@ class _World:
         if self.broken:
             raise MeshUnavailable
         self.announced.append((asyncio.get_running_loop().time() - 1_000, record))
-        return 4
+        return self.kept_by
 
     async def build(self, tombstone: bool) -> list[Signed[Advert]]:
         if not self.certified:
@@ -99,6 +100,18 @@ async def test_a_change_is_announced_soon() -> None:
     asyncio.get_running_loop().call_later(15, setattr, world, "address", "/ip4/11.0.0.3/tcp/1")
     await _run(world, 95)
     assert world.times == [0, CHANGE_INTERVAL_S, CHANGE_INTERVAL_S + 60]
+
+
+@virtual_time
+async def test_adverts_that_nobody_keeps() -> None:
+    """The node looks healthy to its owner, and no client finds it."""
+    world = _World()
+    world.kept_by = 0
+    await _run(world, 1)
+    assert "Nobody keeps" in world.announcer.problem
+    world.kept_by = 1
+    await _run(world, 61)
+    assert (world.announcer.problem, world.announcer.stored) == ("", 12)
 
 
 @virtual_time

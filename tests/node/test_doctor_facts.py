@@ -31,7 +31,7 @@ async def test_the_running_daemon_is_asked_once(tmp_path: Path) -> None:
 
 
 async def test_the_tracker_comes_before_what_was_kept(tmp_path: Path) -> None:
-    """While it is down, the last run's knowledge has to do; the file stays as it is."""
+    """While it is down, or something else answers there, what was kept has to do; the file stays as it is."""
     path = tmp_path / "network.json"
     NetworkState(path).accept(network_info(bootstrap=("kept",)))
     kept = path.read_bytes()
@@ -39,10 +39,11 @@ async def test_the_tracker_comes_before_what_was_kept(tmp_path: Path) -> None:
         facts = NodeFacts(Subject(tracker=tracker.url, data_dir=tmp_path))
         tracker.info = network_info(bootstrap=("fresh",))
         assert (await asyncio.to_thread(facts.network)) == tracker.info
-        tracker.down = True
-        info = await asyncio.to_thread(facts.network)
-        assert info is not None
-        assert info.bootstrap == ("kept",)
+        for answer in (503, 404, 302):
+            tracker.refuses = answer
+            info = await asyncio.to_thread(facts.network)
+            assert info is not None
+            assert info.bootstrap == ("kept",)
     assert path.read_bytes() == kept
 
 
@@ -58,3 +59,9 @@ def test_an_address_of_the_tracker_that_cannot_be_used(tmp_path: Path) -> None:
     assert NodeFacts(Subject(data_dir=tmp_path)).usable_settings().data_dir == tmp_path
     with pytest.raises(BadTrackerAddress):
         NodeFacts(Subject(tracker="http://tracker.example", data_dir=tmp_path)).usable_settings()
+
+
+def test_a_file_of_authorities_that_is_not_there(tmp_path: Path) -> None:
+    """It is a fault of the settings too, told once."""
+    with pytest.raises(BadTrackerAddress, match=r"none\.pem cannot be used: No such file or directory\. Name"):
+        NodeFacts(Subject(data_dir=tmp_path, ca_file=tmp_path / "none.pem")).usable_settings()

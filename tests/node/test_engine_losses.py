@@ -39,6 +39,24 @@ async def test_a_job_that_crashes_the_engine_twice_is_not_tried_a_third_time(tmp
         assert (await JobClient(node.connect(), request()).run()).completed
 
 
+@virtual_time
+async def test_a_job_that_does_not_obey_its_end_counts_too(tmp_path: Path) -> None:
+    """Cancelled, or out of time: its client knows nothing of the engine that was lost with it afterwards."""
+    async with running_node(tmp_path, FakeEngine(answer="x" * 20, tokens_per_s=1)) as node:
+        job = job_id(900)
+        for segment in range(2):
+            asked = request(job=job, segment=segment)
+            client = JobClient(node.connect(), asked, vouches=False)
+            await client.run(until=lambda event: isinstance(event, TokensFrame))
+            node.engine.loss = EngineHung("not cancelled within 30 s")
+            node.engine.loss.blamed = f"{asked.body.client}/{job}/{segment}"
+            client.job.cancel()
+            assert (await client.run()).completed
+        refused = await refusal(node, request(job=job, segment=2))
+        assert "lost 2 times while it worked on this job" in refused.message
+        assert (await JobClient(node.connect(), request()).run()).completed
+
+
 @pytest.mark.parametrize(
     ("error", "counts"),
     [

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from gpunode_node.errors import TrackerRefused, TrackerUnreachable
+from gpunode_node.errors import StateUnwritable, TrackerRefused, TrackerUnreachable
 from gpunode_node.network_state import NetworkState
 from gpunode_node.registered_contact import RETRY_S, RegisteredContact, pause_s
+from gpunode_node.token_losses import KEY_ELSEWHERE, LOSSES
+from gpunode_protocol.errors import GpunodeError
 
 from tests.node.world import EPOCH, NODE
 
@@ -24,13 +26,13 @@ class _Contact(RegisteredContact[_Given]):
     def __init__(self, folder: Path, given: _Given | None = None) -> None:
         super().__init__(cast("Any", None), NODE, NetworkState(folder / "n.json"), given, lambda: EPOCH)
         self.registrations = 0
-        self.fails = False
+        self.failure: GpunodeError | None = None
 
     async def register(self) -> _Given:
         """Return the next token."""
         await asyncio.sleep(0)
-        if self.fails:
-            raise TrackerUnreachable("nobody there")
+        if self.failure is not None:
+            raise self.failure
         self.registrations += 1
         self._given = _Given(str(self.registrations))
         return self._given
@@ -61,6 +63,28 @@ async def test_a_token_that_is_not_known_any_more(tmp_path: Path) -> None:
     assert contact.registrations == 1
 
 
+async def test_a_registration_that_cannot_be_kept(tmp_path: Path) -> None:
+    """The disk is full: that passes, as a tracker's silence does, and callers need to know of nothing else."""
+    contact = _Contact(tmp_path, _Given("old"))
+    contact.failure = StateUnwritable("worker.json cannot be written")
+    with pytest.raises(TrackerUnreachable, match=r"worker\.json cannot be written"):
+        await contact.call()
+
+
+async def test_a_key_that_somebody_else_uses(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Each of them takes the token from the other one, for ever: that is told, and logged once."""
+    contact = _Contact(tmp_path)
+    for _ in range(LOSSES):
+        await contact.call()
+        assert contact.key_problem == ""
+        contact.registrations += 1  # the other one's
+    for _ in range(2):
+        await contact.call()
+        contact.registrations += 1
+        assert contact.key_problem == KEY_ELSEWHERE
+    assert [record.message for record in caplog.records] == [KEY_ELSEWHERE]
+
+
 async def test_another_refusal(tmp_path: Path) -> None:
     """It is the caller's."""
     contact = _Contact(tmp_path, _Given("old"))
@@ -72,7 +96,7 @@ async def test_another_refusal(tmp_path: Path) -> None:
 async def test_a_registration_that_fails(tmp_path: Path) -> None:
     """So does the call."""
     contact = _Contact(tmp_path)
-    contact.fails = True
+    contact.failure = TrackerUnreachable("nobody there")
     with pytest.raises(TrackerUnreachable):
         await contact.call()
 

@@ -35,6 +35,16 @@ async def test_a_refusal_tells_the_trackers_words() -> None:
         await client.close()
 
 
+async def test_an_address_that_redirects() -> None:
+    """It is not followed; where it leads to is told."""
+    async with running_tracker() as tracker:
+        tracker.refuses = 302
+        client = TrackerClient(tracker.url, attempts=1)
+        with pytest.raises(TrackerUnreachable, match=r"\(302\).*: it redirects to https://login.example, which"):
+            await client.network()
+        await client.close()
+
+
 async def test_a_tracker_that_is_down() -> None:
     """No listener, and a server that answers 503, are both unreachable."""
     async with running_tracker() as tracker:

@@ -130,6 +130,20 @@ async def test_a_forgotten_token(tmp_path: Path) -> None:
         assert len(tracker.registrations) == 2
 
 
+async def test_a_token_that_was_lost_while_the_disk_is_full(tmp_path: Path) -> None:
+    """Vouchers wait, and the node goes on; the new token counts, though only until the next start."""
+    async with _linked(tmp_path) as (tracker, link, _):
+        await link.register()
+        tracker.tokens = []
+        (tmp_path / "worker.json").unlink()
+        (tmp_path / "worker.json").mkdir()  # as little can be written there as to a full disk
+        batch = SettlementBatch(items=(SettlementItem(voucher=voucher(1).envelope),))
+        with pytest.raises(TrackerUnreachable, match=r"worker\.json cannot be written"):
+            await link.settle(batch)
+        assert (await link.settle(batch)).results[0].status == "settled"
+        assert len(tracker.registrations) == 2
+
+
 async def test_a_node_that_never_registered(tmp_path: Path) -> None:
     """The first heartbeat that gets through registers it."""
     async with _linked(tmp_path) as (tracker, link, _):

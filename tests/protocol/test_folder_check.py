@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 from gpunode_protocol.diagnosis import Finding
-from gpunode_protocol.folder_check import GIB, FolderState, judge_folder, look_at_folder
+from gpunode_protocol.folder_check import GIB, MIB, FolderState, judge_folder, look_at_folder
 
 ROOMY = FolderState(path=Path("/data/models"), exists=True, at=Path("/data/models"), writable=True, free_bytes=10 * GIB)
 
@@ -18,7 +18,17 @@ def test_a_folder_with_room() -> None:
     assert "the first start makes" in _judged(replace(ROOMY, exists=False)).message
 
 
-def test_a_full_disk() -> None:
+@pytest.mark.parametrize(("free_bytes", "status"), [(0, "failure"), (MIB - 1, "failure"), (MIB, "warning")])
+def test_a_disk_that_takes_nothing(free_bytes: int, status: str) -> None:
+    """Nothing can be kept there; little room is told in MiB, not as 0.0 GiB."""
+    finding = judge_folder(
+        replace(ROOMY, free_bytes=free_bytes), needed_bytes=16 * MIB, needed_for="a key", move_with="--state-dir"
+    )
+    assert finding.status == status
+    assert finding.message == f"{free_bytes // MIB} MiB free at /data/models; a key takes 16 MiB."
+
+
+def test_a_disk_with_little_room() -> None:
     """It is told how much is needed for what, and what to do."""
     finding = _judged(replace(ROOMY, free_bytes=GIB // 2))
     assert finding.status == "warning"
@@ -50,6 +60,8 @@ def test_looking_leaves_nothing(tmp_path: Path) -> None:
 def test_a_file_in_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No folder can be made below it."""
     (tmp_path / "file").touch()
-    assert not look_at_folder(tmp_path / "file" / "models").writable
+    for path in (tmp_path / "file", tmp_path / "file" / "models"):
+        finding = _judged(look_at_folder(path))
+        assert (finding.status, finding.message) == ("failure", f"{tmp_path / 'file'} is no folder.")
     monkeypatch.chdir(tmp_path)
     assert look_at_folder(Path("models")).path == tmp_path / "models"

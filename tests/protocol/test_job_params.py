@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 import pytest
+from gpunode_protocol import job_params
 from gpunode_protocol.blobs import Blob
 from gpunode_protocol.errors import ErrorCode, JobError
 from gpunode_protocol.job_params import (
@@ -41,7 +42,10 @@ def encoded(data: bytes) -> str:
 
 def order_of(task: Task, **value: Any) -> JobOrder:
     """Return what is asked for; the value goes through JSON as a client's does."""
-    return read_job_params(task, json.loads(json.dumps(value))).to_order(SALT, NOW)
+    params = read_job_params(task, json.loads(json.dumps(value)))
+    order = params.to_order(SALT, NOW)
+    params.check()
+    return order
 
 
 def llm(**value: Any) -> LlmParams:
@@ -193,6 +197,12 @@ def test_speech() -> None:
         (Task.LLM, {"tools": []}, "tools: must have at least 1"),
         (Task.LLM, {"tools": [{"description": "x" * 400_000}]}, "tools: must have at most 400,000"),
         (Task.LLM, {"json_schema": {"type": "nonsense"}}, "json_schema: is not a JSON schema"),
+        (Task.LLM, {"json_schema": {"allOf": [{}] * 2_000}}, "json_schema: has more than 2,000 schemas"),
+        (
+            Task.LLM,
+            {"json_schema": {"type": "nonsense", "title": "x" * 100_000}},
+            "json_schema: must have at most",
+        ),
         (Task.LLM, {"json_schema": {"const": float("nan")}}, "json_schema: cannot be written as JSON"),
         (Task.LLM, {"messages": [{"role": "user", "content": "x" * 600_000}] * 2}, "about 1 MiB can be sent"),
         (Task.LLM, {"modle": "x"}, "no parameter 'modle'; it has messages, max_tokens"),
@@ -258,3 +268,10 @@ def test_models_can_be_made_from_code() -> None:
     """Without JSON in between."""
     assert LlmJobParams.model_validate({"messages": HELLO}).messages[0].content == "hi"
     assert SpeechJobParams.model_validate({"audio": encoded(b"x")}).audio == b"x"
+
+
+def test_a_schema_is_checked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the job is handed in: it may take half a second, and an order is made for each attempt."""
+    monkeypatch.setattr(job_params, "schema_problem", None)
+    params = read_job_params(Task.LLM, {"messages": HELLO, "json_schema": SCHEMA})
+    assert isinstance(params.to_order(SALT, NOW).params, LlmParams)

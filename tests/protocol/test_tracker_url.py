@@ -2,7 +2,7 @@
 
 import pytest
 from gpunode_protocol.errors import BadTrackerAddress
-from gpunode_protocol.tracker_url import is_loopback_host, is_loopback_url, tracker_url
+from gpunode_protocol.tracker_url import is_loopback_host, is_loopback_url, redirect_text, tracker_url
 
 
 @pytest.mark.parametrize(
@@ -35,6 +35,22 @@ def test_nonsense(text: str) -> None:
     """What is no address is refused with an example."""
     with pytest.raises(BadTrackerAddress, match="looks like"):
         tracker_url(text)
+
+
+@pytest.mark.parametrize(
+    ("location", "words"),
+    [
+        ("https://login.example/start?from=x", "redirects to https://login.example,"),
+        ("https://" + "a" * 300, "redirects to https://" + "a" * 192 + ","),
+        ("/elsewhere", "redirects elsewhere,"),
+        ("https://user:secret@host/", "redirects elsewhere,"),
+        ("https://[", "redirects elsewhere,"),
+        ("", "redirects elsewhere,"),
+    ],
+)
+def test_where_an_address_redirects(location: str, words: str) -> None:
+    """The host is told, where there is one that could be given instead; nobody is led there."""
+    assert f"it {words} which is not followed. Check" in redirect_text(location)
 
 
 def test_loopback() -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from gpunode._answer import Answer, begins_anew
+from gpunode._job_cost import JobCost
 from gpunode._job_requests import Job
 from gpunode._seen_prefix import CannotGoOn
 from gpunode.types import RouteSegment
@@ -28,7 +29,7 @@ CUT = RouteSegment("node", "asia", 1, "cut")
 
 
 def _answer(params: Params, task: Task = Task.LLM) -> Answer:
-    job = Job(id="x", task=task, params=params, cost_microcredits=0, ends_at=0.0, deadline_at=0, salt=bytes(32))
+    job = Job(id="x", task=task, params=params, cost=JobCost(Task.LLM), ends_at=0.0, deadline_at=0, salt=bytes(32))
     answer = Answer(job)
     answer.take(ACCEPTED)
     return answer

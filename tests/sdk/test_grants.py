@@ -8,17 +8,24 @@ from typing import Any
 
 import pytest
 from gpunode._grants import GrantStore, GrantTerms, HeldGrant
+from gpunode._job_cost import JobCost, Sum
+from gpunode._network import Network, verify_network
+from gpunode._network_prices import NetworkPrices
 from gpunode.errors import InsufficientCredits, TrackerError, TrackerUnreachable
 from gpunode_protocol.identity import Identity
 from gpunode_protocol.prices import DEFAULT_PRICES
 from gpunode_protocol.tasks import Task
-from gpunode_protocol.tracker_api import GrantReply, GrantRequest
+from gpunode_protocol.tracker_api import GrantReply, GrantRequest, NetworkInfo
 
 from tests.node.virtual_time import virtual_time
 from tests.sdk.scripted_node import PROMPT_TOKENS
-from tests.sdk.world import EPOCH, HELLO, MODEL, FakeTracker, Keys, World
+from tests.sdk.world import EPOCH, HELLO, MODEL, FakeTracker, Keys, World, dearer
 
 CLIENT = Identity.from_seed(b"\x04" * 32)
+
+
+def _flat(microcredits: int) -> Sum:
+    return Sum(lambda _prices: microcredits)
 
 
 class _Desk:
@@ -31,6 +38,7 @@ class _Desk:
         self.path = folder / "grants.json"
         self.client = client
         self.spawned: list[Coroutine[Any, Any, None]] = []
+        self.known = verify_network(self.keys.network_info(), self.keys.root.public_key, before=None)
         self.store = self.reopened()
 
     def reopened(self) -> GrantStore:
@@ -40,9 +48,23 @@ class _Desk:
             self.path,
             terms=GrantTerms(self.client.peer_id, 10_000_000),
             trust=lambda: self.keys.trust,
+            prices=NetworkPrices(self.network, self.fetch),
             clock=lambda: self.now,
             spawn=self.spawned.append,
         )
+
+    def network(self) -> Network:
+        """Return what the client knows of the network."""
+        return self.known
+
+    async def fetch(self) -> Network:
+        """Ask the tracker."""
+        self.known = verify_network(await self.tracker.network(), self.keys.root.public_key, before=None)
+        return self.known
+
+    def change_prices(self, version: int = 2) -> None:
+        """Have the tracker take ten times the prices; nobody tells the client."""
+        self.tracker.info = self.keys.network_info(prices=dearer(10, version=version))
 
     async def settle(self) -> None:
         """Do the background work."""
@@ -65,12 +87,12 @@ async def test_one_grant_serves_many_jobs(desk: _Desk) -> None:
 
 async def test_whether_one_is_held(desk: _Desk) -> None:
     """That is, one that lives and covers the job."""
-    assert not desk.store.holds(Task.LLM, cost_microcredits=1)
+    assert not desk.store.holds(Task.LLM, cost=_flat(1))
     await desk.store.get(Task.LLM)
-    assert desk.store.holds(Task.LLM, cost_microcredits=10_000_000)
-    assert not desk.store.holds(Task.LLM, cost_microcredits=10_000_001)
+    assert desk.store.holds(Task.LLM, cost=_flat(10_000_000))
+    assert not desk.store.holds(Task.LLM, cost=_flat(10_000_001))
     desk.now += 3_600
-    assert not desk.store.holds(Task.LLM, cost_microcredits=1)
+    assert not desk.store.holds(Task.LLM, cost=_flat(1))
 
 
 async def test_a_grant_outlives_the_process(desk: _Desk) -> None:
@@ -121,7 +143,7 @@ async def test_an_expired_grant_is_not_used(desk: _Desk) -> None:
 async def test_a_dearer_job_gets_a_larger_grant(desk: _Desk) -> None:
     """A grant whose cap is below the job's worst case would be refused."""
     await desk.store.get(Task.LLM)
-    held = await desk.store.get(Task.LLM, cost_microcredits=20_000_000)
+    held = await desk.store.get(Task.LLM, cost=_flat(20_000_000))
     assert held.grant.cap.open == 20_000_000
 
 
@@ -133,6 +155,7 @@ async def test_a_refused_grant_is_replaced_once_for_all(desk: _Desk) -> None:
     assert (first.grant.jti, second.grant.jti) == ("grant-2", "grant-2")
 
 
+@virtual_time
 async def test_a_poor_account_reserves_what_it_has(desk: _Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Less than the usual reservation is fine if the job fits."""
     issue, desk.tracker.spendable_microcredits = desk.tracker.grant, 3_000_000
@@ -143,9 +166,9 @@ async def test_a_poor_account_reserves_what_it_has(desk: _Desk, monkeypatch: pyt
         return await issue(request)
 
     monkeypatch.setattr(desk.tracker, "grant", grant)
-    assert (await desk.store.get(Task.LLM, cost_microcredits=1_000)).grant.cap.open == 3_000_000
+    assert (await desk.store.get(Task.LLM, cost=_flat(1_000))).grant.cap.open == 3_000_000
     with pytest.raises(InsufficientCredits):
-        await desk.store.get(Task.LLM, cost_microcredits=4_000_000)
+        await desk.store.get(Task.LLM, cost=_flat(4_000_000))
 
 
 async def test_a_forged_grant_is_not_taken(desk: _Desk) -> None:
@@ -168,23 +191,23 @@ async def test_kept_grants_of_another_key_or_damaged_files_count_as_none(desk: _
 async def test_a_grant_in_a_nodes_name(desk: _Desk) -> None:
     """It is for that node only, and not kept for others."""
     node = Identity.from_seed(b"\x03" * 32).peer_id
-    held = await desk.store.named(Task.LLM, node, cost_microcredits=60_000_000)
+    held = await desk.store.named(Task.LLM, node, cost=_flat(60_000_000))
     assert held.grant.cap.nodes == {node: 60_000_000}
     assert (await desk.store.get(Task.LLM)).grant.cap.open == 10_000_000
 
 
 async def test_a_grant_that_others_use_up_serves_no_more_jobs(desk: _Desk) -> None:
     """Nodes know what it has cost with them only, so the client counts what all of them may get."""
-    first = [await desk.store.get(Task.LLM, cost_microcredits=4_000_000) for _ in range(2)]
-    other = await desk.store.get(Task.LLM, cost_microcredits=4_000_000)
+    first = [await desk.store.get(Task.LLM, cost=_flat(4_000_000)) for _ in range(2)]
+    other = await desk.store.get(Task.LLM, cost=_flat(4_000_000))
     assert [held.grant.jti for held in (*first, other)] == ["grant-1", "grant-1", "grant-2"]
 
 
 async def test_jobs_that_are_refused_together_do_not_overdraw_the_next_grant(desk: _Desk) -> None:
     """Who comes too late for what is left of it gets another one."""
-    first = await desk.store.get(Task.LLM, cost_microcredits=6_000_000)
+    first = await desk.store.get(Task.LLM, cost=_flat(6_000_000))
     others = [
-        await desk.store.replace(Task.LLM, refused=first.grant.jti, cost_microcredits=cost)
+        await desk.store.replace(Task.LLM, refused=first.grant.jti, cost=_flat(cost))
         for cost in (6_000_000, 4_000_000, 6_000_000)
     ]
     assert [held.grant.jti for held in others] == ["grant-2", "grant-2", "grant-3"]
@@ -193,17 +216,17 @@ async def test_jobs_that_are_refused_together_do_not_overdraw_the_next_grant(des
 async def test_what_a_job_did_not_cost_is_there_for_the_next(desk: _Desk) -> None:
     """Only what was signed for stays spent."""
     for _ in range(3):
-        held = await desk.store.get(Task.LLM, cost_microcredits=9_000_000)
+        held = await desk.store.get(Task.LLM, cost=_flat(9_000_000))
         desk.store.spend(held.grant.jti, 300_000)
         desk.store.give_back(held, cost_microcredits=9_000_000)
     assert len(desk.tracker.grants) == 1
-    await desk.store.get(Task.LLM, cost_microcredits=9_200_000)
+    await desk.store.get(Task.LLM, cost=_flat(9_200_000))
     assert len(desk.tracker.grants) == 2
 
 
 async def _poor(desk: _Desk, monkeypatch: pytest.MonkeyPatch) -> HeldGrant:
     """Give everything that an account has to a job; return its grant."""
-    held = await desk.store.get(Task.LLM, cost_microcredits=6_000_000)
+    held = await desk.store.get(Task.LLM, cost=_flat(6_000_000))
 
     async def grant(_request: GrantRequest) -> GrantReply:
         raise InsufficientCredits("nothing left")
@@ -219,7 +242,7 @@ async def test_the_rest_of_an_account_comes_back_with_the_job_before(
 ) -> None:
     """A job that was cancelled takes seconds to end: the next one waits for what it does not cost."""
     held = await _poor(desk, monkeypatch)
-    asking = asyncio.create_task(desk.store.get(Task.LLM, cost_microcredits=6_000_000))
+    asking = asyncio.create_task(desk.store.get(Task.LLM, cost=_flat(6_000_000)))
     await asyncio.sleep(3)
     desk.store.spend(held.grant.jti, 1_000)
     desk.store.give_back(held, cost_microcredits=6_000_000)
@@ -233,15 +256,15 @@ async def test_an_account_with_too_little_is_told_so(desk: _Desk, monkeypatch: p
     for least_s, most_s in ((5, 7), (0, 0)):
         asked_at = loop.time()
         with pytest.raises(InsufficientCredits):
-            await desk.store.get(Task.LLM, cost_microcredits=11_000_000)
+            await desk.store.get(Task.LLM, cost=_flat(11_000_000))
         assert least_s <= loop.time() - asked_at <= most_s
         desk.store.give_back(held, cost_microcredits=6_000_000)
 
 
 async def test_whether_a_job_may_cost_more_than_was_promised(desk: _Desk) -> None:
     """Of what others leave, beside what it has cost already."""
-    held = await desk.store.get(Task.LLM, cost_microcredits=4_000_000)
-    await desk.store.get(Task.LLM, cost_microcredits=3_000_000)
+    held = await desk.store.get(Task.LLM, cost=_flat(4_000_000))
+    await desk.store.get(Task.LLM, cost=_flat(3_000_000))
     desk.store.spend(held.grant.jti, 1_000_000)
     for cost, is_covered in ((6_000_000, True), (6_000_001, False)):
         covers = desk.store.covers(held, promised_microcredits=4_000_000, cost_microcredits=cost)
@@ -250,8 +273,8 @@ async def test_whether_a_job_may_cost_more_than_was_promised(desk: _Desk) -> Non
 
 async def test_holding_one_promises_nothing(desk: _Desk) -> None:
     """It only sees to it that there is one."""
-    await desk.store.hold(Task.LLM, cost_microcredits=10_000_000)
-    await desk.store.get(Task.LLM, cost_microcredits=10_000_000)
+    await desk.store.hold(Task.LLM, cost=_flat(10_000_000))
+    await desk.store.get(Task.LLM, cost=_flat(10_000_000))
     assert len(desk.tracker.grants) == 1
 
 
@@ -273,5 +296,53 @@ async def test_what_a_kept_grant_has_cost_is_not_forgotten(desk: _Desk) -> None:
     """The next run takes another one when it is used up: the tracker pays nodes no more than was reserved."""
     cap = (await desk.store.get(Task.LLM)).grant.cap.open or 0
     desk.store.spend("grant-1", cap - 5)
-    assert (await desk.reopened().get(Task.LLM, cost_microcredits=5)).grant.jti == "grant-1"
-    assert (await desk.reopened().get(Task.LLM, cost_microcredits=1)).grant.jti == "grant-2"
+    assert (await desk.reopened().get(Task.LLM, cost=_flat(5))).grant.jti == "grant-1"
+    assert (await desk.reopened().get(Task.LLM, cost=_flat(1))).grant.jti == "grant-2"
+
+
+async def test_a_grant_is_held_with_the_prices_by_which_it_is_charged(desk: _Desk) -> None:
+    """Those of its version, whatever the network's are by now; a restart forgets them as little as the grant."""
+    old = await desk.store.get(Task.LLM)
+    desk.change_prices()
+    await desk.fetch()
+    for store in (desk.store, desk.reopened()):
+        assert (await store.get(Task.LLM)).prices == old.prices == DEFAULT_PRICES
+    new = await desk.store.replace(Task.LLM, refused=old.grant.jti)
+    assert (new.prices, (await desk.reopened().get(Task.LLM)).prices) == (dearer(10), dearer(10))
+
+
+async def test_a_kept_grant_whose_prices_are_unknown_is_not_used(desk: _Desk) -> None:
+    """It may be dearer than anybody thinks: another one is taken."""
+    await desk.store.get(Task.LLM)
+    (entry,) = json.loads(desk.path.read_text())
+    other = {**entry, "prices": {**entry["prices"], "version": 2}}
+    for number, content in enumerate(([entry["token"]], [{"token": entry["token"]}], [other])):
+        desk.path.write_text(json.dumps(content))
+        assert (await desk.reopened().get(Task.LLM)).grant.jti == f"grant-{number + 2}"
+
+
+async def test_a_grant_by_newer_prices_has_the_client_ask_for_them(desk: _Desk) -> None:
+    """And for a larger grant, if the job costs more by them; what is promised counts by them."""
+    desk.change_prices()
+    cost = JobCost(Task.LLM, output_units=200_000)  # 6 credits by the old prices, 60 by the new ones
+    held = await desk.store.get(Task.LLM, cost=cost)
+    assert [request.open_microcredits for request in desk.tracker.grants] == [10_000_000, 60_000_000]
+    assert (held.prices, desk.store.holds(Task.LLM, cost=_flat(1))) == (dearer(10), False)
+    desk.store.give_back(held, cost_microcredits=60_000_000)
+    named = await desk.store.named(Task.LLM, Identity.from_seed(b"\x05" * 32).peer_id, cost=cost)
+    assert named.prices == held.prices
+
+
+async def test_a_tracker_that_does_not_tell_its_grants_prices(desk: _Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that learned of new ones a moment later than the next is asked again; then the call fails."""
+    told = desk.keys.network_info()
+    monkeypatch.setattr(desk, "fetch", lambda: _network_of(desk, told))
+    desk.store = desk.reopened()
+    desk.change_prices()
+    with pytest.raises(TrackerError, match="another version of its prices"):
+        await desk.store.get(Task.LLM)
+    assert len(desk.tracker.grants) == 2
+
+
+async def _network_of(desk: _Desk, info: NetworkInfo) -> Network:
+    return verify_network(info, desk.keys.root.public_key, before=None)

@@ -1,14 +1,19 @@
 """What jobs cost that nodes leave half done. The last tests are whole jobs."""
 
 from dataclasses import replace
-from typing import Any, NoReturn
+from types import SimpleNamespace
+from typing import Any, NoReturn, cast
 
 import pytest
 from gpunode._answer import Answer
+from gpunode._grants import HeldGrant
 from gpunode._job_budget import JobBudget
+from gpunode._job_cost import JobCost
+from gpunode._job_grants import JobGrants
 from gpunode._job_requests import Job, Order
 from gpunode.errors import AnswerInterrupted, InsufficientCredits
 from gpunode.routing import Limits
+from gpunode_protocol.grants import Grant
 from gpunode_protocol.payloads import ChatMessage, LlmParams, input_tokens_bound
 from gpunode_protocol.prices import DEFAULT_PRICES, MICROCREDITS_PER_CREDIT
 from gpunode_protocol.receipt_checks import open_voucher
@@ -23,28 +28,33 @@ from tests.sdk.scripted_node import PROMPT_TOKENS
 from tests.sdk.world import HELLO, MODEL, World
 
 PARAMS = LlmParams(messages=(ChatMessage(role="user", content="hi"),), max_tokens=100)
-JOB = Job(id="x", task=Task.LLM, params=PARAMS, cost_microcredits=9_000, ends_at=0.0, deadline_at=0, salt=bytes(32))
+JOB = Job(
+    id="x", task=Task.LLM, params=PARAMS, cost=JobCost.of(Task.LLM, PARAMS), ends_at=0.0, deadline_at=0, salt=bytes(32)
+)
 RESUME = Resume(ids=(1,) * 40, text_offset=0, prompt_digest=bytes(32))
+CHOICE = cast("Any", SimpleNamespace(node="n", model=MODEL))
 IN, OUT = 10, 30
 
 
 def _budget(limit: int | None) -> JobBudget:
-    return JobBudget(replace(JOB, limit_microcredits=limit), lambda: DEFAULT_PRICES)
+    job = replace(JOB, cost=replace(JOB.cost, limit_microcredits=limit))
+    grant = Grant.model_construct(jti="grant-1")
+    return JobBudget(job, JobGrants(cast("Any", None), job, HeldGrant("", grant, DEFAULT_PRICES)))
 
 
 def _voucher(count: int) -> Voucher:
-    fields: dict[str, Any] = {"task": Task.LLM, "model": MODEL, "count": count, "input_count": 0}
+    fields: dict[str, Any] = {"jti": "grant-1", "task": Task.LLM, "model": MODEL, "count": count, "input_count": 0}
     return Voucher.model_construct(**fields)
 
 
 def test_what_the_rest_may_cost() -> None:
     """The prompt by its bound, until a node has counted it; ids that are replayed are read like it."""
     budget = _budget(None)
-    assert budget.rest_microcredits(MODEL) == 9_000
+    assert budget.rest().at(DEFAULT_PRICES) == IN * input_tokens_bound(PARAMS) + OUT * 100
     budget.plan(Order(PARAMS), None)
-    assert budget.rest_microcredits(MODEL) == IN * input_tokens_bound(PARAMS) + OUT * 100
+    assert budget.rest(MODEL).at(DEFAULT_PRICES) == IN * input_tokens_bound(PARAMS) + OUT * 100
     budget.plan(Order(PARAMS.model_copy(update={"max_tokens": 60}), resume=RESUME), 7)
-    assert budget.rest_microcredits(MODEL) == IN * (7 + 40) + OUT * 60
+    assert budget.rest(MODEL).at(DEFAULT_PRICES) == IN * (7 + 40) + OUT * 60
 
 
 def test_all_parts_together_stay_within_the_limit() -> None:
@@ -54,17 +64,18 @@ def test_all_parts_together_stay_within_the_limit() -> None:
         budget = _budget(limit)
         budget.spend(_voucher(40))
         budget.plan(Order(PARAMS), 7)
-        assert budget.allows(MODEL) is may
-    assert budget.problem(MODEL) == (
+        assert budget.allows(CHOICE) is may
+    assert budget.problem(CHOICE) == (
         "Of the limit of 0.004269 credits, 0.0012 are spent, and the rest may cost 0.00307: nobody was asked for it."
     )
 
 
-def test_before_anything_was_spent_the_ranking_sees_to_the_limit() -> None:
-    """It knows what each node's model costs."""
-    budget = _budget(1)
-    budget.plan(Order(PARAMS), None)
-    assert budget.allows(MODEL)
+def test_a_node_is_covered_by_what_was_promised_for_the_job() -> None:
+    """One of another model is not, if that is dearer."""
+    budget = _budget(None)
+    assert budget.covers(CHOICE)
+    budget.plan(Order(PARAMS), input_tokens_bound(PARAMS) + 1)
+    assert not budget.covers(CHOICE)
 
 
 def _price_limit(microcredits: int) -> Limits:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from gpunode._grants import HeldGrant
+from gpunode._job_cost import NOTHING, Costing, cost_of
 from gpunode._job_wish import Errand, JobWish
 from gpunode._placing import Demand
 from gpunode._selection import Choice
@@ -16,6 +17,7 @@ from gpunode_protocol.errors import ErrorCode, VerificationFailed, job_error
 from gpunode_protocol.identity import PeerId
 from gpunode_protocol.messages import TokensFrame
 from gpunode_protocol.payloads import ChatMessage, LlmParams
+from gpunode_protocol.prices import DEFAULT_PRICES
 from gpunode_protocol.receipts import Receipt
 from gpunode_protocol.regions import Region
 from gpunode_protocol.requests import JobRequest
@@ -37,16 +39,20 @@ class _Grants:
     session: Session
     costs: list[int] = field(default_factory=list)
     given_back: list[int] = field(default_factory=list)
+    spent: list[int] = field(default_factory=list)
 
-    async def get(self, task: Task, *, cost_microcredits: int = 0) -> HeldGrant:
-        self.costs.append(cost_microcredits)
+    async def get(self, task: Task, *, cost: Costing = NOTHING) -> HeldGrant:
+        self.costs.append(wanted := cost.at(DEFAULT_PRICES))
         mesh = (await self.session.ready()).mesh
-        request = GrantRequest(peer=mesh.peer_id, tasks=(task,), open_microcredits=cost_microcredits)
+        request = GrantRequest(peer=mesh.peer_id, tasks=(task,), open_microcredits=wanted)
         token = self.world.keys.grant(request, 77).grant
-        return HeldGrant(token, self.world.keys.trust.open_grant(token, now=self.world.now))
+        return HeldGrant(token, self.world.keys.trust.open_grant(token, now=self.world.now), DEFAULT_PRICES)
 
-    async def replace(self, task: Task, *, refused: str, cost_microcredits: int = 0) -> HeldGrant:  # noqa: ARG002 -- the contract's signature
-        return await self.get(task, cost_microcredits=cost_microcredits)
+    async def replace(self, task: Task, *, refused: str, cost: Costing = NOTHING) -> HeldGrant:  # noqa: ARG002 -- the contract's signature
+        return await self.get(task, cost=cost)
+
+    def spend(self, jti: str, microcredits: int) -> None:  # noqa: ARG002 -- as above
+        self.spent.append(microcredits)
 
     def covers(self, held: HeldGrant, *, promised_microcredits: int, cost_microcredits: int) -> bool:  # noqa: ARG002 -- as above
         return True
@@ -54,20 +60,16 @@ class _Grants:
     def give_back(self, held: HeldGrant, *, cost_microcredits: int) -> None:  # noqa: ARG002 -- as above
         self.given_back.append(cost_microcredits)
 
-    async def named(self, task: Task, node: PeerId, *, cost_microcredits: int = 0) -> HeldGrant:  # noqa: ARG002 -- as above
-        return await self.get(task, cost_microcredits=cost_microcredits)
+    async def named(self, task: Task, node: PeerId, *, cost: Costing = NOTHING) -> HeldGrant:  # noqa: ARG002 -- as above
+        return await self.get(task, cost=cost)
 
 
 @dataclass
 class _Accounts:
     """Remembers what is owed."""
 
-    counted: list[Signed[Voucher]] = field(default_factory=list)
     submitted: list[Signed[Voucher]] = field(default_factory=list)
     final: list[tuple[Signed[Voucher], Signed[Receipt]]] = field(default_factory=list)
-
-    def signed(self, voucher: Signed[Voucher]) -> None:
-        self.counted.append(voucher)
 
     def submit(self, voucher: Signed[Voucher] | None, receipt: Signed[Receipt] | None = None) -> None:  # noqa: ARG002 -- the contract's signature
         if voucher is not None:
@@ -114,7 +116,7 @@ async def test_an_errand_is_paid_and_accounted_by_whom_it_is_for(world: World) -
     assert errands.accounts.final == [(done.voucher, done.receipt)]
     assert (errands.accounts.submitted, world.tracker.grants, world.tracker.settled) == ([], [], [])
     assert done.voucher.body.jti == "grant-77"
-    assert errands.accounts.counted == [done.voucher]
+    assert errands.grants.spent == [cost_of(done.voucher.body, DEFAULT_PRICES)]
     assert len(errands.grants.costs) == 1
     assert errands.grants.given_back == errands.grants.costs
     await errands.session.close()

@@ -63,7 +63,7 @@ class _Accounts:
 
 def _leaving() -> tuple[Leaving, list[str]]:
     accounts = _Accounts()
-    leaving = Leaving(Background(), cast("JobAccounts", accounts))
+    leaving = Leaving(Background(), cast("JobAccounts", accounts), cast("Any", accounts.signed))
     return leaving, accounts.told
 
 

@@ -4,14 +4,13 @@ import pytest
 from gpunode._cost import TYPICAL_SIZE, JobSize
 from gpunode._home import HomeKeeper
 from gpunode._own_nodes import OwnNodes
-from gpunode._placing import Demand, Placer, cost_microcredits
+from gpunode._placing import Demand, Placer
 from gpunode._selection import Candidate
 from gpunode.errors import InvalidRequest
 from gpunode.routing import NO_LIMITS, Limits
 from gpunode_protocol.doubts import PLACE_DOUBTFUL
 from gpunode_protocol.identity import Identity
 from gpunode_protocol.payloads import ChatMessage, LlmParams, input_tokens_bound
-from gpunode_protocol.prices import DEFAULT_PRICES
 from gpunode_protocol.regions import Region
 from gpunode_protocol.tasks import Task
 
@@ -98,10 +97,3 @@ async def test_the_first_reason_is_told() -> None:
     info = Keys().network_info(doubtful_places=(CANDIDATE.node,))
     placed = await _placer().placement(Demand(Task.LLM, limits=limits), info=info)
     assert "the limit is 0" in (placed.objection(CANDIDATE) or "")
-
-
-def test_a_task_without_a_price_costs_nothing() -> None:
-    """The network gives it away."""
-    unpriced = DEFAULT_PRICES.model_copy(update={"tasks": {}})
-    assert cost_microcredits(unpriced, Task.LLM, MODEL, 10, 10) == 0
-    assert cost_microcredits(DEFAULT_PRICES, Task.LLM, MODEL, 10, 10) == 400

@@ -124,8 +124,9 @@ async def test_a_job_is_priced_by_the_name_that_the_node_advertises(world: World
     world.add_node()
     session = Session(world.config(grant_microcredits=1_000_000), world.surroundings())
     run = await session.start_job(JobWish(Task.LLM, PARAMS, asked_for))
-    assert run.job.cost_microcredits == 1_000 * input_tokens_bound(PARAMS) + 100_000 * 100
-    assert [grant.open_microcredits for grant in world.tracker.grants] == [run.job.cost_microcredits]
+    cost = 1_000 * input_tokens_bound(PARAMS) + 100_000 * 100
+    assert run.job.cost.at(prices) == cost
+    assert [grant.open_microcredits for grant in world.tracker.grants] == [cost]
     await session.close()
 
 

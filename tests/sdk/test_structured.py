@@ -8,10 +8,13 @@ import pytest
 from gpunode._chat import llm_params
 from gpunode._structured import CALLS_MARK, CallFilter, parse_answer, schema_of, split_calls
 from gpunode.errors import AnswerUnusable, InvalidRequest
+from gpunode_protocol import schema_check
 
 SCHEMA = {"type": "object", "properties": {"age": {"type": "integer"}}, "required": ["age"]}
 CALLS = [{"id": "1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}]
 TOOLS = [{"type": "function", "function": {"name": "weather"}}]
+ENDLESS: dict[str, Any] = {}
+ENDLESS["x-own"] = ENDLESS
 HELLO: list[Any] = [{"role": "user", "content": "hi"}]
 
 
@@ -45,6 +48,8 @@ def test_structure_is_signed_as_json_text() -> None:
         ({"response_format": "json"}, "response_format must be"),
         ({"json_schema": {"type": "nonsense"}}, "not a JSON schema"),
         ({"json_schema": functools.reduce(lambda inner, _: {"not": inner}, range(500), {})}, "nested too deeply"),
+        ({"json_schema": ENDLESS}, "json_schema cannot be written as JSON"),
+        ({"json_schema": {"items": {"patternProperties": {"^x": {}}}}}, "patternProperties"),
         ({"tools": []}, "at least one function"),
         ({"tools": [{1, 2}]}, "tools cannot be written as JSON"),
         ({"logprobs": 21}, "logprobs"),
@@ -67,6 +72,14 @@ def test_a_node_that_ignores_the_schema_is_found_out(text: str) -> None:
     with pytest.raises(AnswerUnusable) as caught:
         parse_answer(text, json.dumps(SCHEMA))
     assert caught.value.text == text
+
+
+def test_an_answer_that_takes_for_ever_to_check_hangs_no_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node chooses the answer."""
+    monkeypatch.setattr(schema_check, "_PATTERNS_S", 0.2)
+    with pytest.raises(AnswerUnusable, match="too long") as caught:
+        parse_answer(json.dumps("a" * 60 + "!"), '{"pattern": "^(a|a)+$"}')
+    assert caught.value.text
 
 
 def test_calls_are_split_off() -> None:

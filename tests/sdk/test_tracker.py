@@ -224,9 +224,12 @@ async def test_something_else_than_a_tracker_answers() -> None:
     async def elsewhere(_: web.Request) -> web.Response:
         raise web.HTTPFound("https://example.com/")
 
-    for handler in (page, elsewhere):
+    for handler, words in (
+        (page, "something else than a NetworkInfo"),
+        (elsewhere, "redirects to https://example.com, which"),
+    ):
         async with _served(handler) as (client, _):
-            with pytest.raises(TrackerError):
+            with pytest.raises(TrackerError, match=words):
                 await client.network()
 
 

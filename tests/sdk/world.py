@@ -21,7 +21,7 @@ from gpunode_protocol.identity import Identity, PeerId
 from gpunode_protocol.keyset import KeySet, TrackerKey, key_id_of, network_id_of
 from gpunode_protocol.ledger_proofs import ReceiptProof
 from gpunode_protocol.messages import JOB_PROTOCOL, PROBE_PROTOCOL
-from gpunode_protocol.prices import DEFAULT_PRICES
+from gpunode_protocol.prices import DEFAULT_PRICES, Price, PriceTable
 from gpunode_protocol.regions import Region
 from gpunode_protocol.revocations import Revocations
 from gpunode_protocol.signing import Signed, read_body, sign
@@ -100,7 +100,7 @@ class Keys:
         )
         return api.NodesReply(index=sign(self.signer, body).envelope)
 
-    def grant(self, request: api.GrantRequest, number: int, *, now: int = EPOCH) -> api.GrantReply:
+    def grant(self, request: api.GrantRequest, number: int, *, now: int = EPOCH, price: int = 1) -> api.GrantReply:
         """Return a grant as asked for."""
         grant = Grant(
             iss=audience(self.network),
@@ -112,7 +112,7 @@ class Keys:
             cnf=Confirmation(peer=request.peer),
             tasks=tuple(request.tasks),
             jobs=request.jobs,
-            price=1,
+            price=price,
             cap=Cap(open=request.open_microcredits, nodes=request.nodes),
         )
         return api.GrantReply(
@@ -136,6 +136,14 @@ class Keys:
             "time": EPOCH,
         }
         return api.NetworkInfo(**fields | changes)
+
+
+def dearer(factor: float, *, version: int = 2) -> PriceTable:
+    """Return the next prices: so many times the default ones."""
+    price = DEFAULT_PRICES.tasks[Task.LLM]
+    units = round(factor * price.input_microcredits), round(factor * price.output_microcredits)
+    changed = Price(input_microcredits=units[0], output_microcredits=units[1])
+    return PriceTable(version=version, tasks={**DEFAULT_PRICES.tasks, Task.LLM: changed})
 
 
 def regions_reply(caller: api.CallerPlace | None = None, **nodes: int) -> api.RegionsReply:
@@ -203,7 +211,8 @@ class FakeTracker:
         """Issue a grant."""
         self._check()
         self.grants.append(request)
-        return self.keys.grant(request, next(self._numbers), now=int(self.clock()))
+        price = 1 if self.info is None else self.info.prices.version
+        return self.keys.grant(request, next(self._numbers), now=int(self.clock()), price=price)
 
     async def balance(self) -> api.BalanceReply:
         """Return the balance."""

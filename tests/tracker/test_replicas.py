@@ -5,6 +5,7 @@ import shutil
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
@@ -17,16 +18,20 @@ from gpunode_protocol.tasks import Task
 from gpunode_tracker import upkeep
 from gpunode_tracker.administration import Administration
 from gpunode_tracker.app import create_app
+from gpunode_tracker.audit import Actor
+from gpunode_tracker.ban_desk import BanDesk
+from gpunode_tracker.bans import Ban, BanKind
 from gpunode_tracker.config import TrackerSettings
 from gpunode_tracker.entries import Bookkeeper, account_name, node_name, reserved_name
 from gpunode_tracker.errors import KeysUnusable
 from gpunode_tracker.keys import ROOT_KEY_FILE
 from gpunode_tracker.revocation_list import current_revocations
 from gpunode_tracker.sequencer import TAKEOVER_S
-from gpunode_tracker.storage import ledger
+from gpunode_tracker.storage import ledger, nodes
 from gpunode_tracker.storage.checkpoints import newest_transfer
 from gpunode_tracker.storage.database import Database
 from gpunode_tracker.storage.grants import SETTLEMENT_PERIOD_S
+from gpunode_tracker.storage.nodes import revoked_certificates
 from gpunode_tracker.storage.tables import balance_checkpoints, meta, price_tables
 from gpunode_tracker.tracker import Tracker
 from gpunode_tracker.upkeep import return_expired, shorten_sums
@@ -237,6 +242,26 @@ async def _somebody_waits(database: Database) -> None:
                 waiting = await connection.execute(text("SELECT count(*) FROM pg_locks WHERE NOT granted"))
                 if waiting.scalar_one():
                     return
+
+
+async def test_a_ban_meets_a_first_registration(worlds: tuple[World, World], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The node has no row yet that both could lock; its certificate would live for days."""
+    node, database = Identity.generate(), worlds[0].tracker.database
+    desk = BanDesk(database, worlds[0].tracker.clock, Actor("operator"))
+    save, bans = nodes.save_node, list[asyncio.Task[Ban]]()
+
+    async def save_during_a_ban(*args: Any, **options: Any) -> None:
+        bans.append(asyncio.create_task(desk.place(BanKind.NODE, node.peer_id, "spam")))
+        waiting = asyncio.create_task(_somebody_waits(database))
+        await asyncio.wait([bans[0], waiting], return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        await save(*args, **options)
+
+    monkeypatch.setattr(nodes, "save_node", save_during_a_ban)
+    await worlds[1].register(node)
+    await bans[0]
+    async with database.read() as connection:
+        assert len(await revoked_certificates(connection, now=worlds[0].tracker.now)) == 1
 
 
 async def test_revocations_have_one_sequence(worlds: tuple[World, World]) -> None:

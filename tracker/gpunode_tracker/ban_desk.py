@@ -17,6 +17,7 @@ from gpunode_tracker.errors import InvalidRequest, NotFound
 from gpunode_tracker.key_desk import no_account
 from gpunode_tracker.storage import accounts, audit, bans, grants, nodes
 from gpunode_tracker.storage.database import Database
+from gpunode_tracker.storage.locks import node_lock, take
 
 MAX_BANS: Final = 10_000
 """All of them are held in memory by every process of the tracker. Networks take the place of many addresses."""
@@ -96,6 +97,7 @@ class BanDesk:
                     raise no_account(ban.subject)
                 await grants.revoke_direct_grants(connection, ban.subject, now=ban.created_at)
             case BanKind.NODE:
+                await take(connection, node_lock(ban.subject))
                 await nodes.find_node(connection, ban.subject, lock=True)  # who certifies it meanwhile locks it too
                 await nodes.revoke_certificates(connection, ban.subject, now=ban.created_at)
             case BanKind.ADDRESS | BanKind.WORKER:

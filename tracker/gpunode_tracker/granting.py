@@ -33,7 +33,7 @@ async def issue(
     """
     if request.open_microcredits is not None and request.nodes is not None:
         raise InvalidRequest("Give either open_microcredits or nodes, not both.")
-    kid, signer = keys.signer(now)
+    kid, signer = keys.signer(now)  # before anything is reserved: without a key there is no grant
     async with database.write() as connection:
         await find_account(connection, account.id, lock=True)
         balance = await ledger.balance(connection, account_name(account.id))

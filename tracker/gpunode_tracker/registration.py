@@ -28,6 +28,7 @@ from gpunode_tracker.storage import audit, ledger, nodes
 from gpunode_tracker.storage.accounts import Account
 from gpunode_tracker.storage.bans import find_ban
 from gpunode_tracker.storage.database import Database
+from gpunode_tracker.storage.locks import node_lock, take
 
 WORKER_TOKEN_PREFIX = "gpw_"  # noqa: S105 -- the prefix, so that scanners recognise a leaked token
 
@@ -183,9 +184,12 @@ async def _certify(connection: AsyncConnection, keys: KeyRing, peer: PeerId, now
 async def _refuse_shut_out(connection: AsyncConnection, peer: PeerId, now: int) -> None:
     """Ask the database, not the process's memory of it: a certificate that is given by mistake lives for days.
 
-    The node's row is locked, as it is for a ban: either sees what the other did.
+    The node's row is locked, as it is for a ban, or its name while there is no row: either sees what the other did.
     """
     known = await nodes.find_node(connection, peer, lock=True)
+    if known is None:
+        await take(connection, node_lock(peer))
+        known = await nodes.find_node(connection, peer, lock=True)
     if known is not None and known.revoked_at is not None:
         raise _shut_out()
     subjects = [(BanKind.NODE, str(peer))]

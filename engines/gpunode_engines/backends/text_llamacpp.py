@@ -61,6 +61,7 @@ class LlamaCppBackend:
 
     def generate(self, request: GenerateRequest, emit: Emit, cancelled: threading.Event) -> None:
         """Run a job in a slot of its own."""
+        self._vocabulary.check((*request.prompt_ids, *request.resume_ids))
         answer = _Answer(request, self._vocabulary, structured(request, emit))
         if answer.replay():
             return

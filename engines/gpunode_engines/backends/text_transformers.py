@@ -90,8 +90,7 @@ class TransformersBackend:
 
     def generate(self, request: GenerateRequest, emit: Emit, cancelled: threading.Event) -> None:
         """Run a job together with the others."""
-        if not all(0 <= token_id < len(self._vocabulary) for token_id in (*request.prompt_ids, *request.resume_ids)):
-            raise InvalidParameters("The prompt has token ids that are not in the model's vocabulary.")
+        self._vocabulary.check((*request.prompt_ids, *request.resume_ids))
         job = TokenJob(request, self._vocabulary, self._end_ids, structured(request, emit), cancelled)
         job.replay()
         if not job.ended:

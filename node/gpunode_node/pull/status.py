@@ -60,6 +60,7 @@ def _problems(parts: PullParts) -> list[str]:
     problems = [
         parts.link.problem,
         parts.link.clock_problem,
+        parts.link.key_problem,
         parts.courier.problem,
         parts.outbox.problem,
         *parts.care.problems,

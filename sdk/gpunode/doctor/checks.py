@@ -15,7 +15,7 @@ def checks(subject: Subject) -> Sequence[Check]:
     from gpunode.doctor.tracker_facts import TrackerFacts  # noqa: PLC0415 -- as above
 
     facts = TrackerFacts(subject)
-    load = facts.config
+    load = facts.check_settings
     return (
         Check(name="state", run=partial(check_state, facts), load_settings=load),
         Check(name="clock", run=partial(check_clock, facts), load_settings=load),

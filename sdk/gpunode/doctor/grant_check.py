@@ -14,10 +14,11 @@ from gpunode_protocol.tasks import Task
 from gpunode_protocol.tracker_api import GrantReply, GrantRequest
 from gpunode_protocol.trust import Trust
 
+from gpunode._grants import KeptGrant
 from gpunode._state import read_json
 from gpunode._tracker import TrackerClient
 from gpunode.doctor.tracker_facts import TrackerFacts
-from gpunode.errors import InsufficientCredits, TrackerUnreachable
+from gpunode.errors import InsufficientCredits, TrackerError, TrackerUnreachable
 
 TRIAL_LIFETIME_S = 60
 """Of the grant that is asked for as a trial: the shortest that there is."""
@@ -34,8 +35,8 @@ def check_grant(facts: TrackerFacts, clock: Callable[[], float] = time.time) -> 
         return skipped("No API key is set; only clients need one.", _SET_A_KEY)
     try:
         answer = facts.answer()
-    except TrackerUnreachable:
-        return skipped("The tracker does not answer, so no grant can be had now.")
+    except (TrackerUnreachable, TrackerError):  # the check of the tracker tells why
+        return skipped("The tracker gave no usable answer, so no grant can be had now.")
     trust = Trust.from_keyset(answer.info.root_public_key, answer.info.keyset)
     spendable = facts.ask(lambda tracker: tracker.balance()).spendable_microcredits
     folder, state = facts.state()
@@ -63,12 +64,12 @@ def judge_trial(reply: GrantReply, trust: Trust, *, spendable_microcredits: int,
 
 
 def longest_grant(kept: object, trust: Trust, *, now: float) -> Grant | None:
-    """Return the grant that lasts longest of those in the client's file (a list of tokens); None = none is live."""
+    """Return the grant that lasts longest of those in the client's file; None = none is live."""
     live = []
-    for token in kept if isinstance(kept, list) else ():
+    for entry in kept if isinstance(kept, list) else ():
         try:
-            live.append(trust.open_grant(str(token), now=now))
-        except JobError:
+            live.append(trust.open_grant(KeptGrant.model_validate(entry).token, now=now))
+        except (JobError, ValueError):
             continue
     return max(live, key=lambda grant: grant.exp, default=None)
 

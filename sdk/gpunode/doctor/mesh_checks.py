@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from gpunode._state import read_json
 from gpunode.doctor.tracker_facts import TrackerFacts
-from gpunode.errors import TrackerBusy, TrackerUnreachable
+from gpunode.errors import TrackerError, TrackerUnreachable
 
 MESH_DEADLINE_S = 45.0
 """A bootstrap peer that is down is given up after 10 s; a slow machine needs as long to import hivemind."""
@@ -36,7 +36,7 @@ def check_mesh(facts: TrackerFacts) -> Finding:
         return skipped("No tracker is set whose network could be joined.")
     bootstrap = known_bootstrap(facts)
     if bootstrap is None:
-        return skipped("The tracker does not answer, and nothing is known of its network from before.")
+        return skipped("The tracker gave no usable answer, and nothing is known of its network from before.")
     if not bootstrap:
         return skipped("The tracker names no bootstrap peer.")
     return judge_mesh(asyncio.run(_status_after_start(bootstrap)))
@@ -57,11 +57,11 @@ def known_bootstrap(facts: TrackerFacts) -> Sequence[str] | None:
     """Return the bootstrap addresses that the tracker names, or that it named in an earlier run; None = unknown.
 
     Raises:
-        ClientError: the tracker refuses, or the settings cannot be used.
+        InvalidSettings: they cannot be used.
     """
     try:
         return facts.answer().info.bootstrap
-    except (TrackerUnreachable, TrackerBusy):
+    except (TrackerUnreachable, TrackerError):  # the check of the tracker tells why
         kept = read_json(facts.state()[1].network_path)
     try:
         return NetworkInfo.model_validate_json(kept).bootstrap if isinstance(kept, str) else None

@@ -17,7 +17,7 @@ from gpunode_protocol.tracker_url import is_loopback_url
 
 from gpunode._network import verify_network
 from gpunode.doctor.tracker_facts import TrackerFacts
-from gpunode.errors import TrackerBusy, TrackerUnreachable
+from gpunode.errors import TrackerError, TrackerUnreachable
 
 SET_A_TRACKER = "Name it with --tracker, GPUNODE_TRACKER (clients) or GPUNODE_BOOTSTRAP (nodes)."
 
@@ -28,8 +28,8 @@ def check_clock(facts: TrackerFacts) -> Finding:
         return skipped("No tracker is set whose clock this one could be compared with.")
     try:
         answer = facts.answer()
-    except (TrackerUnreachable, TrackerBusy):
-        return skipped("The tracker does not answer, so there is no clock to compare this one with.")
+    except (TrackerUnreachable, TrackerError):  # the check of the tracker tells why
+        return skipped("The tracker gave no usable answer, so there is no clock to compare this one with.")
     return judge_clock(answer.clock_offset_s)
 
 

@@ -13,7 +13,7 @@ from gpunode_protocol.errors import GpunodeError
 from gpunode_protocol.tracker_api import NetworkInfo
 
 from gpunode._state import StateDir, TrackerState
-from gpunode._tracker import TrackerClient
+from gpunode._tracker import TrackerClient, trusted_by
 from gpunode.config import ClientConfig
 
 T = TypeVar("T")
@@ -63,6 +63,10 @@ class TrackerFacts:
                 "state_dir": subject.state_dir,
             }
         )
+
+    def check_settings(self) -> None:
+        """Check the client's settings, and the file of authorities that they name. Raises InvalidSettings."""
+        trusted_by(self.config().ca_file)
 
     def state(self) -> tuple[StateDir, TrackerState]:
         """Return where the client keeps its key, and what it knows of this tracker."""

@@ -199,6 +199,16 @@ async def test_a_resume_with_too_much_text_is_refused(engine: SupervisedEngine) 
         await collect(engine, await request_of(engine, "Hi", resume_ids=(504,), text_offset=100))
 
 
+@pytest.mark.parametrize("token_id", [-1, 49_152, 2**32 - 1, 2**40])
+async def test_ids_outside_the_vocabulary_are_refused(engine: SupervisedEngine, token_id: int) -> None:
+    """llama.cpp would take their lowest 32 bits, and go on after another answer than the client has."""
+    with pytest.raises(InvalidParameters, match="vocabulary"):
+        await collect(engine, await request_of(engine, "Hi", resume_ids=(504, token_id)))
+    with pytest.raises(InvalidParameters, match="vocabulary"):
+        await collect(engine, await request_of(engine, "Hi", prompt_ids=(504, token_id)))
+    assert engine.healthy
+
+
 async def test_stop_texts_end_the_answer(engine: SupervisedEngine) -> None:
     """The stop text is not part of the answer, though it spans tokens."""
     request = await request_of(engine, "What is the capital of France?", stop=("of Fra", "zebra"))

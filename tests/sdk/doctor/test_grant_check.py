@@ -2,18 +2,24 @@ import time
 from pathlib import Path
 
 import pytest
+from gpunode._grants import KeptGrant
 from gpunode._state import write_json
 from gpunode.doctor.grant_check import check_grant, judge_trial, longest_grant
 from gpunode.doctor.tracker_facts import TrackerFacts
 from gpunode.errors import Unauthorized
 from gpunode_protocol.grants import Cap, Confirmation, Grant, audience, issue_grant
 from gpunode_protocol.identity import Identity
+from gpunode_protocol.prices import DEFAULT_PRICES
 from gpunode_protocol.tracker_api import BALANCE_PATH, GRANTS_PATH, GrantReply
 
 from tests.sdk.doctor.tracker_server import TrackerServer
 from tests.sdk.world import EPOCH, Keys
 
 KEYS = Keys()
+
+
+def _kept(token: str) -> object:
+    return KeptGrant(token=token, prices=DEFAULT_PRICES).model_dump(mode="json")
 
 
 def _token(issued_at: int, lifetime_s: int, keys: Keys = KEYS) -> str:
@@ -55,10 +61,18 @@ class TestWithTheRightKey:
         assert tracker.asked[1:] == [BALANCE_PATH, GRANTS_PATH]
         assert not (tmp_path / "state").exists()
 
+    def test_an_address_that_is_no_trackers(self, facts: TrackerFacts, tracker: TrackerServer) -> None:
+        """The check of the tracker tells it."""
+        tracker.status = 302
+        assert check_grant(facts).status == "skipped"
+
     def test_a_kept_grant_is_enough(self, facts: TrackerFacts, tracker: TrackerServer) -> None:
         """No other one is asked for."""
         now = int(time.time())
-        write_json(facts.state()[1].grants_path("right"), [_token(now, 1_800, tracker.keys)])
+        write_json(
+            facts.state()[1].grants_path("right"),
+            [_kept(_token(now, 1_800, tracker.keys))],
+        )
         finding = check_grant(facts, clock=lambda: now)
         assert (finding.status, "30 more min" in finding.message) == ("ok", True)
         assert GRANTS_PATH not in tracker.asked
@@ -91,8 +105,8 @@ def test_a_grant_that_does_not_verify_points_to_the_clock() -> None:
 def test_of_the_kept_grants_the_longest_counts() -> None:
     """Expired and foreign ones, and damaged files, do not."""
     foreign = Keys(root=Identity.from_seed(b"\x66" * 32), signer=Identity.from_seed(b"\x67" * 32))
-    kept = [_token(EPOCH, 60), _token(EPOCH, 600), _token(EPOCH - 4_000, 3_000), _token(EPOCH, 3_000, foreign), "x"]
-    longest = longest_grant(kept, KEYS.trust, now=EPOCH + 1)
+    tokens = [_token(EPOCH, 60), _token(EPOCH, 600), _token(EPOCH - 4_000, 3_000), _token(EPOCH, 3_000, foreign), "x"]
+    longest = longest_grant([*map(_kept, tokens), "x"], KEYS.trust, now=EPOCH + 1)
     assert longest is not None
     assert longest.exp == EPOCH + 600
     assert longest_grant({"damaged": 1}, KEYS.trust, now=EPOCH) is None

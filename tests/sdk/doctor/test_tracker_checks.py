@@ -1,7 +1,8 @@
 import pytest
+from gpunode.doctor.mesh_checks import check_mesh
 from gpunode.doctor.tracker_checks import check_clock, check_tracker, judge_clock, judge_network, transport_of
 from gpunode.doctor.tracker_facts import TrackerFacts
-from gpunode.errors import TrackerUnreachable
+from gpunode.errors import TrackerError, TrackerUnreachable
 from gpunode_protocol.identity import Identity
 
 from tests.sdk.doctor.tracker_server import TrackerServer
@@ -41,6 +42,15 @@ def test_the_clock_of_a_running_tracker(facts: TrackerFacts, tracker: TrackerSer
 def test_without_a_tracker_there_is_no_clock_to_compare(silent_facts: TrackerFacts, no_facts: TrackerFacts) -> None:
     """That is no fault of the clock's."""
     assert {check_clock(silent_facts).status, check_clock(no_facts).status} == {"skipped"}
+
+
+@pytest.mark.parametrize("status", [302, 404, 500])
+def test_an_address_that_is_no_trackers(facts: TrackerFacts, tracker: TrackerServer, status: int) -> None:
+    """The check of the tracker tells it; those that need its answer are skipped."""
+    tracker.status = status
+    with pytest.raises(TrackerError):
+        check_tracker(facts)
+    assert {check_clock(facts).status, check_mesh(facts).status} == {"skipped"}
 
 
 def test_a_tracker_that_answers(facts: TrackerFacts, tracker: TrackerServer) -> None:

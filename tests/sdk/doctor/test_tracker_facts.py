@@ -1,6 +1,9 @@
+from pathlib import Path
+
 import pytest
 from gpunode.doctor.tracker_facts import TrackerFacts
-from gpunode.errors import TrackerUnreachable
+from gpunode.errors import InvalidSettings, TrackerUnreachable
+from gpunode_protocol.diagnosis import Subject
 
 from tests.sdk.doctor.tracker_server import TrackerServer
 
@@ -29,3 +32,10 @@ def test_a_failure_is_the_same_for_all(silent_facts: TrackerFacts) -> None:
 def test_no_tracker(no_facts: TrackerFacts, facts: TrackerFacts) -> None:
     """The checks ask for it first."""
     assert (no_facts.has_tracker, facts.has_tracker) == (False, True)
+
+
+def test_a_file_of_authorities_that_is_not_there(tmp_path: Path) -> None:
+    """It is a fault of the settings, told once and not by each check that asks the tracker."""
+    facts = TrackerFacts(Subject(tracker="https://tracker.example", ca_file=tmp_path / "none.pem"))
+    with pytest.raises(InvalidSettings, match=r"none\.pem cannot be used: No such file or directory\. Name"):
+        facts.check_settings()

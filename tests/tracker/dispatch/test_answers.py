@@ -4,6 +4,7 @@ import array
 from typing import Any
 
 from gpunode._answer import Answer
+from gpunode._job_cost import JobCost
 from gpunode._job_requests import Job
 from gpunode.types import RouteSegment
 from gpunode_protocol.blobs import Blob
@@ -20,7 +21,7 @@ NOTHING: Any = None
 
 def read(task: Task, params: Params, *parts: list[JobEvent], last: Usage) -> dict[str, Any]:
     """Return the result of what some nodes sent, one after the other; last: the usage of the last one's own part."""
-    job = Job("j", task, params, cost_microcredits=0, ends_at=0.0, deadline_at=0, salt=bytes(32))
+    job = Job("j", task, params, cost=JobCost(Task.LLM), ends_at=0.0, deadline_at=0, salt=bytes(32))
     answer, reader = Answer(job), AnswerReader(params)
     units = {Task.LLM: 2, Task.WHISPER: 1_000, Task.IMAGE_GEN: 20}
     for number, events in enumerate(parts):
@@ -54,7 +55,7 @@ def test_pictures_of_all_nodes_are_counted() -> None:
         [ACCEPTED, Blob(0, "image/png", b"one", 20)],
         [ACCEPTED, Blob(0, "image/png", b"two", 20)],
     ]
-    job = Job("j", Task.IMAGE_GEN, params, cost_microcredits=0, ends_at=0.0, deadline_at=0, salt=bytes(32))
+    job = Job("j", Task.IMAGE_GEN, params, cost=JobCost(Task.LLM), ends_at=0.0, deadline_at=0, salt=bytes(32))
     answer, reader = Answer(job), AnswerReader(params)
     for events in parts:
         for event in events:

@@ -76,3 +76,9 @@ def test_parameters_are_checked_whole() -> None:
     """What only the signed form forbids is found too."""
     with pytest.raises(JobError, match="tools: must have at most 400,000"):
         prepared(params=HELLO | {"tools": [{"description": "x" * 400_000}]})
+
+
+def test_a_schema_that_is_none_is_refused() -> None:
+    """Before anything is reserved."""
+    with pytest.raises(JobError, match="json_schema: is not a JSON schema"):
+        prepared(params=HELLO | {"json_schema": {"type": "nonsense"}})

@@ -1,6 +1,7 @@
 """What a queued job's nodes are owed: collected while it runs, paid before its reservation goes back."""
 
-from gpunode._accounting import complaint, cost_of
+from gpunode._accounting import complaint
+from gpunode._job_cost import cost_of
 from gpunode_protocol.errors import VerificationFailed
 from gpunode_protocol.prices import PriceTable
 from gpunode_protocol.receipts import Receipt
@@ -16,9 +17,6 @@ class Debts:
     def __init__(self) -> None:
         self.complaints: list[ReportRequest] = []
         self._vouchers: list[tuple[Signed[Voucher], Signed[Receipt] | None]] = []
-
-    def signed(self, voucher: Signed[Voucher]) -> None:
-        """Wait for what follows: the job's cost is of interest when all is over."""
 
     def submit(self, voucher: Signed[Voucher] | None, receipt: Signed[Receipt] | None = None) -> None:
         """Note a voucher; None: nothing was received."""
@@ -42,5 +40,5 @@ class Debts:
         )
 
     def due_microcredits(self, prices: PriceTable) -> int:
-        """Return what they promise together."""
+        """Return what they promise together, by the prices of the job's reservation."""
         return sum(cost_of(voucher.body, prices) for voucher, _ in self._vouchers)

@@ -7,7 +7,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from gpunode._accounting import cost_of
+from gpunode._job_cost import cost_of
 from gpunode._job_requests import new_salt
 from gpunode._job_run import JobRun
 from gpunode._job_wish import Errand, JobWish
@@ -20,6 +20,7 @@ from gpunode_protocol.errors import GpunodeError
 from gpunode_protocol.identity import PeerId
 from gpunode_protocol.job_params import JobOrder, read_job_params
 from gpunode_protocol.jobs_api import JobEventName, JsonObject
+from gpunode_protocol.prices import PriceTable
 from gpunode_protocol.regions import Region
 from gpunode_protocol.signing import Signed
 from gpunode_protocol.tasks import Task
@@ -278,9 +279,12 @@ class DispatchedJob:
         if self._noting is not None:
             await asyncio.wait({self._noting})  # nothing is told of a job after its end
         if debts.items:
-            last_due = 0 if last is None else cost_of(last.body, tracker.prices)
+
+            def due(prices: PriceTable) -> int:
+                return debts.due_microcredits(prices) + (0 if last is None else cost_of(last.body, prices))
+
             try:
-                await self._surely(lambda: self._funds.cover(debts.due_microcredits(tracker.prices) + last_due))
+                await self._surely(lambda: self._funds.cover(due))
             except GpunodeError as error:
                 logger.warning("A reservation was not raised: %s", error, extra=self._extra("reservation_not_raised"))
             for result in await self._surely(lambda: tracker.settle(debts.items)):

@@ -48,6 +48,7 @@ def prepare(submission: JobSubmission, *, model: str | None, now: int) -> Prepar
     params = read_job_params(submission.type, submission.params)
     params, value = _completed(params, submission.params, model)
     order = params.to_order(_NO_SALT, now)
+    params.check()  # after it: what is too long is refused before it is looked into
     return PreparedJob(
         submission=submission,
         params=json.dumps(value, separators=(",", ":")).encode(),

@@ -35,6 +35,11 @@ def job_locks(jobs: Iterable[tuple[str, str]]) -> list[str]:
     return [f"settle/{client}/{job}" for client, job in jobs]
 
 
+def node_lock(peer: str) -> str:
+    """Return the name of the lock for a node that may have no row yet; who holds the row must not wait for this."""
+    return f"node/{peer}"
+
+
 async def keep_writers_out(connection: AsyncConnection, table: Table) -> None:
     """Wait until all who write to a table have ended, and let nobody write to it until this transaction ends."""
     if is_postgresql(connection):

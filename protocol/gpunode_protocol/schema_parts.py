@@ -10,14 +10,24 @@ _NAMED: Final = frozenset({"properties", "patternProperties", "$defs", "definiti
 
 
 def parts_of(schema: Any) -> Iterator[dict[str, Any]]:
-    """Yield a schema and all schemas in it, as they are and not copied, each once."""
+    """Yield a schema and all schemas in it, as they are and not copied, each once; those of one word are left out."""
+    return (part for part in _values_of(schema) if isinstance(part, dict))
+
+
+def count_parts(schema: Any) -> int:
+    """Return how many schemas there are in one, itself and those of one word (true, false) counted."""
+    return sum(isinstance(part, dict | bool) for part in _values_of(schema))
+
+
+def _values_of(schema: Any) -> Iterator[Any]:
+    """Yield all values of a schema that are not data, each dictionary before what is in it."""
     waiting = [schema]
     while waiting:
         part = waiting.pop()
+        yield part
         if isinstance(part, list):
             waiting += part
         elif isinstance(part, dict):
-            yield part
             for keyword, value in part.items():
                 if keyword in _NAMED and isinstance(value, dict):
                     waiting += value.values()

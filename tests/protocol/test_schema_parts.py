@@ -1,6 +1,6 @@
 """The parts of a schema."""
 
-from gpunode_engines.schema_parts import parts_of
+from gpunode_protocol.schema_parts import count_parts, parts_of
 
 
 def test_all_schemas_are_found() -> None:
@@ -25,3 +25,8 @@ def test_depth_does_not_matter() -> None:
     assert sum(1 for _ in parts_of(schema)) == 100_001
     while schema:  # taken apart: Python's own destructor goes as deep
         schema = schema["not"]  # type: ignore[assignment]  # -- it was built so
+
+
+def test_parts_are_counted() -> None:
+    """With those of one word."""
+    assert count_parts({"allOf": [{}, True], "properties": {"a": False, "b": {"enum": [{}, {}]}}}) == 5
