@@ -90,16 +90,6 @@ async def test_caps_that_make_no_sense(world: World, request_fields: dict[str, o
     assert (await _ask(world, key, **request_fields)).status == 422
 
 
-async def test_a_tracker_that_cannot_sign(world: World, clock: TestClock) -> None:
-    """No signing key is in use at the time that its clock shows: nothing is reserved for a grant that nobody gets."""
-    _, key = await world.account(credits_given=100)
-    clock.advance(-3600)
-    assert (await _ask(world, key)).status == 500
-    clock.advance(3600)
-    balance = await world.balance(key=key)
-    assert (balance.spendable_microcredits, balance.reserved_microcredits) == (100 * CREDIT, 0)
-
-
 async def test_concurrent_grants_do_not_overdraw(world: World) -> None:
     """Ten requests for 30 of 100 credits: three succeed."""
     _, key = await world.account(credits_given=100)
