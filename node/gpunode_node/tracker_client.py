@@ -26,6 +26,10 @@ ATTEMPTS = 3
 WORKER_TOKEN_HEADER = "X-Worker-Token"  # noqa: S105 -- the header's name
 MAX_RETRY_AFTER_S = 10.0
 """A tracker that wants to be left alone for longer is not waited for: whoever calls tries again later."""
+LONGEST_RETRY_AFTER_S = 600.0
+"""More is not believed: a proxy's maintenance page may say a day, and the tracker be back in a minute."""
+MAX_DETAIL_CHARS = 1_000
+"""Of the words of a refusal, which go into the log."""
 _MAX_REPLY_BYTES = 8 * 1024 * 1024
 _TOO_MANY_REQUESTS = 429
 _OFTEN_OTHERS = frozenset({401, 403, 404, 405, 407, 410, 451})
@@ -205,7 +209,7 @@ class TrackerClient:
             raise TrackerBusy(
                 f"The tracker at {self.url} cannot answer now ({status}).",
                 limited=status == _TOO_MANY_REQUESTS,
-                retry_after_s=float(retry_after) if retry_after.isascii() and retry_after.isdecimal() else None,
+                retry_after_s=_seconds(retry_after),
             )
         if status >= 300:
             problem = _problem(answer)
@@ -215,8 +219,16 @@ class TrackerClient:
                     f"Something else than the tracker answered for {self.url} ({status}), a proxy, or a network that "
                     f"wants a sign-in{told}"
                 )
-            raise TrackerRefused(status, (problem.detail or problem.title) if problem is not None else "")
+            words = "" if problem is None else problem.detail or problem.title
+            raise TrackerRefused(status, words[:MAX_DETAIL_CHARS])
         return answer
+
+
+def _seconds(retry_after: str) -> float | None:
+    """Return what Retry-After says; None: nothing that is a number of seconds."""
+    if not (retry_after.isascii() and retry_after.isdecimal()):
+        return None
+    return min(float(retry_after), LONGEST_RETRY_AFTER_S)
 
 
 def _again(error: Exception) -> bool | float:

@@ -6,12 +6,22 @@ Instants are Unix seconds. Parameters and results of a job are JSON objects whos
 
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Gt, Le, MaxLen, MinLen
+from annotated_types import Ge, Le, MaxLen, MinLen
 from pydantic import ConfigDict, Field
 
 from gpunode_protocol.signing import Envelope, WireModel
 from gpunode_protocol.tracker_api import API, Problem
-from gpunode_protocol.validation import Count, Latitude, Longitude, Name, RegionField, TaskField, UnixSeconds
+from gpunode_protocol.validation import (
+    Count,
+    JobId,
+    Latitude,
+    Longitude,
+    Name,
+    PositiveCount,
+    RegionField,
+    TaskField,
+    UnixSeconds,
+)
 
 JOBS_PATH = f"{API}/jobs"
 SYNC_JOB_PATH = f"{API}/jobs/sync"
@@ -189,12 +199,12 @@ class NextJob(WireModel):
     reasons: for each reason how many queued jobs it kept from this worker.
     """
 
-    job_id: str | None = None
+    job_id: JobId | None = None
     type: TaskField | None = None
     params: JsonObject | None = None
     model: str | None = None
-    attempt: int | None = None
-    lease_s: int | None = None
+    attempt: PositiveCount | None = None
+    lease_s: PositiveCount | None = None
     request: Envelope | None = None
     reasons: dict[str, Count] = Field(default_factory=dict)
 
@@ -205,10 +215,10 @@ class WorkerEvent(WireModel):
     text: the next piece of an answer. step, total: of progress.
     """
 
-    attempt: Annotated[int, Ge(1)]
+    attempt: PositiveCount
     text: Annotated[str, MaxLen(100_000)] = ""
     step: Count | None = None
-    total: Annotated[int, Gt(0)] | None = None
+    total: PositiveCount | None = None
 
 
 class JobCompletion(WireModel):
@@ -226,7 +236,7 @@ class JobCompletion(WireModel):
     error: Annotated[str, MaxLen(2_000)] = ""
     retryable: bool = True
     processing_time: SecondsTaken = 0.0
-    attempt: Annotated[int, Ge(1)] | None = None
+    attempt: PositiveCount | None = None
     transcript: bytes | None = None
 
 

@@ -7,10 +7,10 @@ import stamina
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from gpunode_node.errors import TrackerBusy, TrackerRefused, TrackerUnreachable
-from gpunode_node.tracker_client import TrackerClient
+from gpunode_node.tracker_client import LONGEST_RETRY_AFTER_S, MAX_DETAIL_CHARS, TrackerClient
 from gpunode_protocol.errors import BadTrackerAddress
 from gpunode_protocol.signing import Envelope
-from gpunode_protocol.tracker_api import HeartbeatRequest
+from gpunode_protocol.tracker_api import HeartbeatRequest, Problem
 
 from tests.node.fake_tracker import FakeTracker, running_tracker
 from tests.node.world import NETWORK, NODE
@@ -94,6 +94,35 @@ async def test_a_long_limit_is_left_to_the_caller() -> None:
         with pytest.raises(TrackerBusy, match="429") as caught:
             await client.network()
         assert (caught.value.limited, caught.value.retry_after_s, len(seen)) == (True, 60, 1)
+        await client.close()
+
+
+@pytest.mark.parametrize("said", ["86400", "9" * 400])
+async def test_nobody_is_sent_away_for_a_day(said: str) -> None:
+    """A pull worker waits as long as it is told; a proxy's maintenance page does not know when the tracker is back."""
+    app, _ = _limiting(1, said)
+    async with TestServer(app) as server:
+        client = TrackerClient(str(server.make_url("")).rstrip("/"), attempts=1)
+        with pytest.raises(TrackerBusy) as caught:
+            await client.network()
+        assert caught.value.retry_after_s == LONGEST_RETRY_AFTER_S
+        await client.close()
+
+
+async def test_long_words_are_cut() -> None:
+    """They go into the log and the worker's status."""
+
+    async def refuse(_: web.Request) -> web.Response:
+        problem = Problem(title="No", status=409, detail="y" * 1_000_000)
+        return web.Response(status=409, text=problem.model_dump_json(), content_type="application/problem+json")
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", refuse)
+    async with TestServer(app) as server:
+        client = TrackerClient(str(server.make_url("")).rstrip("/"))
+        with pytest.raises(TrackerRefused, match="yyy") as caught:
+            await client.network()
+        assert len(str(caught.value)) < 2 * MAX_DETAIL_CHARS
         await client.close()
 
 

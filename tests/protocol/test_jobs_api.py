@@ -55,6 +55,15 @@ def test_bodies_read_back(body: WireModel) -> None:
     assert type(body).model_validate_json(body.model_dump_json(exclude_none=True)) == body
 
 
+@pytest.mark.parametrize("field", ["attempt", "step", "total"])
+def test_progress_is_counted_in_64_bits(field: str) -> None:
+    """More is no count: whoever follows the job may not be able to read it."""
+    event = {"attempt": 1, "step": 1, "total": 2}
+    api.WorkerEvent.model_validate(event | {field: 2**63 - 1})
+    with pytest.raises(ValidationError, match=field):
+        api.WorkerEvent.model_validate(event | {field: 2**63})
+
+
 def test_the_plans_requests() -> None:
     """As its author wrote them."""
     submitted = {"type": "llm", "params": {"messages": [{"role": "user", "content": "Hello"}]}, "region": "asia"}

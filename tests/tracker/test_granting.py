@@ -51,6 +51,18 @@ async def test_credits_are_reserved(world: World) -> None:
     assert (balance.spendable_microcredits, balance.reserved_microcredits) == (0, 100 * CREDIT)
 
 
+async def test_no_signing_key(world: World, clock: TestClock) -> None:
+    """503 says when to come back, not which file is missing; nothing was reserved."""
+    _, key = await world.account(credits_given=1)
+    clock.advance(-86_400)
+    response = await _ask(world, key, open_microcredits=CREDIT)
+    problem = api.Problem.model_validate_json(await response.text())
+    assert (response.status, problem.code, response.headers["Retry-After"]) == (503, "tracker_cannot_sign", "60")
+    assert "operator" in problem.detail
+    clock.advance(86_400)
+    assert (await world.balance(key=key)).spendable_microcredits == CREDIT
+
+
 async def test_too_little_money(world: World) -> None:
     """402 names the balance and what to do; nothing was reserved."""
     _, key = await world.account(credits_given=1)
@@ -76,16 +88,6 @@ async def test_caps_that_make_no_sense(world: World, request_fields: dict[str, o
     """Both kinds of cap, or none of it, are refused."""
     _, key = await world.account()
     assert (await _ask(world, key, **request_fields)).status == 422
-
-
-async def test_a_tracker_that_cannot_sign(world: World, clock: TestClock) -> None:
-    """No signing key is in use at the time that its clock shows: nothing is reserved for a grant that nobody gets."""
-    _, key = await world.account(credits_given=100)
-    clock.advance(-3600)
-    assert (await _ask(world, key)).status == 500
-    clock.advance(3600)
-    balance = await world.balance(key=key)
-    assert (balance.spendable_microcredits, balance.reserved_microcredits) == (100 * CREDIT, 0)
 
 
 async def test_concurrent_grants_do_not_overdraw(world: World) -> None:

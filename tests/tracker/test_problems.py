@@ -22,6 +22,7 @@ from gpunode_tracker.problems import problem, problem_of
         (errors.InvalidRequest(), 422),
         (job_error(ErrorCode.GRANT_INVALID, "no"), 422),
         (errors.StorageUnavailable(), 503),
+        (errors.NoSigningKey(), 503),
         (errors.TooManyRequests("Wait.", retry_after_s=1, reason="x"), 429),
         (errors.Overloaded("Wait.", retry_after_s=1, reason="x"), 503),
     ],

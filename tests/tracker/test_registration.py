@@ -1,5 +1,6 @@
 """Registration, heartbeats and links over HTTP."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from aiohttp import ClientResponse
@@ -100,6 +101,17 @@ async def test_a_heartbeat_brings_what_a_node_needs(world: World, clock: TestClo
     renewed = (await _reply(await _heartbeat(world, token))).certificate
     assert renewed is not None
     assert trust.open_certificate(renewed, now=clock()).body.issued_at == clock.now
+
+
+async def test_no_signing_key(world: World, clock: TestClock) -> None:
+    """Who is registered goes on with the certificate it has, and gets the next when there is a key again."""
+    token, keys = (await world.register(NODE)).token, world.tracker.keys
+    world.tracker.keys = replace(keys, private_keys={})
+    clock.advance(CERTIFICATE_LIFETIME_S // 2)
+    assert (await _refusal(world, await world.registration(NODE))).code == "tracker_cannot_sign"
+    assert (await _reply(await _heartbeat(world, token))).certificate is None
+    world.tracker.keys = keys
+    assert (await _reply(await _heartbeat(world, token))).certificate is not None
 
 
 async def test_adverts_are_listed(world: World) -> None:

@@ -5,6 +5,7 @@
     TrackerError
     ├── InvalidSettings         the operator's settings cannot be used
     ├── KeysUnusable            root or signing key missing, foreign or unreadable
+    │   └── NoSigningKey        nothing can be signed now
     ├── DataFolderInUse         another tracker runs on this data folder
     ├── BackupUnusable          a backup is damaged, or does not fit here
     ├── DatabaseTooNew          a newer version wrote the database
@@ -41,6 +42,12 @@ class InvalidSettings(TrackerError):
 
 class KeysUnusable(TrackerError):
     """The tracker's keys cannot be used."""
+
+
+class NoSigningKey(KeysUnusable):
+    """The tracker has no signing key now; its operator has to see to it. Send the request again later."""
+
+    retry_after_s = 60  # seconds: the operator has to act, and keys are read anew every few seconds
 
 
 class DatabaseTooNew(TrackerError):

@@ -28,7 +28,8 @@ async def issue(
 
     Raises:
         InvalidRequest: both kinds of cap, or nothing to reserve.
-        InsufficientCredits: the account has less. KeysUnusable: nothing can be signed now.
+        InsufficientCredits: the account has less.
+        NoSigningKey: nothing can be signed now; nothing was reserved.
     """
     if request.open_microcredits is not None and request.nodes is not None:
         raise InvalidRequest("Give either open_microcredits or nodes, not both.")

@@ -13,7 +13,7 @@ from gpunode_protocol.trust import Trust
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gpunode_tracker.audit import OPERATOR, Action, Actor
-from gpunode_tracker.errors import KeysUnusable, NotFound
+from gpunode_tracker.errors import KeysUnusable, NoSigningKey, NotFound
 from gpunode_tracker.restorations import next_sequence
 from gpunode_tracker.storage import audit
 from gpunode_tracker.storage.database import Database
@@ -48,11 +48,11 @@ class KeyRing:
         """Return ``kid`` and private key that sign at ``now`` (Unix seconds).
 
         Raises:
-            KeysUnusable: no key is in use then, or its file is missing.
+            NoSigningKey: no key is in use then, or its file is missing.
         """
         key = key_in_use(self.keyset.body, now)
         if key.kid not in self.private_keys:
-            raise KeysUnusable(
+            raise NoSigningKey(
                 f"The file of the tracker's signing key {key.kid} is missing from {SIGNING_FOLDER}/ in the data "
                 "folder. Copy it from the data folder of another tracker of the network, or out of a backup; if it is "
                 "lost everywhere, replace it with: gpunode tracker rotate-key --now"
@@ -63,7 +63,7 @@ class KeyRing:
         """Return whether ``signer`` has a key."""
         try:
             self.signer(now)
-        except KeysUnusable:
+        except NoSigningKey:
             return False
         return True
 
@@ -77,11 +77,11 @@ def key_in_use(keyset: KeySet, now: float) -> TrackerKey:
     """Return the newest key whose time has come and that is not retired.
 
     Raises:
-        KeysUnusable: there is none.
+        NoSigningKey: there is none.
     """
     usable = [key for key in keyset.keys if key.not_before <= now and (key.retired_at is None or now < key.retired_at)]
     if not usable:
-        raise KeysUnusable("No signing key of the tracker is in use at this time. Check the computer's clock.")
+        raise NoSigningKey("No signing key of the tracker is in use at this time. Check the computer's clock.")
     return max(usable, key=lambda key: key.not_before)
 
 

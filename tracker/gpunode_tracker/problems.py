@@ -26,6 +26,7 @@ from gpunode_tracker.errors import (
     KeyReused,
     LeaseLost,
     MissingScope,
+    NoSigningKey,
     NotFound,
     Overloaded,
     Rejected,
@@ -58,6 +59,7 @@ _STATUS_OF: dict[type[GpunodeError], tuple[HTTPStatus, str]] = {
     JobError: (HTTPStatus.UNPROCESSABLE_ENTITY, "invalid"),
     VerificationFailed: (HTTPStatus.UNPROCESSABLE_ENTITY, "verification_failed"),
     StorageUnavailable: (HTTPStatus.SERVICE_UNAVAILABLE, "storage_unavailable"),
+    NoSigningKey: (HTTPStatus.SERVICE_UNAVAILABLE, "tracker_cannot_sign"),
     TooManyRequests: (HTTPStatus.TOO_MANY_REQUESTS, "too_many_requests"),
     Overloaded: (HTTPStatus.SERVICE_UNAVAILABLE, "overloaded"),
 }
@@ -69,10 +71,10 @@ def problem_of(error: Exception) -> web.Response | None:
     """Return the response for an error, or None for one that nobody foresaw."""
     for kind, (status, code) in _STATUS_OF.items():
         if isinstance(error, kind):
-            response = problem_reply(_body(status, str(error), code))
+            response = problem_reply(_body(status, _words_of(error), code))
             if isinstance(error, Unauthenticated | MissingScope):
                 response.headers["WWW-Authenticate"] = _challenge(error)
-            if isinstance(error, StorageUnavailable | Rejected):
+            if isinstance(error, StorageUnavailable | Rejected | NoSigningKey):
                 response.headers["Retry-After"] = str(math.ceil(error.retry_after_s))
             return response
     return None
@@ -89,7 +91,12 @@ def problem_with_location(error: TrackerError, path: str) -> web.Response:
 def problem_told(error: TrackerError) -> Problem:
     """Return what is said of a refusal, listed above, in the middle of an answer."""
     status, code = next(told for kind, told in _STATUS_OF.items() if isinstance(error, kind))
-    return _body(status, str(error), code)
+    return _body(status, _words_of(error), code)
+
+
+def _words_of(error: Exception) -> str:
+    """Return what a caller is told: what is wrong with the tracker's files is the operator's matter alone."""
+    return str(NoSigningKey() if isinstance(error, NoSigningKey) else error)
 
 
 def problem(status: HTTPStatus | int, detail: str, code: str) -> web.Response:

@@ -68,6 +68,7 @@ class Registrar:
             ProtocolError: malformed, or not signed by the peer that it names.
             InvalidRequest: another network, or a challenge that is not ours, has expired or was used.
             Forbidden: the node was revoked. Banned: it, or its account, is shut out.
+            NoSigningKey: no certificate can be signed now.
         """
         registration = open_proof(Registration, envelope, keys.network)
         expires_at = self._challenges.check(registration.challenge)
@@ -85,6 +86,8 @@ class Registrar:
     async def beat(self, keys: KeyRing, peer: PeerId, *, now: int) -> Envelope | None:
         """Note a heartbeat; return a fresh certificate when the newest is past half its life, or was revoked.
 
+        While nothing can be signed the node keeps the one that it has, and gets the next with a later heartbeat.
+
         Raises:
             Forbidden: the node was revoked, a moment ago at most. Banned: it would get a certificate, but is shut out.
         """
@@ -95,7 +98,7 @@ class Registrar:
             if issued_at is not None and now - issued_at < CERTIFICATE_LIFETIME_S // 2:
                 return None
             await _refuse_shut_out(connection, peer, now)
-            return await _certify(connection, keys, peer, now)
+            return await _certify(connection, keys, peer, now) if keys.can_sign(now) else None
 
     async def link(
         self, keys: KeyRing, envelope: Envelope, account: Account, *, address: str = "", now: int

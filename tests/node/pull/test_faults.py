@@ -156,15 +156,25 @@ async def test_a_cancelled_job_that_says_nothing(tmp_path: Path) -> None:
             assert queue.ended == []
 
 
-@pytest.mark.parametrize("body", [b"garbage", b'{"job_id": 7}', b"[]"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"garbage",
+        b'{"job_id": 7}',
+        b"[]",
+        b'{"job_id": "../../etc", "type": "llm", "params": {}, "attempt": 1, "lease_s": 60}',
+        b'{"job_id": "01900000-0000-7000-8000-000000000001", "type": "llm", "params": {}, "attempt": 1, "lease_s": -1}',
+    ],
+)
 async def test_an_answer_that_is_no_job(tmp_path: Path, body: bytes) -> None:
-    """It is skipped: the job after it is done."""
+    """It is skipped, and not held for ever: the job after it is done."""
     async with running_queue() as queue:
         queue.put_as_it_is(body)
-        async with running_worker(worker_settings(tmp_path / "n", queue)):
+        async with running_worker(worker_settings(tmp_path / "n", queue)) as worker:
             job = queue.put()
             (ended,) = await queue.until_ended()
             assert ended.job_id == job
+            assert await worker.parts.bench.wait_idle(10)
 
 
 async def test_jobs_that_this_key_cannot_answer(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from gpunode_protocol.tasks import Task
 from tests.engines.fake_engine import FakeEngine
 from tests.node.pull.fake_queue import CHAT, envelope_of_garbage
 from tests.node.virtual_time import virtual_time
-from tests.node.world import Node, request, running_node
+from tests.node.world import Node, job_id, request, running_node
 
 
 async def _hear(_: WorkerEvent) -> None:
@@ -85,9 +85,9 @@ async def test_the_same_job_again(tmp_path: Path) -> None:
 async def test_the_model_is_the_requests(tmp_path: Path) -> None:
     """Where it cannot be read, what the tracker says beside it; a lease is as long as usual where it says nothing."""
     async with running_node(tmp_path) as node:
-        given = NextJob(job_id="a", model="other", request=envelope_of_garbage())
+        given = NextJob(job_id=job_id(1), model="other", request=envelope_of_garbage())
         assert PulledJob(given, node.intake, _hear).model == "other"
-        plain = PulledJob(NextJob(job_id="a"), node.intake, _hear)
+        plain = PulledJob(NextJob(job_id=job_id(1)), node.intake, _hear)
         assert (plain.model, plain.lease_s, plain.attempt) == ("", LEASE_S, None)
 
 

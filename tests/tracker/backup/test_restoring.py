@@ -254,6 +254,19 @@ async def test_a_damaged_file_is_refused(backup: Backup, clock: TestClock, empty
 
 
 @ON_SQLITE
+async def test_a_second_archive_behind_it(backup: Backup, clock: TestClock, empty: Empty) -> None:
+    """Nothing may follow the end, whether it was packed together with the rest or apart."""
+    raw = gzip.decompress(backup.path.read_bytes())
+    end = len(raw.rstrip(b"\0"))
+    unpadded = raw[: end + -end % 512 + 1024]
+    for content in (backup.path.read_bytes() * 2, gzip.compress(unpadded * 2), gzip.compress(unpadded + b"x")):
+        path = backup.path.with_name("longer.tar.gz")
+        path.write_bytes(content)
+        with empty("sqlite") as target:
+            await _refused(target, path, clock, "damaged")
+
+
+@ON_SQLITE
 async def test_members_that_do_not_belong(backup: Backup, clock: TestClock, empty: Empty) -> None:
     """Links, and names that lead out of the folder, are refused whatever the manifest says."""
     for info in (tarfile.TarInfo("keys/link.key"), tarfile.TarInfo("../evil")):

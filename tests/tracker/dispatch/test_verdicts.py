@@ -3,7 +3,14 @@ from gpunode.errors import AnswerInterrupted, ClockOff, NoNodeFound, RequestRefu
 from gpunode.types import Route
 from gpunode_protocol.errors import ErrorCode, VerificationFailed, job_error
 from gpunode_tracker.dispatch.verdicts import End, end_after
-from gpunode_tracker.errors import Conflict, Forbidden, InsufficientCredits, KeysUnusable, StorageUnavailable
+from gpunode_tracker.errors import (
+    Conflict,
+    Forbidden,
+    InsufficientCredits,
+    KeysUnusable,
+    NoSigningKey,
+    StorageUnavailable,
+)
 
 ROUTE = Route("n", "asia", None, "direct", "dht")
 
@@ -21,6 +28,7 @@ ROUTE = Route("n", "asia", None, "direct", "dht")
         (job_error(ErrorCode.INVALID_PARAMETERS, "no messages"), End.FAILED),
         (InsufficientCredits(balance_microcredits=0, wanted_microcredits=1), End.FAILED),
         (KeysUnusable("lost"), End.FAILED),
+        (NoSigningKey("not here yet"), End.RETURNED),
         (Forbidden("revoked"), End.FAILED),
         (Conflict("it has ended"), End.LOST),
         (StorageUnavailable(), End.RETURNED),

@@ -192,6 +192,14 @@ async def test_a_webhooks_secret_is_in_the_ticket(client: Client) -> None:
     assert tickets[0] == tickets[1]
 
 
+async def test_two_keys_name_nothing(client: Client) -> None:
+    """A proxy might take the other one; no job is made."""
+    headers = [("Authorization", client.headers["Authorization"]), ("Idempotency-Key", "a"), ("Idempotency-Key", "b")]
+    response = await client.world.http.post(JOBS_PATH, json=CHAT, headers=headers)
+    assert (response.status, (await response.json())["code"]) == (400, "malformed")
+    assert await client.balance() == GIVEN
+
+
 async def test_the_same_key_names_the_same_job(client: Client) -> None:
     """200 says that nothing new was made."""
     first = await client.call("POST", JOBS_PATH, CHAT, Idempotency_Key="order-1")

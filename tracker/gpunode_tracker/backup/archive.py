@@ -13,6 +13,7 @@ from typing import IO, Final
 from pydantic import ValidationError
 
 from gpunode_tracker.backup.manifest import FORMAT, MANIFEST, MAX_MANIFEST_BYTES, FilePart, Manifest
+from gpunode_tracker.backup.work_folder import work_folder
 from gpunode_tracker.errors import BackupUnusable, InvalidRequest
 
 _CHUNK_BYTES: Final = 1024 * 1024
@@ -20,10 +21,11 @@ _COMPRESSION: Final = 6
 
 
 class ArchiveWriter:
-    """Adds members; the manifest comes last."""
+    """Adds members; the manifest comes last. folder: for files that are to be added; goes when all is done."""
 
-    def __init__(self, tar: tarfile.TarFile) -> None:
+    def __init__(self, tar: tarfile.TarFile, folder: Path) -> None:
         self._tar = tar
+        self.folder = folder
         self.files: list[FilePart] = []
 
     def add_bytes(self, name: str, data: bytes) -> None:
@@ -53,26 +55,25 @@ def new_archive(path: Path) -> Iterator[ArchiveWriter]:
     Raises:
         InvalidRequest: there is such a file already, or its folder cannot be written.
     """
-    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         if path.exists():
             raise InvalidRequest(f"{path} exists already; nothing was written. Choose another name.")
-        descriptor = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            with (
-                gzip.GzipFile(filename="", mode="wb", fileobj=file, compresslevel=_COMPRESSION) as packed,
-                tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar,
-            ):
-                yield ArchiveWriter(tar)
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(draft, path)  # fails if the name was taken meanwhile, which replacing would not
+        with work_folder(path.parent) as folder:
+            draft = folder / "archive"
+            descriptor = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                with (
+                    gzip.GzipFile(filename="", mode="wb", fileobj=file, compresslevel=_COMPRESSION) as packed,
+                    tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar,
+                ):
+                    yield ArchiveWriter(tar, folder)
+                file.flush()
+                os.fsync(file.fileno())
+            os.link(draft, path)  # fails if the name was taken meanwhile, which replacing would not
     except FileExistsError as error:
         raise InvalidRequest(f"{path} exists already; nothing was written. Choose another name.") from error
     except OSError as error:
         raise InvalidRequest(f"The backup cannot be written to {path}: {error.strerror or error}.") from error
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 class Archive:
@@ -152,8 +153,10 @@ def _members(file: IO[bytes]) -> Iterator[tuple[tarfile.TarInfo, IO[bytes]]]:
             if content is None:
                 raise ValueError(f"{info.name} is no plain file")
             yield info, content
-        while packed.read(_CHUNK_BYTES):  # to the end: the checksum of the whole stands there
-            pass
+        assert tar.fileobj is not None  # noqa: S101 -- it is open
+        while rest := tar.fileobj.read(_CHUNK_BYTES):  # to the end: the checksum of the whole stands there
+            if rest.strip(b"\0"):
+                raise ValueError("something follows its end")
 
 
 class _HashingReader(io.RawIOBase):

@@ -1,7 +1,6 @@
 """``gpunode tracker backup``: everything that a tracker cannot be without, as it was at one instant, while it runs."""
 
 import asyncio
-import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -55,13 +54,13 @@ async def back_up(admin: Administration, target: Path, *, with_root_key: bool = 
         await audit.record(connection, admin.actor.name, Action.BACKED_UP, subject, detail, at=now)
     sealing_path = admin.settings.data_dir / SEALING_KEYS_FILE
     sealing_keys = set(read_key_file(sealing_path).keys)
-    with new_archive(path) as archive, tempfile.TemporaryDirectory(dir=path.parent, prefix=".gpunode-backup-") as name:
-        dump = await _dump(admin, Path(name))
+    with new_archive(path) as archive:
+        dump = await _dump(admin, archive.folder)
         # after the rows: a key comes into its file before anything refers to it
         keys = read_key_files(admin.settings.data_dir, with_root_key=with_root_key)
         if not sealing_keys <= set(read_key_file(sealing_path).keys):
             raise InvalidRequest("A sealing key was dropped while the backup was made. Make it again.")
-        manifest = await asyncio.to_thread(_pack, archive, Path(name), dump, keys, admin, now)
+        manifest = await asyncio.to_thread(_pack, archive, dump, keys, admin, now)
     return {
         "file": str(path),
         "sha256": file_digest(path),
@@ -91,11 +90,9 @@ async def _log(connection: AsyncConnection) -> LogPart:
     return LogPart(id=head.log, size=head.size, root=head.root.hex(), issued_at=head.issued_at)
 
 
-def _pack(
-    archive: ArchiveWriter, folder: Path, dump: _Dump, keys: dict[str, bytes], admin: Administration, now: int
-) -> Manifest:
+def _pack(archive: ArchiveWriter, dump: _Dump, keys: dict[str, bytes], admin: Administration, now: int) -> Manifest:
     for part in dump.tables:
-        archive.add_file(part.member, folder / f"{part.name}.msgpack")
+        archive.add_file(part.member, archive.folder / f"{part.name}.msgpack")
     for name, data in keys.items():
         archive.add_bytes(name, data)
     manifest = Manifest(

@@ -34,6 +34,6 @@ def end_after(error: Exception) -> End:
         return End.RETURNED
     if isinstance(error, errors.Conflict):
         return End.LOST
-    if isinstance(error, errors.StorageUnavailable):
+    if isinstance(error, errors.StorageUnavailable | errors.NoSigningKey):
         return End.RETURNED
     return End.FAILED if isinstance(error, _NOBODY_COULD) else End.RETRIED

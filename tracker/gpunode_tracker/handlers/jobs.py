@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from aiohttp import hdrs, web
+from gpunode_protocol.errors import MalformedMessage
 from gpunode_protocol.jobs_api import (
     IDEMPOTENCY_KEY_HEADER,
     JOB_PATH,
@@ -177,11 +178,7 @@ async def _has_ended(request: web.Request, job: StoredJob, is_refused: Callable[
 async def _file(request: web.Request) -> FiledJob:
     """Read, check and keep a submission; its body is no longer in memory afterwards."""
     tracker, account = request.app[TRACKER], await account_of(request)
-    key = request.headers.get(IDEMPOTENCY_KEY_HEADER)
-    if key is not None and not _IDEMPOTENCY_KEY.fullmatch(key):
-        raise InvalidRequest(
-            f"{IDEMPOTENCY_KEY_HEADER} has 1 to {MAX_KEY_CHARS} printable ASCII characters, without spaces."
-        )
+    key = _idempotency_key(request)
     limits = request.app[GUARD].limits
     submission = await read_body(
         request, JobSubmission, max_bytes=limits.job_body_bytes, timeout_s=BODY_TIMEOUT_S, slow_line=True
@@ -192,6 +189,17 @@ async def _file(request: web.Request) -> FiledJob:
     filed = await tracker.desk.file(sender, submission, key)
     free_body(request)
     return filed
+
+
+def _idempotency_key(request: web.Request) -> str | None:
+    keys = request.headers.getall(IDEMPOTENCY_KEY_HEADER, [])
+    if len(keys) > 1:  # which one counts, proxies and clients would not agree on
+        raise MalformedMessage(f"{IDEMPOTENCY_KEY_HEADER} came {len(keys)} times; send it once.")
+    if keys and not _IDEMPOTENCY_KEY.fullmatch(keys[0]):
+        raise InvalidRequest(
+            f"{IDEMPOTENCY_KEY_HEADER} has 1 to {MAX_KEY_CHARS} printable ASCII characters, without spaces."
+        )
+    return keys[0] if keys else None
 
 
 async def _find_state(tracker: Tracker, account: Account, job_id: str) -> StoredJob:

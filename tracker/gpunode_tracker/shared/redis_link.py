@@ -168,7 +168,8 @@ class RedisLink:
         self.on_change(False)
         logger.warning(
             "Redis cannot be used (%s). Until it can, rates count for this tracker process alone, what other processes "
-            "do to jobs is seen a second later, and which workers they hear half a minute later.",
+            "do to jobs is seen a second later, and which workers they hear half a minute later. Those that "
+            "still use it see what this one does to jobs within ten seconds.",
             error,
             extra={"event": "redis_away"},
         )
