@@ -21,6 +21,7 @@ def cost_microcredits(job: NodeJob, services: JobServices) -> int:
     return services.network().cost_microcredits(
         job.task,
         job.request.body.model,
+        price_version=job.grant.price,
         input_units=input_units(job.task, usage),
         output_units=job.output.count,
     )

@@ -257,6 +257,7 @@ class JobRun:
         return self._services.network().cost_microcredits(
             self.job.task,
             self.request.body.model,
+            price_version=self.job.grant.price,
             input_units=input_units,
             output_units=worst_case_output_units(self._work.params),
         )

@@ -1,7 +1,7 @@
 """What every job of this node uses."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from gpunode_protocol.errors import ErrorCode, job_error
@@ -25,23 +25,42 @@ DEFAULT_JOB_TIME_LIMIT_S = 300.0
 DEFAULT_INPUT_BUDGET_BYTES = 256 * 1024 * 1024
 """Of all jobs' files that are in memory at once."""
 
+_EARLIER_PRICES = 16
+"""Grants live for an hour; nobody changes prices more often than every few minutes."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkView:
-    """What the node believes of its network at the moment."""
+    """What the node believes of its network at the moment. earlier_prices: seen before ``prices``, newest first."""
 
     trust: Trust
     revocations: Revocations | None
     prices: PriceTable
+    earlier_prices: tuple[PriceTable, ...] = ()
 
-    def cost_microcredits(self, task: Task, model: str, *, input_units: int, output_units: int) -> int:
-        """Return what units cost.
+    def repriced(self, prices: PriceTable) -> "NetworkView":
+        """Return it with newer prices; those of grants that may still live are kept."""
+        if prices.version == self.prices.version:
+            return self
+        return replace(self, prices=prices, earlier_prices=(self.prices, *self.earlier_prices)[:_EARLIER_PRICES])
+
+    def cost_microcredits(
+        self, task: Task, model: str, *, price_version: int, input_units: int, output_units: int
+    ) -> int:
+        """Return what units cost under a grant: the tracker pays for them by the version of the prices that it names.
+
+        Of a version that was never seen, a grant is counted by whichever prices are the highest that were.
 
         Raises:
             JobError: ``unknown_model``: the network has no price for this task.
         """
+        seen = (self.prices, *self.earlier_prices)
+        tables = [table for table in seen if table.version == price_version] or seen
         try:
-            return self.prices.cost_microcredits(task, model, input_units=input_units, output_units=output_units)
+            return max(
+                table.cost_microcredits(task, model, input_units=input_units, output_units=output_units)
+                for table in tables
+            )
         except KeyError as error:
             raise job_error(ErrorCode.UNKNOWN_MODEL, f"This network has no price for the task {task}.") from error
 

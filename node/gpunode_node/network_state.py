@@ -76,7 +76,8 @@ class NetworkState:
         if known is not None and known.sequence > revocations.sequence:
             revocations = known
         self._pin, self._info = info.root_public_key, self._with_bootstrap(info)
-        self._set_view(NetworkView(trust=trust, revocations=revocations, prices=info.prices))
+        before = self._view or NetworkView(trust=trust, revocations=revocations, prices=info.prices)
+        self._set_view(replace(before.repriced(info.prices), trust=trust, revocations=revocations))
         self._save()
 
     def accept_heartbeat(self, reply: HeartbeatReply) -> None:

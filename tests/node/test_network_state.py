@@ -121,12 +121,13 @@ def test_known_bootstrap_peers_are_kept(tmp_path: Path) -> None:
 
 
 def test_new_prices(tmp_path: Path) -> None:
-    """Network info brings prices; revocations never go back."""
+    """Network info brings prices, and those of before are remembered; revocations never go back."""
     state = NetworkState(tmp_path / "n.json")
     state.accept(network_info(revocations=revocations("bad", sequence=5).envelope))
     prices = DEFAULT_PRICES.model_copy(update={"version": 2})
     state.accept(network_info(prices=prices))
     assert state.view.prices.version == 2
+    assert state.view.earlier_prices == (DEFAULT_PRICES,)
     assert state.view.revocations is not None
     assert state.view.revocations.grants == ("bad",)
     assert key_id_of(TRACKER.public_key) == KID
