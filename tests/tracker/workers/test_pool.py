@@ -19,7 +19,7 @@ from sqlalchemy import func, select
 
 from tests.tracker.conftest import World
 from tests.tracker.databases import ON_BOTH
-from tests.tracker.parties import TestClock
+from tests.tracker.parties import TestClock, job_id
 from tests.tracker.pull_workers import ANSWER, pull_worker, stored_job, submit, until_waiting
 from tests.tracker.workers.queued import add_jobs, queued_job
 
@@ -125,12 +125,12 @@ async def test_what_comes_while_the_queue_is_being_looked_into(
     async def take_any(_: LiveWorker) -> NextJob | None:
         looks.append(len(looks))
         if len(looks) > 1:
-            return NextJob(job_id="found")
+            return NextJob(job_id=job_id(1))
         await tracker.news.queue_grew()
         return None
 
     monkeypatch.setattr(tracker.workers.taking, "take_any", take_any)
-    assert (await tracker.workers.next_job(worker, 30, lambda: False)).job_id == "found"
+    assert (await tracker.workers.next_job(worker, 30, lambda: False)).job_id == job_id(1)
 
 
 async def test_a_queue_that_never_rests(tracker: Tracker, monkeypatch: pytest.MonkeyPatch) -> None:
