@@ -11,6 +11,7 @@ from gpunode_protocol.mesh._dht_protocol import own_node_id
 from gpunode_protocol.mesh._hivemind_api import P2PDaemonError, P2PHandlerError, PeerID, dht_pb2
 from gpunode_protocol.mesh.dialback import PROTOCOL as DIALBACK
 from gpunode_protocol.mesh.dialback import REQUESTS_BURST, encode_message
+from gpunode_protocol.safe_msgpack import unpack
 
 from tests.acceptance.attacker import DHT_STORE, MAX_GROWTH_BYTES, Attacker, Memory, p2pd_of
 from tests.acceptance.certified import CertifiedPeer
@@ -101,6 +102,7 @@ def test_mutated_dial_back_frames(victim: Daemon, attacker: Attacker, raw_peer: 
         frames.append(len(payload).to_bytes(4, "big") + payload)
     attacker.flood(victim, DIALBACK, DIALBACKS, *frames)
     answered = [answer for answer in attacker.answers() if answer]
+    assert all(unpack(answer[4:]).keys() == {"nonce", "observed", "reachable"} for answer in answered)
     assert len(answered) <= REQUESTS_BURST + 3  # what the rate adds while they are sent
     assert raw_peer.complete(victim).receipt
     assert (status_of(victim)["pid"], p2pd_of(victim).pid) == before

@@ -99,8 +99,8 @@ def test_the_lines_for_people(network: Network) -> None:
         pytest.param(-2, "ok", "ok", marks=pytest.mark.full),
         (5, "warning", "warning"),
         pytest.param(-5, "warning", "warning", marks=pytest.mark.full),
-        (120, "failure", "*"),
-        (-120, "failure", "*"),
+        (120, "failure", "failure"),
+        (-120, "failure", "failure"),
     ],
 )
 def test_a_wrong_clock(network: Network, offset_s: int, clock: str, mesh: str) -> None:
@@ -108,7 +108,7 @@ def test_a_wrong_clock(network: Network, offset_s: int, clock: str, mesh: str) -
     result = network.command("doctor", "--json", state="doctor-new", **shifted_clock(offset_s))
     checks = _checks(result)
     assert (checks["clock"]["status"], checks["tracker"]["status"]) == (clock, "ok")
-    assert mesh in {checks["mesh"]["status"], "*"}
+    assert checks["mesh"]["status"] == mesh
     if clock != "ok":
         assert f"{abs(offset_s)} s {'ahead of' if offset_s > 0 else 'behind'} the tracker's" in _rounded(checks)
         assert "timedatectl" in checks["clock"]["fix"]

@@ -71,6 +71,7 @@ def test_in_the_middle_of_an_answer(node: Daemon, client: InferenceClient) -> No
         answer = chunks.result
     assert answer.ids == tuple(number for piece in received for number in piece.ids)
     assert answer.response == "".join(piece.text for piece in received)
+    assert answer.finish_reason == "stop" or len(answer.ids) == 200
     assert {part.node for part in answer.route.segments} == {node.run["peer_id"]}
     assert len(answer.route.segments) > 1
     wait_until(lambda: _restarts(node) == before + 1, "p2pd was started again")

@@ -47,10 +47,17 @@ async def test_lags_are_of_the_time_when_all_streams_ran(overhead: OverheadNetwo
 @pytest.mark.full
 async def test_a_hundred_streams_of_30_tokens_a_second_all_complete(overhead: OverheadNetwork) -> None:
     """Through one node, at once, every token there and every receipt verified."""
+    begun: set[int] = set()
     whole: list[int] = []
+    at_once = 0
 
     async def run(number: int, client: AsyncInferenceClient) -> None:
-        await run_paced(client, paced_model(33), _TOKENS)
+        def on_token(_place: int, _text: str) -> None:
+            nonlocal at_once
+            begun.add(number)
+            at_once = max(at_once, len(begun) - len(whole))
+
+        await run_paced(client, paced_model(33), _TOKENS, on_token)
         whole.append(number)
 
     async with (
@@ -59,3 +66,4 @@ async def test_a_hundred_streams_of_30_tokens_a_second_all_complete(overhead: Ov
     ):
         await over_clients(clients, _HUNDRED, run)
     assert sorted(whole) == list(range(_HUNDRED))
+    assert at_once == _HUNDRED

@@ -190,13 +190,13 @@ class RecordProtocol(DHTProtocol):  # type: ignore[misc]  # -- hivemind has no t
     # Incoming requests.
 
     async def rpc_ping(self, request: dht_pb2.PingRequest, context: P2PContext) -> dht_pb2.PingResponse:
-        """Answer with our clock."""
-        await self._meet(request.peer, context.remote_id)
+        """Answer with our clock; of whoever asks more often than it may, nothing is noted."""
+        if self._find_rate.allow(peer_text(context.remote_id), time.monotonic()):
+            await self._meet(request.peer, context.remote_id)
         return dht_pb2.PingResponse(peer=self.node_info, dht_time=time.time(), available=False)
 
     async def rpc_store(self, request: dht_pb2.StoreRequest, context: P2PContext) -> dht_pb2.StoreResponse:
         """Keep those of the sender's own records that are valid, each judged singly."""
-        await self._meet(request.peer, context.remote_id)
         response = dht_pb2.StoreResponse(peer=self.node_info)
         sender = peer_text(context.remote_id)
         count = len(request.keys)
@@ -207,6 +207,7 @@ class RecordProtocol(DHTProtocol):  # type: ignore[misc]  # -- hivemind has no t
         if not self._store_rate.allow(sender, time.monotonic(), count):
             self.rejected["rate_limited"] += count
             return response
+        await self._meet(request.peer, context.remote_id)
         for key, subkey, packed, expires_at, in_cache in zip(request.keys, *columns, strict=True):
             kept = not in_cache and subkey == sender.encode() and self.keep(key, sender, packed, expires_at)
             response.store_ok.append(kept)
@@ -230,11 +231,11 @@ class RecordProtocol(DHTProtocol):  # type: ignore[misc]  # -- hivemind has no t
 
     async def rpc_find(self, request: dht_pb2.FindRequest, context: P2PContext) -> dht_pb2.FindResponse:
         """Answer with the records of each key and the nearest nodes we know."""
-        await self._meet(request.peer, context.remote_id)
         response = dht_pb2.FindResponse(peer=self.node_info)
         allowed = self._find_rate.allow(peer_text(context.remote_id), time.monotonic())
         if not allowed or len(request.keys) > MAX_KEYS_PER_FIND:
             return response
+        await self._meet(request.peer, context.remote_id)
         room_bytes = MAX_REPLY_BYTES
         for key in request.keys:
             if len(key) != KEY_ID_BYTES:

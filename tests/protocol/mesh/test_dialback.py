@@ -1,4 +1,5 @@
 import asyncio
+import random
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -8,7 +9,9 @@ from gpunode_protocol.identity import PeerId
 from gpunode_protocol.mesh.dialback import BANNER, DialbackService, answers_as_libp2p, ask, judge
 from gpunode_protocol.mesh.interface import Reachability
 from gpunode_protocol.mesh.multiaddrs import are_loopback
-from gpunode_protocol.safe_msgpack import pack
+from gpunode_protocol.safe_msgpack import pack, unpack
+
+from tests.acceptance.test_attack_frames import mutated_payload
 
 
 class PipeStream:
@@ -192,3 +195,19 @@ def test_a_node_on_loopback_only(answers: list[tuple[bool, str]], reachable: boo
 def test_who_listens_on_loopback_only(addresses: list[str], only: bool) -> None:
     """Every address counts."""
     assert are_loopback(addresses) is only
+
+
+async def test_mutated_requests() -> None:
+    """Each gets the answer that the protocol has, or none."""
+    generator, answered = random.Random(1), 0
+    for _ in range(1_000):
+        payload = mutated_payload(pack({"nonce": b"n" * 16, "port": 1}), generator)
+        asker, observer = pipe()
+        await asker.write(len(payload).to_bytes(4, "big") + payload)
+        asker.abort()
+        await DialbackService(lambda: 0.0).serve(observer)
+        observer.abort()
+        if answer := await asker.read():
+            assert unpack(answer[4:]).keys() == {"nonce", "observed", "reachable"}
+            answered += 1
+    assert 50 < answered < 950
