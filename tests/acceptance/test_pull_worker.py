@@ -13,6 +13,7 @@ import psutil
 import pytest
 from gpunode_node.control_client import ask_daemon
 from gpunode_node.node_folder import NodeFolder
+from gpunode_node.pull.worker_file import WorkerFile
 from gpunode_protocol.identity import public_key_of
 from gpunode_protocol.jobs_api import LEASE_S
 from gpunode_protocol.ledger_proofs import ReceiptProof
@@ -74,6 +75,15 @@ def test_a_job_from_submission_to_payment(queue: JobQueue, worker: Daemon) -> No
     control = NodeFolder(worker.data_dir).control
     earned = wait_until(lambda: ask_daemon(control, "earnings")["paid_microcredits"], "the worker knows of its pay")
     assert paid == earned > 0
+    secrets = {QUESTION, job["result"]["response"], queue.api_key, _token_of(worker)}
+    assert [each for each in secrets for daemon in (queue.tracker, worker) if each in daemon.log()] == []
+
+
+def _token_of(worker: Daemon) -> str:
+    """Return the worker's token."""
+    known = WorkerFile(NodeFolder(worker.data_dir).pull).load()
+    assert known is not None
+    return known.token
 
 
 def _settled(queue: JobQueue, before: int) -> int | None:

@@ -32,7 +32,9 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 from tests.tracker.audit_log import entries
 from tests.tracker.conftest import World
+from tests.tracker.pull_workers import CHAT, pull_worker
 
+ANSWER = "then it is hippopotomonstrosesquippedaliophobia"
 PROMPT = "my diagnosis is pneumoultramicroscopic"
 WEBHOOK_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 WRONG_KEY = "gpn_wrong-0123456789-0123456789-0123456789"
@@ -182,6 +184,31 @@ async def test_secrets_in_requests(limited: World, spy: Spy) -> None:
     assert 500 not in statuses
     spy.problems += [str(entry) for entry in await entries(limited.tracker.database)]  # the audit log too
     assert spy.found(planted.all) == set()
+
+
+async def test_secrets_of_a_job_that_is_done(world: World, spy: Spy) -> None:
+    """From its submission to the reading of its result: of what was asked and answered only its client is told."""
+    _, key = await world.account()
+    worker = await pull_worker(world)
+    await worker.heartbeat()
+    headers = {"Authorization": f"Bearer {key}", "Idempotency-Key": WEBHOOK_SECRET}
+    chat = {"type": "llm", "params": CHAT | {"messages": [{"role": "user", "content": PROMPT}]}}
+    submitted = await world.http.post(jobs_api.JOBS_PATH, json=chat, headers=headers)
+    assert submitted.status == 202, await submitted.text()
+    job = await worker.next_job()
+    assert job.job_id == (await submitted.json())["job_id"]
+    assert PROMPT in str(job.params)
+    told = await worker.tell(job.job_id, attempt=1, text=ANSWER)
+    assert told.status == 204, await told.text()
+    usage = {"prompt_tokens": 5, "completion_tokens": 9}
+    await worker.complete(job.job_id, success=True, result={"response": ANSWER, "usage": usage}, processing_time=0.5)
+    done = await world.http.get(jobs_api.JOB_PATH.format(job=job.job_id), headers=headers)
+    assert (await done.json())["result"]["response"] == ANSWER
+    spy.problems += [str(entry) for entry in await entries(world.tracker.database)]  # the audit log too
+    secrets = {"API key": key, "worker token": worker.token, "prompt": PROMPT, "answer": ANSWER}
+    assert spy.found(secrets | {"idempotency key": WEBHOOK_SECRET}) == set()
+    logging.getLogger("gpunode_tracker").debug("asked: %s", PROMPT)  # the spy would have seen it
+    assert len(spy.found(secrets)) == 3
 
 
 class _Checked(WireModel):
