@@ -82,8 +82,8 @@ class JobSubmission(WireModel):
 class JobTicket(WireModel):
     """A submitted job.
 
-    estimated_wait: seconds until it starts, from live workers and measured speeds only; None: nobody who lives can do
-    it now, ``note`` says why. webhook_secret: signs the webhook; shown once.
+    estimated_wait: seconds until it starts, from live workers and measured speeds only; None: it is not known, ``note``
+    says why. webhook_secret: signs the webhook; shown once.
     """
 
     job_id: str
@@ -103,7 +103,8 @@ class JobView(WireModel):
     """One job, as its owner sees it.
 
     result: of a completed job. error: why it failed; ``attempts`` of it were made, the reasons of each are in
-    ``failures``. estimated_wait, position: of a queued job. served_by: ``worker:<id>`` or ``node:<peer>``, who
+    ``failures``. estimated_wait, position: of a queued job; from position 1,000 on, at least so many jobs go
+    before it. served_by: ``worker:<id>`` or ``node:<peer>``, who
     holds it or ended it. receipt: digest of the co-signed receipt (64 hex digits), to be looked up in the ledger.
     """
 

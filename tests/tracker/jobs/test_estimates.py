@@ -6,6 +6,8 @@ import pytest
 from gpunode_protocol.regions import Region
 from gpunode_protocol.tasks import Task
 from gpunode_tracker.jobs.estimates import (
+    MANY,
+    MAX_COUNTED,
     NOBODY,
     NOT_MEASURED,
     Capacity,
@@ -192,6 +194,15 @@ def test_what_was_never_measured() -> None:
     supply = supply_of(ANY_CHAT, [worker(processing_ms=None)])
     assert estimate(supply, 0, None) == Estimate(0, 0.0)
     assert estimate(supply, 5, None) == Estimate(5, None, NOT_MEASURED)
+
+
+@pytest.mark.parametrize("slots", [1, 10_000])
+def test_behind_more_jobs_than_are_counted(slots: int) -> None:
+    """There is no estimate, which would be of those that were counted only."""
+    supply = supply_of(ANY_CHAT, [worker(slots=slots)])
+    assert estimate(supply, MAX_COUNTED - 1, None).wait_s is not None
+    assert estimate(supply, MAX_COUNTED, None) == Estimate(MAX_COUNTED, None, MANY)
+    assert estimate(supply_of(ANY_CHAT, []), MAX_COUNTED, None).note == NOBODY
 
 
 def test_nobody_means_no_estimate() -> None:

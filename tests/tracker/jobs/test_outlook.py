@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 from gpunode_protocol.regions import Region
 from gpunode_protocol.tasks import Task
-from gpunode_tracker.jobs.estimates import Capacity, Estimate
+from gpunode_tracker.jobs.estimates import MANY, Capacity, Estimate
 from gpunode_tracker.jobs.outlook import LIVE_S, MEASURED_S, Outlook
 
 from tests.tracker.conftest import World
@@ -97,6 +97,20 @@ async def test_jobs_of_the_same_instant_have_an_order(queue: Queue, account: str
     jobs = [await queue.submit(account) for _ in range(4)]
     look = outlook(queue, Source(worker()))
     assert sorted([(await look.of(job)).position for job in jobs]) == [0, 1, 2, 3]
+
+
+async def test_a_queue_that_is_too_long_to_be_counted(
+    queue: Queue, account: str, clock: TestClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The place is the least that it can be, and no wait is made of it."""
+    for module in ("estimates", "outlook"):
+        monkeypatch.setattr(f"gpunode_tracker.jobs.{module}.MAX_COUNTED", 2)
+    jobs = []
+    for _ in range(4):
+        jobs.append(await queue.submit(account))
+        clock.advance(1)
+    found = [await outlook(queue, Source(worker())).of(job) for job in jobs]
+    assert found == [Estimate(0, 0.0), Estimate(1, 1.0), Estimate(2, None, MANY), Estimate(2, None, MANY)]
 
 
 async def test_all_sources_are_asked_and_not_too_often(queue: Queue, account: str, clock: TestClock) -> None:

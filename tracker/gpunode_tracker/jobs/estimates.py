@@ -16,12 +16,13 @@ from gpunode_tracker.jobs.lanes import lane_of, parts_of
 from gpunode_tracker.storage.claim_statements import ALONE_SHUN_S, SHUN_S
 
 MAX_COUNTED: Final = 1_000
-"""Jobs ahead are counted so far in each lane: whoever is behind so many need not know more exactly."""
+"""Jobs ahead are counted so far in each lane. Behind as many there is no estimate: there may be far more."""
 _MAX_LANES: Final = 48
 _MS_PER_S: Final = 1_000
 
 NOBODY: Final = "No live worker or node can do this now: none is online."
 NOT_MEASURED: Final = "Somebody can do this, but how long jobs of this type take has not been measured yet."
+MANY: Final = f"{MAX_COUNTED:,} or more jobs go before this one: no further ones are counted, and no wait is estimated."
 AGAIN: Final = "Whoever can do this failed it just before, and is given it again after a while."
 
 
@@ -105,7 +106,12 @@ class Supply:
 
 @dataclass(frozen=True)
 class Estimate:
-    """position: jobs that go before. wait_s: seconds until it starts, None = not known; ``note`` says why."""
+    """How long a job has to wait.
+
+    Args:
+        position: jobs that go before; from ``MAX_COUNTED`` on, at least so many.
+        wait_s: seconds until it starts, 0 = somebody has a slot for it; None = not known, ``note`` says why.
+    """
 
     position: int
     wait_s: float | None
@@ -208,11 +214,13 @@ def estimate(supply: Supply, ahead: int, type_ms: float | None) -> Estimate:
 
     Args:
         supply: who can do it.
-        ahead: queued jobs that go before it.
+        ahead: queued jobs that go before it, counted up to ``MAX_COUNTED`` in each lane.
         type_ms: mean of what jobs of its type took lately, None = there were none.
     """
     if not supply.slots:
         return Estimate(ahead, None, supply.note)
+    if ahead >= MAX_COUNTED:  # below it no lane's count was cut
+        return Estimate(ahead, None, MANY)
     to_finish = max(0, ahead + supply.busy + 1 - supply.slots)
     if not to_finish:
         return Estimate(ahead, 0.0)
