@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Final
 
-import pytest
+from tests.needs import lacking
 
 #: where Debian and Ubuntu (by architecture) and Fedora put the library
 _PLACES: Final = ("/usr/lib/*/faketime/libfaketime.so.1", "/usr/lib64/faketime/libfaketime.so.1")
@@ -30,8 +30,8 @@ def set_clock(file: Path, offset_s: int) -> None:
 
 
 def _library() -> dict[str, str]:
-    for pattern in _PLACES:
-        for path in Path("/").glob(pattern.removeprefix("/")):
-            # the monotonic clock stays, or waits would never end; so do the times of files
-            return {"LD_PRELOAD": str(path), "FAKETIME_DONT_FAKE_MONOTONIC": "1", "NO_FAKE_STAT": "1"}
-    pytest.skip("needs libfaketime: apt-get install faketime")
+    found = [path for pattern in _PLACES for path in Path("/").glob(pattern.removeprefix("/"))]
+    if not found:
+        lacking("faketime", "needs libfaketime: apt-get install faketime")
+    # the monotonic clock stays, or waits would never end; so do the times of files
+    return {"LD_PRELOAD": str(found[0]), "FAKETIME_DONT_FAKE_MONOTONIC": "1", "NO_FAKE_STAT": "1"}

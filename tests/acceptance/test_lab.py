@@ -18,6 +18,7 @@ from gpunode_protocol.adverts import ADVERT_LIFETIME_S, ANNOUNCE_INTERVAL_S
 
 from tests.acceptance.lab_calls import HASTE
 from tests.acceptance.processes import wait_until
+from tests.needs import lacking
 
 pytestmark = pytest.mark.acceptance
 
@@ -46,7 +47,7 @@ def network() -> Iterator[LabNetwork]:
     try:
         lab = Lab.start("clouds", world, preload=(*PRELOAD, CALLS), real_time=False)
     except LabUnavailable as error:
-        pytest.skip(str(error))
+        lacking("lab", str(error))
     with lab, LabNetwork(lab, TRACKER) as running:
         running.start_nodes([NEAR, FAR], MODEL)
         yield running

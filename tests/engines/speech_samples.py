@@ -6,7 +6,7 @@ import subprocess
 import wave
 from pathlib import Path
 
-import pytest
+from tests.needs import lacking
 
 SENTENCES = (
     "The quick brown fox jumps over the lazy dog.",
@@ -20,7 +20,7 @@ def spoken(text: str, path: Path) -> Path:
     """Speak a text into a WAV file and return it; skips the test where no espeak-ng is installed."""
     espeak = shutil.which("espeak-ng")
     if espeak is None:
-        pytest.skip("espeak-ng is not installed: apt-get install espeak-ng")
+        lacking("espeak-ng", "espeak-ng is not installed: apt-get install espeak-ng")
     subprocess.run([espeak, "-v", "en-us", "-s", "140", "-w", str(path), text], check=True, capture_output=True)
     return path
 

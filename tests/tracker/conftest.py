@@ -29,6 +29,7 @@ from gpunode_tracker.storage.tables import evidence
 from gpunode_tracker.tracker import Tracker
 from sqlalchemy import select
 
+from tests.needs import lacking
 from tests.tracker.databases import FULL_RUN, SQLITE
 from tests.tracker.parties import Job, TestClock
 from tests.tracker.postgres import NO_POSTGRES, Postgres, find_binaries
@@ -57,7 +58,7 @@ def postgres() -> Iterator[Postgres]:
     """A running PostgreSQL, shared by the run: take a database of it, and do not stop it."""
     binaries = find_binaries()
     if binaries is None:
-        pytest.skip(NO_POSTGRES)
+        lacking("postgresql", NO_POSTGRES)
     with Postgres(binaries) as running:
         yield running
 
@@ -67,7 +68,7 @@ def redis_server() -> Iterator[Redis]:
     """A running Redis, shared by the run: do not stop it."""
     program = find_redis()
     if program is None:
-        pytest.skip(NO_REDIS)
+        lacking("redis", NO_REDIS)
     with Redis(program) as running:
         yield running
 

@@ -12,6 +12,8 @@ from gpunode_benchmarks.lab.lab_network import PRELOAD, LabNetwork
 from gpunode_benchmarks.lab.world import World, find_world, load_world
 from gpunode_benchmarks.overhead_engines import paced_model
 
+from tests.needs import lacking
+
 PROBES = "gpunode_benchmarks.lab.probes"
 HOSTS = "tests.benchmarks.lab.on_hosts"
 
@@ -62,7 +64,7 @@ def start_or_skip(name: str, world: World, *, preload: tuple[str, ...] = ()) -> 
     try:
         return Lab.start(name, world, preload=preload)
     except LabUnavailable as error:
-        pytest.skip(str(error))
+        lacking("lab", str(error))
 
 
 StartLab = Callable[[str], Lab]

@@ -7,6 +7,8 @@ import pytest
 from gpunode_benchmarks.lab.errors import LabUnavailable
 from gpunode_benchmarks.routing.scene import CLIENTS, CROWD, DETOURS, PACES, nearest, run_scene
 
+from tests.needs import lacking
+
 
 def test_the_nearest_node() -> None:
     """By its round trip."""
@@ -20,7 +22,7 @@ def test_every_client_does_its_jobs(smollm2_path: Path) -> None:  # noqa: ARG001
     try:
         truth = run_scene(12, Random(1))
     except LabUnavailable as error:
-        pytest.skip(str(error))
+        lacking("lab", str(error))
     judged = [job for job in truth.jobs if job.phase >= 0]
     assert {(host, phase): 2 for host in CLIENTS for phase in (0, 1)} == {
         (host, phase): sum(job.host == host and job.phase == phase for job in judged)

@@ -14,6 +14,8 @@ from gpunode_engines.backends.audio_files import SAMPLE_RATE, decode_audio
 from gpunode_engines.errors import InvalidParameters
 from gpunode_protocol.payloads import MAX_AUDIO_MS
 
+from tests.needs import lacking
+
 SECONDS = 2
 PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(100)
 
@@ -65,7 +67,7 @@ def test_recordings_joined_into_one_file(tmp_path: Path) -> None:
 def _encoded(wav: bytes, path: Path) -> bytes:
     ffmpeg = shutil.which("ffmpeg")
     if ffmpeg is None:
-        pytest.skip("ffmpeg, which makes the file, is not installed")
+        lacking("ffmpeg", "ffmpeg, which makes the file, is not installed")
     subprocess.run([ffmpeg, "-loglevel", "error", "-i", "-", str(path)], input=wav, check=True)
     return path.read_bytes()
 

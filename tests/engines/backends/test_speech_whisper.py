@@ -22,6 +22,7 @@ from gpunode_engines.supervisor import SupervisedEngine
 
 from tests.engines.backends.test_audio_files import slow_bomb
 from tests.engines.speech_samples import TEXT, spoken, three_times, word_error_rate
+from tests.needs import lacking
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -126,7 +127,7 @@ async def _ten_hours(folder: Path) -> bytes:
     try:
         made = await asyncio.create_subprocess_exec(*command)
     except FileNotFoundError:
-        pytest.skip("ffmpeg, which makes the file, is not installed")
+        lacking("ffmpeg", "ffmpeg, which makes the file, is not installed")
     assert await made.wait() == 0
     return path.read_bytes()
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from gpunode_tracker.shared.redis_link import RedisLink
 
+from tests.needs import lacking
 from tests.tracker.redis_server import NO_REDIS, Redis, find_redis
 
 PATIENT_S = 20.0
@@ -17,7 +18,7 @@ def own_redis() -> Iterator[Redis]:
     """A running server that nobody else uses."""
     program = find_redis()
     if program is None:
-        pytest.skip(NO_REDIS)
+        lacking("redis", NO_REDIS)
     with Redis(program) as server:
         yield server
         server.thaw()

@@ -23,6 +23,7 @@ from gpunode_tracker.tracker import Tracker
 from gpunode_tracker.workers.lease_watch import LeaseWatch
 from sqlalchemy import text
 
+from tests.needs import lacking
 from tests.tracker.conftest import World
 from tests.tracker.parties import TestClock
 from tests.tracker.postgres import NO_POSTGRES, Postgres, find_binaries
@@ -37,7 +38,7 @@ def own_postgres() -> Iterator[Postgres]:
     """A PostgreSQL of this file's own, which its tests may stop."""
     binaries = find_binaries()
     if binaries is None:
-        pytest.skip(NO_POSTGRES)
+        lacking("postgresql", NO_POSTGRES)
     with Postgres(binaries) as running:
         running.create_database(NAME)
         yield running
