@@ -1,5 +1,6 @@
 """What is asked again and again is found by an index, however much there is: see the plans."""
 
+import re
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -22,6 +23,12 @@ from tests.tracker.storage.queued_jobs import LEASE_S, queued_job
 HOLDER = worker_holder("w7")
 SORTED_FEW = {"nodes of an account", "newest certificate"}
 """What an account or a node has a handful of may be sorted."""
+WALKS = {
+    "workers of a task": "workers",  # a list for people; its tasks are a list in one column, without an index
+    "workers of a region and a task": "workers",
+    "jobs of each lane": "jobs",  # counts them all, for workers that find no job; once in seconds for all of them
+}
+"""What may read a whole table, and which; sorting it would be too much for these too."""
 
 
 def _lease(number: int) -> Lease:
@@ -51,6 +58,9 @@ def _questions(count: int) -> dict[str, Callable[[AsyncConnection], Awaitable[ob
         "a lane of an account": lambda c: waits_in(c, "a7", LANES[0]),
         "workers of a region": lambda c: workers_page(c, region="europe", after_id="w7", limit=50),
         "live workers": lambda c: workers_page(c, status="online", limit=50),
+        "workers of a task": lambda c: workers_page(c, task="llm", limit=50),
+        "workers of a region and a task": lambda c: workers_page(c, region="europe", task="llm", limit=50),
+        "jobs of each lane": jobs.queued_by_lane,
         "jobs ahead": lambda c: jobs.jobs_ahead(c, queued_job(count), LANES, limit=1_000),
         "renewal": lambda c: jobs.renew_lease(c, running, now=NOW, lease_s=LEASE_S),
         "request": lambda c: jobs.keep_request(c, running, b"r"),
@@ -104,5 +114,8 @@ async def test_nothing_reads_or_sorts_a_whole_table(database: Database, count: i
                 found = await problems_of(connection, statement)
                 if name in SORTED_FEW:
                     found = [problem for problem in found if "ORDER BY" not in problem]
+                if name in WALKS:
+                    walk = re.compile(rf"\b(SCAN|reads all of) {WALKS[name]}\b")
+                    found = [problem for problem in found if not walk.search(problem)]
                 problems += [f"{name}: {problem} in {statement.sql[:300]}" for problem in found]
     assert not problems, "\n\n".join(problems)
