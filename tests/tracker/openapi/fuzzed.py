@@ -10,11 +10,11 @@ from typing import Any, cast
 
 from aiohttp import ClientSession
 from aiohttp.test_utils import TestClient
-from gpunode_protocol import jobs_api
+from gpunode_protocol import admin_api, jobs_api
 from gpunode_protocol.identity import Identity
 from gpunode_protocol.regions import Region
 from gpunode_protocol.tasks import Task
-from gpunode_protocol.tracker_api import NODES_PATH
+from gpunode_protocol.tracker_api import NODES_PATH, SettlementItem
 from gpunode_tracker.administration import Administration
 from gpunode_tracker.api_keys import KeyTerms
 from gpunode_tracker.config import TrackerSettings
@@ -26,6 +26,8 @@ from gpunode_tracker.scopes import Scope
 from gpunode_tracker.tracker import Tracker
 
 from tests.tracker.conftest import World
+from tests.tracker.parties import Job
+from tests.tracker.pull_workers import ANSWER
 
 ENDLESS = Rate(per_minute=1_000_000, burst=1_000_000)
 CREDITS = 1_000_000
@@ -42,7 +44,8 @@ class Inhabitants:
     """Who and what is in a tracker.
 
     key: of an administrator, good for everything. node_token, worker_token: of a registered node and a pull worker.
-    ids: of things that exist, by the name of the path's variable; ``job`` has ended. held_job: the worker has it.
+    ids: of things that exist, by the name of the path's variable: ``job`` is completed, ``key`` is not the one above.
+    held_job: the worker has it.
     """
 
     key: str
@@ -100,18 +103,24 @@ async def _start(settings: TrackerSettings, stack: AsyncExitStack) -> tuple[str,
 
 
 async def populate(world: World) -> Inhabitants:
-    """Make an account with its key, a node, a worker, a job that it holds and one that was cancelled."""
+    """Make an account with two keys, a paid node, a worker; a job that it did, one that it has, a cancelled one."""
     account = (await world.admin.create_account("fuzz", credits_given=CREDITS)).id
     key = await world.admin.create_key(account, KeyTerms(scopes=frozenset(Scope)))
     worker = await _worker(world)
-    held = await _held_job(world, key, worker)
+    completed, held = await _completed_job(world, key, worker), await _held_job(world, key, worker)
+    await _cancelled_job(world, key)
+    spare = await world.made(admin_api.NewKey, admin_api.KEYS_PATH, admin_api.KeyRequest(name="spare"), key=key)
     node = Identity.generate()
     node_token = (await world.register(node)).token
+    linked = await world.link(node, key)
+    assert linked.ok, await linked.text()
     ids = {
         "account": account,
         "asset": "start.js",
-        "job": await _cancelled_job(world, key),
+        "job": completed,
+        "key": spare.key.key,
         "peer": node.peer_id,
+        "receipt": await _receipt(world, key, node),
         "worker": worker.worker_id,
     }
     return Inhabitants(key, node_token, worker.token, ids, held)
@@ -124,11 +133,26 @@ async def _submitted(world: World, key: str) -> str:
     return jobs_api.JobTicket.model_validate_json(await answer.text()).job_id
 
 
-async def _cancelled_job(world: World, key: str) -> str:
-    job = await _submitted(world, key)
-    answer = await world.delete(jobs_api.JOB_PATH.format(job=job), key=key)
+async def _cancelled_job(world: World, key: str) -> None:
+    answer = await world.delete(jobs_api.JOB_PATH.format(job=await _submitted(world, key)), key=key)
+    assert answer.status == 200, await answer.text()
+
+
+async def _completed_job(world: World, key: str, worker: jobs_api.WorkerCredentials) -> str:
+    job = await _held_job(world, key, worker)
+    done = jobs_api.JobCompletion(success=True, result=ANSWER, processing_time=0.5)
+    answer = await world.post(jobs_api.COMPLETE_PATH.format(job=job), done, token=worker.token)
     assert answer.status == 200, await answer.text()
     return job
+
+
+async def _receipt(world: World, key: str, node: Identity) -> str:
+    """Return the id of a receipt that the ledger has."""
+    client = Identity.generate()
+    grant = await world.grant(key, client)
+    voucher, receipt = Job(world.network, client, node, grant.jti).finished(10, 3)
+    await world.settle(SettlementItem(voucher=voucher.envelope, receipt=receipt.envelope))
+    return receipt.digest.hex()
 
 
 async def _worker(world: World) -> jobs_api.WorkerCredentials:
