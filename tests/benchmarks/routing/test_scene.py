@@ -5,6 +5,7 @@ from random import Random
 
 import pytest
 from gpunode_benchmarks.lab.errors import LabUnavailable
+from gpunode_benchmarks.routing.bench import GOOD_MS
 from gpunode_benchmarks.routing.scene import CLIENTS, CROWD, DETOURS, PACES, nearest, run_scene
 
 
@@ -16,7 +17,7 @@ def test_the_nearest_node() -> None:
 @pytest.mark.full
 @pytest.mark.timeout(300)
 def test_every_client_does_its_jobs(smollm2_path: Path) -> None:  # noqa: ARG001 -- a paced engine takes its plan
-    """Half of them beside a crowd; each is known with its node, and all were done by the engines' clock."""
+    """Half of them beside a crowd; each is known with its node, and most went to the best one or nearly so."""
     try:
         truth = run_scene(12, Random(1))
     except LabUnavailable as error:
@@ -30,6 +31,6 @@ def test_every_client_does_its_jobs(smollm2_path: Path) -> None:  # noqa: ARG001
     assert {job.node for job in truth.jobs} <= set(PACES)
     assert all(job.ended_at > job.chosen_at for job in truth.jobs)
     assert len(truth.jobs) >= len(judged) + len(CLIENTS) * (2 + CROWD)
-    assert all(truth.regret_ms(job) >= 0 for job in judged)
+    assert sum(truth.regret_ms(job) <= GOOD_MS for job in judged) >= 9
     assert len(truth.detours) == DETOURS * len(CLIENTS)
     assert all(detour.direct_first_ms < detour.queued_first_ms for detour in truth.detours)
