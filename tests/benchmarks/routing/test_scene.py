@@ -5,13 +5,24 @@ from random import Random
 
 import pytest
 from gpunode_benchmarks.lab.errors import LabUnavailable
+from gpunode_benchmarks.lab.world import find_world, load_world
 from gpunode_benchmarks.routing.bench import GOOD_MS
-from gpunode_benchmarks.routing.scene import CLIENTS, CROWD, DETOURS, PACES, nearest, run_scene
+from gpunode_benchmarks.routing.scene import CLIENTS, CROWD, DETOURS, PACES, WORLD, detours_of, nearest, run_scene
 
 
 def test_the_nearest_node() -> None:
     """By its round trip."""
     assert nearest({"far": 100.0, "near": 10.0}) == "near"
+
+
+def test_detours_lead_through_another_region() -> None:
+    """The client in the tracker's own takes none."""
+    world = load_world(find_world(WORLD))
+    assert {client: detours_of(world, client) for client in CLIENTS} == {
+        "seoul-1": 0,
+        "stockholm-1": DETOURS,
+        "montreal-1": DETOURS,
+    }
 
 
 @pytest.mark.full
@@ -32,5 +43,5 @@ def test_every_client_does_its_jobs(smollm2_path: Path) -> None:  # noqa: ARG001
     assert all(job.ended_at > job.chosen_at for job in truth.jobs)
     assert len(truth.jobs) >= len(judged) + len(CLIENTS) * (2 + CROWD)
     assert sum(truth.regret_ms(job) <= GOOD_MS for job in judged) >= 9
-    assert len(truth.detours) == DETOURS * len(CLIENTS)
+    assert len(truth.detours) == 2 * DETOURS
     assert all(detour.direct_first_ms < detour.queued_first_ms for detour in truth.detours)
