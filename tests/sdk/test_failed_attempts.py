@@ -274,3 +274,19 @@ async def test_a_liar_is_not_asked_after_an_ordinary_pause(world: World) -> None
         with pytest.raises(NoNodeFound, match=re.escape(reason)):
             await client.chat(messages=HELLO, limits=Limits(deny_nodes=frozenset({good.peer_id})))
     assert len(liar.requests) == 1
+
+
+@virtual_time
+async def test_a_job_under_way_does_not_go_to_who_lied_to_another(world: World) -> None:
+    """It was ranked before the lie, and nobody else is left."""
+    world.add_node(words=["x"] * 20, token_s=0.1, cut_after=10)
+    liar = world.add_node(quote=10**6)
+    liar.queued = 4
+    async with world.client() as client:
+        under_way = asyncio.create_task(client.chat(messages=HELLO))
+        await asyncio.sleep(0.5)
+        with pytest.raises(NoNodeFound):
+            await client.chat(messages=HELLO, limits=Limits(allow_nodes=frozenset({liar.peer_id})))
+        with pytest.raises(AnswerInterrupted):
+            await under_way
+    assert len(liar.requests) == 1
