@@ -1,11 +1,13 @@
 """Adverts as they come in from all sources, each verified, one for each node and model. Pure."""
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
 from gpunode_protocol.adverts import Advert, open_advert
 from gpunode_protocol.errors import GpunodeError
+from gpunode_protocol.identity import PeerId
 from gpunode_protocol.regions import Region
 from gpunode_protocol.signing import Envelope, Signed
 from gpunode_protocol.trust import check_advert
@@ -16,6 +18,14 @@ from gpunode.types import Source
 
 MAX_INDEX_AGE_S: Final = 300
 """An older index is a replay: every advert in it has expired."""
+
+HeldAgainst = Callable[[PeerId], str | None]
+"""Says why a node is not asked whatever is wanted, None if it may be."""
+
+
+def nothing_known(_node: PeerId) -> str | None:
+    """Hold nothing against anybody."""
+    return None
 
 
 @dataclass
@@ -36,12 +46,16 @@ class AdvertPool:
 
     Args:
         network: against which adverts are verified. wanted: what they must be about. now: Unix seconds.
+        held_against: see ``HeldAgainst``.
     """
 
-    def __init__(self, network: Network, wanted: Wanted, *, now: float) -> None:
+    def __init__(
+        self, network: Network, wanted: Wanted, *, now: float, held_against: HeldAgainst = nothing_known
+    ) -> None:
         self._network = network
         self._wanted = wanted
         self._now = now
+        self._held_against = held_against
         self._candidates: dict[tuple[str, str], Candidate] = {}
         self._objections: dict[tuple[str, str], str] = {}
         self.reasons: Counter[str] = Counter()
@@ -93,7 +107,7 @@ class AdvertPool:
             self.reasons[reason] += 1
             return
         key = (body.peer, body.model.name)
-        refusal = objection(body, self._wanted)
+        refusal = objection(body, self._wanted) or self._held_against(body.peer)
         if refusal is not None:
             self._objections[key] = refusal  # once for each node, however many sources tell of it
             return

@@ -11,7 +11,7 @@ from gpunode_protocol.mesh.interface import Mesh
 from gpunode_protocol.regions import Region
 from gpunode_protocol.tracker_api import NodesReply
 
-from gpunode._advert_pool import AdvertPool, Found
+from gpunode._advert_pool import AdvertPool, Found, HeldAgainst, nothing_known
 from gpunode._good_nodes import GoodNodes
 from gpunode._look_up import DHT_PATIENCE_S, LookUp
 from gpunode._network import Network
@@ -40,6 +40,7 @@ class Discovery:
         good_nodes: the third source.
         network: returns what is known of the network now.
         clock: Unix seconds.
+        held_against: see there.
         dht_patience_s: see ``LookUp``.
     """
 
@@ -51,6 +52,7 @@ class Discovery:
         good_nodes: GoodNodes,
         network: Callable[[], Network],
         clock: Callable[[], float],
+        held_against: HeldAgainst = nothing_known,
         dht_patience_s: float = DHT_PATIENCE_S,
     ) -> None:
         self._mesh = mesh
@@ -58,6 +60,7 @@ class Discovery:
         self._good_nodes = good_nodes
         self._network = network
         self._clock = clock
+        self._held_against = held_against
         self._dht_patience_s = dht_patience_s
         self._under_way: set[LookUp] = set()
 
@@ -67,7 +70,7 @@ class Discovery:
 
     def begin(self, wanted: Wanted, *, home: Region | None) -> LookUp:
         """Begin to search; the caller awaits the look-up, or cancels it. ``close`` ends it too."""
-        pool = AdvertPool(self._network(), wanted, now=self._clock())
+        pool = AdvertPool(self._network(), wanted, now=self._clock(), held_against=self._held_against)
         look_up = LookUp(pool, wanted.region or home, self._dht_patience_s)
         look_up.start(self._search(look_up, wanted, home))
         self._under_way.add(look_up)

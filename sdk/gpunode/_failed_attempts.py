@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 
 
 class FailedAttempts:
-    """Keeps them in order; nodes at fault are asked last from then on, and liars are reported.
+    """Keeps them in order; nodes at fault are asked last from then on; liars are reported, and not asked for a day.
 
     A node that says that the request is at fault may lie, so nothing is held against it, or believed, until another
     node has said the same or has done the job.
@@ -83,6 +83,7 @@ class FailedAttempts:
             self.excluded.add(choice.node)
         if isinstance(error, VerificationFailed):
             services.accounting.report(job.request, error)
+            services.measurements.lied(choice.node, error.fault)
         if blame is Blame.NODE:
             self._blame(choice)
         elif isinstance(error, JobError):

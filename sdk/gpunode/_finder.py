@@ -177,7 +177,8 @@ class Finder:
     async def _known_choices(self, placement: Placement) -> list[Choice]:
         """Return the nodes of an earlier search; none if not one of them answers any more."""
         known = self._memory.recall(placement.question, network=self._network(), now=self._clock())
-        known = [candidate for candidate in known if placement.objection(candidate) is None]
+        held_against = self._measurements.held_against
+        known = [item for item in known if placement.objection(item) is None and held_against(item.node) is None]
         choices = self._ranked_at_once(known, placement) or await self._ranked(known, placement)
         if not any(choice.probe is not None for choice in choices):
             return []

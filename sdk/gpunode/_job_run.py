@@ -227,6 +227,7 @@ class JobRun:
     async def _next_seat(self) -> Seat | None:
         if self._limit_reached():
             return None
+        self._nodes.keep(lambda choice: self._services.measurements.held_against(choice.node) is None)
         if self._cut_at is not None:
             await self._searches.for_rest(self._can_finish, self._cut_at)
         elif not await self._searches.for_beginning():

@@ -1,4 +1,4 @@
-"""What this client has measured of nodes, kept between runs: round trips, speeds, failures."""
+"""What this client has measured of nodes, kept between runs: round trips, speeds, failures, lies."""
 
 import logging
 import math
@@ -6,8 +6,9 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
+from gpunode_protocol.errors import AnswerFault
 from gpunode_protocol.regions import Region
 
 from gpunode._observed import NOTHING_OBSERVED, Observed, Timing, observed_of
@@ -21,10 +22,13 @@ KEPT_S: Final = 24 * 3600.0
 """The last round trip of a node is a hint for so long: whom to ask first."""
 JOBS_KEPT_S: Final = 3600.0
 """Speeds and failures are forgotten after this: a home PC that was slow once is tried again."""
+LIES_KEPT_S: Final = 24 * 3600.0
+"""A node whose answer did not verify is not asked for so long: unlike a failure, that has no innocent cause."""
 MAX_JOBS: Final = 16
 """The last jobs at a node that count: speeds change with what else a home PC does."""
 MAX_NODES: Final = 256
-"""Nodes that are remembered, each with its models; the one that was measured longest ago gives way."""
+"""Nodes that are remembered, each with its models; the one that was measured longest ago gives way, liars last: others
+could be measured by the hundred to have one forgotten."""
 SAVE_INTERVAL_S: Final = 30.0
 SUMMARY_S: Final = 10.0
 """What old jobs tell is reckoned anew this often, and at each new job: a choice among many nodes takes no time then."""
@@ -59,11 +63,17 @@ class _Node:
     """rtts: those that are, or will be, the smallest of a window: instants and round trips both grow.
 
     region: where the node says it is; None = not known, or it is behind a relay, whose detour would be measured.
+    lie: when an answer of it did not verify the last time, and by what; None = never.
     """
 
     region: Region | None = None
     rtts: deque[_Rtt] = field(default_factory=deque)
     services: dict[str, _Service] = field(default_factory=dict)
+    lie: tuple[float, AnswerFault] | None = None
+
+    def recent_lie(self, now: float) -> AnswerFault | None:
+        """Return by what an answer of the last day did not verify, None if all did."""
+        return self.lie[1] if self.lie is not None and now - self.lie[0] < LIES_KEPT_S else None
 
 
 class Measurements:
@@ -109,6 +119,17 @@ class Measurements:
         service.outcomes.append((self._clock(), False))
         service.summary = None
         self._save_now_and_then()
+
+    def lied(self, node: str, fault: AnswerFault) -> None:
+        """Note an answer that does not verify, at once: such nodes are few, and the next run must know."""
+        self._node(node).lie = self._clock(), fault
+        self.save()
+
+    def held_against(self, node: str) -> str | None:
+        """Return what an answer of a node had that did not verify within the last day, None if all did."""
+        known = self._load().get(node)
+        lie = None if known is None else known.recent_lie(self._clock())
+        return None if lie is None else f"sent an answer that does not verify ({lie}), less than a day ago"
 
     def last_rtt_ms(self, node: str) -> float | None:
         """Return the same, or else the last one of the day: a hint, and no measurement."""
@@ -165,9 +186,15 @@ class Measurements:
         since = self._clock() - RTT_WINDOW_S
         while len(known.rtts) > 1 and known.rtts[0][0] < since:
             known.rtts.popleft()
-        for old in list(nodes)[:-MAX_NODES]:
-            del nodes[old]
+        while len(nodes) > MAX_NODES:
+            self._forget_one(nodes)
         return known
+
+    def _forget_one(self, nodes: dict[str, _Node]) -> None:
+        now = self._clock()
+        oldest = next(iter(nodes))
+        others = list(nodes)[:-1]  # without the one that is measured now
+        del nodes[next((node for node in others if nodes[node].recent_lie(now) is None), oldest)]
 
     def _load(self) -> dict[str, _Node]:
         if self._known is None:
@@ -186,7 +213,7 @@ def _as_json(known: _Node) -> dict[str, Any]:
         model: {"timings": list(service.timings), "outcomes": list(service.outcomes)}
         for model, service in known.services.items()
     }
-    return {"region": known.region, "rtts": list(known.rtts), "services": services}
+    return {"region": known.region, "rtts": list(known.rtts), "services": services, "lie": known.lie}
 
 
 def _from_json(value: Any, *, now: float) -> _Node:
@@ -196,6 +223,8 @@ def _from_json(value: Any, *, now: float) -> _Node:
         None if region is None else Region(region),
         deque((float(at), _positive(rtt_ms)) for at, rtt_ms in value["rtts"] if at <= now),
     )
+    if (lie := value.get("lie")) is not None and lie[0] <= now and lie[1] in get_args(AnswerFault):
+        known.lie = float(lie[0]), lie[1]
     for model, kept in value["services"].items():
         service = known.services[model] = _Service()
         timings = (Timing(*map(_positive, item)) for item in kept["timings"])

@@ -350,6 +350,7 @@ class Session:
             good_nodes=good_nodes,
             network=self._current,
             clock=around.clock,
+            held_against=self._measurements.held_against,
             dht_patience_s=around.dht_patience_s,
         )
         prober = Prober(mesh, self._measurements, monotonic=around.monotonic)

@@ -52,6 +52,14 @@ def test_an_interrupted_answer_is_counted() -> None:
         _values(broken)
 
 
+def test_an_answer_of_which_only_the_end_was_missing_has_no_gap() -> None:
+    """It is counted as cut, and missing among the gaps."""
+    ended = replace(CUT, parts=(replace(CUT.parts[0], output_units=3), replace(CUT.parts[1], output_units=0)))
+    run = FailoverRun((CUT, ended), (100.0,), too_late=0, paid=PAID)
+    counts = {measure.name: measure.count for measure in measures_of(run)}
+    assert (counts["runs"], counts["gap"]) == (2, 1)
+
+
 def test_the_bench_says_how_long_it_took(monkeypatch: pytest.MonkeyPatch) -> None:
     """In whole seconds, the start of the network included."""
     run = FailoverRun((CUT,), (100.0,), too_late=0, paid=PAID)

@@ -22,7 +22,10 @@ def _result(**changes: float) -> BenchResult:
     values = {name: {"median": value} for name, value in (_ONES | changes).items()}
     values["gap"] = {"median": 400.0, "max": 900.0}
     values["ttft"] = {"median": 200.0, "max": 300.0}
-    measures = tuple(Measure(name=name, about="", unit="", count=1, values=value) for name, value in values.items())
+    measures = tuple(
+        Measure(name=name, about="", unit="", count=48 if name == "gap" else 1, values=value)
+        for name, value in values.items()
+    )
     return BenchResult(
         bench="failover", about="", settings={"nodes": 4}, measures=measures, load_before=0.1, load_after=0.2
     )
@@ -32,7 +35,7 @@ def test_programs_find_the_figures_at_the_top() -> None:
     """Counts are whole numbers, and what must be so in every run is true or false."""
     printed = json.loads(json.dumps(to_failover_json(_result(), {"system": "Linux"})))
     assert (printed["runs"], printed["interrupted"], printed["too_late"]) == (50, 0, 2)
-    assert printed["gap_ms"] == {"median": 400.0, "max": 900.0}
+    assert printed["gap_ms"] == {"count": 48, "median": 400.0, "max": 900.0}
     assert printed["ttft_ms"] == {"median": 200.0, "max": 300.0}
     assert (printed["tokens_lost"], printed["tokens_repeated"]) == (0, 0)
     assert (printed["prefix_unchanged"], printed["ledger_matches"]) == (True, True)

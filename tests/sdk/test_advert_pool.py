@@ -67,3 +67,12 @@ def test_a_node_that_may_not_do_it_is_counted_once() -> None:
     for source in ("dht", "index"):
         pool.add_verified_by_node(KEYS.advert(NODE), source)  # type: ignore[arg-type]  # -- a Source each
     assert (pool.count, pool.found().excluded) == (0, {"is on the list of denied nodes": 1})
+
+
+def test_what_is_held_against_a_node_excludes_it() -> None:
+    """Whatever is wanted; counted once, with the reason."""
+    network = Network(KEYS.network_info(), KEYS.trust, KEYS.revocations().body)
+    pool = AdvertPool(network, Wanted(Task.LLM, MODEL), now=EPOCH, held_against={NODE.peer_id: "lied"}.get)
+    pool.add_verified_by_node(KEYS.advert(NODE), "dht")
+    pool.add_verified_by_node(KEYS.advert(NODE), "cache")
+    assert (pool.count, pool.found().excluded) == (0, {"lied": 1})

@@ -1,15 +1,17 @@
 """What is held against nodes, and what they are believed, in whole jobs."""
 
 import asyncio
+import re
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from gpunode import AsyncInferenceClient
+from gpunode import AsyncInferenceClient, Limits
+from gpunode._breakers import LONGEST_PAUSE_S
 from gpunode._job_requests import Job
 from gpunode._measurements import Measurements
 from gpunode._selection import Choice
-from gpunode.errors import AnswerInterrupted, RequestRefused
+from gpunode.errors import AnswerInterrupted, NoNodeFound, RequestRefused
 from gpunode_protocol.errors import ErrorCode, JobError, job_error
 from gpunode_protocol.identity import Identity
 from gpunode_protocol.patience import Patience
@@ -129,7 +131,7 @@ async def test_the_callers_own_deadline_is_no_nodes_failure(world: World) -> Non
 async def test_a_lie_before_the_first_output_costs_one_attempt(
     world: World, blamed: list[str], script: dict[str, Any], kind: str
 ) -> None:
-    """The liar is reported and asked last, and another node does the job."""
+    """The liar is reported and not asked again, and another node does the job."""
     liar, good = _pair(world, **script)
     async with world.client() as client:
         for _ in range(2):
@@ -252,3 +254,39 @@ class _Later(list[JobError]):
 
     def __bool__(self) -> bool:
         return len(self._node.requests) > self._after
+
+
+@virtual_time
+async def test_a_liar_is_not_asked_after_an_ordinary_pause(world: World) -> None:
+    """Nor by another run, nor where nobody else is left; callers are told why."""
+    reason = "sent an answer that does not verify (bad_usage), less than a day ago"
+    liar, good = _pair(world, quote=10**6)
+    async with world.client() as client:
+        await client.chat(messages=HELLO)
+        assert (await client.chat(messages=HELLO)).route.node == good.peer_id
+        await asyncio.sleep(LONGEST_PAUSE_S + 1)
+        assert (await client.chat(messages=HELLO)).route.node == good.peer_id
+    async with world.client() as client:
+        told = await client.explain(model=MODEL)
+        assert ([item.node for item in told.candidates], told.excluded) == ([good.peer_id], {reason: 1})
+        assert (await client.chat(messages=HELLO)).route.node == good.peer_id
+    async with world.client() as client:
+        with pytest.raises(NoNodeFound, match=re.escape(reason)):
+            await client.chat(messages=HELLO, limits=Limits(deny_nodes=frozenset({good.peer_id})))
+    assert len(liar.requests) == 1
+
+
+@virtual_time
+async def test_a_job_under_way_does_not_go_to_who_lied_to_another(world: World) -> None:
+    """It was ranked before the lie, and nobody else is left."""
+    world.add_node(words=["x"] * 20, token_s=0.1, cut_after=10)
+    liar = world.add_node(quote=10**6)
+    liar.queued = 4
+    async with world.client() as client:
+        under_way = asyncio.create_task(client.chat(messages=HELLO))
+        await asyncio.sleep(0.5)
+        with pytest.raises(NoNodeFound):
+            await client.chat(messages=HELLO, limits=Limits(allow_nodes=frozenset({liar.peer_id})))
+        with pytest.raises(AnswerInterrupted):
+            await under_way
+    assert len(liar.requests) == 1

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gpunode import ChatResult
-from gpunode.errors import AnswerInterrupted, VerificationFailed
+from gpunode import ChatResult, Limits
+from gpunode.errors import AnswerInterrupted, NoNodeFound, VerificationFailed
 from gpunode.types import RouteSegment
 from gpunode_protocol.adverts import Speed
 from gpunode_protocol.errors import ErrorCode, job_error
@@ -199,10 +199,10 @@ async def test_a_node_that_becomes_too_slow_hands_over(world: World) -> None:
     ],
     ids=["another output", "another usage", "another signature"],
 )
-async def test_a_node_whose_receipt_does_not_verify_is_asked_last(
+async def test_a_node_whose_receipt_does_not_verify_is_not_asked_again(
     world: World, script: dict[str, Any], kind: str
 ) -> None:
-    """It is reported, is paid no more, and is asked again only where nobody else is there."""
+    """It is reported, is paid no more, and not where nobody else is left either: the error says why."""
     liar, good = _pair(world, **script)
     world.remove_probe(good.peer_id)  # so that nothing but the failure puts it first
     async with world.client() as client:
@@ -211,11 +211,10 @@ async def test_a_node_whose_receipt_does_not_verify_is_asked_last(
         answer = await client.chat(messages=HELLO)
         assert (answer.route.node, answer.route.failed) == (good.peer_id, ())
         assert (len(liar.requests), len(good.requests)) == (1, 1)
-        good.refuse = [job_error(ErrorCode.BUSY, "full", retry_after_s=60.0)]
-        with pytest.raises(VerificationFailed):
-            await client.chat(messages=HELLO)
-    assert (len(liar.requests), len(good.requests)) == (2, 2)
-    assert [(report.node, report.kind) for report in world.tracker.reports] == [(liar.peer_id, kind)] * 2
+        with pytest.raises(NoNodeFound, match=rf"does not verify \({kind}\), less than a day ago"):
+            await client.chat(messages=HELLO, limits=Limits(deny_nodes=frozenset({good.peer_id})))
+    assert (len(liar.requests), len(good.requests)) == (1, 1)
+    assert [(report.node, report.kind) for report in world.tracker.reports] == [(liar.peer_id, kind)]
     assert world.tracker.settled == []
     assert not any(job.is_settled for job in liar.jobs)
 

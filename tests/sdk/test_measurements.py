@@ -7,6 +7,7 @@ import pytest
 from gpunode._measurements import (
     JOBS_KEPT_S,
     KEPT_S,
+    LIES_KEPT_S,
     MAX_JOBS,
     MAX_NODES,
     RTT_WINDOW_S,
@@ -163,3 +164,42 @@ def test_a_folder_that_cannot_be_written_is_no_failure(book: _Book, caplog: pyte
         book.kept.rtt_measured("n", 20.0)
     assert book.kept.rtt_ms("n") == 20
     assert "cannot be kept" in caplog.text
+
+
+def test_a_lie_is_held_against_a_node_for_a_day(book: _Book) -> None:
+    """Also by the next run, and of no other node; no good job makes up for it."""
+    book.kept.lied("liar", "bad_digest")
+    book.kept.job_done("liar", MODEL, book.timing())
+    book.now += LIES_KEPT_S - 1
+    for measurements in (book.kept, book.reopened()):
+        assert (
+            measurements.held_against("liar") == "sent an answer that does not verify (bad_digest), less than a day ago"
+        )
+        assert measurements.held_against("other") is None
+    book.now += 1
+    for measurements in (book.kept, book.reopened()):
+        assert measurements.held_against("liar") is None
+
+
+def test_a_lie_is_not_forgotten_for_others_that_were_measured(book: _Book) -> None:
+    """However many."""
+    book.kept.lied("liar", "bad_usage")
+    for number in range(MAX_NODES + 1):
+        book.kept.rtt_measured(str(number), 1.0)
+    assert book.kept.held_against("liar") is not None
+    assert [book.kept.rtt_ms(node) for node in ("0", "1", "2")] == [None, None, 1.0]
+
+
+def test_when_all_have_lied_the_oldest_gives_way(book: _Book) -> None:
+    """The file stays small."""
+    for number in range(MAX_NODES + 1):
+        book.kept.lied(str(number), "bad_usage")
+    assert [book.kept.held_against(node) is None for node in ("0", "1", str(MAX_NODES))] == [True, False, False]
+
+
+@pytest.mark.parametrize("lie", ['[1e12, "bad_usage"]', '[1, "no such fault"]'], ids=["of the future", "unknown"])
+def test_a_lie_that_cannot_be_is_left_out(book: _Book, lie: str) -> None:
+    """The rest of the node's entry counts."""
+    book.path.write_text(f'{{"n": {{"region": null, "rtts": [[1000, 5]], "services": {{}}, "lie": {lie}}}}}')
+    kept = book.reopened()
+    assert (kept.held_against("n"), kept.rtt_ms("n")) == (None, 5)

@@ -4,12 +4,14 @@ import asyncio
 
 import pytest
 from gpunode_protocol import tracker_api as api
+from gpunode_protocol.identity import Identity
 from gpunode_tracker import upkeep
 from gpunode_tracker.bans import BanKind
 from gpunode_tracker.entries import account_name, reserved_name
 from gpunode_tracker.sharding import OVERLAP_S, Sharding
 from gpunode_tracker.storage import ledger
 from gpunode_tracker.storage.documents import DocumentKind, newest
+from gpunode_tracker.storage.reports import add_report, count_reports
 from gpunode_tracker.storage.tables import balance_checkpoints, bans, signed_documents, used_challenges
 from gpunode_tracker.storage.workers import add_worker
 from gpunode_tracker.tracker import Tracker
@@ -17,7 +19,7 @@ from gpunode_tracker.upkeep import Upkeep
 from sqlalchemy import select
 
 from tests.tracker.conftest import World
-from tests.tracker.parties import START_AT, TestClock
+from tests.tracker.parties import START_AT, TestClock, job_id
 from tests.tracker.workers.examples import stored_worker, worker_id
 
 
@@ -107,3 +109,18 @@ async def test_who_lived_before_a_restart_lives_after_it(tracker: Tracker) -> No
             await asyncio.sleep(0)
     await running.stop()
     assert tracker.workers.tokens.find(b"hash", START_AT) == worker_id(1)
+
+
+async def test_reports_end_after_ninety_days(world: World, clock: TestClock) -> None:
+    """Not before."""
+    account, _ = await world.account()
+    report = api.ReportRequest(node=Identity.generate().peer_id, job=job_id(1), segment=0, kind="bad_digest")
+    async with world.tracker.database.write() as connection:
+        await add_report(connection, account, report, received_at=world.tracker.now)
+    left = []
+    for seconds in (upkeep.REPORTS_KEPT_S, 1):
+        clock.advance(seconds)
+        await upkeep.drop_expired(world.tracker)
+        async with world.tracker.database.read() as connection:
+            left.append(len(await count_reports(connection, limit=9)))
+    assert left == [1, 0]

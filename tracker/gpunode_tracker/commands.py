@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gpunode_tracker import audit_commands, ban_commands, key_commands, price_commands, sealing_commands
+from gpunode_tracker import (
+    audit_commands,
+    ban_commands,
+    key_commands,
+    price_commands,
+    report_commands,
+    sealing_commands,
+)
 from gpunode_tracker.backup import commands as backup_commands
 from gpunode_tracker.command_running import AccountArgument, AsJson, DataDir
 from gpunode_tracker.command_running import run as _run
@@ -167,5 +174,13 @@ def show(data_dir: DataDir = None, as_json: AsJson = False) -> None:
         print_overview(facts)
 
 
-for _subject in (key_commands, ban_commands, price_commands, audit_commands, sealing_commands, backup_commands):
+for _subject in (
+    key_commands,
+    ban_commands,
+    price_commands,
+    audit_commands,
+    report_commands,
+    sealing_commands,
+    backup_commands,
+):
     _subject.register(commands)

@@ -22,6 +22,7 @@ from gpunode_tracker.storage.database import Database
 from gpunode_tracker.storage.documents import forget_heads
 from gpunode_tracker.storage.grants import grants_to_return, mark_returned
 from gpunode_tracker.storage.nodes import forget_challenges
+from gpunode_tracker.storage.reports import forget_reports
 from gpunode_tracker.tracker import Tracker
 from gpunode_tracker.workers.lease_watch import LEASE_INTERVAL_S, LeaseWatch
 from gpunode_tracker.workers.live_sync import FLUSH_INTERVAL_S, READ_INTERVAL_S
@@ -39,6 +40,10 @@ RETURN_BATCH_GRANTS = 100
 CHECKPOINT_TRANSFERS = 1_000
 """Balances that add up more transfers than this get a checkpoint."""
 HEADS_KEPT_S = 24 * 3600
+REPORTS_KEPT_S = 90 * 24 * 3600
+"""Clients make them, so without an end they would fill the disk."""
+REPORTS_AT_ONCE = 500
+"""Deleted at each turn."""
 _FAILED = "upkeep_failed"  # event in the log
 
 
@@ -82,12 +87,13 @@ async def shorten_sums(database: Database, after: int | None) -> int:
 
 
 async def drop_expired(tracker: Tracker) -> None:
-    """Forget used challenges, adverts, tree heads and bans whose time is over."""
+    """Forget used challenges, adverts, tree heads, bans and reports whose time is over."""
     tracker.index.prune(tracker.clock())
     async with tracker.database.write() as connection:
         await forget_challenges(connection, now=tracker.now)
         await forget_heads(connection, issued_before=tracker.now - HEADS_KEPT_S)
         await forget_bans(connection, now=tracker.now)
+        await forget_reports(connection, before=tracker.now - REPORTS_KEPT_S, limit=REPORTS_AT_ONCE)
 
 
 class Upkeep:

@@ -12,7 +12,7 @@ from gpunode_benchmarks.errors import BenchmarkFailed
 from gpunode_benchmarks.lab.lab import Lab
 from gpunode_benchmarks.lab.lab_network import PRELOAD, LabNetwork
 from gpunode_benchmarks.lab.program import Program
-from gpunode_benchmarks.lab.world import find_world, load_world
+from gpunode_benchmarks.lab.world import World, find_world, load_world
 from gpunode_benchmarks.overhead_engines import Pace
 from gpunode_benchmarks.routing.detour import Detour
 from gpunode_benchmarks.routing.jobs import WantedJob, draw_crowd, draw_jobs, share
@@ -35,8 +35,8 @@ PACES: Final[Mapping[str, Pace]] = {
 CROWD: Final = 10
 """Jobs at once at the node that is nearest to a client, in the second phase; it can do one."""
 
-DETOURS: Final = 2
-"""Of each client: straight to a node, and through the tracker."""
+DETOURS: Final = 3
+"""Of each client in another region than the tracker: straight to a node, and through the tracker."""
 
 _CALLS: Final = "gpunode_benchmarks.routing.client"
 _SIGNAL_TIMEOUT_S: Final = 120.0
@@ -64,6 +64,11 @@ def nearest(rtt_ms: Mapping[str, float]) -> str:
     return min(rtt_ms, key=lambda node: rtt_ms[node])
 
 
+def detours_of(world: World, client: str) -> int:
+    """Return how many detours a client takes: none in the tracker's own region, where it is hardly one."""
+    return 0 if world.region_of(client) is world.region_of(TRACKER) else DETOURS
+
+
 def _ask(network: LabNetwork, jobs: int, random: Random) -> tuple[list[DoneJob], list[Detour]]:
     lab = network.lab
     shares = [share(jobs - jobs // 2, CLIENTS), share(jobs // 2, CLIENTS)]
@@ -78,7 +83,7 @@ def _ask(network: LabNetwork, jobs: int, random: Random) -> tuple[list[DoneJob],
                     client=network.client_of(client),
                     model=MODEL,
                     nodes=len(PACES),
-                    detours=DETOURS,
+                    detours=detours_of(lab.world, client),
                     phases=phases,
                     signals=_signals(lab, client),
                 )

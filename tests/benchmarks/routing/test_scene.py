@@ -5,7 +5,9 @@ from random import Random
 
 import pytest
 from gpunode_benchmarks.lab.errors import LabUnavailable
-from gpunode_benchmarks.routing.scene import CLIENTS, CROWD, DETOURS, PACES, nearest, run_scene
+from gpunode_benchmarks.lab.world import find_world, load_world
+from gpunode_benchmarks.routing.bench import GOOD_MS
+from gpunode_benchmarks.routing.scene import CLIENTS, CROWD, DETOURS, PACES, WORLD, detours_of, nearest, run_scene
 
 from tests.needs import lacking
 
@@ -15,10 +17,20 @@ def test_the_nearest_node() -> None:
     assert nearest({"far": 100.0, "near": 10.0}) == "near"
 
 
+def test_detours_lead_through_another_region() -> None:
+    """The client in the tracker's own takes none."""
+    world = load_world(find_world(WORLD))
+    assert {client: detours_of(world, client) for client in CLIENTS} == {
+        "seoul-1": 0,
+        "stockholm-1": DETOURS,
+        "montreal-1": DETOURS,
+    }
+
+
 @pytest.mark.full
 @pytest.mark.timeout(300)
 def test_every_client_does_its_jobs(smollm2_path: Path) -> None:  # noqa: ARG001 -- a paced engine takes its plan
-    """Half of them beside a crowd; each is known with its node, and all were done by the engines' clock."""
+    """Half of them beside a crowd; each is known with its node, and most went to the best one or nearly so."""
     try:
         truth = run_scene(12, Random(1))
     except LabUnavailable as error:
@@ -32,6 +44,6 @@ def test_every_client_does_its_jobs(smollm2_path: Path) -> None:  # noqa: ARG001
     assert {job.node for job in truth.jobs} <= set(PACES)
     assert all(job.ended_at > job.chosen_at for job in truth.jobs)
     assert len(truth.jobs) >= len(judged) + len(CLIENTS) * (2 + CROWD)
-    assert all(truth.regret_ms(job) >= 0 for job in judged)
-    assert len(truth.detours) == DETOURS * len(CLIENTS)
+    assert sum(truth.regret_ms(job) <= GOOD_MS for job in judged) >= 9
+    assert len(truth.detours) == 2 * DETOURS
     assert all(detour.direct_first_ms < detour.queued_first_ms for detour in truth.detours)
