@@ -29,6 +29,7 @@ BENCHES: Final[Mapping[str, str]] = {
 
 _FEWEST_ENGINE_PAIRS: Final = 10
 _FEWEST_OVERHEAD_PAIRS: Final = 10
+_OVERHEAD_S: Final = 47
 _FAILOVER_RUNS: Final = 3
 _ROUTING_JOBS: Final = 30
 _FEWEST_ROUTING_JOBS: Final = 6
@@ -80,7 +81,7 @@ def run_engines(
 
         typer.echo(json.dumps(to_engines_json(_bench("engines")(pairs), machine_facts())))
     else:
-        _run_and_print("engines", as_json=False, rounds=pairs)
+        _run_and_print("engines", pairs, as_json=False)
 
 
 def run_overhead(
@@ -88,15 +89,19 @@ def run_overhead(
     pairs: Annotated[
         int, typer.Option(min=_FEWEST_OVERHEAD_PAIRS, help="Pairs per ratio: more of them see smaller differences.")
     ] = _FEWEST_OVERHEAD_PAIRS,
+    seconds: Annotated[
+        int,
+        typer.Option(min=_OVERHEAD_S, help="For everything. In more of them answers are longer, as they are in use."),
+    ] = _OVERHEAD_S,
 ) -> None:
     """Measure what SDK, mesh and node add to an engine: first token, throughput, lag, bytes."""
     if as_json:
         from gpunode_benchmarks.overhead_report import to_overhead_json  # noqa: PLC0415 -- keep --help quick
         from gpunode_benchmarks.report import machine_facts  # noqa: PLC0415 -- keep --help quick
 
-        typer.echo(json.dumps(to_overhead_json(_bench("overhead")(pairs), machine_facts())))
+        typer.echo(json.dumps(to_overhead_json(_bench("overhead")(pairs, seconds), machine_facts())))
     else:
-        _run_and_print("overhead", as_json=False, rounds=pairs)
+        _run_and_print("overhead", pairs, seconds, as_json=False)
 
 
 def run_discovery(as_json: JsonOption = False) -> None:
@@ -122,7 +127,7 @@ def run_flood(
 
         typer.echo(json.dumps(to_flood_json(_bench("flood")(attacker_nice), machine_facts())))
     else:
-        _run_and_print("flood", as_json=False, rounds=attacker_nice)
+        _run_and_print("flood", attacker_nice, as_json=False)
 
 
 def run_failover(
@@ -136,7 +141,7 @@ def run_failover(
 
         typer.echo(json.dumps(to_failover_json(_bench("failover")(runs), machine_facts())))
     else:
-        _run_and_print("failover", as_json=False, rounds=runs)
+        _run_and_print("failover", runs, as_json=False)
 
 
 def run_tracker(as_json: JsonOption = False) -> None:
@@ -162,7 +167,7 @@ def run_routing(
 
         typer.echo(json.dumps(to_routing_json(_bench("routing")(jobs), machine_facts())))
     else:
-        _run_and_print("routing", as_json=False, rounds=jobs)
+        _run_and_print("routing", jobs, as_json=False)
 
 
 def _run_all_and_print(*, as_json: bool) -> None:
@@ -177,15 +182,15 @@ def _run_all_and_print(*, as_json: bool) -> None:
     _print(results, as_json=as_json, skipped=skipped)
 
 
-def _run_and_print(name: str, *, as_json: bool, rounds: int | None = None) -> None:
-    _print([_measured(name, rounds)], as_json=as_json)
+def _run_and_print(name: str, *arguments: int, as_json: bool) -> None:
+    _print([_measured(name, *arguments)], as_json=as_json)
 
 
-def _measured(name: str, rounds: int | None = None) -> "BenchResult":
+def _measured(name: str, *arguments: int) -> "BenchResult":
     from rich.console import Console  # noqa: PLC0415 -- keep `gpunode --help` quick
 
     with Console(stderr=True).status(f"measuring: {name}"):
-        return _bench(name)() if rounds is None else _bench(name)(rounds)
+        return _bench(name)(*arguments)
 
 
 def _print(results: "Sequence[BenchResult]", *, as_json: bool, skipped: Mapping[str, str] | None = None) -> None:

@@ -9,7 +9,7 @@ nothing. Lags and bytes are those of a paced engine, which computes nothing.
 import asyncio
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
@@ -27,15 +27,16 @@ MIN_PAIRS = 10
 TTFT_PAIRS = 12
 STREAM_COUNTS = (1, 8)
 
-BUDGET_S = 47.0
-"""Seconds for everything, start included. A slow machine makes shorter runs, not fewer pairs; where the shortest take
-longer than this, they do."""
+BUDGET_S = 47
+"""Seconds for everything, start included, if no more are given. A slow machine makes shorter runs, not fewer pairs;
+where the shortest take longer than this, they do."""
 _PACED_S = 8.5
 """Of these, for the paced engine, whose tokens come at fixed times."""
 _TTFT_S = 3.0
 """For all runs to a first token; as many pairs fit, from ``MIN_PAIRS`` to ``TTFT_PAIRS``."""
 _PHASE_S = {1: 9.0, 8: 21.5}
-"""At most, for all runs of a number of streams; the number of output tokens follows from it."""
+"""At most, for all runs of a number of streams, and more by as much as there is beyond ``BUDGET_S``; the number of output
+tokens follows from it."""
 _FEWEST_TOKENS, _MOST_TOKENS = 2, 64
 _SHORT_RUN_TOKENS, _LONG_RUN_TOKENS = 2, 8
 _SETTLE_S = 0.03
@@ -75,11 +76,12 @@ class _Results:
     paced: Paced
 
 
-def run_overhead_bench(pairs: int = MIN_PAIRS) -> BenchResult:
+def run_overhead_bench(pairs: int = MIN_PAIRS, seconds: int = BUDGET_S) -> BenchResult:
     """Start tracker, node and clients on loopback, measure, end them.
 
     Args:
         pairs: per number of streams, >= 1; even numbers favour no side.
+        seconds: for everything; answers are as long as fits.
 
     Raises:
         BenchmarkFailed: a job was cut, or a process ended.
@@ -87,7 +89,7 @@ def run_overhead_bench(pairs: int = MIN_PAIRS) -> BenchResult:
     """
     load_before, began_at = load_average(), time.monotonic()
     with overhead_network((MODEL, PACED_MODEL)) as network:
-        results = uvloop.run(_measure(network, pairs, ends_at=began_at + BUDGET_S - _PACED_S))
+        results = uvloop.run(_measure(network, pairs, ends_at=began_at + seconds - _PACED_S, more_s=seconds - BUDGET_S))
     return BenchResult(
         bench="overhead",
         about="SDK, mesh and node on loopback beside the engine's child called directly, on the CPU",
@@ -107,8 +109,10 @@ def run_overhead_bench(pairs: int = MIN_PAIRS) -> BenchResult:
     )
 
 
-async def _measure(network: OverheadNetwork, pairs: int, *, ends_at: float) -> _Results:
-    """Measure; ``ends_at``: monotonic seconds at which the paced engine's turn should come."""
+async def _measure(network: OverheadNetwork, pairs: int, *, ends_at: float, more_s: float = 0.0) -> _Results:
+    """Measure; ends_at: monotonic seconds at which the paced engine's turn should come. more_s: for all phases."""
+    phases_s = sum(_PHASE_S.values())
+    phase_s = {streams: at_most_s * (1 + more_s / phases_s) for streams, at_most_s in _PHASE_S.items()}
     numbers = itertools.count(_FIRST_PROMPT)
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(network.client(MODEL, "first"))
@@ -120,15 +124,22 @@ async def _measure(network: OverheadNetwork, pairs: int, *, ends_at: float) -> _
         pair_s = warm.direct[-1].ttft_s[0] + warm.network[-1].ttft_s[0] + 2 * _SETTLE_S
         ttft_pairs = min(TTFT_PAIRS, max(MIN_PAIRS, int(_TTFT_S / pair_s)))
         await _run_pairs(sides, numbers, ttft, streams=1, output_tokens=1, pairs=ttft_pairs)
-        throughputs = [await _throughput(sides, numbers, streams, pairs, ends_at) for streams in STREAM_COUNTS]
+        throughputs = [
+            await _throughput(sides, numbers, streams, pairs, phase_s=_share_s(phase_s, streams, ends_at))
+            for streams in STREAM_COUNTS
+        ]
         paced = await measure_paced(network, client)
     return _Results(ttft, tuple(throughputs), paced)
 
 
-async def _throughput(sides: Sides, numbers: Iterator[int], streams: int, pairs: int, ends_at: float) -> _Throughput:
-    left_s = ends_at - time.monotonic()
-    share = _PHASE_S[streams] / sum(_PHASE_S[count] for count in STREAM_COUNTS if count >= streams)
-    output_tokens = await _affordable_tokens(sides, numbers, streams, phase_s=min(_PHASE_S[streams], left_s * share))
+def _share_s(phase_s: Mapping[int, float], streams: int, ends_at: float) -> float:
+    """Return the seconds for a number of streams: at most its own, or its share of what is left for it and the rest."""
+    share = phase_s[streams] / sum(phase_s[count] for count in STREAM_COUNTS if count >= streams)
+    return min(phase_s[streams], (ends_at - time.monotonic()) * share)
+
+
+async def _throughput(sides: Sides, numbers: Iterator[int], streams: int, pairs: int, *, phase_s: float) -> _Throughput:
+    output_tokens = await _affordable_tokens(sides, numbers, streams, phase_s=phase_s)
     outcomes = _Pairs()
     await _run_pairs(sides, numbers, outcomes, streams=streams, output_tokens=output_tokens, pairs=pairs)
     return _Throughput(streams, output_tokens, outcomes)

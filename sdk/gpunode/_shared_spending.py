@@ -1,13 +1,13 @@
 """What clients that share a state folder, at once or one after the other, have promised from the grants in it."""
 
-import contextlib
 import logging
 import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
+from gpunode_protocol.file_place import FilePlace
 from gpunode_protocol.grants import Grant
 
 from gpunode._spending import Spending
@@ -22,6 +22,8 @@ _PATIENCE_S: Final = 0.1
 """Whoever writes holds the file for less than a millisecond; nobody waits for a process that was stopped just then."""
 _PRIVATE_FILE: Final = 0o600
 
+_PRAGMAS: Final = ("PRAGMA synchronous = OFF", "PRAGMA journal_mode = MEMORY")
+"""What a power cut, or a kill in the middle, leaves half written is begun anew."""
 _TABLE: Final = "CREATE TABLE IF NOT EXISTS booked (jti TEXT PRIMARY KEY, microcredits INTEGER, at REAL) WITHOUT ROWID"
 _ADD: Final = """
 INSERT INTO booked VALUES (:jti, :microcredits, :at)
@@ -29,6 +31,11 @@ ON CONFLICT (jti) DO UPDATE SET microcredits = microcredits + excluded.microcred
 """
 _FORGET: Final = "DELETE FROM booked WHERE at < ?"
 _TOTAL: Final = "SELECT microcredits FROM booked WHERE jti = ?"
+
+
+class _Opened(NamedTuple):
+    book: sqlite3.Connection
+    place: FilePlace
 
 
 class SharedSpending(Spending):
@@ -46,6 +53,7 @@ class SharedSpending(Spending):
         self._path = path
         self._clock = clock
         self._has_warned = False
+        self._opened: _Opened | None = None
 
     def left_microcredits(self, grant: Grant) -> int:
         """Return what an open grant has left for one more job of any client, may be < 0."""
@@ -80,17 +88,33 @@ class SharedSpending(Spending):
             self._in_book(add)
 
     def _in_book(self, work: Callable[[sqlite3.Connection], T]) -> T | None:
-        """Open the file for some work and return what that returns; None where it cannot be used."""
+        """Do some work with the file and return what that returns; None where it cannot be used."""
         try:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, _PRIVATE_FILE))
-            with contextlib.closing(sqlite3.connect(self._path, timeout=_PATIENCE_S)) as book:
-                book.execute("PRAGMA synchronous = OFF")  # what a power cut leaves half written is begun anew
-                book.execute(_TABLE)
-                return work(book)
+            return work(self._book())
         except (OSError, sqlite3.Error) as error:
+            self._close()
             if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
                 self._path.unlink(missing_ok=True)
             level, self._has_warned = logging.DEBUG if self._has_warned else logging.WARNING, True
             _log.log(level, "what grants have cost is not shared: %s", error, extra={"event": "spending_not_shared"})
             return None
+
+    def _book(self) -> sqlite3.Connection:
+        """Return the open file: opening it would cost each job a part of a millisecond."""
+        if self._opened is not None and not self._opened.place.is_lost():
+            return self._opened.book
+        self._close()
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, _PRIVATE_FILE))
+        place = FilePlace(self._path)
+        # Calls come one at a time, but a synchronous client makes and closes them in threads of its own.
+        self._opened = _Opened(sqlite3.connect(self._path, timeout=_PATIENCE_S, check_same_thread=False), place)
+        for pragma in _PRAGMAS:
+            self._opened.book.execute(pragma)
+        self._opened.book.execute(_TABLE)
+        return self._opened.book
+
+    def _close(self) -> None:
+        if self._opened is not None:
+            self._opened.book.close()
+            self._opened = None

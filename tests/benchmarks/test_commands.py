@@ -63,8 +63,8 @@ def test_without_a_subcommand_everything_runs(run: Run, calls: list[tuple[object
         (("flood", "--attacker-nice", "0"), ("flood", 0)),
         (("failover",), ("failover", 3)),
         (("failover", "--runs", "50"), ("failover", 50)),
-        (("overhead",), ("overhead", 10)),
-        (("overhead", "--pairs", "20"), ("overhead", 20)),
+        (("overhead",), ("overhead", 10, 47)),
+        (("overhead", "--pairs", "20", "--seconds", "150"), ("overhead", 20, 150)),
         (("tracker",), ("tracker",)),
         (("routing",), ("routing", 30)),
         (("routing", "--jobs", "200"), ("routing", 200)),
@@ -86,9 +86,11 @@ def test_json_is_all_that_is_printed(run: Run, calls: list[tuple[object, ...]], 
     assert set(printed["benches"]) == {str(call[0]) for call in calls}
 
 
-@pytest.mark.parametrize("arguments", [("engines", "--pairs", "9"), ("overhead", "--pairs", "9")], ids=str)
+@pytest.mark.parametrize(
+    "arguments", [("engines", "--pairs", "9"), ("overhead", "--pairs", "9"), ("overhead", "--seconds", "46")], ids=str
+)
 def test_too_few_pairs_are_refused(run: Run, calls: list[tuple[object, ...]], arguments: tuple[str, ...]) -> None:
-    """Fewer pairs than orders of the sides would favour one, and few say nothing."""
+    """Fewer pairs than orders of the sides would favour one, and few say nothing; nor do answers of two tokens."""
     assert run(*arguments).exit_code == 2
     assert calls == []
 
@@ -107,7 +109,7 @@ def test_overhead_prints_an_object_of_its_own(
     """Its figures stand at the top, not below a bench's name."""
     monkeypatch.setattr(overhead_report, "to_overhead_json", lambda result, _: {"bench": result.bench})
     assert json.loads(run("overhead", "--json").stdout) == {"bench": "overhead"}
-    assert calls == [("overhead", 10)]
+    assert calls == [("overhead", 10, 47)]
 
 
 def test_engines_print_an_object_of_their_own(
