@@ -35,8 +35,8 @@ _PACED_S = 8.5
 _TTFT_S = 3.0
 """For all runs to a first token; as many pairs fit, from ``MIN_PAIRS`` to ``TTFT_PAIRS``."""
 _PHASE_S = {1: 9.0, 8: 21.5}
-"""At most, for all runs of a number of streams, and more by as much as there is beyond ``BUDGET_S``; the number of output
-tokens follows from it."""
+"""At most, for all runs of a number of streams, and more by as much as there is beyond ``BUDGET_S``; the number of
+output tokens follows from it."""
 _FEWEST_TOKENS, _MOST_TOKENS = 2, 64
 _SHORT_RUN_TOKENS, _LONG_RUN_TOKENS = 2, 8
 _SETTLE_S = 0.03
