@@ -26,9 +26,12 @@ _KERNEL = (
     *("/sys/devices", "/sys/class", "/sys/bus", "/sys/module", "/sys/fs/cgroup", "/sys/kernel/mm"),
     *("/dev/urandom", "/dev/random"),
 )
-_SINKS = ("/dev/null", "/dev/zero", "/dev/full")
-_GPU_DEVICES = ("nvidia*", "dri", "kfd", "dxg")
-"""Names below /dev: NVIDIA's nodes, Direct Rendering Infrastructure, AMD's compute node, that of Windows' Linux."""
+_SINKS = ("/dev/null", "/dev/full")
+_GPU_DEVICES = ("nvidia*", "dri", "kfd", "dxg", "zero")
+"""Names below /dev: NVIDIA's nodes, Direct Rendering Infrastructure, AMD's compute node, that of Windows' Linux.
+
+Mapped, ``zero`` is shared memory, which ``system_calls`` refuses where there is no driver that may want it.
+"""
 
 _PATH_VARIABLES = ("LD_LIBRARY_PATH", "CUDA_PATH", "CUDA_HOME")
 _OWN_PACKAGES = ("gpunode_engines", "gpunode_protocol")

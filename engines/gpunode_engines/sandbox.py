@@ -91,7 +91,9 @@ class Sandbox:
         on_linux = sys.platform == "linux"
         calls = reported = False
         if on_linux and self._line is not None:
-            calls, reported = confine_system_calls(self._line.fileno(), self._line.report_denials)
+            calls, reported = confine_system_calls(
+                self._line.fileno(), self._line.report_denials, on_gpu=self._order.options.use_gpu
+            )
         confinement = Confinement(
             no_new_privileges=on_linux, files=self._files, system_calls=calls, denials_reported=reported
         )

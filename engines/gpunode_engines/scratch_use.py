@@ -1,8 +1,9 @@
 """What a child has written to its scratch folder, also where it does not want that to be seen.
 
 No quota of the kernel is to be had without privileges, so the supervisor looks. Whatever keeps a file's blocks on the
-disk counts: a name, an open descriptor, or a mapping into memory. Where there is no /proc, names are all that is seen;
-on Windows a file that is in use keeps its name.
+disk counts: a name, an open descriptor, or a mapping into memory. Files that are in memory only count while they are
+open, because no limit of memory knows them. Where there is no /proc, names are all that is seen; on Windows a file that
+is in use keeps its name.
 """
 
 import os
@@ -22,10 +23,13 @@ _MAP_LINE: Final = r"^[^ \n]+ \S+ \S+ \S+ (\d+) +{}/.* \(deleted\)$"
 
 _PROC: Final = Path("/proc")
 
+_MEMORY_FILE: Final = "/memfd:"
+"""What the link of a descriptor from memfd_create(2) begins with."""
+
 
 @dataclass(frozen=True, slots=True)
 class ScratchUse:
-    """size_bytes: on the disk. files: and folders. hidden: there is something that cannot be looked into."""
+    """size_bytes: on the disk, and of files in memory. files: and folders. hidden: something cannot be looked into."""
 
     size_bytes: int
     files: int
@@ -53,7 +57,10 @@ def size_on_disk(status: os.stat_result) -> int:
 
 
 class _Look:
-    """sizes: bytes on the disk by inode, or by path where entries tell none (Windows), so that nothing counts twice."""
+    """sizes: bytes by what names a file once: its inode, or its path where entries tell none (Windows).
+
+    Files in memory have inodes of their own, which are texts here.
+    """
 
     def __init__(self, most_files: int) -> None:
         self.sizes: dict[int | str, int] = {}
@@ -89,7 +96,7 @@ class _Look:
         return folders
 
     def at_descriptors(self, folder: Path, pid: int) -> None:
-        """Count open files whose names were deleted."""
+        """Count open files whose names were deleted, or that never had one."""
         descriptors = _PROC / str(pid) / "fd"
         try:
             links = list(descriptors.iterdir())
@@ -100,7 +107,9 @@ class _Look:
             return
         for link in links:
             try:
-                if folder not in link.readlink().parents:
+                target = link.readlink()
+                in_memory = str(target).startswith(_MEMORY_FILE)
+                if not in_memory and folder not in target.parents:
                     continue
                 status = link.stat()
             except (FileNotFoundError, ProcessLookupError):
@@ -108,8 +117,9 @@ class _Look:
             except OSError:
                 self.hidden = True
                 continue
-            if status.st_ino not in self.sizes and self._one_more():
-                self.sizes[status.st_ino] = size_on_disk(status)
+            key = f"{_MEMORY_FILE}{status.st_ino}" if in_memory else status.st_ino
+            if key not in self.sizes and self._one_more():
+                self.sizes[key] = size_on_disk(status)
 
     def at_mappings(self, folder: Path, pid: int) -> None:
         """Count files that are only mapped into memory."""

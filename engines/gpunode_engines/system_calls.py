@@ -32,13 +32,21 @@ _FILES = (
     *("fsetxattr", "setxattrat", "removexattr", "lremovexattr", "fremovexattr", "removexattrat", "file_setattr"),
     *("utime", "utimes", "futimesat", "utimensat"),
 )
-_SHARED = ("shmget", "shmat", "semget", "msgget", "mq_open", "mq_unlink")
+_SHARED = ("shmget", "shmat", "semget", "msgget", "mq_open", "mq_unlink", "memfd_secret")
 DENIED = (*_NETWORK, *_PROCESSES, *_KERNEL, *_FILES, *_SHARED)
 """Refused whatever their arguments, on architectures that have them. ``accept`` stays: of a listener open already."""
 
-_CONDITIONAL = ("clone", "clone3", "sendmsg", "sendto", "kill", "tgkill", "prlimit64", "prctl")
+_CONDITIONAL = (
+    *("clone", "clone3", "close_range", "sendmsg", "sendto", "kill", "tgkill", "prlimit64", "prctl"),
+    *("mmap", "memfd_create"),
+)
 
-_CLONE_THREAD = 0x10000  # include/uapi/linux/sched.h
+# include/uapi/linux/sched.h
+_CLONE_FILES = 0x400
+_CLONE_THREAD = 0x10000
+# include/uapi/linux/mman.h, include/uapi/asm-generic/mman-common.h
+_MAP_SHARED = 0x01
+_MAP_ANONYMOUS = 0x20
 _PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
 
 X32_BIT = 0x40000000
@@ -46,7 +54,7 @@ X32_BIT = 0x40000000
 _X32_OWN = range(512, 548)
 
 
-def filter_of(deny: Callable[..., None], rules: "Filter", *, pid: int, line: int) -> "Filter":
+def filter_of(deny: Callable[..., None], rules: "Filter", *, pid: int, line: int, on_gpu: bool) -> "Filter":
     """Add the rules to a filter that allows the rest.
 
     Args:
@@ -54,6 +62,7 @@ def filter_of(deny: Callable[..., None], rules: "Filter", *, pid: int, line: int
         rules: the filter.
         pid: of this process, the only one that it may signal.
         line: descriptor of the socket to the parent, over which alone descriptors may be sent.
+        on_gpu: graphics drivers may want memory that is shared; elsewhere nothing does.
     """
     import seccompy  # noqa: PLC0415 -- there is none for other platforms than Linux
 
@@ -69,6 +78,14 @@ def filter_of(deny: Callable[..., None], rules: "Filter", *, pid: int, line: int
             deny(number | X32_BIT)
     rules.errno("clone3", errno.ENOSYS)  # its flags lie in memory; glibc then asks for clone
     deny("clone", args=[seccompy.ArgCmp(0, seccompy.CmpOp.MASKED_EQ, 0, mask=_CLONE_THREAD)])
+    # Descriptors of a thread of its own would be seen by no look at the process.
+    deny("clone", args=[seccompy.ArgCmp(0, seccompy.CmpOp.MASKED_EQ, 0, mask=_CLONE_FILES)])
+    deny("close_range", args=[with_value(index=2, value=0)])
+    if not on_gpu:
+        # Pages that stay when they are unmapped, or let go by madvise, count neither as resident nor as data.
+        deny("memfd_create")
+        shared = _MAP_SHARED | _MAP_ANONYMOUS
+        deny("mmap", args=[seccompy.ArgCmp(3, seccompy.CmpOp.MASKED_EQ, shared, mask=shared)])
     deny("sendmsg", args=[with_value(index=0, value=line)])
     deny("sendto", args=[with_value(index=4, value=0)])  # with an address; plain ``send`` has none
     deny("kill", args=[with_value(index=0, value=pid)])
@@ -78,11 +95,11 @@ def filter_of(deny: Callable[..., None], rules: "Filter", *, pid: int, line: int
     return rules
 
 
-def confine_system_calls(line: int, hand_over: Callable[[int], None]) -> tuple[bool, bool]:
+def confine_system_calls(line: int, hand_over: Callable[[int], None], *, on_gpu: bool) -> tuple[bool, bool]:
     """Refuse the calls above in all threads, for good.
 
     Args:
-        line: see ``filter_of``.
+        line, on_gpu: see ``filter_of``.
         hand_over: gives the parent the descriptor over which it hears of refused calls and answers them.
 
     Returns:
@@ -95,11 +112,11 @@ def confine_system_calls(line: int, hand_over: Callable[[int], None]) -> tuple[b
     flags = seccompy.FilterFlag
     rules = seccompy.Filter(flags=flags.TSYNC | flags.TSYNC_ESRCH | flags.NEW_LISTENER)
     try:
-        listener = filter_of(rules.notify, rules, pid=os.getpid(), line=line).load()
+        listener = filter_of(rules.notify, rules, pid=os.getpid(), line=line, on_gpu=on_gpu).load()
     except OSError:
         # Linux before 5.7, or somebody listens already for the container around this.
         silent = seccompy.Filter(flags=flags.TSYNC | flags.LOG)
-        return _load_silent(silent, line), False
+        return _load_silent(silent, line, on_gpu=on_gpu), False
     if listener is None:
         raise RuntimeError("A filter with a listener came without one.")
     with listener:  # closed here, the parent's copy is the only one: nobody in this process can answer
@@ -107,12 +124,12 @@ def confine_system_calls(line: int, hand_over: Callable[[int], None]) -> tuple[b
     return _all_threads_filtered(), True
 
 
-def _load_silent(rules: Any, line: int) -> bool:
+def _load_silent(rules: Any, line: int, *, on_gpu: bool) -> bool:
     def deny(call: str | int, **conditions: Any) -> None:
         rules.errno(call, errno.EPERM, **conditions)
 
     try:
-        filter_of(deny, rules, pid=os.getpid(), line=line).load()
+        filter_of(deny, rules, pid=os.getpid(), line=line, on_gpu=on_gpu).load()
     except OSError:
         return False
     return _all_threads_filtered()

@@ -6,6 +6,7 @@ What fails raises, and the job with it; what succeeds although it must not raise
 import contextlib
 import ctypes
 import itertools
+import mmap
 import os
 import signal
 import socket
@@ -154,6 +155,30 @@ def _allocate_without_end() -> None:
     threading.Event().wait()
 
 
+def _fill_memory_files() -> None:
+    """Beyond every limit of memory; they need not even be mapped."""
+    kept = []
+    for number in itertools.count():
+        kept.append(os.memfd_create(f"{number}"))
+        os.write(kept[-1], b"x" * _PIECE_BYTES)
+
+
+def _share_memory() -> None:
+    mmap.mmap(-1, _PIECE_BYTES, flags=mmap.MAP_SHARED | mmap.MAP_ANONYMOUS)
+    raise Escaped("there is memory that stays when it is let go")
+
+
+def _share_memory_by_device() -> None:
+    with Path("/dev/zero").open("rb") as device:
+        mmap.mmap(device.fileno(), _PIECE_BYTES, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ)
+    raise Escaped("there is memory that stays when it is let go")
+
+
+def _share_memory_by_name() -> None:
+    Path("/dev/shm/planted").write_text("here")
+    raise Escaped("a file in memory was written")
+
+
 def _hang() -> None:
     threading.Event().wait()
 
@@ -182,6 +207,10 @@ _ACTS: dict[str, Callable[[], None]] = {
     "execute": _execute,
     "signal the parent": _signal_parent,
     "allocate without end": _allocate_without_end,
+    "fill memory files": _fill_memory_files,
+    "share memory": _share_memory,
+    "share memory by device": _share_memory_by_device,
+    "share memory by name": _share_memory_by_name,
     "hang": _hang,
     "stand still": _stand_still,
     "be killed": _be_killed,

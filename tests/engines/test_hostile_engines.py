@@ -28,14 +28,17 @@ LIMITS = EngineLimits(heartbeat_s=0.05, backoff_s=0.01)
 
 
 @asynccontextmanager
-async def hostile_engine(weights: Path, target: Path, limits: EngineLimits = LIMITS) -> AsyncIterator[SupervisedEngine]:
+async def hostile_engine(
+    weights: Path, target: Path, limits: EngineLimits = LIMITS, *, use_gpu: bool = False
+) -> AsyncIterator[SupervisedEngine]:
     """Run the backend that does what jobs tell it to; ``target``: what it must not touch."""
+    template = resolve_model("smollm2-135m").chat_template
     plan = replace(
         PLAN,
         backend=f"{PATH}llamacpp",
         root=str(weights.parent),
         files=(str(weights),),
-        options=replace(PLAN.options, chat_template=resolve_model("smollm2-135m").chat_template),
+        options=replace(PLAN.options, chat_template=template, use_gpu=use_gpu),
         sandbox=SandboxPolicy(mode="strict"),
     )
     engine = SupervisedEngine(plan, limits, extra_environment=CHILD_PATH | {TARGET_VARIABLE: str(target)})
@@ -113,6 +116,10 @@ async def test_the_real_model_works_fully_confined(engine: SupervisedEngine) -> 
         ("signal the parent", "kill"),
         ("read the key", "a file (EACCES)"),
         ("write outside", "a file (EACCES)"),
+        ("fill memory files", "memfd_create"),
+        ("share memory", "mmap"),
+        ("share memory by device", "a file (EACCES)"),
+        ("share memory by name", "a file (EACCES)"),
     ],
 )
 async def test_hostile_acts_are_refused_and_logged(
@@ -174,6 +181,17 @@ async def test_a_full_scratch_folder_is_emptied(smollm2_path: Path, key_file: Pa
             assert not scratch.exists()
         assert await answer(engine)
         assert engine.restarts == 2
+
+
+async def test_files_in_memory_are_counted_where_a_driver_may_want_them(smollm2_path: Path, key_file: Path) -> None:
+    """An engine on a graphics card may make them, so many as the scratch folder may hold; the next job works."""
+    limits = replace(LIMITS, scratch_bytes=32 * MIB)
+    async with hostile_engine(smollm2_path, key_file, limits, use_gpu=True) as engine:
+        with pytest.raises(ScratchLimit, match="32 MiB in"):
+            await collect(engine, job("fill memory files"))
+        await engine.wait_healthy()
+        assert await answer(engine)
+        assert engine.restarts == 1
 
 
 @pytest.mark.parametrize(

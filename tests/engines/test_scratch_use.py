@@ -1,8 +1,11 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from gpunode_engines.limits import MAX_FILE_BYTES
 from gpunode_engines.scratch_use import ScratchUse, scratch_use, size_on_disk
 
@@ -60,6 +63,27 @@ def test_a_deleted_file_counts_while_it_is_mapped(tmp_path: Path) -> None:
         assert process.stdout.readline() == b"mapped\n"
         assert scratch_use(tmp_path, process.pid, 10) == ScratchUse(MAX_FILE_BYTES, files=1, hidden=False)
         process.communicate(b"\n")
+
+
+@contextmanager
+def memory_file(size_bytes: int) -> Iterator[int]:
+    """Yield the descriptor of a file that is in memory only."""
+    descriptor = os.memfd_create("notes")
+    try:
+        os.write(descriptor, b"x" * size_bytes)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="such files are Linux's")
+def test_files_in_memory_count_while_they_are_open(tmp_path: Path) -> None:
+    """Each once, however many descriptors it has; they have no folder, and no limit of memory knows them."""
+    with memory_file(MIB) as first, memory_file(2 * MIB):
+        again = os.dup(first)
+        assert scratch_use(tmp_path, PID, 10) == ScratchUse(size_bytes=3 * MIB, files=2, hidden=False)
+        os.close(again)
+    assert scratch_use(tmp_path, PID, 10).size_bytes == 0
 
 
 def test_a_folder_of_a_link_is_looked_into(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from gpunode_engines.system_calls import DENIED
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="seccomp is Linux's")
 
 _CHILD = """
-import ctypes, errno, os, socket, sys, threading
+import ctypes, errno, mmap, os, socket, sys, threading
 from gpunode_engines.system_calls import X32_BIT, confine_system_calls
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -43,7 +43,7 @@ def hand_over(descriptor):
     raise AssertionError("nobody listens in this test")
 
 {setup}
-assert confine_system_calls(line.fileno(), hand_over) == (True, False)
+assert confine_system_calls(line.fileno(), hand_over, on_gpu={on_gpu}) == (True, False)
 go.set()
 older_thread.join()
 assert results == [True]
@@ -65,10 +65,19 @@ assert refused(lambda: os.kill(os.getppid(), 0))
 os.kill(os.getpid(), 0)
 assert refused(lambda: os.chmod("/dev/null", 0o666))
 assert error_of(435, None, 0) == "ENOSYS"
+os.closerange(1000, 1010)
+assert error_of(436, 1000, 1010, 2) == "EPERM"
+assert error_of(447, 0) == "EPERM"
+assert refused(lambda: os.memfd_create("x")) != {on_gpu}
+assert refused(lambda: mmap.mmap(-1, 4096, flags=mmap.MAP_SHARED | mmap.MAP_ANONYMOUS)) != {on_gpu}
+mmap.mmap(-1, 4096, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS).close()
+with open(sys.executable, "rb") as file:
+    mmap.mmap(file.fileno(), 4096, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ).close()
 if {x86_64}:
     assert error_of(41 | X32_BIT, 2, 1, 0) == "EPERM"
     assert error_of(520 | X32_BIT, 0, 0, 0) == "EPERM"
     assert error_of(56 | X32_BIT, 17, 0, 0, 0, 0) == "EPERM"
+    assert error_of(56, 0x10000, 0, 0, 0, 0) == "EPERM"
 print("checked")
 """
 
@@ -83,9 +92,10 @@ seccompy.Filter.load = load
 """
 
 
-def test_what_is_refused_in_every_thread() -> None:
+@pytest.mark.parametrize("on_gpu", [False, True])
+def test_what_is_refused_in_every_thread(on_gpu: bool) -> None:
     """Threads older than the filter included; where nobody can listen the kernel refuses alone."""
-    code = _CHILD.format(setup=_NO_LISTENER, x86_64=platform.machine() == "x86_64")
+    code = _CHILD.format(setup=_NO_LISTENER, x86_64=platform.machine() == "x86_64", on_gpu=on_gpu)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("checked\n", "")
 
@@ -106,7 +116,7 @@ def test_the_program_fits_into_the_kernel(machine: str) -> None:
     code = (
         f"import platform; platform.machine = lambda: {machine!r}\n"
         "import seccompy\nfrom gpunode_engines.system_calls import filter_of\n"
-        "rules = seccompy.Filter()\nfilter_of(rules.notify, rules, pid=7, line=3)\n"
+        "rules = seccompy.Filter()\nfilter_of(rules.notify, rules, pid=7, line=3, on_gpu=False)\n"
         "print(seccompy.arch(), len(rules.program) // 8)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -67,7 +67,8 @@ class BareChild:
 async def bare_children(module: str, load: Mapping[str, Any], count: int) -> AsyncIterator[Sequence[BareChild]]:
     """Start processes, wait until each has loaded its model, and end them with the context.
 
-    They get the environment that the engine's child gets, so that both sides run under the same conditions.
+    They get the environment that every engine's child gets, but not what ``supervisor.ENVIRONMENTS`` adds for one
+    backend (how its threads wait, how memory is kept): that is the engine's own doing, and its gain is in the ratio.
 
     Args:
         module: what is run. load: its first argument, as JSON.

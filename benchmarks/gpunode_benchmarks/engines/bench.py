@@ -8,6 +8,7 @@ step of one to its parent, which is to find a core for that.
 import asyncio
 import os
 import tempfile
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Final
@@ -39,7 +40,7 @@ def run_engines_bench(rounds: int = ROUNDS) -> BenchResult:
         BenchmarkFailed: a side did not do what it was asked for.
         GpunodeError: a model is not here or cannot be loaded.
     """
-    load_before = load_average()
+    load_before, began_at = load_average(), time.monotonic()
     measures = asyncio.run(_measure(rounds))
     return BenchResult(
         bench="engines",
@@ -50,6 +51,7 @@ def run_engines_bench(rounds: int = ROUNDS) -> BenchResult:
             "scale_8": "the GGUF file's weights as Q8_0; scale_8_packaged: as Q4_1, computed stream by stream",
             "steps": images.PICTURE["steps"],
             "audio_s": whisper.AUDIO_S,
+            "seconds": round(time.monotonic() - began_at),
         },
         measures=tuple(measures),
         load_before=load_before,

@@ -16,9 +16,10 @@ from gpunode_engines.ipc import Load
 _ALL_LAYERS = 999
 """More layers than any model has: llama.cpp then offloads all of them."""
 
-_CPU_BATCH_TOKENS = 128
-"""Prompt tokens per step on a CPU. Other streams pause for one step and a cancel takes effect after one; 128 instead
-of 512 costs 4 % of prefill speed (SmolLM2-135M on 2 cores: 400 against 420 tokens/s) and shortens it fourfold."""
+_CPU_BATCH_TOKENS = 64
+"""Prompt tokens per step on a CPU. Other streams pause for one step and a cancel takes effect after one, so it is
+short. Beside llama.cpp's 512 it costs 2 % of prefill speed (SmolLM2-135M as Q4_1, 960 tokens, processor time of one
+thread); 32 would cost 26 %."""
 
 _GPU_BATCH_TOKENS = 512
 """llama.cpp's default for one step on a GPU (``n_ubatch``)."""

@@ -1,6 +1,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from gpunode_benchmarks.engines import bench, images, llamacpp
@@ -62,3 +63,10 @@ def test_on_one_core_nothing_runs_at_once(lanes: list[str], monkeypatch: pytest.
     monkeypatch.setattr("os.cpu_count", lambda: 1)
     bench.run_engines_bench(1)
     assert lanes[1:] == ["begin a", "end a", "begin b", "end b", "begin c", "end c", "copy", "pictures", "scale"]
+
+
+@pytest.mark.usefixtures("lanes")
+def test_the_bench_says_how_long_it_took(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In whole seconds, the loading of models included."""
+    monkeypatch.setattr(bench, "time", SimpleNamespace(monotonic=iter((100.0, 158.4)).__next__))
+    assert bench.run_engines_bench(1).settings["seconds"] == 58

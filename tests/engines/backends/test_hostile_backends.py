@@ -147,6 +147,8 @@ async def test_what_is_not_a_number_is_refused_by_name(engine: SupervisedEngine,
         ("read the key", "a file (EACCES)"),
         ("write outside", "a file (EACCES)"),
         ("change a mode", "chmod"),
+        ("fill memory files", "memfd_create"),
+        ("share memory", "mmap"),
     ],
 )
 async def test_hostile_acts_are_refused_and_logged(
